@@ -1,0 +1,31 @@
+# Each target works on a fresh checkout: it builds .venv from constraints.txt when that is missing or older.
+PYTHON ?= python3
+BIN := .venv/bin
+BUILT := .venv/built
+
+.PHONY: demo test lint docs clean
+
+demo: $(BUILT)
+	$(BIN)/etesian demo
+
+test: $(BUILT)
+	$(BIN)/python -m pytest
+
+lint: $(BUILT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(BUILT)
+	$(BIN)/mkdocs build --strict
+
+$(BUILT): constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Etesian needs Python 3.11 or newer; set PYTHON=..."'
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build site demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
