@@ -1,0 +1,103 @@
+"""The Kaplan-Meier curve of runs that may be cut off, and its median. Runs that never arrive stay at risk for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etesian.bench.statistics.arrivals import Arrivals, Floats
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class ArrivalCurve:
+    """Share of runs that have arrived, as a function of time, in steps.
+
+    Parameters
+    ----------
+    times : array (arrived,)
+        When a run arrived, in order.
+    shares : array (arrived,)
+        Share that has arrived just after each.
+    at_risk : array (arrived,)
+        Runs that had not arrived just before each and were still followed.
+    followed
+        Until when at least one run is known not to have arrived, or the last arrival; infinite when one never does.
+    """
+
+    times: Floats
+    shares: Floats
+    at_risk: NDArray[np.int64]
+    followed: float
+
+    @property
+    def weights(self) -> Floats:
+        """Share that arrives at each step, shape (arrived,)."""
+        return np.diff(self.shares, prepend=0.0)
+
+    def effective_runs(self, time: float) -> float:
+        """How many uncensored runs would tell as much about the curve at `time`.
+
+        The number at risk over the share left, so the number of runs when none was cut off before.
+
+        Source: Peto et al. (1977).
+        """
+        step = min(int(np.searchsorted(self.times, time)), len(self.times) - 1)
+        share_left = 1.0 - (self.shares[step - 1] if step > 0 else 0.0)
+        return float(self.at_risk[step] / share_left)
+
+    def time_of(self, share: float) -> float:
+        """When `share` has arrived, linear between arrivals; the first one's time below it, infinite past the last."""
+        if share > self.shares[-1] + _ROUNDING:
+            return np.inf
+        return float(np.interp(share, self.shares, self.times))
+
+
+def kaplan_meier(arrivals: Arrivals) -> ArrivalCurve:
+    """Estimate the curve of arrivals; each run is a step of its own, also where several arrive at once.
+
+    Source: Kaplan and Meier (1958).
+    """
+    order = time_order(arrivals)
+    arrived = arrivals.arrived[order]
+    at_risk = np.arange(len(arrivals), 0, -1)
+    shares = np.asarray(1.0 - np.cumprod(1.0 - arrived / at_risk), dtype=np.float64)
+    seconds = arrivals.seconds[order]
+    return ArrivalCurve(seconds[arrived], shares[arrived], at_risk[arrived], float(seconds[-1]))
+
+
+def weighted_medians(arrivals: Arrivals, counts: NDArray[np.int64]) -> Floats:
+    """Kaplan-Meier medians when each run is counted so many times.
+
+    Where exactly half has arrived over a stretch, its middle, as for a plain median; infinite where no more than
+    half arrives.
+
+    Parameters
+    ----------
+    arrivals
+        n runs.
+    counts : array (draws, n)
+        How often each run is counted, in the order of `arrivals`.
+
+    Returns
+    -------
+    array (draws,)
+    """
+    order = time_order(arrivals)
+    counts = counts[:, order]
+    at_risk = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
+    left = np.cumprod(1.0 - counts * arrivals.arrived[order] / np.maximum(at_risk, 1), axis=1)
+    seconds = arrivals.seconds[order]
+    return (_first(left <= 0.5 + _ROUNDING, seconds) + _first(left < 0.5 - _ROUNDING, seconds)) / 2
+
+
+def time_order(arrivals: Arrivals) -> NDArray[np.intp]:
+    """Order of the runs in time; at equal times those that arrive come before those that are cut off."""
+    return np.lexsort((~arrivals.arrived, arrivals.seconds))
+
+
+def _first(holds: NDArray[np.bool_], seconds: Floats) -> Floats:
+    return np.where(holds.any(axis=1), seconds[holds.argmax(axis=1)], np.inf)
