@@ -1,0 +1,27 @@
+"""Stochastic optimization of sparse problems on all cores, whose parallel result equals the serial one bit for bit."""
+
+from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
+from etesian.sparse.estimators import MatrixFactorization, WordEmbedding
+from etesian.sparse.methods import SGD
+from etesian.sparse.minimize import Epochs, Result, minimize
+from etesian.sparse.plan import Plan, ScheduleWarning, make_plan
+from etesian.sparse.problems import Problem, Ratings, WordPairs
+from etesian.sparse.workers import Workers
+
+__all__ = [
+    "SGD",
+    "Cooccurrence",
+    "Epochs",
+    "MatrixFactorization",
+    "Plan",
+    "Problem",
+    "Ratings",
+    "Result",
+    "ScheduleWarning",
+    "WordEmbedding",
+    "WordPairs",
+    "Workers",
+    "count_cooccurrences",
+    "make_plan",
+    "minimize",
+]

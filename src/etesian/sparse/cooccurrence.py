@@ -1,0 +1,121 @@
+"""How often two words stand near one another. Knows nothing of vectors."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 1_000_000  # words looked at together: bounds memory, whatever the length of the text
+
+
+@dataclass(frozen=True, eq=False)
+class Cooccurrence:
+    """Counts of pairs of different words that stand within a window of one another.
+
+    Parameters
+    ----------
+    words
+        The vocabulary, most frequent first; ties in alphabetical order.
+    word_counts : array of shape (n_words,)
+        Occurrences of each word.
+    left, right : arrays of shape (n_pairs,)
+        Indices of the two words of each pair, ``left < right``, sorted.
+    count : array of shape (n_pairs,)
+        Times the pair was met, both ways round together.
+    """
+
+    words: tuple[str, ...]
+    word_counts: NDArray[np.int64]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    count: NDArray[np.float64]
+
+
+def count_cooccurrences(
+    sentences: Iterable[Sequence[str] | str], *, window: int = 5, min_count: int = 5
+) -> Cooccurrence:
+    """Count pairs of words at most `window` words apart in one sentence. Sentences are read once.
+
+    Parameters
+    ----------
+    sentences
+        Each a sequence of words, or a string, which is split at white space.
+    window
+        The largest distance, at least 1. Rare words are left out first, so that the window reaches over them.
+    min_count
+        Words that occur less often are left out.
+    """
+    if window < 1:
+        raise ValueError(f"window must be at least 1; got {window}")
+    if min_count < 1:
+        raise ValueError(f"min_count must be at least 1; got {min_count}")
+    names, ids, lengths = _read(sentences)
+    occurrences = np.bincount(ids, minlength=len(names))
+    kept = sorted(
+        (name for name, i in names.items() if occurrences[i] >= min_count), key=lambda w: (-occurrences[names[w]], w)
+    )
+    if len(kept) < 2:
+        raise ValueError(
+            f"sentences must hold at least two different words that occur {min_count} times or more (min_count); "
+            f"found {len(kept)} among {len(names)} different words"
+        )
+    new_id = np.full(len(names), -1, np.int64)
+    new_id[[names[word] for word in kept]] = np.arange(len(kept))
+    sentence = np.repeat(np.arange(len(lengths)), lengths)
+    ids = new_id[ids]
+    sentence, ids = sentence[ids >= 0], ids[ids >= 0]
+    keys, counts = _count_pairs(ids, sentence, window, len(kept))
+    left, right = np.divmod(keys, len(kept))
+    word_counts = np.bincount(ids, minlength=len(kept))
+    return Cooccurrence(
+        tuple(kept), word_counts, left.astype(np.int32), right.astype(np.int32), counts.astype(np.float64)
+    )
+
+
+def _read(sentences: Iterable[Sequence[str] | str]) -> tuple[dict[str, int], NDArray[np.int64], NDArray[np.int64]]:
+    """Number words as they come: the numbers by word, the text as numbers, and the length of each sentence."""
+    if isinstance(sentences, str):
+        raise TypeError("sentences must be an iterable of sentences; got one string: put it in a list, or split it")
+    names: dict[str, int] = {}
+    ids, lengths = array("q"), array("q")
+    for number, sentence in enumerate(sentences):
+        words = sentence.split() if isinstance(sentence, str) else sentence
+        for word in words:
+            if not isinstance(word, str):
+                raise TypeError(f"sentence {number} must be a string or hold strings; got {word!r} in it")
+            ids.append(names.setdefault(word, len(names)))
+        lengths.append(len(words))
+    return names, np.array(ids, np.int64), np.array(lengths, np.int64)
+
+
+def _count_pairs(
+    ids: NDArray[np.int64], sentence: NDArray[np.int64], window: int, n_words: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs as ``smaller * n_words + larger``, sorted, and how often each was met."""
+    keys, counts = np.empty(0, np.int64), np.empty(0, np.int64)
+    for start in range(0, len(ids), BLOCK):
+        met = [keys_at_distance for distance in range(1, window + 1)
+               if len(keys_at_distance := _pairs_at(ids, sentence, start, distance, n_words))]  # fmt: skip
+        new, times = np.unique(np.concatenate([np.empty(0, np.int64), *met]), return_counts=True)
+        merged, place = np.unique(np.concatenate([keys, new]), return_inverse=True)
+        counts = np.bincount(place, weights=np.concatenate([counts, times]), minlength=len(merged)).astype(np.int64)
+        keys = merged
+    return keys, counts
+
+
+def _pairs_at(
+    ids: NDArray[np.int64], sentence: NDArray[np.int64], start: int, distance: int, n_words: int
+) -> NDArray[np.int64]:
+    """Pairs at one distance whose first word lies in the block that begins at `start`."""
+    first, second = slice(start, min(start + BLOCK, len(ids) - distance)), start + distance
+    if first.stop <= start:
+        return np.empty(0, np.int64)
+    a = ids[first]
+    b = ids[second : second + len(a)]
+    together = (sentence[first] == sentence[second : second + len(a)]) & (a != b)
+    a, b = a[together], b[together]
+    return np.minimum(a, b) * n_words + np.maximum(a, b)

@@ -1,0 +1,100 @@
+"""The compiled loops that carry out a Plan: a worker's lists batch by batch, the barrier, and sums over fixed chunks.
+
+One compiled `update_range` per problem serves every plan, so a run can differ from the serial one only in order, never in
+rounding. Knows nothing of what an update does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from etesian.sparse.atomics import atomic_add, atomic_load, atomic_store, give_up_core
+
+ARRIVED, GENERATION, STOP, LEFT = 0, 16, 32, 48  # places in the shared int64 array, a pair of cache lines apart
+SHARED_SIZE = 64
+SPINS = 4_000  # looks at the barrier, about 10 microseconds, before the core is given up: the partner may not have one
+
+_indices = types.int64
+_offsets = types.int64[:, ::1]
+_shared = types.int64[::1]
+
+
+@njit(nogil=True, cache=True)
+def _wait_for_all(shared, n_workers):
+    """Spin until every worker is here. True if the run is to go on: the last to arrive decides that for all."""
+    generation = atomic_load(shared, GENERATION)
+    if atomic_add(shared, ARRIVED, 1) == n_workers - 1:
+        atomic_store(shared, ARRIVED, 0)
+        atomic_store(shared, LEFT, atomic_load(shared, STOP))
+        atomic_store(shared, GENERATION, generation + 1)
+    else:
+        spins = 0
+        while atomic_load(shared, GENERATION) == generation:
+            spins += 1
+            if spins > SPINS:
+                give_up_core()
+    return atomic_load(shared, LEFT) == 0
+
+
+def _carry_out(update_range, data, variables, step_size, offsets, worker, synchronized, shared):
+    """Run one worker's lists of every batch; the number of batches it finished."""
+    n_workers = offsets.shape[1] - 1
+    for batch in range(offsets.shape[0]):
+        update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
+        if synchronized:
+            if not _wait_for_all(shared, n_workers):
+                return batch + 1
+        elif atomic_load(shared, STOP) != 0:
+            return batch + 1
+    return offsets.shape[0]
+
+
+def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums):
+    """Fill the rows first, first + stride, ... of `sums`, each with the sums over one chunk of updates."""
+    for chunk in range(first, sums.shape[0], stride):
+        start = chunk * chunk_size
+        sum_range(start, min(start + chunk_size, n), data, variables, sums[chunk])
+
+
+@cache
+def compile_update_range(update_range: Callable[..., None], data: types.Type, variables: types.Type) -> tuple[Any, Any]:
+    """Compile a problem's updates once, and the loop that carries out any plan of them.
+
+    Parameters
+    ----------
+    update_range : function of (start, stop, data, variables, step_size)
+        Runs the updates that lie at start to stop - 1 in plan order, one after the other.
+    data, variables
+        numba types of the two tuples that `update_range` takes.
+
+    Returns
+    -------
+    The compiled `update_range`, and the compiled ``carry_out(update_range, data, variables, step_size, offsets, worker,
+    synchronized, shared)``. Declared signatures let both be kept on disk from one process to the next.
+    """
+    signature = types.void(_indices, _indices, data, variables, types.float64)
+    loop = types.int64(
+        types.FunctionType(signature), data, variables, types.float64, _offsets, _indices, types.boolean, _shared
+    )
+    compiled = njit(signature, nogil=True, cache=True, fastmath=True)(update_range)
+    return compiled, njit(loop, nogil=True, cache=True)(_carry_out)
+
+
+@cache
+def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variables: types.Type) -> tuple[Any, Any]:
+    """Compile a sum over updates, ``sum_range(start, stop, data, variables, sums)``, and the loop over its chunks."""
+    row, table = types.float64[::1], types.float64[:, ::1]
+    signature = types.void(_indices, _indices, data, variables, row)
+    loop = types.void(types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table)
+    compiled = njit(signature, nogil=True, cache=True, fastmath=True)(sum_range)
+    return compiled, njit(loop, nogil=True, cache=True)(_sum_chunks)
+
+
+def new_shared() -> np.ndarray:
+    """Return what the workers of one epoch share: the barrier's counters, and the wish to stop."""
+    return np.zeros(SHARED_SIZE, np.int64)

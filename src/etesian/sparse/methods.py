@@ -1,0 +1,32 @@
+"""Methods: step rules, and (for those that have any) the state they carry."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent: each update steps along the gradient of its own term.
+
+    Parameters
+    ----------
+    step_size
+        Of the first epoch, above 0.
+    decay
+        What the step size is multiplied by after each epoch, above 0 and at most 1.
+    """
+
+    step_size: float = 0.01
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.step_size) and self.step_size > 0):
+            raise ValueError(f"step_size must be a finite number above 0; got {self.step_size!r}")
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay must be above 0 and at most 1; got {self.decay!r}")
+
+    def step_at(self, epoch: int) -> float:
+        """Return the step size of an epoch, counted from 0."""
+        return self.step_size * self.decay**epoch

@@ -1,0 +1,6 @@
+"""What can be minimized, a file per family of problems; each holds its data, its variables and one compiled update."""
+
+from etesian.sparse.problems.factors import Ratings, WordPairs
+from etesian.sparse.problems.problem import Problem
+
+__all__ = ["Problem", "Ratings", "WordPairs"]

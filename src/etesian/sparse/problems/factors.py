@@ -1,0 +1,227 @@
+"""Pairs that attract or repel: a rating joins a user and an item, a count joins two words. An update touches two rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from etesian.sparse.atomics import prefetch
+from etesian.sparse.problems.problem import SumOver, Variables
+
+AHEAD = 4  # updates between asking for a row and using it; benchmarks/conflict_free.py says what it gains
+LINE = 16  # float32 numbers in a cache line
+
+
+def pair_touches(left: NDArray[np.integer], right: NDArray[np.integer], n_variables: int) -> csr_array:
+    """Two variables an update: CSR array of shape (n_pairs, n_variables)."""
+    indices = np.stack([left, right], axis=1).astype(np.int32, copy=False).ravel()
+    indptr = np.arange(0, len(indices) + 1, 2, dtype=np.int32 if len(indices) < 2**31 else np.int64)
+    return csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=(len(left), n_variables))
+
+
+def _rate_range(start, stop, data, variables, step_size):
+    """Squared error of a rating: step along both factors (and both biases), each seeing the other's old value."""
+    user, item, rating, mean, penalty = data
+    factors, bias = variables
+    n_factors, biased = factors.shape[1], len(bias) > 0
+    step = factors.dtype.type(step_size)
+    for e in range(start, stop):
+        if e + AHEAD < stop:
+            for column in range(0, n_factors, LINE):
+                prefetch(factors, user[e + AHEAD], column)
+                prefetch(factors, item[e + AHEAD], column)
+        i, j = user[e], item[e]
+        predicted = mean
+        if biased:
+            predicted += bias[i] + bias[j]
+        for t in range(n_factors):
+            predicted += factors[i, t] * factors[j, t]
+        error = rating[e] - predicted
+        for t in range(n_factors):
+            u, v = factors[i, t], factors[j, t]
+            factors[i, t] = u + step * (error * v - penalty * u)
+            factors[j, t] = v + step * (error * u - penalty * v)
+        if biased:
+            bias[i] += step * (error - penalty * bias[i])
+            bias[j] += step * (error - penalty * bias[j])
+
+
+def _sum_rating_errors(start, stop, data, variables, sums):
+    """Sum of squared errors, and of the penalty that the updates apply."""
+    user, item, rating, mean, _ = data
+    factors, bias = variables
+    n_factors, biased = factors.shape[1], len(bias) > 0
+    for e in range(start, stop):
+        i, j = user[e], item[e]
+        predicted, norm = mean, mean - mean
+        if biased:
+            predicted += bias[i] + bias[j]
+            norm += bias[i] * bias[i] + bias[j] * bias[j]
+        for t in range(n_factors):
+            u, v = factors[i, t], factors[j, t]
+            predicted += u * v
+            norm += u * u + v * v
+        error = rating[e] - predicted
+        sums[0] += error * error
+        sums[1] += norm
+
+
+@dataclass(eq=False)
+class Ratings:
+    """Matrix completion: mean over ratings of (r - mean - b_i - b_j - <u_i, v_j>)^2 + penalty (|u_i|^2 + |v_j|^2 + b_i^2 + b_j^2).
+
+    Pan et al. 2016, section 5. A user's or item's variable is its whole row: factors and bias.
+
+    Parameters
+    ----------
+    user, item : arrays of shape (n_ratings,)
+        Indices from 0 of each rating's user and item.
+    rating : array of shape (n_ratings,)
+        float32 or float64; variables have the same type.
+    n_users, n_items, n_factors
+        Sizes; the factors have shape (n_users + n_items, n_factors).
+    penalty
+        Weight of the squared norms, per rating.
+    biased
+        Whether users and items have biases.
+    """
+
+    user: NDArray[np.integer]
+    item: NDArray[np.integer]
+    rating: NDArray[np.floating]
+    n_users: int
+    n_items: int
+    n_factors: int
+    penalty: float
+    biased: bool
+
+    settles: ClassVar[bool] = False
+    update_range = staticmethod(_rate_range)
+
+    def __post_init__(self) -> None:
+        self.user = self.user.astype(np.int32, copy=False)
+        self.item = (self.item + self.n_users).astype(np.int32)
+        self.touches = pair_touches(self.user, self.item, self.n_users + self.n_items)
+        self.mean = self.rating.dtype.type(self.rating.mean(dtype=np.float64) if self.biased else 0.0)
+
+    def start(self, rng: np.random.Generator) -> Variables:
+        """Random factors that make a first prediction about the mean rating; biases of 0."""
+        n_rows, dtype = self.n_users + self.n_items, self.rating.dtype
+        factors = 0.1 * rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
+        if not self.biased:  # <u, v> is then about n_factors level^2
+            factors += dtype.type(np.sqrt(abs(self.rating.mean(dtype=np.float64)) / self.n_factors))
+        return factors.astype(dtype, copy=False), np.zeros(n_rows if self.biased else 0, dtype)
+
+    def lay_out(self, order: NDArray[np.int64]) -> tuple[Any, ...]:
+        """Users, items and ratings in plan order; the mean and the penalty."""
+        penalty = self.rating.dtype.type(self.penalty)
+        return self.user[order], self.item[order], self.rating[order], self.mean, penalty
+
+    def settle(self, variables: Variables, sum_over: SumOver) -> float:
+        """Return the objective; nothing is kept out of the plan."""
+        data = (self.user, self.item, self.rating, self.mean, self.rating.dtype.type(self.penalty))
+        squares, norms = sum_over(_sum_rating_errors, len(self.rating), 2, data, variables)
+        return float(squares + self.penalty * norms) / len(self.rating)
+
+
+def _pull_range(start, stop, data, variables, step_size):
+    """Squared error of a log count: both vectors move along their sum."""
+    left, right, log_count, weight = data
+    vectors, shift = variables
+    n_dimensions = vectors.shape[1]
+    step = vectors.dtype.type(4.0 * step_size)
+    for e in range(start, stop):
+        if e + AHEAD < stop:
+            for column in range(0, n_dimensions, LINE):
+                prefetch(vectors, left[e + AHEAD], column)
+                prefetch(vectors, right[e + AHEAD], column)
+        i, j = left[e], right[e]
+        error = log_count[e] - shift[0]
+        for t in range(n_dimensions):
+            both = vectors[i, t] + vectors[j, t]
+            error -= both * both
+        pull = step * weight[e] * error
+        for t in range(n_dimensions):
+            u, v = vectors[i, t], vectors[j, t]
+            vectors[i, t] = u + pull * (u + v)
+            vectors[j, t] = v + pull * (u + v)
+
+
+def _sum_pair_errors(start, stop, data, variables, sums):
+    """Weighted sums of the errors and of their squares."""
+    left, right, log_count, weight = data
+    vectors, shift = variables
+    for e in range(start, stop):
+        i, j = left[e], right[e]
+        error = log_count[e] - shift[0]
+        for t in range(vectors.shape[1]):
+            both = vectors[i, t] + vectors[j, t]
+            error -= both * both
+        sums[0] += weight[e] * error
+        sums[1] += weight[e] * error * error
+
+
+@dataclass(eq=False)
+class WordPairs:
+    """Word embedding: weighted mean over pairs of (log A_ij - |v_i + v_j|^2 - C)^2 (Pan et al. 2016, section 5).
+
+    Every update reads C, so C would join all updates into one component: it is kept out of the plan and solved in closed form
+    after every epoch.
+
+    Parameters
+    ----------
+    left, right : arrays of shape (n_pairs,)
+        Indices from 0 of the two words of each pair; they differ.
+    count : array of shape (n_pairs,)
+        How often the words stand near one another, above 0.
+    n_words, n_dimensions
+        Sizes; the vectors have shape (n_words, n_dimensions).
+    max_weight
+        Counts weigh as they are up to here, and no more beyond; weights are divided by it, so that the largest is at most 1 and a
+        step size means the same on any corpus.
+    dtype
+        float32 or float64.
+    """
+
+    left: NDArray[np.integer]
+    right: NDArray[np.integer]
+    count: NDArray[np.floating]
+    n_words: int
+    n_dimensions: int
+    max_weight: float = 100.0
+    dtype: Any = np.float32
+
+    settles: ClassVar[bool] = True
+    update_range = staticmethod(_pull_range)
+
+    def __post_init__(self) -> None:
+        self.left, self.right = self.left.astype(np.int32, copy=False), self.right.astype(np.int32, copy=False)
+        self.touches = pair_touches(self.left, self.right, self.n_words)
+        self.log_count = np.log(self.count).astype(self.dtype)
+        self.weight = (np.minimum(self.count, self.max_weight) / self.max_weight).astype(self.dtype)
+        self._total_weight = self.weight.sum(dtype=np.float64)
+
+    def start(self, rng: np.random.Generator) -> Variables:
+        """Random directions of squared length 1/2, so that |v_i + v_j|^2 starts at about 1; C fits that."""
+        vectors = rng.standard_normal((self.n_words, self.n_dimensions)) / np.sqrt(2 * self.n_dimensions)
+        mean = np.average(self.log_count, weights=self.weight)
+        return vectors.astype(self.dtype), np.array([mean - 1.0], self.dtype)
+
+    def lay_out(self, order: NDArray[np.int64]) -> tuple[Any, ...]:
+        """Pairs, logarithms of counts and weights in plan order."""
+        return self.left[order], self.right[order], self.log_count[order], self.weight[order]
+
+    def settle(self, variables: Variables, sum_over: SumOver) -> float:
+        """Set C to the weighted mean of what is left without it; the objective there."""
+        data = (self.left, self.right, self.log_count, self.weight)
+        errors, squares = sum_over(_sum_pair_errors, len(self.count), 2, data, variables)
+        shift = variables[1]
+        old = float(shift[0])
+        shift[0] += errors / self._total_weight
+        moved = float(shift[0]) - old
+        # sum w (e - moved)^2, with the shift as it was rounded
+        return float(squares - 2 * moved * errors + moved**2 * self._total_weight) / self._total_weight

@@ -1,0 +1,45 @@
+"""Problem: all that `minimize` asks of what it minimizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+Variables = tuple[NDArray[Any], ...]
+SumOver = Callable[[Callable[..., None], int, int, tuple, tuple], NDArray[np.float64]]
+"""``sum_over(sum_range, n, n_sums, data, variables)``: sums over updates, the same bits for any number of threads."""
+
+
+class Problem(Protocol):
+    """A sum of terms, each of which touches a few variables.
+
+    Attributes
+    ----------
+    touches : CSR array of shape (n_updates, n_variables)
+        Which variables each update reads or writes.
+    update_range : function of (start, stop, data, variables, step_size)
+        Runs the updates that lie at start to stop - 1 of `data`, one after the other; compiled by numba, so module-level
+        and plain. Every plan runs this same code.
+    settles : bool
+        Whether `settle` changes variables, and so has to be called after every epoch.
+    """
+
+    touches: csr_array
+
+    @property
+    def update_range(self) -> Callable[..., None]: ...
+    @property
+    def settles(self) -> bool: ...
+
+    def start(self, rng: np.random.Generator) -> Variables:
+        """Make the variables that a run starts from."""
+
+    def lay_out(self, order: NDArray[np.int64]) -> tuple[Any, ...]:
+        """Copy the data of the updates into the order in which they will run."""
+
+    def settle(self, variables: Variables, sum_over: SumOver) -> float:
+        """Solve in closed form what every update reads (an intercept) and return the objective. Called between epochs."""

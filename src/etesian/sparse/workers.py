@@ -1,0 +1,104 @@
+"""Resident threads that carry out plans and sums; they outlive epochs, and stop between batches when interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from joblib import effective_n_jobs
+from numba import typeof
+from numpy.typing import NDArray
+
+from etesian.sparse.kernels import STOP, compile_sum_range, compile_update_range, new_shared
+from etesian.sparse.plan import Plan
+
+CHUNK = 8_192
+"""Updates per partial sum. Fixed, so that a sum has the same bits for any number of threads."""
+
+
+def count_workers(n_jobs: int | None) -> int:
+    """Return how many threads `n_jobs` asks for, as scikit-learn counts: -1 is all cores, None is one."""
+    if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+        raise ValueError(f"n_jobs must be None or an integer other than 0 (-1: all cores); got {n_jobs!r}")
+    return int(effective_n_jobs(n_jobs))
+
+
+class Workers:
+    """Threads that run compiled loops side by side; a context manager.
+
+    numba's loops release the interpreter's lock, so that Python's own threads run at once, and unlike numba's pool they
+    can wait for one another inside the loop: a barrier costs a fraction of a microsecond, not a new parallel region.
+    """
+
+    def __init__(self, n_workers: int) -> None:
+        self.n_workers = n_workers
+        self._pool = ThreadPoolExecutor(n_workers, thread_name_prefix="etesian")
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._pool.shutdown()
+
+    def run(
+        self, plan: Plan, update_range: Callable[..., None], data: tuple, variables: tuple, step_size: float
+    ) -> None:
+        """Carry out every batch of a plan once. `KeyboardInterrupt` leaves between two batches.
+
+        Parameters
+        ----------
+        plan
+            At most as many lists a batch as there are workers here.
+        update_range, data, variables
+            See `etesian.sparse.kernels.compile_update_range`; `data` lies in plan order.
+        step_size
+            Passed on to every update.
+        """
+        if plan.n_workers > self.n_workers:
+            raise ValueError(f"the plan is for {plan.n_workers} workers; there are {self.n_workers}")
+        compiled, carry_out = compile_update_range(update_range, *_types(data, variables))
+        shared = new_shared()
+
+        def work(worker: int) -> None:
+            carry_out(compiled, data, variables, step_size, plan.offsets, worker, plan.synchronized, shared)
+
+        self._run_all(work, plan.n_workers, shared)
+
+    def sum(
+        self, sum_range: Callable[..., None], n: int, n_sums: int, data: tuple, variables: tuple
+    ) -> NDArray[np.float64]:
+        """Add up what `sum_range` gives over n updates: the same bits for any number of workers.
+
+        Parameters
+        ----------
+        sum_range, data, variables
+            See `etesian.sparse.kernels.compile_sum_range`.
+        n, n_sums
+            Updates to go through; sums to take of each.
+        """
+        compiled, sum_chunks = compile_sum_range(sum_range, *_types(data, variables))
+        sums = np.zeros((-(-n // CHUNK), n_sums))
+
+        def work(worker: int) -> None:
+            sum_chunks(compiled, data, variables, CHUNK, n, worker, self.n_workers, sums)
+
+        self._run_all(work, self.n_workers, new_shared())
+        return sums.sum(axis=0)
+
+    def _run_all(self, work: Callable[[int], None], n: int, shared: NDArray[np.int64]) -> None:
+        futures: list[Future[Any]] = [self._pool.submit(work, worker) for worker in range(n)]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            shared[STOP] = 1
+            wait(futures)
+            raise
+        for future in futures:
+            future.result()
+
+
+def _types(*values: tuple) -> tuple[Any, ...]:
+    return tuple(typeof(value) for value in values)
