@@ -47,7 +47,7 @@ class ArrivalCurve:
         """
         step = min(int(np.searchsorted(self.times, time)), len(self.times) - 1)
         share_left = 1.0 - (self.shares[step - 1] if step > 0 else 0.0)
-        return float(self.at_risk[step] / share_left)
+        return round(float(self.at_risk[step] / share_left), 6)  # a whole number of runs must stay whole
 
     def time_of(self, share: float) -> float:
         """When `share` has arrived, linear between arrivals; the first one's time below it, infinite past the last."""
