@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,3 +60,31 @@ class Mixing:
 
     def settle(self, variables, sum_over):
         return float(np.abs(variables[0]).sum())
+
+
+def _idle_range(start, stop, data, variables, step_size):
+    (x,) = variables
+    for e in range(start, stop):
+        for _ in range(10_000):
+            x[e] = math.sin(x[e] + 1.0)
+
+
+@dataclass
+class Slow:
+    """Independent updates of a fifth of a millisecond each; a variable that was reached is no longer 0."""
+
+    n: int
+    settles = False
+    update_range = staticmethod(_idle_range)
+
+    def __post_init__(self):
+        self.touches = touches_of([{v} for v in range(self.n)], self.n)
+
+    def start(self, rng):
+        return (np.zeros(self.n),)
+
+    def lay_out(self, order):
+        return (order,)
+
+    def settle(self, variables, sum_over):
+        return 0.0

@@ -2,6 +2,9 @@
 
 Two updates conflict when they touch a common variable. The connected components of that graph, over the updates of one batch,
 share nothing, so whole components may run at once (Pan et al. 2016, section 3). Knows nothing of threads or of what updates do.
+
+The compiled functions stay together: those that are kept on disk are compiled anew when their own file changes, not when
+another does.
 """
 
 from __future__ import annotations
@@ -202,6 +205,28 @@ def allot(m, scratch):
                 least = p
         scratch.worker[by_size[rank]] = least
         load[least] += size[by_size[rank]]
+
+
+@njit(nogil=True, cache=True)
+def sort_batches(order, touches, batch_size, first, last, offsets, scratch):
+    """Sort `order` into workers' lists, in place, and fill `offsets`, for batches first to last - 1."""
+    n_workers, load, updates = offsets.shape[1] - 1, scratch.load, np.empty(batch_size, np.int64)
+    for batch in range(first, last):
+        start = batch * batch_size
+        m = min(batch_size, len(order) - start)
+        updates[:m] = order[start : start + m]
+        find_components(updates[:m], touches, start, scratch)
+        allot(m, scratch)
+        position = start
+        for p in range(n_workers):
+            offsets[batch, p] = position
+            position += load[p]
+            load[p] = offsets[batch, p]  # from here on: where the next update of p goes
+        offsets[batch, n_workers] = position
+        for a in range(m):
+            p = scratch.worker[scratch.component[a]]
+            order[load[p]] = updates[a]
+            load[p] += 1
 
 
 @njit(nogil=True, cache=True)

@@ -13,24 +13,15 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.conflicts import (
-    Balance,
-    Touches,
-    allot,
-    as_touches,
-    best_batch_size,
-    find_components,
-    new_scratch,
-)
+from etesian.sparse.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
 
 Schedule = Literal["serial", "conflict_free", "lock_free"]
 SCHEDULES: tuple[Schedule, ...] = ("serial", "conflict_free", "lock_free")
 
-UNSYNCHRONIZED_BATCH = 16_384  # updates between two looks at whether the run was interrupted
+UNSYNCHRONIZED_BATCH = 2_048  # updates of a worker between two looks at whether the run was interrupted
 WORTH_PLANNING = 1.1  # a predicted speed-up below this is about 1: run serially
 
 
@@ -191,30 +182,8 @@ def _plan_batches(touches: Touches, order: NDArray[np.int64], batch_size: int, n
 
     def plan_stretch(first: int, last: int) -> None:
         scratch = new_scratch(touches, batch_size=batch_size, n_workers=n_workers)
-        _plan_stretch(order, touches, batch_size, first, last, offsets, scratch)
+        sort_batches(order, touches, batch_size, first, last, offsets, scratch)
 
     with ThreadPoolExecutor(n_workers) as pool:
         list(pool.map(plan_stretch, cuts[:-1], cuts[1:]))
     return offsets
-
-
-@njit(nogil=True, cache=True)
-def _plan_stretch(order, touches, batch_size, first, last, offsets, scratch):
-    """Plan batches first to last - 1."""
-    n_workers, load, updates = offsets.shape[1] - 1, scratch.load, np.empty(batch_size, np.int64)
-    for batch in range(first, last):
-        start = batch * batch_size
-        m = min(batch_size, len(order) - start)
-        updates[:m] = order[start : start + m]
-        find_components(updates[:m], touches, start, scratch)
-        allot(m, scratch)
-        position = start
-        for p in range(n_workers):
-            offsets[batch, p] = position
-            position += load[p]
-            load[p] = offsets[batch, p]  # from here on: where the next update of p goes
-        offsets[batch, n_workers] = position
-        for a in range(m):
-            p = scratch.worker[scratch.component[a]]
-            order[load[p]] = updates[a]
-            load[p] += 1

@@ -135,8 +135,9 @@ class WordEmbedding(Minimizer):
         lengths = np.linalg.norm(self.vectors_, axis=1) * np.linalg.norm(given)
         cosine = self.vectors_ @ given / np.maximum(lengths, np.finfo(np.float32).tiny)
         order = np.argsort(-cosine, kind="stable")
-        nearest = [row for row in order[: n + 1] if self.words_[row] != word][:n]
-        return [(self.words_[row], float(cosine[row])) for row in nearest]
+        if isinstance(word, str):
+            order = order[order != self.vocabulary_[word]]
+        return [(self.words_[row], float(cosine[row])) for row in order[:n]]
 
     def save_word2vec(self, path: str | os.PathLike[str]) -> None:
         """Write the vectors in word2vec's text format: a line of sizes, then a word and its numbers on each line."""

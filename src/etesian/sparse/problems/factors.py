@@ -24,7 +24,7 @@ def pair_touches(left: NDArray[np.integer], right: NDArray[np.integer], n_variab
 
 
 def _rate_range(start, stop, data, variables, step_size):
-    """Squared error of a rating: step along both factors (and both biases), each seeing the other's old value."""
+    """Squared error of a rating: half a gradient step on both rows, as is usual, each seeing the other's old value."""
     user, item, rating, mean, penalty = data
     factors, bias = variables
     n_factors, biased = factors.shape[1], len(bias) > 0
