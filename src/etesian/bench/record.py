@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
 from etesian.bench.workload import Target
 
@@ -44,6 +45,20 @@ class Point:
     slices: int
     seconds: float
     metrics: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Write the point as a JSON object; values that are not finite become the strings NaN, Infinity, -Infinity."""
+        return {"slices": self.slices, "seconds": self.seconds, "metrics": _encode_numbers(self.metrics)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Point:
+        """Read what `as_dict` wrote; a ValueError says what is wrong with anything else."""
+        fields = _expect_fields("point", data, required=("slices", "seconds", "metrics"))
+        return cls(
+            slices=_expect("slices", fields["slices"], int),
+            seconds=float(_expect("seconds", fields["seconds"], int, float)),
+            metrics=_decode_numbers("metrics", fields["metrics"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -99,3 +114,106 @@ class Run:
         """Time to target: the time on the clock of the first measurement that reached it; None if none did."""
         passing = self.passing
         return None if passing is None else passing[1].seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """Write the run as one JSON object, from which `from_dict` makes an equal run."""
+        return {
+            "workload": self.workload,
+            "seed": self.seed,
+            "target": asdict(self.target),  # not as text, since a metric's name may hold any sign
+            "outcome": self.outcome,
+            "points": [point.as_dict() for point in self.points],
+            "budget_seconds": self.budget_seconds,
+            "units": _encode_numbers(self.units),
+            "error": self.error,
+            "machine": dict(self.machine),
+            "started": self.started,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Run:
+        """Read what `as_dict` wrote.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing, unknown, of another type, or at odds with the others.
+        """
+        fields = _expect_fields("run", data, required=_REQUIRED, optional=_OPTIONAL)
+        budget_seconds = _expect("budget_seconds", fields.get("budget_seconds"), int, float, type(None))
+        run = cls(
+            workload=_expect("workload", fields["workload"], str),
+            seed=_expect("seed", fields["seed"], int),
+            target=_decode_target(fields["target"]),
+            outcome=fields["outcome"],
+            points=tuple(Point.from_dict(point) for point in _expect("points", fields["points"], list)),
+            budget_seconds=None if budget_seconds is None else float(budget_seconds),
+            units=_decode_numbers("units", fields.get("units", {})),
+            error=_expect("error", fields.get("error"), str, type(None)),
+            machine=_expect("machine", fields.get("machine", {}), dict),
+            started=_expect("started", fields.get("started", ""), str),
+        )
+        _check_consistency(run)
+        return run
+
+
+_REQUIRED = ("workload", "seed", "target", "outcome", "points")
+_OPTIONAL = ("budget_seconds", "units", "error", "machine", "started")
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+
+
+def _check_consistency(run: Run) -> None:
+    """Refuse a run whose outcome its own points contradict."""
+    if run.outcome not in get_args(Outcome):
+        raise ValueError(f"outcome must be one of {', '.join(get_args(Outcome))}; got {run.outcome!r}")
+    if not run.points and run.outcome != "failed":
+        raise ValueError(f"points must not be empty in a run that is {run.outcome}")
+    for point in run.points:
+        if run.target.metric not in point.metrics:
+            raise ValueError(f"metrics must hold the target's, {run.target.metric!r}; got {sorted(point.metrics)}")
+    if run.outcome == "reached" and run.passing is None:
+        raise ValueError(f"outcome is 'reached', and no point stands at {run.target}")
+
+
+def _decode_target(data: Any) -> Target:
+    fields = _expect_fields("target", data, required=("metric", "threshold", "direction"))
+    threshold = float(_expect("threshold", fields["threshold"], int, float))
+    return Target(_expect("metric", fields["metric"], str), threshold, fields["direction"])
+
+
+def _encode_numbers(numbers: Mapping[str, float]) -> dict[str, float | str]:
+    """JSON has no NaN and no infinity; as strings they survive in any reader."""
+    return {name: value if math.isfinite(value) else _name_of(value) for name, value in numbers.items()}
+
+
+def _name_of(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _decode_numbers(role: str, data: Any) -> dict[str, float]:
+    return {name: _decode_number(f"{role}.{name}", value) for name, value in _expect(role, data, dict).items()}
+
+
+def _decode_number(role: str, value: Any) -> float:
+    return float(value if value in _NOT_FINITE else _expect(role, value, int, float))
+
+
+def _expect_fields(
+    role: str, data: Any, *, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    fields: dict[str, Any] = _expect(role, data, dict)
+    missing = [name for name in required if name not in fields]
+    if missing:
+        raise ValueError(f"a {role} must have {', '.join(required)}; {missing[0]!r} is missing")
+    unknown = [name for name in fields if name not in required + optional]
+    if unknown:
+        raise ValueError(f"a {role} has no field {unknown[0]!r}; its fields are {', '.join(required + optional)}")
+    return fields
+
+
+def _expect(role: str, value: Any, *kinds: type) -> Any:
+    """Hand the value on if it is of one of these types; a bool is not a number here."""
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise ValueError(f"{role} must be of type {names}; got {value!r}")
+    return value

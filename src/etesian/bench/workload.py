@@ -1,11 +1,11 @@
-"""The whole contract between the harness and what it times: `Workload` and `Target`. Knows nothing of running or storing."""
+"""The whole contract between the harness and what it times: `Workload`, `Target`, `Suite`. Knows nothing of running."""
 
 from __future__ import annotations
 
 import math
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -72,10 +72,58 @@ class Target:
         return cls(match["metric"], threshold, direction)  # type: ignore[arg-type]
 
     def is_reached(self, value: float) -> bool:
-        """Whether a value of the metric has arrived; NaN never has."""
+        """Whether a value of the metric has arrived; one that is not finite never has."""
         compare = operator.ge if self.direction == "at_least" else operator.le
-        return compare(value, self.threshold)
+        return math.isfinite(value) and compare(value, self.threshold)
 
     def __str__(self) -> str:
         sign = ">=" if self.direction == "at_least" else "<="
         return f"{self.metric}{sign}{self.threshold!r}"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Workloads that race for the same target.
+
+    A file for ``etesian bench run`` defines `suite`, one of these or a function without arguments that returns one; the
+    entry points of the group ``etesian.workloads`` name such functions too.
+
+    Parameters
+    ----------
+    name
+        Under which the runs are stored.
+    workloads
+        At least one; their names differ. Kept as a tuple.
+    target
+        What each of them is to reach.
+    budget_seconds
+        Time on the clock after which a run is stopped; None for no limit.
+    """
+
+    name: str
+    workloads: Sequence[Workload]
+    target: Target
+    budget_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workloads", tuple(self.workloads))
+        if not self.name:
+            raise ValueError("name must not be empty: runs are stored under it")
+        if not self.workloads:
+            raise ValueError(f"workloads of the suite {self.name!r} must hold at least one; got none")
+        strangers = [workload for workload in self.workloads if not isinstance(workload, Workload)]
+        if strangers:
+            raise TypeError(f"workloads must have name, prepare, advance and measure; got {strangers[0]!r}")
+        names = [workload.name for workload in self.workloads]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"workloads of the suite {self.name!r} must have names that differ; got {twice[0]!r} twice"
+            )
+        check_budget(self.budget_seconds)
+
+
+def check_budget(budget_seconds: float | None) -> None:
+    """Refuse a budget that is not a positive, finite number of seconds or None."""
+    if budget_seconds is not None and not 0 < budget_seconds < math.inf:
+        raise ValueError(f"budget_seconds must be a positive number, or None for no limit; got {budget_seconds!r}")

@@ -1,0 +1,116 @@
+"""What a run ran on: processor, memory, system, versions. Imports none of the packages whose versions it tells."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("etesian", "numpy", "scipy", "numba", "scikit-learn", "torch", "transformers", "jax")
+"""The packages whose versions decide how fast a run is; told where they are installed."""
+
+
+def describe() -> dict[str, Any]:
+    """Describe this machine as it is now.
+
+    Returns
+    -------
+    dict
+        ``cpu``, ``cores`` (that this process may use), ``memory_bytes``, ``os``, ``architecture``, ``python``,
+        ``packages`` (name to version), ``gpus`` (seen only when torch is already imported), ``git_commit`` (of the current
+        folder, with ``-dirty`` behind it when files differ) and ``load_average`` (1, 5, 15 minutes). What cannot be found
+        out is None. The host's name is left out: records are made to be published.
+    """
+    return {
+        "cpu": _cpu_model(),
+        "cores": usable_cores(),
+        "memory_bytes": _memory_bytes(),
+        "os": platform.platform(),
+        "architecture": platform.machine(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": _package_versions(),
+        "gpus": _gpus(),
+        "git_commit": _git_commit(),
+        "load_average": load_average(),
+    }
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, and the container's quota where there is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota(Path("/sys/fs/cgroup/cpu.max"))
+    return cores if quota is None else max(1, min(cores, round(quota)))
+
+
+def load_average() -> list[float] | None:
+    """Mean number of waiting processes over the last 1, 5 and 15 minutes; None where the system does not say."""
+    try:
+        return list(os.getloadavg())
+    except OSError:
+        return None
+
+
+def _cgroup_quota(path: Path) -> float | None:
+    """Cores granted by a file that reads ``"max 100000"`` or ``"150000 100000"`` (quota and period)."""
+    try:
+        quota, period = path.read_text().split()
+        return float(quota) / float(period) if quota != "max" else None
+    except (OSError, ValueError):
+        return None
+
+
+def _cpu_model() -> str | None:
+    if sys.platform == "darwin":
+        return _output_of("sysctl", "-n", "machdep.cpu.brand_string")
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, None) or platform.processor() or None
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return None
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _gpus() -> list[str]:
+    torch = sys.modules.get("torch")
+    # A workload without torch must not pay for its import, nor start a GPU that it does not use.
+    if torch is None or not torch.cuda.is_initialized():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def _git_commit() -> str | None:
+    return _output_of("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _output_of(program: str, *arguments: str) -> str | None:
+    """What a program prints; None where it is not installed, fails or takes long."""
+    path = shutil.which(program)
+    if path is None:
+        return None
+    try:
+        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,65 @@
+"""Targets as people write them, and suites that refuse what could not be run."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from bench_fakes import Climb, FakeClock
+
+from etesian.bench import Suite, Target, Workload
+
+TARGET = Target("accuracy", 0.93)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("accuracy>=0.93", Target("accuracy", 0.93, "at_least")),
+        (" loss <= 3.28 ", Target("loss", 3.28, "at_most")),
+        ("val/loss<=1e-3", Target("val/loss", 0.001, "at_most")),
+    ],
+)
+def test_target_reads_as_people_write_it_and_back(text: str, target: Target) -> None:
+    assert Target.parse(text) == target
+    assert Target.parse(str(target)) == target
+
+
+@pytest.mark.parametrize("text", ["accuracy", "accuracy>0.93", ">=0.93", "accuracy>=high", "accuracy>=nan", ""])
+def test_text_that_is_no_target_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"target reads like|must be a"):
+        Target.parse(text)
+
+
+def test_target_is_reached_at_its_threshold() -> None:
+    assert TARGET.is_reached(0.93)
+    assert not TARGET.is_reached(math.nextafter(0.93, 0))
+    assert Target("loss", 3.0, "at_most").is_reached(3.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_value_that_is_not_finite_never_reaches_a_target(value: float) -> None:
+    assert not TARGET.is_reached(value)
+    assert not Target("loss", 3.0, "at_most").is_reached(value)
+
+
+def test_class_with_the_four_members_is_a_workload(climb: Climb) -> None:
+    assert isinstance(climb, Workload)
+    assert not isinstance(TARGET, Workload)
+
+
+def test_suite_keeps_its_workloads_as_a_tuple(climb: Climb) -> None:
+    assert Suite("climbs", [climb], TARGET).workloads == (climb,)
+
+
+def test_suite_refuses_what_could_not_be_run(clock: FakeClock, climb: Climb) -> None:
+    with pytest.raises(ValueError, match="must hold at least one"):
+        Suite("climbs", [], TARGET)
+    with pytest.raises(ValueError, match="got 'climb' twice"):
+        Suite("climbs", [climb, Climb(clock)], TARGET)
+    with pytest.raises(TypeError, match="must have name, prepare, advance and measure"):
+        Suite("climbs", [object()], TARGET)
+    with pytest.raises(ValueError, match="name must not be empty"):
+        Suite("", [climb], TARGET)
+    with pytest.raises(ValueError, match="budget_seconds must be a positive number"):
+        Suite("climbs", [climb], TARGET, budget_seconds=0)
