@@ -1,0 +1,269 @@
+"""Where runs are kept: an SQLite file, or any database by URL. One transaction a run. Knows nothing of statistics or files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateTable
+
+from etesian.bench.errors import AlreadyStoredError, InputError
+from etesian.bench.record import Outcome, Run
+from etesian.bench.workload import Target
+
+FORMAT_VERSION = 1
+"""Of the tables, and of the record in each row."""
+
+_LOCK_SECONDS = 60  # how long one SQLite writer waits for another
+
+_TABLES = sa.MetaData()
+_FORMAT = sa.Table(
+    "etesian_format",
+    _TABLES,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Integer, nullable=False),
+)
+_RUNS = sa.Table(
+    "etesian_runs",
+    _TABLES,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("suite", sa.Text, nullable=False),
+    sa.Column("workload", sa.Text, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("budget_seconds", sa.Float(53), nullable=True),
+    sa.Column("record", sa.Text, nullable=False),
+    sa.UniqueConstraint("suite", "workload", "seed", "target", name="etesian_runs_key"),
+)
+
+
+class StoredRun(NamedTuple):
+    """A run and the name of the suite that it is part of."""
+
+    suite: str
+    run: Run
+
+
+class Ending(NamedTuple):
+    """How a stored run ended, and what time it had been given."""
+
+    outcome: Outcome
+    budget_seconds: float | None
+
+
+class Store:
+    """Runs kept in a database, one for each suite, workload, seed and target.
+
+    Parameters
+    ----------
+    location
+        Path of an SQLite file, or an SQLAlchemy URL such as ``postgresql+psycopg://user@host/database``.
+    create
+        Whether to make the file and the tables where there are none.
+
+    Raises
+    ------
+    InputError
+        If there is no such store, the database cannot be opened, or its format is another version's.
+
+    Notes
+    -----
+    Several processes may write to one store. Use it in a ``with`` block, or call `close`.
+    """
+
+    def __init__(self, location: str | Path, *, create: bool = True) -> None:
+        self._engine = _engine(location, create=create)
+        self.location = self._engine.url.database if self._is_file else self._engine.url.render_as_string()
+        with self._plain_errors():
+            version = self._format_version()
+            if version is None and create:
+                self._create_tables()
+                version = self._format_version()
+        if version is None:
+            self.close()
+            raise InputError(f"the store must hold runs, and {self.location} does not; `etesian bench run` makes one")
+        if version != FORMAT_VERSION:
+            self.close()
+            raise InputError(
+                f"the store {self.location} has format {version} and this version of Etesian reads {FORMAT_VERSION}; "
+                "export it with the version that wrote it, and import that"
+            )
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._engine.dispose()
+
+    def add(self, run: Run, *, suite: str, replace: bool = False) -> None:
+        """Keep one run, in a transaction of its own.
+
+        Parameters
+        ----------
+        run
+            What to keep.
+        suite
+            Name of the suite that it is part of.
+        replace
+            Whether to put it in the place of a run of the same suite, workload, seed and target.
+
+        Raises
+        ------
+        AlreadyStoredError
+            If there is such a run and `replace` is False.
+        """
+        row = _as_row(StoredRun(suite, run))
+        try:
+            with self._plain_errors(), self._engine.begin() as connection:
+                if replace:
+                    connection.execute(sa.delete(_RUNS).where(*_same_key(row)))
+                connection.execute(sa.insert(_RUNS).values(row))
+        except sa.exc.IntegrityError:
+            raise AlreadyStoredError(f"{self.location} already holds {_named(row)}") from None
+
+    def add_all(self, entries: Iterable[StoredRun]) -> tuple[int, int]:
+        """Keep all of these runs or, after an error, none.
+
+        Returns
+        -------
+        added, already_there
+            How many were new, and how many the store already held, equal in every field.
+
+        Raises
+        ------
+        AlreadyStoredError
+            If the store holds a run of the same suite, workload, seed and target that differs.
+        """
+        added = already_there = 0
+        with self._plain_errors(), self._engine.begin() as connection:
+            for row in map(_as_row, entries):
+                held = connection.scalar(sa.select(_RUNS.c.record).where(*_same_key(row)))
+                if held is None:
+                    connection.execute(sa.insert(_RUNS).values(row))
+                    added += 1
+                elif held == row["record"]:
+                    already_there += 1
+                else:
+                    raise AlreadyStoredError(f"{self.location} already holds {_named(row)}, and it differs")
+        return added, already_there
+
+    def entries(
+        self, suite: str | None = None, *, workload: str | None = None, target: Target | None = None
+    ) -> list[StoredRun]:
+        """Runs with the names of their suites, in the order in which they were kept; None means all."""
+        wanted = {"suite": suite, "workload": workload, "target": None if target is None else str(target)}
+        query = sa.select(_RUNS.c.suite, _RUNS.c.record).order_by(_RUNS.c.id)
+        for column, value in wanted.items():
+            if value is not None:
+                query = query.where(_RUNS.c[column] == value)
+        with self._plain_errors(), self._engine.connect() as connection:
+            return [StoredRun(name, Run.from_dict(json.loads(record))) for name, record in connection.execute(query)]
+
+    def runs(self, suite: str | None = None, *, workload: str | None = None, target: Target | None = None) -> list[Run]:
+        """Runs in the order in which they were kept; None means all."""
+        return [run for _, run in self.entries(suite, workload=workload, target=target)]
+
+    def endings(self, suite: str, target: Target) -> dict[tuple[str, int], Ending]:
+        """How the kept runs of a suite towards a target ended, by workload and seed."""
+        query = sa.select(_RUNS.c.workload, _RUNS.c.seed, _RUNS.c.outcome, _RUNS.c.budget_seconds)
+        query = query.where(_RUNS.c.suite == suite, _RUNS.c.target == str(target))
+        with self._plain_errors(), self._engine.connect() as connection:
+            return {
+                (row.workload, row.seed): Ending(row.outcome, row.budget_seconds) for row in connection.execute(query)
+            }
+
+    @property
+    def _is_file(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
+    def _format_version(self) -> int | None:
+        """The version that the tables were written with; None where there are no tables."""
+        if not sa.inspect(self._engine).has_table(_FORMAT.name):
+            return None
+        with self._engine.connect() as connection:
+            return connection.scalar(sa.select(_FORMAT.c.version))
+
+    def _create_tables(self) -> None:
+        try:
+            with self._engine.begin() as connection:
+                for table in (_RUNS, _FORMAT):
+                    connection.execute(CreateTable(table, if_not_exists=True))
+                connection.execute(sa.insert(_FORMAT).values(id=1, version=FORMAT_VERSION))
+        except sa.exc.DBAPIError:
+            # Another process made the tables in the same moment. If so, they are there now.
+            if self._format_version() is None:
+                raise
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        """Say in one line why a database cannot be used."""
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.DatabaseError) as error:
+            if isinstance(error, sa.exc.IntegrityError):
+                raise
+            reason = str(error.orig).strip().partition("\n")[0]
+            raise InputError(f"the store {self.location} cannot be used: {reason}") from error
+
+
+def _engine(location: str | Path, *, create: bool) -> sa.Engine:
+    """The database behind a path or URL; nothing is opened yet, except that a missing file is refused."""
+    url = _url(location)
+    if url.get_backend_name() == "sqlite":
+        path = Path(url.database or ":memory:")
+        if not create and not path.is_file():
+            raise InputError(f"there is no store at {path}; `etesian bench run` makes one")
+        if create and not path.parent.is_dir():
+            raise InputError(f"the store's folder must exist; there is no {path.parent}")
+        return sa.create_engine(url, connect_args={"timeout": _LOCK_SECONDS})
+    try:
+        return sa.create_engine(url)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{url.drivername} needs the package {error.name}; for PostgreSQL: pip install 'etesian[postgresql]'"
+        ) from error
+    except sa.exc.NoSuchModuleError:
+        raise InputError(f"the store must be a path or a database URL that SQLAlchemy knows; got {location}") from None
+
+
+def _url(location: str | Path) -> sa.URL:
+    if "://" not in str(location):
+        return sa.URL.create("sqlite", database=str(location))
+    try:
+        url = sa.make_url(str(location))
+    except (sa.exc.ArgumentError, ValueError):
+        raise InputError("the store must be a path or a URL such as postgresql+psycopg://host/database") from None
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
+
+
+def _as_row(entry: StoredRun) -> dict[str, Any]:
+    run = entry.run
+    return {
+        "suite": entry.suite,
+        "workload": run.workload,
+        "seed": run.seed,
+        "target": str(run.target),
+        "outcome": run.outcome,
+        "budget_seconds": run.budget_seconds,
+        "record": json.dumps(run.as_dict(), allow_nan=False),
+    }
+
+
+def _same_key(row: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
+    return [_RUNS.c[column] == row[column] for column in ("suite", "workload", "seed", "target")]
+
+
+def _named(row: dict[str, Any]) -> str:
+    return f"a run of {row['workload']} in {row['suite']} with seed {row['seed']} towards {row['target']}"
