@@ -1,0 +1,188 @@
+"""What conflict-free plans cost and gain: epoch times of serial, lock-free and conflict-free runs of one kernel, side by side.
+
+All three stream data that was shuffled and laid out beforehand, so they differ in their plan alone. Epochs are interleaved
+(serial, lock-free, conflict-free, serial, ...) and compared round by round. Example:
+
+    python benchmarks/conflict_free.py --workers 1 2 --rounds 15 --out benchmarks/results/2026-11-23_conflict_free
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etesian import __version__
+from etesian.bench import machine
+from etesian.sparse import SGD, Epochs, Ratings, Workers, make_plan
+
+SCHEDULES = ("serial", "lock_free", "conflict_free")
+REGULARIZATION, STEP_SIZE, SEED = 0.02, 0.01, 0
+
+
+def power_law_ratings(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ratings like MovieLens 10M's in shape: 70,000 users and 10,000 items at 5 million, some of them far busier than others."""
+    rng = np.random.default_rng(SEED)
+    n_users, n_items = max(n * 70_000 // 5_000_000, 10), max(n * 10_000 // 5_000_000, 10)
+    user = np.unique((n_users * rng.random(n) ** 1.5).astype(np.int32), return_inverse=True)[1]
+    item = np.unique((n_items * rng.random(n) ** 2.0).astype(np.int32), return_inverse=True)[1]
+    return user, item, rng.normal(3.5, 1.0, n).astype(np.float32)
+
+
+def read_movielens(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A ratings file of MovieLens: userId,movieId,rating,timestamp. Items of one rating and ids above a million are left out."""
+    with path.open(newline="") as file:
+        rows = [(int(r["userId"]), int(r["movieId"]), float(r["rating"])) for r in csv.DictReader(file)]
+    users, items, ratings = (np.array(column) for column in zip(*rows, strict=True))
+    real = items < 1_000_000
+    user = np.unique(users[real], return_inverse=True)[1]
+    item = np.unique(items[real], return_inverse=True)[1]
+    return user, item, ratings[real].astype(np.float32)
+
+
+def data_sets(n: int, folder: Path | None) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+    """The synthetic ratings, and the real ones where they are to be had."""
+    yield f"power law, {n:,} ratings", power_law_ratings(n)
+    file = folder / "ratings" / "ml-latest-small_ratings.csv" if folder else None
+    if file is not None and file.exists():
+        yield "MovieLens latest small", read_movielens(file)
+    else:
+        print(f"no real ratings: {file or '--data was not given'}", file=sys.stderr)
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Seconds that a call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def copy_bandwidth(n_workers: int) -> float:
+    """Bytes a second that threads read and write when they copy memory far larger than the caches."""
+    source = np.ones(32_000_000 * n_workers)
+    target = np.empty_like(source)
+    parts = np.array_split(np.arange(0, len(source) + 1, len(source) // n_workers), 1)[0]
+    with ThreadPoolExecutor(n_workers) as pool:
+
+        def copy() -> None:
+            list(pool.map(lambda a, b: np.copyto(target[a:b], source[a:b]), parts[:-1], parts[1:]))
+
+        copy()
+        return 2 * source.nbytes / min(seconds_of(copy) for _ in range(5))
+
+
+def spread(values: np.ndarray) -> list[float]:
+    """Median, and the range that holds the middle eight tenths of the rounds."""
+    return [round(float(v), 4) for v in np.quantile(values, [0.5, 0.1, 0.9])]
+
+
+def planning_seconds(problem: Ratings, n_workers: int, rounds: int) -> dict[str, float]:
+    """Medians of what happens once before the epochs: sampling an order, planning it, laying the data out."""
+
+    def plan(schedule: str) -> Any:
+        return make_plan(schedule, problem.touches, n_workers=n_workers, rng=np.random.default_rng(SEED))
+
+    made = plan("conflict_free")
+    sampling = [seconds_of(lambda: plan("lock_free")) for _ in range(rounds)]
+    whole = [seconds_of(lambda: plan("conflict_free")) for _ in range(rounds)]
+    layout = [seconds_of(lambda: problem.lay_out(made.order)) for _ in range(rounds)]
+    return {
+        "sampling": float(np.median(sampling)),
+        "planning": float(np.median(whole) - np.median(sampling)),
+        "layout": float(np.median(layout)),
+    }
+
+
+def compare(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
+    """Interleaved epochs of the three schedules, with ratios by round, and whether the bits are those of the serial run."""
+    times: dict[str, list[float]] = {schedule: [] for schedule in SCHEDULES}
+    with Workers(n_workers) as workers:
+        runs = {
+            schedule: Epochs(problem, workers, method=SGD(STEP_SIZE), schedule=schedule, random_state=SEED)
+            for schedule in SCHEDULES
+        }
+        for _ in range(rounds + 1):
+            for schedule, run in runs.items():
+                times[schedule].append(seconds_of(run.advance))
+    epoch = {schedule: np.array(seconds[1:]) for schedule, seconds in times.items()}  # the first is the warm-up
+    rows = 4 * problem.n_factors * problem.rating.itemsize  # two rows of factors, read and written
+    planning = planning_seconds(problem, n_workers, 5)
+    return {
+        "workers": n_workers,
+        "plan": str(runs["conflict_free"].plan),
+        "milliseconds": {schedule: spread(1e3 * seconds) for schedule, seconds in epoch.items()},
+        "speedup over serial": spread(epoch["serial"] / epoch["conflict_free"]),
+        "time over lock-free": spread(epoch["conflict_free"] / epoch["lock_free"]),
+        "planning milliseconds": {name: round(1e3 * seconds, 2) for name, seconds in planning.items()},
+        "planning over epoch": round(planning["planning"] / float(np.median(epoch["conflict_free"])), 3),
+        "bitwise the serial result": _have_equal_bits(runs["serial"], runs["conflict_free"]),
+        "row traffic GB/s": round(rows * len(problem.rating) / float(np.median(epoch["conflict_free"])) / 1e9, 1),
+    }
+
+
+def _have_equal_bits(one: Epochs, other: Epochs) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(one.variables, other.variables, strict=True))
+
+
+def as_text(results: list[dict[str, Any]], bandwidth: dict[int, float]) -> str:
+    """The table that a reader wants; milliseconds and ratios as median [middle eight tenths of the rounds]."""
+
+    def cell(values: list[float], digits: int) -> str:
+        middle, low, high = (f"{value:.{digits}f}" for value in values)
+        return f"{middle} [{low}, {high}]"
+
+    lines = [
+        "| data | rank | workers | serial ms | lock-free ms | conflict-free ms | over serial | time / lock-free | planning / epoch "
+        "| row GB/s (copy reaches) | same bits |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for r in results:
+        milliseconds = " | ".join(cell(r["milliseconds"][schedule], 1) for schedule in SCHEDULES)
+        lines.append(
+            f"| {r['data']} | {r['rank']} | {r['workers']} | {milliseconds} | {cell(r['speedup over serial'], 2)} "
+            f"| {cell(r['time over lock-free'], 2)} | {r['planning over epoch']:.2f} "
+            f"| {r['row traffic GB/s']} ({bandwidth[r['workers']] / 1e9:.0f}) "
+            f"| {'yes' if r['bitwise the serial result'] else 'NO'} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ratings", type=int, default=5_000_000, help="synthetic ratings")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--workers", type=int, nargs="+", default=[2])
+    parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each schedule, after one of warm-up")
+    parser.add_argument("--data", type=Path, help="folder that holds ratings/ml-latest-small_ratings.csv")
+    parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
+    asked = parser.parse_args(arguments)
+    results = []
+    for name, (user, item, rating) in data_sets(asked.ratings, asked.data):
+        for rank in asked.ranks:
+            problem = Ratings(user, item, rating, user.max() + 1, item.max() + 1, rank, REGULARIZATION, biased=False)
+            for n_workers in asked.workers:
+                results.append({"data": name, "rank": rank, **compare(problem, n_workers, asked.rounds)})
+                print(json.dumps(results[-1]), file=sys.stderr)
+    bandwidth = {n_workers: copy_bandwidth(n_workers) for n_workers in asked.workers}
+    table = as_text(results, bandwidth)
+    print(table)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        record = {"version": __version__, "arguments": sys.argv[1:], "machine": machine.describe(), "results": results,
+                  "copy bytes per second": bandwidth}  # fmt: skip
+        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+        (asked.out / "table.md").write_text(table + "\n")
+    return results
+
+
+if __name__ == "__main__":
+    main()
