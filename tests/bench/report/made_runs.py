@@ -1,0 +1,28 @@
+"""Runs such as a suite leaves behind, made by arithmetic alone: three workloads by seven seeds, and all that can go wrong."""
+
+import numpy as np
+
+from etesian.bench.record import Point, Run
+from etesian.bench.workload import Target
+
+TARGET = Target("accuracy", 0.93)
+BUDGET = 30.0
+MACHINE = {"host": "bench-1", "cpu": {"model": "Example CPU", "cores": 2}, "packages": {"numpy": "2.3.0"}}
+
+
+def make_run(workload, seed, pace, *, outcome="reached", error=None, machine=MACHINE):
+    """Accuracy climbs as 1 - exp(-slices / pace); at 1.1 s a slice it is measured after each."""
+    points = []
+    for slices in range(31):
+        value = 0.97 * (1 - np.exp(-slices / pace)) + 0.002 * np.sin(7 * slices + seed)
+        if outcome in ("exhausted", "out_of_time"):
+            value *= 0.9
+        if outcome == "diverged" and slices == 9:
+            value = float("nan")
+        points.append(Point(slices, slices * (1.1 + 0.01 * seed), {"accuracy": float(value)}))
+        ended = TARGET.is_reached(value) or points[-1].seconds > BUDGET or not np.isfinite(value)
+        if ended or (outcome == "failed" and slices == 5) or (outcome == "exhausted" and slices == 20):
+            break
+    return Run(
+        workload, seed, TARGET, outcome, tuple(points), BUDGET, {}, error, machine, f"2026-01-01T00:00:{seed:02d}Z"
+    )
