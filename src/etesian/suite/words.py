@@ -1,0 +1,126 @@
+"""Word vectors to a target by serial, conflict-free and lock-free schedules: which arrives first, and which at the same place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from etesian.bench import Suite, Target
+from etesian.sparse import SGD, Cooccurrence, Epochs, WordPairs, Workers, count_cooccurrences
+from etesian.sparse.plan import SCHEDULES, Schedule
+from etesian.sparse.workers import count_workers
+from etesian.suite.english import sentences
+
+TARGET = Target("r2", 0.92)
+_ARRAYS = ("word_counts", "left", "right", "count")
+N_DIMENSIONS, WINDOW, MIN_COUNT, STEP_SIZE, MAX_EPOCHS = 200, 10, 5, 0.02, 300
+
+
+def words(folder: str | os.PathLike[str] | None = None) -> Suite:
+    """Race the three schedules for `TARGET` on English text that every Python carries.
+
+    Parameters
+    ----------
+    folder
+        Where the counted text is kept between processes; by default the user's cache.
+    """
+    path = save_counts(Path(folder) if folder is not None else _cache_folder())
+    return Suite("words", [WordVectors(schedule, str(path)) for schedule in SCHEDULES], TARGET, budget_seconds=120)
+
+
+class WordVectors:
+    """Train word vectors, a slice an epoch. The first slice also samples, plans and lays out the data.
+
+    Metrics are `r2`, the share of the weighted variance of log counts that the vectors explain, and `fingerprint`, a number
+    made from all bits of the vectors: two runs with equal fingerprints have equal vectors.
+
+    Parameters
+    ----------
+    schedule
+        ``"serial"``, ``"conflict_free"`` or ``"lock_free"``.
+    counts
+        A file that `save_counts` wrote.
+    n_jobs
+        Threads; -1 for all cores.
+    """
+
+    def __init__(self, schedule: Schedule, counts: str, *, n_jobs: int = -1) -> None:
+        self.name: str = schedule
+        self.schedule = schedule
+        self.counts = counts
+        self.n_jobs = n_jobs
+
+    def prepare(self, seed: int) -> None:
+        """Load the counts and start threads; run an epoch of a copy, so that compiling is done."""
+        counted = load_counts(self.counts)
+        self._problem = WordPairs(counted.left, counted.right, counted.count, len(counted.words), N_DIMENSIONS)
+        self.units = {"pairs": float(len(counted.count))}
+        self._seed = seed
+        self._workers = Workers(count_workers(self.n_jobs))
+        trial = self._start()
+        start = trial.variables[0].copy()
+        self._variance = _weighted_variance(self._problem)
+        self._objective, self._vectors = trial.objective(), start
+        trial.advance()
+        self._epochs: Epochs | None = None
+
+    def _start(self) -> Epochs:
+        return Epochs(
+            self._problem, self._workers, method=SGD(STEP_SIZE), schedule=self.schedule, random_state=self._seed
+        )
+
+    def advance(self) -> bool:
+        """Run one epoch, and solve for what all pairs share."""
+        if self._epochs is None:
+            self._epochs = self._start()
+        if self._epochs.done == MAX_EPOCHS:
+            return False
+        self._epochs.advance()
+        self._objective, self._vectors = self._epochs.objective(), self._epochs.variables[0]
+        return True
+
+    def measure(self) -> Mapping[str, float]:
+        """Return the share of variance explained, and the fingerprint."""
+        digest = hashlib.sha256(self._vectors.tobytes()).digest()
+        return {
+            "r2": 1.0 - self._objective / self._variance,
+            "fingerprint": float(int.from_bytes(digest[:6], "big")),  # 48 bits: exact in a float
+        }
+
+
+def _weighted_variance(problem: WordPairs) -> float:
+    mean = np.average(problem.log_count, weights=problem.weight)
+    return float(np.average((problem.log_count - mean) ** 2, weights=problem.weight))
+
+
+def save_counts(folder: Path, progress: Callable[[float], object] | None = None) -> Path:
+    """Count pairs of words, unless the folder already holds them for this version of Python; the file."""
+    path = folder / f"words-python-{platform.python_version()}-window-{WINDOW}-min-{MIN_COUNT}.npz"
+    if path.exists():
+        return path
+    counted = count_cooccurrences(sentences(progress), window=WINDOW, min_count=MIN_COUNT)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".npz", delete=False) as file:
+        try:
+            np.savez(file, words=np.array(counted.words), **{name: getattr(counted, name) for name in _ARRAYS})
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.replace(file.name, path)
+    return path
+
+
+def load_counts(path: str | os.PathLike[str]) -> Cooccurrence:
+    """Read what `save_counts` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        return Cooccurrence(tuple(file["words"].tolist()), *(file[name] for name in _ARRAYS))
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "etesian"
