@@ -25,6 +25,10 @@ def test_target_reads_as_people_write_it_and_back(text: str, target: Target) -> 
     assert Target.parse(str(target)) == target
 
 
+def test_whole_number_and_its_float_are_one_target() -> None:
+    assert str(Target("loss", 3)) == str(Target("loss", 3.0)) == str(Target.parse("loss>=3"))
+
+
 @pytest.mark.parametrize("text", ["accuracy", "accuracy>0.93", ">=0.93", "accuracy>=high", "accuracy>=nan", ""])
 def test_text_that_is_no_target_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"target reads like|must be a"):

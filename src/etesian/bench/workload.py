@@ -22,7 +22,9 @@ class Workload(Protocol):
     work that `advance` left running (on a GPU, say) and is called on the clock, at the end of each slice.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Under which its runs are kept; an ordinary attribute will do."""
 
     def prepare(self, seed: int) -> None:
         """Load data, compile, warm up: all that should not count. Runs once, before the clock."""
@@ -57,6 +59,7 @@ class Target:
             raise ValueError(f"direction must be 'at_least' or 'at_most'; got {self.direction!r}")
         if not math.isfinite(self.threshold):
             raise ValueError(f"threshold must be a finite number; got {self.threshold!r}")
+        object.__setattr__(self, "threshold", float(self.threshold))  # 3 and 3.0 are one target, also as text
 
     @classmethod
     def parse(cls, text: str) -> Target:
