@@ -1,0 +1,269 @@
+"""The `etesian bench` commands: options in, `etesian.bench` called, tables or one JSON object out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+from etesian import bench
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from etesian.bench.overview import Group
+
+DEFAULT_STORE = "etesian.db"
+EXIT_FAILED_RUNS = 1
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+
+
+class PlainErrors(typer.core.TyperGroup):
+    """Shows a user's mistake as one line on standard error, and ends an interrupted command quietly."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except bench.InputError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(EXIT_MISTAKE) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+app = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Time to accuracy: how long until the target, how sure.")
+transfer = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Bring runs into a store.")
+app.add_typer(transfer, name="import")
+
+StoreArgument = Annotated[
+    str, typer.Argument(metavar="[STORE]", help="SQLite file, or database URL.", show_default=True)
+]
+StoreOption = Annotated[str, typer.Option("--store", metavar="STORE", help="SQLite file, or database URL.")]
+SuiteOption = Annotated[str | None, typer.Option("--suite", metavar="NAME", help="Only runs of this suite.")]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", metavar="TARGET", help="Only runs towards this target, such as 'loss<=3.28'.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+@app.command("run")
+def run_suites(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE_OR_NAME...", help="Python files that define `suite`, or names of suites."),
+    ],
+    seeds: Annotated[str, typer.Option(metavar="N|A,B,C", help="How many seeds from 0 on, or which.")] = "5",
+    store: StoreOption = DEFAULT_STORE,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once. Above 1 they disturb each other's times.")] = 1,
+    budget: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Time on the clock for each run, in place of the suite's.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Such as 'accuracy>=0.93', in place of the suite's.")
+    ] = None,
+    in_process: Annotated[bool, typer.Option("--in-process", help="No fresh process for each run.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run suites, each workload with each seed, and keep every finished run.
+
+    What the store already holds is not run again, so the same command resumes what was interrupted.
+
+    Exit code: 1 if a run failed, 2 for a mistake in what was asked, 130 after Ctrl-C.
+    """
+    chosen_seeds = parse_seeds(seeds)
+    suites = [_adjusted(bench.load_suite(source), target=target, budget_seconds=budget) for source in sources]
+    _check_names(suites)
+    console = _error_console()
+    runs: list[bench.StoredRun] = []
+    with _output_reserved(), bench.Store(store) as opened, _progress(console, jobs) as progress:
+        for source, suite in zip(sources, suites, strict=True):
+            finished = bench.run_suite(
+                suite,
+                seeds=chosen_seeds,
+                store=opened,
+                isolate=not in_process,
+                jobs=jobs,
+                source=source,
+                retry_failed=retry_failed,
+                progress=progress,
+            )
+            runs += [bench.StoredRun(suite.name, run) for run in finished]
+    _print_groups(_grouped(runs), as_json=as_json)
+    if any(entry.run.outcome == "failed" for entry in runs):
+        raise typer.Exit(EXIT_FAILED_RUNS)
+
+
+@app.command()
+def show(
+    store: StoreArgument = DEFAULT_STORE,
+    suite: SuiteOption = None,
+    target: TargetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how long the stored runs took to their targets, with intervals."""
+    _print_groups(_stored_groups(store, suite, target), as_json=as_json)
+
+
+@app.command()
+def report(
+    store: StoreArgument = DEFAULT_STORE,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    suite: SuiteOption = None,
+    target: TargetOption = None,
+) -> None:
+    """Write one suite's runs as one HTML page: table, curves, times to target."""
+    groups = _stored_groups(store, suite, target)
+    if len(groups) > 1:
+        held = ", ".join(map(str, groups))
+        raise bench.InputError(f"a report is of one suite and target; choose by --suite and --target among {held}")
+    _check_folder(output)
+    try:
+        bench.report.write_report(groups[0].runs, output, title=groups[0].suite)
+    except ImportError as error:
+        raise bench.InputError(str(error)) from error
+    typer.echo(f"wrote {output}", err=True)
+
+
+@app.command("export")
+def export_runs(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="SQLite file, or database URL.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON Lines file to write.")],
+    suite: SuiteOption = None,
+) -> None:
+    """Write the stored runs as JSON Lines, one run a line."""
+    with bench.Store(store, create=False) as opened:
+        entries = opened.entries(suite)
+    if not entries:
+        raise bench.InputError(f"the store {store} holds no runs" + (f" of the suite {suite}" if suite else ""))
+    written = bench.write_jsonl(entries, path)
+    typer.echo(f"wrote {written} runs to {path}", err=True)
+
+
+@transfer.command("jsonl")
+def import_jsonl(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON Lines file to read.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Read runs from a JSON Lines file: all of them or, after an error, none."""
+    entries = bench.read_jsonl(path)
+    with bench.Store(store) as opened:
+        added, already_there = opened.add_all(entries)
+    typer.echo(f"added {added} runs to {store}; {already_there} were already there", err=True)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``"5"`` as the seeds 0 to 4, and ``"3,7"`` or ``"3,"`` as those seeds."""
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if "," not in text and numbers:
+        numbers = list(range(numbers[0]))
+    if not numbers:
+        raise bench.InputError(f"--seeds takes a number of at least 1, or seeds such as 3,7; got {text!r}")
+    return numbers
+
+
+def _adjusted(suite: bench.Suite, *, target: str | None, budget_seconds: float | None) -> bench.Suite:
+    changes: dict[str, Any] = {} if target is None else {"target": _parse_target(target)}
+    if budget_seconds is not None:
+        if not budget_seconds > 0:
+            raise bench.InputError(f"--budget takes a positive number of seconds; got {budget_seconds}")
+        changes["budget_seconds"] = budget_seconds
+    return dataclasses.replace(suite, **changes)
+
+
+def _parse_target(text: str) -> bench.Target:
+    try:
+        return bench.Target.parse(text)
+    except ValueError as error:
+        raise bench.InputError(f"--target: {error}") from None
+
+
+def _check_names(suites: list[bench.Suite]) -> None:
+    names = [suite.name for suite in suites]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise bench.InputError(f"suites that are run together must have names that differ; got {twice[0]!r} twice")
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise bench.InputError(f"the folder to write to must exist; there is no {path.parent}")
+
+
+def _stored_groups(store: str, suite: str | None, target: str | None) -> list[Group]:
+    from etesian.bench.overview import select  # noqa: PLC0415  # statistics take a second to import
+
+    wanted = None if target is None else _parse_target(target)
+    with bench.Store(store, create=False) as opened:
+        groups = _grouped(opened.entries())
+    if not groups:
+        raise bench.InputError(f"the store {store} holds no runs yet; `etesian bench run` adds them")
+    return select(groups, suite=suite, target=wanted)
+
+
+def _grouped(entries: list[bench.StoredRun]) -> list[Group]:
+    from etesian.bench.overview import group_runs  # noqa: PLC0415
+
+    return group_runs(entries)
+
+
+def _print_groups(groups: list[Group], *, as_json: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    from etesian.bench.overview import as_table, failures  # noqa: PLC0415
+
+    if as_json:
+        print(json.dumps({"suites": [group.as_dict() for group in groups]}, allow_nan=False, indent=2))
+        return
+    console = Console()
+    for group in groups:
+        console.print(as_table(group))
+        for line in failures(group.runs):
+            console.print(f"failed: {line}", markup=False)
+
+
+@contextlib.contextmanager
+def _output_reserved() -> Iterator[None]:
+    """Send what workloads print in this process to standard error; standard output is for the result."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def _progress(console: Console, jobs: int) -> Iterator[Any]:
+    """Draw the progress; after an interrupt, say what is kept."""
+    from etesian.bench.progress import SuiteProgress  # noqa: PLC0415
+
+    progress = SuiteProgress(console, jobs=jobs)
+    try:
+        with progress:
+            yield progress
+    except KeyboardInterrupt:
+        latest = progress.latest
+        kept = (
+            ""
+            if latest is None
+            else f" with {latest.finished} of {latest.total} runs of {latest.suite} finished and kept"
+        )
+        console.print(f"stopped{kept}; the same command goes on from here", markup=False)
+        raise
+
+
+def _error_console() -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=True, highlight=False)
