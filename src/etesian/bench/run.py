@@ -64,13 +64,18 @@ def run(
     started, load_average = timestamp(), machine.load_average()
     stopwatch, points, units, error = Stopwatch(clock), list[Point](), dict[str, float](), None
     wait = synchronize or getattr(workload, "synchronize", None) or _nothing_to_wait_for
-    notify = on_point or _nobody_to_notify
+
+    def measure() -> Point:
+        points.append(_measure(workload, target, slices=len(points), seconds=stopwatch.seconds))
+        if on_point is not None:
+            on_point(points[-1])
+        return points[-1]
+
     try:
         workload.prepare(seed)
         units = _numbers("units", getattr(workload, "units", {}))  # a copy: the method cannot change the count later
-        points.append(_measure(workload, target, len(points), stopwatch))
-        notify(points[-1])
-        while (outcome := _decide(points[-1], target, budget_seconds)) is None:
+        point = measure()
+        while (outcome := _decide(point, target, budget_seconds)) is None:
             wait()  # for what prepare or measure left running, off the clock
             with stopwatch:
                 has_worked = _advance(workload)
@@ -78,24 +83,13 @@ def run(
             if not has_worked:
                 outcome = "exhausted"
                 break
-            points.append(_measure(workload, target, len(points), stopwatch))
-            notify(points[-1])
+            point = measure()
     except (Exception, SystemExit) as problem:
         if isinstance(problem, UnknownMetricError) and not points:
             raise
         outcome, error = "failed", describe_error(problem)
-    return Run(
-        workload=workload.name,
-        seed=seed,
-        target=target,
-        outcome=outcome,
-        points=tuple(points),
-        budget_seconds=budget_seconds,
-        units=units,
-        error=error,
-        machine=machine.describe() | {"load_average": load_average},  # the load from before the run, not its own
-        started=started,
-    )
+    described = machine.describe() | {"load_average": load_average}  # the load from before the run, not its own
+    return Run(workload.name, seed, target, outcome, tuple(points), budget_seconds, units, error, described, started)
 
 
 def timestamp() -> str:
@@ -129,14 +123,14 @@ def _advance(workload: Workload) -> bool:
     return bool(has_worked)
 
 
-def _measure(workload: Workload, target: Target, slices: int, stopwatch: Stopwatch) -> Point:
+def _measure(workload: Workload, target: Target, *, slices: int, seconds: float) -> Point:
     metrics = _numbers("what measure returns", workload.measure())
     if target.metric not in metrics:
         known = ", ".join(sorted(metrics)) or "nothing"
         raise UnknownMetricError(
             f"the target's metric must be one that {workload.name} measures ({known}); got {target}"
         )
-    return Point(slices, stopwatch.seconds, metrics)
+    return Point(slices, seconds, metrics)
 
 
 def _numbers(role: str, values: Mapping[str, float]) -> dict[str, float]:
@@ -147,8 +141,4 @@ def _numbers(role: str, values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _nothing_to_wait_for() -> None:
-    pass
-
-
-def _nobody_to_notify(point: Point) -> None:
     pass
