@@ -81,23 +81,24 @@ def run_suites(
     Exit code: 1 if a run failed, 2 for a mistake in what was asked, 130 after Ctrl-C.
     """
     chosen_seeds = parse_seeds(seeds)
-    suites = [_adjusted(bench.load_suite(source), target=target, budget_seconds=budget) for source in sources]
-    _check_names(suites)
     console = _error_console()
     runs: list[bench.StoredRun] = []
-    with _output_reserved(), bench.Store(store) as opened, _progress(console, jobs) as progress:
-        for source, suite in zip(sources, suites, strict=True):
-            finished = bench.run_suite(
-                suite,
-                seeds=chosen_seeds,
-                store=opened,
-                isolate=not in_process,
-                jobs=jobs,
-                source=source,
-                retry_failed=retry_failed,
-                progress=progress,
-            )
-            runs += [bench.StoredRun(suite.name, run) for run in finished]
+    with _output_reserved():
+        suites = [_adjusted(bench.load_suite(source), target=target, budget_seconds=budget) for source in sources]
+        _check_names(suites)
+        with bench.Store(store) as opened, _progress(console, jobs) as progress:
+            for source, suite in zip(sources, suites, strict=True):
+                finished = bench.run_suite(
+                    suite,
+                    seeds=chosen_seeds,
+                    store=opened,
+                    isolate=not in_process,
+                    jobs=jobs,
+                    source=source,
+                    retry_failed=retry_failed,
+                    progress=progress,
+                )
+                runs += [bench.StoredRun(suite.name, run) for run in finished]
     _print_groups(_grouped(runs), as_json=as_json)
     if any(entry.run.outcome == "failed" for entry in runs):
         raise typer.Exit(EXIT_FAILED_RUNS)
