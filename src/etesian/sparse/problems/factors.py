@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.atomics import prefetch
+from etesian.sparse.atomics import prefetch_to_read, prefetch_to_write
 from etesian.sparse.problems.problem import SumOver, Variables
 
 AHEAD = 4  # updates between asking for a row and using it; benchmarks/conflict_free.py says what it gains
@@ -32,8 +32,8 @@ def _rate_range(start, stop, data, variables, step_size):
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_factors, LINE):
-                prefetch(factors, user[e + AHEAD], column)
-                prefetch(factors, item[e + AHEAD], column)
+                prefetch_to_write(factors, user[e + AHEAD], column)
+                prefetch_to_write(factors, item[e + AHEAD], column)
         i, j = user[e], item[e]
         predicted = mean
         if biased:
@@ -56,6 +56,10 @@ def _sum_rating_errors(start, stop, data, variables, sums):
     factors, bias = variables
     n_factors, biased = factors.shape[1], len(bias) > 0
     for e in range(start, stop):
+        if e + AHEAD < stop:
+            for column in range(0, n_factors, LINE):
+                prefetch_to_read(factors, user[e + AHEAD], column)
+                prefetch_to_read(factors, item[e + AHEAD], column)
         i, j = user[e], item[e]
         predicted, norm = mean, mean - mean
         if biased:
@@ -137,8 +141,8 @@ def _pull_range(start, stop, data, variables, step_size):
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_dimensions, LINE):
-                prefetch(vectors, left[e + AHEAD], column)
-                prefetch(vectors, right[e + AHEAD], column)
+                prefetch_to_write(vectors, left[e + AHEAD], column)
+                prefetch_to_write(vectors, right[e + AHEAD], column)
         i, j = left[e], right[e]
         error = log_count[e] - shift[0]
         for t in range(n_dimensions):
@@ -156,6 +160,9 @@ def _sum_pair_errors(start, stop, data, variables, sums):
     left, right, log_count, weight = data
     vectors, shift = variables
     for e in range(start, stop):
+        if e + AHEAD < stop:  # the left words are sorted, and so at hand
+            for column in range(0, vectors.shape[1], LINE):
+                prefetch_to_read(vectors, right[e + AHEAD], column)
         i, j = left[e], right[e]
         error = log_count[e] - shift[0]
         for t in range(vectors.shape[1]):
