@@ -92,6 +92,19 @@ def test_runs_that_never_arrive_come_last_however_soon_they_stopped():
     assert median_time(arrivals([1, 2, 3], never=2, cost=0.1)).high == math.inf
 
 
+@pytest.mark.parametrize("outcome", ["exhausted", "diverged", "failed"])
+def test_a_run_that_stopped_early_for_good_is_not_lost_by_the_median(make_run, outcome):
+    """Three of five arrive; cut off at 1 s, the other two would have left three at risk, and a median of 11."""
+    runs = [make_run(outcome, 1.0), make_run(outcome, 1.0), *(make_run(seconds=s) for s in (10.0, 11.0, 12.0))]
+    assert median_time(Arrivals.of_runs(runs)).value == 12.0
+
+
+def test_a_run_cut_off_at_the_moment_another_arrives_was_still_at_risk():
+    """Of three at 2 one arrives: 2/3 are left; of one at 4, none."""
+    assert median_time(arrivals([2, 4], censored=[2])).value == 4
+    assert restricted_mean(arrivals([2, 4], censored=[2]), horizon=4).value == approx(2 + 2 * 2 / 3)
+
+
 def test_a_censored_run_leaves_the_risk_set_when_its_budget_runs_out():
     """1 of 3 arrives at 1, the rest share 2/3; one is cut off at 2; the last arrives at 3: nothing is left."""
     assert median_time(arrivals([1, 3], censored=[2])).value == 3
