@@ -22,7 +22,8 @@ import numpy as np
 
 from etesian import __version__
 from etesian.bench import machine
-from etesian.sparse import SGD, Epochs, Ratings, Workers, make_plan
+from etesian.sparse import SGD, Epochs, Ratings, Workers
+from etesian.sparse.plan import conflict_free
 
 SCHEDULES = ("serial", "lock_free", "conflict_free")
 REGULARIZATION, STEP_SIZE, SEED = 0.02, 0.01, 0
@@ -86,19 +87,18 @@ def spread(values: np.ndarray) -> list[float]:
 
 def planning_seconds(problem: Ratings, n_workers: int, rounds: int) -> dict[str, float]:
     """Medians of what happens once before the epochs: sampling an order, planning it, laying the data out."""
-
-    def plan(schedule: str) -> Any:
-        return make_plan(schedule, problem.touches, n_workers=n_workers, rng=np.random.default_rng(SEED))
-
-    made = plan("conflict_free")
-    sampling = [seconds_of(lambda: plan("lock_free")) for _ in range(rounds)]
-    whole = [seconds_of(lambda: plan("conflict_free")) for _ in range(rounds)]
-    layout = [seconds_of(lambda: problem.lay_out(made.order)) for _ in range(rounds)]
-    return {
-        "sampling": float(np.median(sampling)),
-        "planning": float(np.median(whole) - np.median(sampling)),
-        "layout": float(np.median(layout)),
-    }
+    seconds: dict[str, list[float]] = {"sampling": [], "planning": [], "layout": []}
+    for _ in range(rounds):
+        started = time.perf_counter()
+        order = np.random.default_rng(SEED).permutation(len(problem.rating))
+        sampled = time.perf_counter()
+        plan = conflict_free(problem.touches, order, n_workers=n_workers)
+        planned = time.perf_counter()
+        problem.lay_out(plan.order)
+        laid_out = time.perf_counter()
+        for name, duration in zip(seconds, (sampled - started, planned - sampled, laid_out - planned), strict=True):
+            seconds[name].append(duration)
+    return {name: float(np.median(durations)) for name, durations in seconds.items()}
 
 
 def compare(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def compare(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
                 times[schedule].append(seconds_of(run.advance))
     epoch = {schedule: np.array(seconds[1:]) for schedule, seconds in times.items()}  # the first is the warm-up
     rows = 4 * problem.n_factors * problem.rating.itemsize  # two rows of factors, read and written
-    planning = planning_seconds(problem, n_workers, 5)
+    planning = planning_seconds(problem, n_workers, rounds)
     return {
         "workers": n_workers,
         "plan": str(runs["conflict_free"].plan),

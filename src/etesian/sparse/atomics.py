@@ -57,19 +57,20 @@ def atomic_store(typing_context, array, index, value):
 
 def _prefetch(*, is_written: bool) -> Any:
     @instruction
-    def prefetch(typing_context, array, row, column):
-        """Ask for the cache line of an element of a two-dimensional array, which is needed soon. Changes nothing."""
+    def prefetch(typing_context, array, index):
+        """Ask for the cache line of an element, named by a tuple of its indices, that is needed soon. Changes nothing."""
 
         def generate(context, builder, signature, arguments):
             byte_pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
             declared = ir.FunctionType(ir.VoidType(), [byte_pointer, word, word, word])
             function = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
-            pointer = builder.bitcast(_pointer(context, builder, signature.args[0], *arguments), byte_pointer)
+            place = cgutils.unpack_tuple(builder, arguments[1])
+            pointer = builder.bitcast(_pointer(context, builder, signature.args[0], arguments[0], *place), byte_pointer)
             keep_in_all_levels, data_not_code = word(3), word(1)
             builder.call(function, [pointer, word(int(is_written)), keep_in_all_levels, data_not_code])
             return context.get_dummy_value()
 
-        return types.none(array, types.int64, types.int64), generate
+        return types.none(array, types.UniTuple(types.int64, array.ndim)), generate
 
     return prefetch
 

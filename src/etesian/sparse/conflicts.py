@@ -17,6 +17,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from etesian.sparse.atomics import prefetch_to_read
+
 BARRIER_UPDATES = 10
 """What a barrier costs, in small updates: about 0.3 microseconds against 30 nanoseconds (benchmarks/conflict_free.py)."""
 
@@ -215,6 +217,9 @@ def sort_batches(order, touches, batch_size, first, last, offsets, scratch):
         start = batch * batch_size
         m = min(batch_size, len(order) - start)
         updates[:m] = order[start : start + m]
+        if touches.width > 0:
+            for a in range(start + batch_size, min(start + 2 * batch_size, len(order))):
+                prefetch_to_read(touches.indices, (order[a] * touches.width,))
         find_components(updates[:m], touches, start, scratch)
         allot(m, scratch)
         position = start

@@ -147,7 +147,7 @@ def conflict_free(
     Updates that share a variable keep their sampled order, within a batch because they are in one list, across batches because
     of the barrier. So the result is that of running `order` serially, bit for bit, whatever the batch size and the workers.
     Where no batch size leaves anything to gain, a serial plan is made and a `ScheduleWarning` says so; a `batch_size` that is given
-    is taken.
+    is taken. `order` becomes the plan's own, and is sorted in place.
     """
     taken = as_touches(touches)
     if batch_size is None:
@@ -155,10 +155,9 @@ def conflict_free(
         if balance.predicted_speedup < WORTH_PLANNING:
             return _serial_instead(order, balance)
         batch_size = balance.batch_size
-    planned = order.copy()
-    offsets = _plan_batches(taken, planned, batch_size, n_workers)
+    offsets = _plan_batches(taken, order, batch_size, n_workers)
     speedup = len(order) / np.diff(offsets, axis=1).max(axis=1).sum()
-    return Plan("conflict_free", planned, offsets, True, batch_size, float(speedup))
+    return Plan("conflict_free", order, offsets, True, batch_size, float(speedup))
 
 
 def _serial_instead(order: NDArray[np.int64], balance: Balance) -> Plan:

@@ -32,8 +32,8 @@ def _rate_range(start, stop, data, variables, step_size):
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_factors, LINE):
-                prefetch_to_write(factors, user[e + AHEAD], column)
-                prefetch_to_write(factors, item[e + AHEAD], column)
+                prefetch_to_write(factors, (user[e + AHEAD], column))
+                prefetch_to_write(factors, (item[e + AHEAD], column))
         i, j = user[e], item[e]
         predicted = mean
         if biased:
@@ -58,8 +58,8 @@ def _sum_rating_errors(start, stop, data, variables, sums):
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_factors, LINE):
-                prefetch_to_read(factors, user[e + AHEAD], column)
-                prefetch_to_read(factors, item[e + AHEAD], column)
+                prefetch_to_read(factors, (user[e + AHEAD], column))
+                prefetch_to_read(factors, (item[e + AHEAD], column))
         i, j = user[e], item[e]
         predicted, norm = mean, mean - mean
         if biased:
@@ -141,8 +141,8 @@ def _pull_range(start, stop, data, variables, step_size):
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_dimensions, LINE):
-                prefetch_to_write(vectors, left[e + AHEAD], column)
-                prefetch_to_write(vectors, right[e + AHEAD], column)
+                prefetch_to_write(vectors, (left[e + AHEAD], column))
+                prefetch_to_write(vectors, (right[e + AHEAD], column))
         i, j = left[e], right[e]
         error = log_count[e] - shift[0]
         for t in range(n_dimensions):
@@ -162,7 +162,7 @@ def _sum_pair_errors(start, stop, data, variables, sums):
     for e in range(start, stop):
         if e + AHEAD < stop:  # the left words are sorted, and so at hand
             for column in range(0, vectors.shape[1], LINE):
-                prefetch_to_read(vectors, right[e + AHEAD], column)
+                prefetch_to_read(vectors, (right[e + AHEAD], column))
         i, j = left[e], right[e]
         error = log_count[e] - shift[0]
         for t in range(vectors.shape[1]):
