@@ -94,7 +94,7 @@ def planning_seconds(problem: Ratings, n_workers: int, rounds: int) -> dict[str,
         sampled = time.perf_counter()
         plan = conflict_free(problem.touches, order, n_workers=n_workers)
         planned = time.perf_counter()
-        problem.lay_out(plan.order)
+        problem.lay_out(plan)
         laid_out = time.perf_counter()
         for name, duration in zip(seconds, (sampled - started, planned - sampled, laid_out - planned), strict=True):
             seconds[name].append(duration)

@@ -49,14 +49,15 @@ class Mixing:
 
     touches: csr_array
     settles = False
+    counts_steps = False
     update_range = staticmethod(_mix_range)
 
     def start(self, rng):
         return (rng.standard_normal(self.touches.shape[1]),)
 
-    def lay_out(self, order):
-        rows = self.touches[order]
-        return rows.indptr.astype(np.int64), rows.indices.astype(np.int64), np.sin(1.0 + order)
+    def lay_out(self, plan):
+        rows = self.touches[plan.order]
+        return rows.indptr.astype(np.int64), rows.indices.astype(np.int64), np.sin(1.0 + plan.order)
 
     def settle(self, variables, sum_over):
         return float(np.abs(variables[0]).sum())
@@ -75,6 +76,7 @@ class Slow:
 
     n: int
     settles = False
+    counts_steps = False
     update_range = staticmethod(_idle_range)
 
     def __post_init__(self):
@@ -83,8 +85,8 @@ class Slow:
     def start(self, rng):
         return (np.zeros(self.n),)
 
-    def lay_out(self, order):
-        return (order,)
+    def lay_out(self, plan):
+        return (plan.order,)
 
     def settle(self, variables, sum_over):
         return 0.0

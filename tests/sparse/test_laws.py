@@ -88,7 +88,7 @@ def test_a1_would_notice_a_change_of_order():
     with Workers(1) as workers:
         run = Epochs(problem, workers, method=SGD(0.05), schedule="serial", random_state=0)
         run.plan.order[:] = run.plan.order[::-1].copy()
-        run._data = problem.lay_out(run.plan.order)
+        run._data = problem.lay_out(run.plan)
         for _ in range(3):
             run.advance()
     assert not is_bitwise_equal(one, run.variables)

@@ -151,7 +151,7 @@ def test_plan_for_more_workers_than_there_are_is_refused():
     problem = Mixing(touches_of([{0}, {1}], 2))
     plan = make_plan("lock_free", problem.touches, n_workers=3, rng=np.random.default_rng(0))
     with Workers(2) as workers, pytest.raises(ValueError, match="plan is for 3 workers; there are 2"):
-        workers.run(plan, problem.update_range, problem.lay_out(plan.order), problem.start(np.random), 0.1)
+        workers.run(plan, problem.update_range, problem.lay_out(plan), problem.start(np.random), 0.1)
 
 
 @pytest.mark.parametrize("schedule", ["serial", "conflict_free", "lock_free"])

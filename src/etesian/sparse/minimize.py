@@ -171,6 +171,8 @@ class Epochs:
         self.variables = problem.start(starting)
         self.done = 0
         self._plan_an_epoch()
+        if problem.settles:
+            problem.settle(self.variables, workers.sum)
 
     def _plan_an_epoch(self) -> None:
         self.plan = make_plan(
@@ -179,8 +181,9 @@ class Epochs:
             n_workers=self.workers.n_workers,
             rng=self._ordering,
             batch_size=self._batch_size,
+            keep_steps=self.problem.counts_steps,
         )
-        self._data = self.problem.lay_out(self.plan.order)
+        self._data = self.problem.lay_out(self.plan)
 
     def advance(self) -> None:
         """Run every update once."""

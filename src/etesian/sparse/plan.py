@@ -49,6 +49,9 @@ class Plan:
         Over one worker, if all updates cost the same and memory keeps up.
     note
         What the reader should know, such as why a serial plan was made in place of the one asked for.
+    steps : array of shape (n_updates,), or None
+        The place of each update of `order` in the sampled order, for problems that count the steps between two touches of a
+        variable; None where nobody asked.
     """
 
     schedule: Schedule
@@ -58,6 +61,7 @@ class Plan:
     batch_size: int
     predicted_speedup: float
     note: str | None = None
+    steps: NDArray[np.int64] | None = None
 
     @property
     def n_workers(self) -> int:
@@ -88,7 +92,13 @@ class Plan:
 
 
 def make_plan(
-    schedule: Schedule, touches: csr_array, *, n_workers: int, rng: np.random.Generator, batch_size: int | None = None
+    schedule: Schedule,
+    touches: csr_array,
+    *,
+    n_workers: int,
+    rng: np.random.Generator,
+    batch_size: int | None = None,
+    keep_steps: bool = False,
 ) -> Plan:
     """Sample an order of all updates and plan it.
 
@@ -104,6 +114,8 @@ def make_plan(
         Samples the order, and nothing else: the order is the same for every schedule.
     batch_size
         Updates a batch; by default measured, see `etesian.sparse.conflicts.best_batch_size`. The result does not depend on it.
+    keep_steps
+        Whether the plan is to hold `steps`.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be {', '.join(map(repr, SCHEDULES))}; got {schedule!r}")
@@ -114,11 +126,20 @@ def make_plan(
     if touches.shape[0] == 0:
         raise ValueError("there is nothing to plan: touches has no rows")
     order = rng.permutation(touches.shape[0])
+    sampled = order.copy() if keep_steps else None
     if schedule == "lock_free":
-        return lock_free(order, n_workers=n_workers)
-    if schedule == "serial" or n_workers == 1:
-        return serial(order)
-    return conflict_free(touches, order, n_workers=n_workers, batch_size=batch_size)
+        plan = lock_free(order, n_workers=n_workers)
+    elif schedule == "serial" or n_workers == 1:
+        plan = serial(order)
+    else:
+        plan = conflict_free(touches, order, n_workers=n_workers, batch_size=batch_size)
+    return plan if sampled is None else replace(plan, steps=_places(sampled)[plan.order])
+
+
+def _places(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return places
 
 
 def serial(order: NDArray[np.int64]) -> Plan:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from etesian.sparse.atomics import prefetch_to_read, prefetch_to_write
+from etesian.sparse.plan import Plan
 from etesian.sparse.problems.problem import SumOver, Variables
 
 AHEAD = 4  # updates between asking for a row and using it; benchmarks/conflict_free.py says what it gains
@@ -104,6 +105,7 @@ class Ratings:
     biased: bool
 
     settles: ClassVar[bool] = False
+    counts_steps: ClassVar[bool] = False
     update_range = staticmethod(_rate_range)
 
     def __post_init__(self) -> None:
@@ -120,9 +122,10 @@ class Ratings:
             factors += dtype.type(np.sqrt(abs(self.rating.mean(dtype=np.float64)) / self.n_factors))
         return factors.astype(dtype, copy=False), np.zeros(n_rows if self.biased else 0, dtype)
 
-    def lay_out(self, order: NDArray[np.int64]) -> tuple[Any, ...]:
+    def lay_out(self, plan: Plan) -> tuple[Any, ...]:
         """Users, items and ratings in plan order; the mean and the penalty."""
         penalty = self.rating.dtype.type(self.penalty)
+        order = plan.order
         return self.user[order], self.item[order], self.rating[order], self.mean, penalty
 
     def settle(self, variables: Variables, sum_over: SumOver) -> float:
@@ -203,6 +206,7 @@ class WordPairs:
     dtype: Any = np.float32
 
     settles: ClassVar[bool] = True
+    counts_steps: ClassVar[bool] = False
     update_range = staticmethod(_pull_range)
 
     def __post_init__(self) -> None:
@@ -218,8 +222,9 @@ class WordPairs:
         mean = np.average(self.log_count, weights=self.weight)
         return vectors.astype(self.dtype), np.array([mean - 1.0], self.dtype)
 
-    def lay_out(self, order: NDArray[np.int64]) -> tuple[Any, ...]:
+    def lay_out(self, plan: Plan) -> tuple[Any, ...]:
         """Pairs, logarithms of counts and weights in plan order."""
+        order = plan.order
         return self.left[order], self.right[order], self.log_count[order], self.weight[order]
 
     def settle(self, variables: Variables, sum_over: SumOver) -> float:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from etesian.sparse.plan import Plan
+
 Variables = tuple[NDArray[Any], ...]
 SumOver = Callable[[Callable[..., None], int, int, tuple, tuple], NDArray[np.float64]]
 """``sum_over(sum_range, n, n_sums, data, variables)``: sums over updates, the same bits for any number of threads."""
@@ -25,7 +27,9 @@ class Problem(Protocol):
         Runs the updates that lie at start to stop - 1 of `data`, one after the other; compiled by numba, so module-level
         and plain. Every plan runs this same code.
     settles : bool
-        Whether `settle` changes variables, and so has to be called after every epoch.
+        Whether `settle` changes variables, and so has to be called before the first epoch and after every one.
+    counts_steps : bool
+        Whether `lay_out` needs ``plan.steps``.
     """
 
     touches: csr_array
@@ -34,12 +38,14 @@ class Problem(Protocol):
     def update_range(self) -> Callable[..., None]: ...
     @property
     def settles(self) -> bool: ...
+    @property
+    def counts_steps(self) -> bool: ...
 
     def start(self, rng: np.random.Generator) -> Variables:
         """Make the variables that a run starts from."""
 
-    def lay_out(self, order: NDArray[np.int64]) -> tuple[Any, ...]:
-        """Copy the data of the updates into the order in which they will run."""
+    def lay_out(self, plan: Plan) -> tuple[Any, ...]:
+        """Copy the data of the updates into the order in which they will run, ``plan.order``."""
 
     def settle(self, variables: Variables, sum_over: SumOver) -> float:
         """Solve in closed form what every update reads (an intercept) and return the objective. Called between epochs."""
