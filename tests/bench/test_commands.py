@@ -214,7 +214,7 @@ def test_help_and_version_are_quick_to_start() -> None:
 def test_isolated_run_prints_only_its_json_on_standard_output(folder: Path) -> None:
     path = Path(__file__).parent
     (folder / "pair.py").write_text(f"import sys\nsys.path.append({str(path)!r})\nprint('chatter')\n{SUITE_FILE}")
-    command = [sys.executable, "-m", "etesian.cli", "bench", "run", "pair.py", "--seeds", "1", "--jobs", "2", "--json"]
+    command = [sys.executable, "-m", "etesian", "bench", "run", "pair.py", "--seeds", "1", "--jobs", "2", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert [run["outcome"] for run in json.loads(done.stdout)["suites"][0]["runs"]] == ["reached", "reached"]
     assert "chatter" in done.stderr

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -243,17 +244,32 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, location: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "etesian.cli", "bench", "run", "suite.py", "--seeds", "3", "--store", location]
-    return subprocess.Popen(
-        [*command, *options],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # As a terminal starts it: a test session in the background hands on that interrupts are ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-    )
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    """Starts the command in another process, and ends it with the test however that ends."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start_command(location: str, *options: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "etesian", "bench", "run", "suite.py", "--seeds", "3", "--store", location]
+        process = subprocess.Popen(
+            [*command, *options],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # As a terminal starts it: a test session in the background hands on that interrupts are ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        )
+        started.append(process)
+        return process
+
+    yield start_command
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def log(folder: Path) -> list[list[str]]:
@@ -261,9 +277,11 @@ def log(folder: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_suite_loses_no_finished_run_and_resumes(folder: Path, location: str, number: signal.Signals) -> None:
-    killed = start(folder, location)
-    wait_until((folder / "stalled").exists, "the third run hangs")
+def test_killed_suite_loses_no_finished_run_and_resumes(
+    folder: Path, start: Start, location: str, number: signal.Signals
+) -> None:
+    killed = start(location)
+    wait_until(lambda: (folder / "stalled").exists() or killed.poll() is not None, "the third run hangs")
     killed.send_signal(number)
     _, errors = killed.communicate(timeout=60)
     wait_until(lambda: not is_alive(int(log(folder)[-1][2])), "the run that was under way has ended")
@@ -275,7 +293,7 @@ def test_killed_suite_loses_no_finished_run_and_resumes(folder: Path, location: 
         assert "Traceback" not in errors
 
     (folder / "stall").unlink()
-    resumed = start(folder, location, "--json")
+    resumed = start(location, "--json")
     output, errors = resumed.communicate(timeout=60)
     assert resumed.returncode == 0, errors
     run_again = [(name, int(seed)) for name, seed, _ in log(folder)[3:]]
