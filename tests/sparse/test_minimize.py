@@ -59,7 +59,7 @@ def test_word_step_is_against_the_gradient_of_its_term():
     problem = WordPairs(np.array([0]), np.array([1]), np.array([50.0]), 2, n_dimensions=3, dtype=np.float64)
     before = np.random.default_rng(2).standard_normal((2, 3))
     problem.start = lambda rng: (before.copy(), np.array([0.5]))
-    problem.settle = lambda variables, sum_over: 0.0
+    problem.settle = lambda variables, sum_over, step_size=None: 0.0
     after = minimize(problem, method=SGD(1e-6), n_jobs=1, max_iter=1, tol=None).variables[0]
     both = before[0] + before[1]
     gradient = 0.5 * 2 * (np.log(50) - both @ both - 0.5) * (-2) * both  # of the pair's weight 50/100

@@ -115,7 +115,7 @@ def minimize(
         try:
             while epochs.done < max_iter:
                 epochs.advance()
-                objective = epochs.objective() if watched or problem.settles else np.nan
+                objective = epochs.objective() if watched else np.nan
                 if watched:
                     objectives.append(objective)
                 stop = _reason_to_stop(epochs, objectives, tol)
@@ -171,8 +171,7 @@ class Epochs:
         self.variables = problem.start(starting)
         self.done = 0
         self._plan_an_epoch()
-        if problem.settles:
-            problem.settle(self.variables, workers.sum)
+        self._objective = problem.settle(self.variables, workers.sum) if problem.settles else None
 
     def _plan_an_epoch(self) -> None:
         self.plan = make_plan(
@@ -191,8 +190,13 @@ class Epochs:
             self._plan_an_epoch()
         step_size = self.method.step_at(self.done)
         self.workers.run(self.plan, self.problem.update_range, self._data, self.variables, step_size)
+        self._objective = None
+        if self.problem.settles:
+            self._objective = self.problem.settle(self.variables, self.workers.sum, step_size)
         self.done += 1
 
     def objective(self) -> float:
-        """Settle what is kept out of the plan, and return the objective."""
-        return self.problem.settle(self.variables, self.workers.sum)
+        """Return the objective where the epochs have come to."""
+        if self._objective is None:
+            self._objective = self.problem.settle(self.variables, self.workers.sum)
+        return self._objective

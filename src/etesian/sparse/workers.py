@@ -68,7 +68,7 @@ class Workers:
         self._run_all(work, plan.n_workers, shared)
 
     def sum(
-        self, sum_range: Callable[..., None], n: int, n_sums: int, data: tuple, variables: tuple
+        self, sum_range: Callable[..., None], n: int, n_sums: int, data: tuple, variables: Any
     ) -> NDArray[np.float64]:
         """Add up what `sum_range` gives over n updates: the same bits for any number of workers.
 
@@ -100,5 +100,5 @@ class Workers:
             future.result()
 
 
-def _types(*values: tuple) -> tuple[Any, ...]:
+def _types(*values: Any) -> tuple[Any, ...]:
     return tuple(typeof(value) for value in values)

@@ -128,7 +128,7 @@ class Ratings:
         order = plan.order
         return self.user[order], self.item[order], self.rating[order], self.mean, penalty
 
-    def settle(self, variables: Variables, sum_over: SumOver) -> float:
+    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
         """Return the objective; nothing is kept out of the plan."""
         data = (self.user, self.item, self.rating, self.mean, self.rating.dtype.type(self.penalty))
         squares, norms = sum_over(_sum_rating_errors, len(self.rating), 2, data, variables)
@@ -227,7 +227,7 @@ class WordPairs:
         order = plan.order
         return self.left[order], self.right[order], self.log_count[order], self.weight[order]
 
-    def settle(self, variables: Variables, sum_over: SumOver) -> float:
+    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
         """Set C to the weighted mean of what is left without it; the objective there."""
         data = (self.left, self.right, self.log_count, self.weight)
         errors, squares = sum_over(_sum_pair_errors, len(self.count), 2, data, variables)

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from etesian.sparse.plan import Plan
 
 Variables = tuple[NDArray[Any], ...]
-SumOver = Callable[[Callable[..., None], int, int, tuple, tuple], NDArray[np.float64]]
+SumOver = Callable[[Callable[..., None], int, int, tuple, Any], NDArray[np.float64]]
 """``sum_over(sum_range, n, n_sums, data, variables)``: sums over updates, the same bits for any number of threads."""
 
 
@@ -47,5 +47,8 @@ class Problem(Protocol):
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
         """Copy the data of the updates into the order in which they will run, ``plan.order``."""
 
-    def settle(self, variables: Variables, sum_over: SumOver) -> float:
-        """Solve in closed form what every update reads (an intercept) and return the objective. Called between epochs."""
+    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
+        """Solve for what every update reads (an intercept), make up what updates left open, and return the objective.
+
+        `step_size` is that of the epoch that just ended; None where none did.
+        """

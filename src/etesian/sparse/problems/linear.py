@@ -1,0 +1,173 @@
+"""Linear problems on sparse rows: mean loss of predictions, ridge and L1 penalties, an intercept kept out of the plan."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from etesian.sparse.plan import Plan
+from etesian.sparse.problems import linear_updates as updates
+from etesian.sparse.problems.linear_updates import Rows, State
+from etesian.sparse.problems.losses import Loss
+from etesian.sparse.problems.problem import SumOver, Variables
+
+Reduction = Literal["svrg", "saga"]
+
+
+@dataclass(eq=False)
+class Linear:
+    """Mean over rows of weight * loss(<x, w> + b, target), plus ridge / 2 |w|^2 + lasso |w|_1.
+
+    The objective of scikit-learn's linear models, with ridge = alpha (1 - l1_ratio) and lasso = alpha l1_ratio. Dense terms
+    (the penalties, SVRG's full gradient, SAGA's mean gradient) are lazy, see `linear_updates`. Every update reads the intercept,
+    so it would join all updates into one component: it is kept out of the plan and solved for between epochs.
+
+    Parameters
+    ----------
+    X : CSR array of shape (n_rows, n_features)
+        With sorted columns that do not repeat; float32 or float64, which the coefficients share.
+    target : array of shape (n_rows,)
+        Real; -1 and 1; or, with several outputs, the number of the class from 0, each output telling one class from the rest.
+    loss
+        Of a prediction.
+    reduction
+        None for plain stochastic gradients, ``"svrg"`` (Johnson and Zhang 2013, a full gradient an epoch) or ``"saga"``
+        (Defazio et al. 2014).
+    weight : array of shape (n_rows,), optional
+        Of each row, not negative; scaled to 1 on average.
+    ridge, lasso
+        Penalties, 0 or more.
+    fit_intercept
+        Whether there is an intercept b, which is not penalized.
+    n_outputs
+        1, or the number of classes.
+    pull : array of shape (n_features,), optional
+        Adds - <pull, w> to the objective; needs a reduction.
+    initial : pair of arrays of shapes (n_features, n_outputs) and (n_outputs,), optional
+        Coefficients and intercept to start from, 0 otherwise.
+    """
+
+    X: csr_array
+    target: NDArray[Any]
+    loss: Loss
+    _: KW_ONLY
+    reduction: Reduction | None = None
+    weight: NDArray[Any] | None = None
+    ridge: float = 0.0
+    lasso: float = 0.0
+    fit_intercept: bool = False
+    n_outputs: int = 1
+    pull: NDArray[Any] | None = None
+    initial: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+    settles: ClassVar[bool] = True
+    counts_steps: ClassVar[bool] = True
+    update_range = staticmethod(updates.update_rows)
+
+    def __post_init__(self) -> None:
+        self.touches = self.X
+        n_rows, n_features = self.X.shape
+        weight = np.ones(n_rows) if self.weight is None else np.asarray(self.weight, np.float64)
+        self._weight: NDArray[np.float64] = weight * (n_rows / weight.sum())
+        self.target = np.asarray(self.target, np.float64)
+        self._value, self._derivative = self.loss.compiled()
+        self._predicted = np.zeros((n_rows, self.n_outputs))
+        if self.reduction is not None:
+            columns = self.X.tocsc()
+            pull = np.zeros(n_features) if self.pull is None else np.asarray(self.pull, np.float64)
+            self._columns: Any = (columns.indptr, columns.indices, columns.data, pull)
+
+    def smoothness(self) -> float:
+        """Return the largest Lipschitz constant of the gradient of one row's term."""
+        squares = np.asarray(self.X.multiply(self.X).sum(axis=1)).ravel()
+        curvature = self.loss.curvature if np.isfinite(self.loss.curvature) else 1.0
+        return float(curvature * (self._weight * squares).max() + self.ridge)
+
+    def start(self, rng: np.random.Generator) -> Variables:
+        """Coefficients of 0, or those given; there is nothing to sample."""
+        n_rows, n_features = self.X.shape
+        dtype, shape = self.X.dtype, (n_features, self.n_outputs)
+        coef, intercept = self.initial or (np.zeros(shape), np.zeros(self.n_outputs))
+        remembered = 0 if self.reduction is None else 1
+        return State(
+            coef=coef.astype(dtype).reshape(shape),
+            intercept=intercept.astype(dtype).reshape(self.n_outputs),
+            mean_gradient=np.zeros((remembered * n_features, self.n_outputs), dtype),
+            memory=np.zeros((remembered * n_rows, self.n_outputs), dtype),
+            caught_up=np.zeros(n_features, np.int64),
+        )
+
+    def lay_out(self, plan: Plan) -> Rows:
+        """Rows in plan order."""
+        assert plan.steps is not None
+        rows = self.X[plan.order]
+        return Rows(
+            rows.indptr,
+            rows.indices,
+            rows.data,
+            self.target[plan.order],
+            self._weight[plan.order],
+            plan.steps,
+            plan.order,
+            float(self.ridge),
+            float(self.lasso),
+            self.reduction == "saga",
+            self._derivative,
+        )
+
+    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
+        """Catch every coefficient up, solve for the intercept, renew SVRG's full gradient; the objective."""
+        state: State = variables  # type: ignore[assignment]
+        n_rows, n_features = self.X.shape
+        ended = (0, 0.0, 0.0, 0.0) if step_size is None else (n_rows, step_size, float(self.ridge), float(self.lasso))
+        squares, sizes = sum_over(updates.finish_features, n_features, 2, ended, state)
+        rows = (self.X.indptr, self.X.indices, self.X.data, self._predicted)
+        sum_over(updates.predict_rows, n_rows, 0, rows, state)
+        if self.fit_intercept:
+            self._solve_intercept(state.intercept, sum_over)
+        is_first = step_size is None
+        stores = self.reduction == "svrg" or (self.reduction == "saga" and is_first)
+        looked = (self._predicted, self.target, self._weight, self._value, self._derivative, stores)
+        (losses,) = sum_over(updates.look_at_rows, n_rows, 1, looked, state)
+        if stores:
+            sum_over(updates.average_gradients, n_features, 0, self._columns, state)
+        pulled = 0.0 if self.pull is None else float(self.pull @ state.coef[:, 0])
+        return float(losses / n_rows + self.ridge / 2 * squares + self.lasso * sizes) - pulled
+
+    def _solve_intercept(self, intercept: NDArray[Any], sum_over: SumOver) -> None:
+        """Move the intercept to where the slopes of the losses add up to 0."""
+        data = (self._predicted, self.target, self._weight, self._derivative)
+
+        def slopes(shift: NDArray[np.float64]) -> NDArray[np.float64]:
+            return sum_over(updates.sum_slopes, len(self.target), self.n_outputs, data, shift) / len(self.target)
+
+        intercept[:] = find_rising_zero(slopes, intercept.astype(np.float64))
+
+
+def find_rising_zero(function: Any, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where each of several non-decreasing functions crosses 0, by regula falsi (Illinois) from a bracket around `start`.
+
+    A function that does not cross within a distance of about a million is left at the end of its bracket.
+    """
+    low, high = start - 1e-3, start + 1e-3
+    at_low, at_high = function(low), function(high)
+    width = 2e-3
+    while width < 1e6 and ((at_low > 0) | (at_high < 0)).any():
+        width *= 4
+        low, high = np.where(at_low > 0, low - width, low), np.where(at_high < 0, high + width, high)
+        at_low, at_high = function(low), function(high)
+    for _ in range(60):
+        span = at_high - at_low
+        share = np.where(span > 0, -at_low / np.where(span > 0, span, 1), 0.5).clip(0.0, 1.0)
+        middle = low + share * (high - low)
+        at_middle = function(middle)
+        if (np.abs(at_middle) <= 1e-13).all() or (high - low <= 1e-13 * (1 + np.abs(low))).all():
+            return middle
+        is_low = at_middle < 0
+        at_high, at_low = np.where(is_low, at_high / 2, at_middle), np.where(is_low, at_middle, at_low / 2)
+        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+    return middle

@@ -1,0 +1,110 @@
+"""Losses of a prediction, as compiled functions of (prediction, target): the value, the derivative by the prediction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from numba import cfunc, types
+
+_signature = types.float64(types.float64, types.float64)
+Function = Callable[[float, float], float]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A convex loss of a prediction.
+
+    Parameters
+    ----------
+    value, derivative
+        Plain functions of (prediction, target) that numba can compile: the loss, and its derivative (or a subgradient) by the
+        prediction. Defined at the top level of a module, they are compiled once and kept on disk.
+    curvature
+        Upper bound of the second derivative; infinite where there is none (hinge).
+    """
+
+    value: Function
+    derivative: Function
+    curvature: float
+
+    def compiled(self) -> tuple[Any, Any]:
+        """Return both functions, compiled, as problems pass them to their loops."""
+        return _compile(self.value), _compile(self.derivative)
+
+
+@cache
+def _compile(function: Function) -> Any:
+    return cfunc(_signature, cache=True)(function)
+
+
+def _squared(prediction, target):
+    return 0.5 * (prediction - target) ** 2
+
+
+def _squared_slope(prediction, target):
+    return prediction - target
+
+
+def _huber(prediction, target):
+    error = abs(prediction - target)
+    return 0.5 * error * error if error <= 1.0 else error - 0.5
+
+
+def _huber_slope(prediction, target):
+    return max(-1.0, min(1.0, prediction - target))
+
+
+def _logistic(prediction, target):
+    margin = prediction * target
+    return max(0.0, -margin) + math.log1p(math.exp(-abs(margin)))
+
+
+def _logistic_slope(prediction, target):
+    margin = prediction * target
+    decay = math.exp(-abs(margin))
+    return -target * (decay if margin > 0 else 1.0) / (1.0 + decay)
+
+
+def _hinge(prediction, target):
+    return max(0.0, 1.0 - prediction * target)
+
+
+def _hinge_slope(prediction, target):
+    return -target if prediction * target < 1.0 else 0.0
+
+
+def _squared_hinge(prediction, target):
+    return max(0.0, 1.0 - prediction * target) ** 2
+
+
+def _squared_hinge_slope(prediction, target):
+    return -2.0 * target * max(0.0, 1.0 - prediction * target)
+
+
+def _falling_square(prediction, target):
+    return -0.5 * prediction * prediction
+
+
+def _falling_square_slope(prediction, target):
+    return -prediction
+
+
+REGRESSION: dict[str, Loss] = {
+    "squared": Loss(_squared, _squared_slope, 1.0),
+    "huber": Loss(_huber, _huber_slope, 1.0),
+}
+"""Losses of a real target. Squared is half the squared error; Huber is that up to an error of 1, and linear beyond."""
+
+CLASSIFICATION: dict[str, Loss] = {
+    "logistic": Loss(_logistic, _logistic_slope, 0.25),
+    "hinge": Loss(_hinge, _hinge_slope, math.inf),
+    "squared_hinge": Loss(_squared_hinge, _squared_hinge_slope, 2.0),
+}
+"""Losses of a target of -1 or 1."""
+
+FALLING_SQUARE = Loss(_falling_square, _falling_square_slope, 1.0)
+"""Minus half the squared prediction: with enough ridge penalty the mean over rows is convex (shift and invert)."""
