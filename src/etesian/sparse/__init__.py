@@ -5,13 +5,14 @@ from etesian.sparse.estimators import MatrixFactorization, WordEmbedding
 from etesian.sparse.methods import SGD
 from etesian.sparse.minimize import Epochs, Result, minimize
 from etesian.sparse.plan import Plan, ScheduleWarning, make_plan
-from etesian.sparse.problems import Problem, Ratings, WordPairs
+from etesian.sparse.problems import Linear, Problem, Ratings, WordPairs
 from etesian.sparse.workers import Workers
 
 __all__ = [
     "SGD",
     "Cooccurrence",
     "Epochs",
+    "Linear",
     "MatrixFactorization",
     "Plan",
     "Problem",

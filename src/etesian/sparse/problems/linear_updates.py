@@ -89,8 +89,8 @@ def shrink(x, tau):
 @njit(nogil=True)
 def keep_and_gain(n, mu):
     """Return the factors of x and of -nu after n times x <- (1 - mu) x - nu. Without mu the sum of n terms is n, not 0 / 0."""
-    if mu == 0.0:
-        return 1.0, float(n)
+    if n * mu < 1e-15:  # to rounding as if mu were 0
+        return 1.0 - n * mu, float(n)
     lost = math.expm1(n * math.log1p(-mu))
     return 1.0 + lost, -lost / mu
 
