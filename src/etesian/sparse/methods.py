@@ -1,4 +1,4 @@
-"""Methods: step rules, and (for those that have any) the state they carry."""
+"""Step rules. The state that SVRG and SAGA carry is with the problems that have them, see `problems.linear`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SGD:
-    """Stochastic gradient descent: each update steps along the gradient of its own term.
+    """Step sizes of stochastic gradient descent: each update steps along the gradient of its own term.
 
     Parameters
     ----------
@@ -16,17 +16,22 @@ class SGD:
         Of the first epoch, above 0.
     decay
         What the step size is multiplied by after each epoch, above 0 and at most 1.
+    inverse_scaling
+        Epoch t, counted from 0, divides the step size by (t + 1) to this power; 0 or more.
     """
 
     step_size: float = 0.01
     decay: float = 1.0
+    inverse_scaling: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.step_size) and self.step_size > 0):
             raise ValueError(f"step_size must be a finite number above 0; got {self.step_size!r}")
         if not 0 < self.decay <= 1:
             raise ValueError(f"decay must be above 0 and at most 1; got {self.decay!r}")
+        if not 0 <= self.inverse_scaling < math.inf:
+            raise ValueError(f"inverse_scaling must be a finite number, 0 or more; got {self.inverse_scaling!r}")
 
     def step_at(self, epoch: int) -> float:
         """Return the step size of an epoch, counted from 0."""
-        return self.step_size * self.decay**epoch
+        return self.step_size * self.decay**epoch / (epoch + 1) ** self.inverse_scaling

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from etesian.sparse.methods import SGD
@@ -17,6 +18,9 @@ from etesian.sparse.workers import Workers, count_workers
 
 Callback = Callable[[int, float, float], object]
 """``callback(epoch, objective, seconds)`` after each epoch, counted from 1; a true answer stops the run."""
+
+Monitor = Callable[[Variables], float]
+"""A number that should fall, such as the loss on held-out data."""
 
 Seed = int | np.random.Generator | np.random.RandomState | None
 
@@ -33,16 +37,19 @@ class Result:
         The plan of the last epoch.
     objective
         After each epoch; empty if nothing asked for it.
+    monitored
+        The monitor after each epoch; empty without one.
     n_iter
         Whole epochs that ran.
     outcome
-        ``"converged"`` (the objective improved by less than `tol`), ``"max_iter"``, ``"stopped"`` (by the callback),
+        ``"converged"`` (too little was gained, see `tol`), ``"max_iter"``, ``"stopped"`` (by the callback),
         ``"diverged"`` or ``"interrupted"`` (by Ctrl-C, between two batches).
     """
 
     variables: Variables
     plan: Plan
     objective: list[float]
+    monitored: list[float]
     n_iter: int
     outcome: str
 
@@ -55,6 +62,9 @@ def minimize(
     n_jobs: int | None = -1,
     max_iter: int = 20,
     tol: float | None = 1e-4,
+    patience: int = 1,
+    monitor: Monitor | None = None,
+    average: bool = False,
     random_state: Seed = None,
     redraw: bool = False,
     batch_size: int | None = None,
@@ -77,7 +87,14 @@ def minimize(
     max_iter
         Epochs at most, each running every update once.
     tol
-        Stop when an epoch lowers the objective by less than this share of it; None runs `max_iter` epochs.
+        Stop when the objective (or the monitor) has not fallen by this share of itself for `patience` epochs; None runs
+        `max_iter` epochs.
+    patience
+        Epochs without enough gain, in a row, after which to stop.
+    monitor
+        A function of the variables, such as the loss on held-out data, that is watched in place of the objective.
+    average
+        Whether to return the mean of the variables after each epoch of the second half, which is steadier than the last.
     random_state
         Seed of the starting point and of the order of updates.
     redraw
@@ -103,27 +120,21 @@ def minimize(
     """
     if max_iter < 1:
         raise ValueError(f"max_iter must be at least 1; got {max_iter}")
-    watched = tol is not None or callback is not None or verbose
-    objectives: list[float] = []
+    if patience < 1:
+        raise ValueError(f"patience must be at least 1; got {patience}")
+    watch = _Watch(tol, patience, monitor, callback, verbose)
+    mean = _Mean(first=max_iter // 2 + 1) if average else None
     outcome = "max_iter"
-    started = time.perf_counter()
     with Workers(count_workers(n_jobs)) as workers:
         epochs = Epochs(problem, workers, method=method, schedule=schedule, random_state=random_state, redraw=redraw,
                         batch_size=batch_size)  # fmt: skip
-        if verbose:
-            print(epochs.plan)
+        watch.start(epochs)
         try:
             while epochs.done < max_iter:
                 epochs.advance()
-                objective = epochs.objective() if watched else np.nan
-                if watched:
-                    objectives.append(objective)
-                stop = _reason_to_stop(epochs, objectives, tol)
-                seconds = time.perf_counter() - started
-                if verbose:
-                    print(f"epoch {epochs.done}: objective {objective:.6g}, {seconds:.2f} s")
-                if callback is not None and callback(epochs.done, objective, seconds):
-                    stop = stop or "stopped"
+                if mean is not None:
+                    mean.add(epochs)
+                stop = watch.look(epochs)
                 if stop is not None:
                     outcome = stop
                     break
@@ -131,21 +142,88 @@ def minimize(
             outcome = "interrupted"
     if outcome == "diverged":
         warnings.warn(
-            f"diverged in epoch {epochs.done} with step_size={method.step_size}: use a smaller one",
+            f"diverged in epoch {epochs.done} with step_size={method.step_size:g}: use a smaller one",
             ConvergenceWarning,
             stacklevel=2,
         )
-    return Result(epochs.variables, epochs.plan, objectives, epochs.done, outcome)
+    variables = epochs.variables if mean is None else mean.of(epochs.variables)
+    return Result(variables, epochs.plan, watch.objective, watch.monitored, epochs.done, outcome)
 
 
-def _reason_to_stop(epochs: Epochs, objectives: list[float], tol: float | None) -> str | None:
-    if not all(np.isfinite(array.sum()) for array in epochs.variables):
-        return "diverged"
-    if objectives and not np.isfinite(objectives[-1]):
-        return "diverged"
-    if tol is not None and len(objectives) > 1 and objectives[-2] - objectives[-1] < tol * abs(objectives[-2]):
-        return "converged"
-    return None
+@dataclass
+class _Watch:
+    """Looks at a run after each epoch, and says why to stop."""
+
+    tol: float | None
+    patience: int
+    monitor: Monitor | None
+    callback: Callback | None
+    verbose: bool
+    objective: list[float] = field(default_factory=list)
+    monitored: list[float] = field(default_factory=list)
+
+    def start(self, epochs: Epochs) -> None:
+        self._started = time.perf_counter()
+        self._best, self._without_gain = np.inf, 0
+        if self.verbose:
+            print(epochs.plan)
+
+    def look(self, epochs: Epochs) -> str | None:
+        if not all(np.isfinite(array.sum()) for array in epochs.variables):
+            return "diverged"
+        stop = None
+        if self.tol is not None or self.callback is not None or self.verbose:
+            self.objective.append(epochs.objective())
+            stop = self._judge(self.objective[-1] if self.monitor is None else self._ask(self.monitor, epochs))
+        return self._report(epochs) or stop
+
+    def _ask(self, monitor: Monitor, epochs: Epochs) -> float:
+        self.monitored.append(float(monitor(epochs.variables)))
+        return self.monitored[-1]
+
+    def _judge(self, value: float) -> str | None:
+        if not np.isfinite(value):
+            return "diverged"
+        if self.tol is None:
+            return None
+        has_gained = value <= self._best - self.tol * abs(self._best) if np.isfinite(self._best) else True
+        self._without_gain = 0 if has_gained else self._without_gain + 1
+        self._best = min(self._best, value)
+        return "converged" if self._without_gain >= self.patience else None
+
+    def _report(self, epochs: Epochs) -> str | None:
+        seconds = time.perf_counter() - self._started
+        if self.verbose:
+            print(f"epoch {epochs.done}: objective {self.objective[-1]:.6g}, {seconds:.2f} s")
+        if self.callback is not None and self.callback(epochs.done, self.objective[-1], seconds):
+            return "stopped"
+        return None
+
+
+@dataclass
+class _Mean:
+    """The running mean of variables that are not whole numbers, from one epoch on."""
+
+    first: int
+    n: int = 0
+    means: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, epochs: Epochs) -> None:
+        if epochs.done < self.first:
+            return
+        self.n += 1
+        if not self.means:
+            self.means = [array.astype(np.float64) for array in epochs.variables]
+        for mean, array in zip(self.means, epochs.variables, strict=True):
+            mean[...] = mean + (array - mean) / self.n
+
+    def of(self, variables: Variables) -> Variables:
+        """Put the means in the place of the last values, in the same kind of tuple."""
+        if self.n:
+            for array, mean in zip(variables, self.means, strict=True):
+                if array.dtype.kind == "f":
+                    array[...] = mean
+        return variables
 
 
 class Epochs:

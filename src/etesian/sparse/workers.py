@@ -81,11 +81,15 @@ class Workers:
         """
         compiled, sum_chunks = compile_sum_range(sum_range, *_types(data, variables))
         sums = np.zeros((-(-n // CHUNK), n_sums))
+        n_workers = min(self.n_workers, len(sums))
 
         def work(worker: int) -> None:
-            sum_chunks(compiled, data, variables, CHUNK, n, worker, self.n_workers, sums)
+            sum_chunks(compiled, data, variables, CHUNK, n, worker, n_workers, sums)
 
-        self._run_all(work, self.n_workers, new_shared())
+        if n_workers > 1:
+            self._run_all(work, n_workers, new_shared())
+        else:
+            work(0)  # too short for a thread to pay
         return sums.sum(axis=0)
 
     def _run_all(self, work: Callable[[int], None], n: int, shared: NDArray[np.int64]) -> None:
