@@ -10,9 +10,10 @@ import typer
 
 from etesian import __version__
 from etesian.bench import commands as bench_commands
+from etesian.console import PlainErrors
 
 app = typer.Typer(
-    cls=bench_commands.PlainErrors,
+    cls=PlainErrors,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import typer.core
 
 from etesian import bench
+from etesian.console import PlainErrors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,23 +22,6 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE = "etesian.db"
 EXIT_FAILED_RUNS = 1
-EXIT_MISTAKE = 2
-EXIT_INTERRUPTED = 130
-
-
-class PlainErrors(typer.core.TyperGroup):
-    """Shows a user's mistake as one line on standard error, and ends an interrupted command quietly."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except bench.InputError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(EXIT_MISTAKE) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-
 
 app = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Time to accuracy: how long until the target, how sure.")
 transfer = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Bring runs into a store.")

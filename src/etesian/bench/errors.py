@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from etesian.errors import InputError
 
-class InputError(ValueError):
-    """What was asked for cannot be done as it stands; the command line shows the message without a traceback."""
+__all__ = ["AlreadyStoredError", "InputError", "UnknownMetricError"]
 
 
 class UnknownMetricError(InputError):

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from etesian.bench.isolate import Job
 from etesian.bench.record import Point, Run
 from etesian.bench.suites import Event
+from etesian.console import describe_duration
 
 
 class TimeLeft:
@@ -142,11 +143,3 @@ def describe_state(job: Job, point: Point | None) -> str:
         return f"{job.workload}, seed {job.seed}: preparing"
     value = point.metrics.get(job.target.metric)
     return f"{job.workload}, seed {job.seed}: {job.target.metric} {value:.4g} at {point.seconds:.1f} s"
-
-
-def describe_duration(seconds: float) -> str:
-    """Write a duration as people say it: 42 s, 3 min, 2 h 10 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
