@@ -1,7 +1,7 @@
 """Stochastic optimization of sparse problems on all cores, whose parallel result equals the serial one bit for bit."""
 
 from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
-from etesian.sparse.estimators import MatrixFactorization, WordEmbedding
+from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.methods import SGD
 from etesian.sparse.minimize import Epochs, Result, minimize
 from etesian.sparse.plan import Plan, ScheduleWarning, make_plan
@@ -19,6 +19,8 @@ __all__ = [
     "Ratings",
     "Result",
     "ScheduleWarning",
+    "SparseClassifier",
+    "SparseRegressor",
     "WordEmbedding",
     "WordPairs",
     "Workers",

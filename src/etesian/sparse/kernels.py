@@ -19,6 +19,9 @@ ARRIVED, GENERATION, STOP, LEFT = 0, 16, 32, 48  # places in the shared int64 ar
 SHARED_SIZE = 64
 SPINS = 4_000  # looks at the barrier, about 10 microseconds, before the core is given up: the partner may not have one
 
+FAST = frozenset({"reassoc", "contract", "nsz", "arcp"})
+"""Sums may be vectorized. Numbers that are not finite stay what they are: a run that diverges must be seen to."""
+
 _indices = types.int64
 _offsets = types.int64[:, ::1]
 _shared = types.int64[::1]
@@ -81,7 +84,7 @@ def compile_update_range(update_range: Callable[..., None], data: types.Type, va
     loop = types.int64(
         types.FunctionType(signature), data, variables, types.float64, _offsets, _indices, types.boolean, _shared
     )
-    compiled = njit(signature, nogil=True, cache=True, fastmath=True)(update_range)
+    compiled = njit(signature, nogil=True, cache=True, fastmath=set(FAST))(update_range)
     return compiled, njit(loop, nogil=True, cache=True)(_carry_out)
 
 
@@ -91,7 +94,7 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
     row, table = types.float64[::1], types.float64[:, ::1]
     signature = types.void(_indices, _indices, data, variables, row)
     loop = types.void(types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table)
-    compiled = njit(signature, nogil=True, cache=True, fastmath=True)(sum_range)
+    compiled = njit(signature, nogil=True, cache=True, fastmath=set(FAST))(sum_range)
     return compiled, njit(loop, nogil=True, cache=True)(_sum_chunks)
 
 

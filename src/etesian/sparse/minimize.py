@@ -16,6 +16,8 @@ from etesian.sparse.plan import Plan, Schedule, make_plan
 from etesian.sparse.problems.problem import Problem, Variables
 from etesian.sparse.workers import Workers, count_workers
 
+DIVERGED = 100.0  # times the objective at the start: further up no run has come back from
+
 Callback = Callable[[int, float, float], object]
 """``callback(epoch, objective, seconds)`` after each epoch, counted from 1; a true answer stops the run."""
 
@@ -165,6 +167,8 @@ class _Watch:
     def start(self, epochs: Epochs) -> None:
         self._started = time.perf_counter()
         self._best, self._without_gain = np.inf, 0
+        self._is_asked = self.tol is not None or self.callback is not None or self.verbose
+        self._at_start = abs(epochs.objective()) if self._is_asked else np.inf
         if self.verbose:
             print(epochs.plan)
 
@@ -172,18 +176,21 @@ class _Watch:
         if not all(np.isfinite(array.sum()) for array in epochs.variables):
             return "diverged"
         stop = None
-        if self.tol is not None or self.callback is not None or self.verbose:
+        if self._is_asked:
             self.objective.append(epochs.objective())
+            if self._has_diverged(self.objective[-1]):
+                return "diverged"
             stop = self._judge(self.objective[-1] if self.monitor is None else self._ask(self.monitor, epochs))
         return self._report(epochs) or stop
+
+    def _has_diverged(self, objective: float) -> bool:
+        return not np.isfinite(objective) or (self._at_start > 0 and objective > DIVERGED * self._at_start)
 
     def _ask(self, monitor: Monitor, epochs: Epochs) -> float:
         self.monitored.append(float(monitor(epochs.variables)))
         return self.monitored[-1]
 
     def _judge(self, value: float) -> str | None:
-        if not np.isfinite(value):
-            return "diverged"
         if self.tol is None:
             return None
         has_gained = value <= self._best - self.tol * abs(self._best) if np.isfinite(self._best) else True

@@ -1,6 +1,8 @@
 """Estimators in scikit-learn's manner: validate, call `minimize`, store the result."""
 
+from etesian.sparse.estimators.classifier import SparseClassifier
 from etesian.sparse.estimators.embedding import WordEmbedding
 from etesian.sparse.estimators.factorization import MatrixFactorization
+from etesian.sparse.estimators.regressor import SparseRegressor
 
-__all__ = ["MatrixFactorization", "WordEmbedding"]
+__all__ = ["MatrixFactorization", "SparseClassifier", "SparseRegressor", "WordEmbedding"]

@@ -1,0 +1,208 @@
+"""SparseClassifier: linear classification of sparse rows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.base import ClassifierMixin
+from sklearn.utils import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from etesian.sparse.estimators.linear import Method, SparseLinear
+from etesian.sparse.minimize import Callback, Seed
+from etesian.sparse.plan import Schedule
+from etesian.sparse.problems.losses import CLASSIFICATION, Loss
+
+
+def _is_logistic(estimator: Any) -> bool:
+    return bool(estimator.loss == "logistic")
+
+
+class SparseClassifier(ClassifierMixin, SparseLinear):
+    """Linear classification of sparse rows, fitted on all cores with the serial run's exact result.
+
+    Minimized is mean(loss) + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1), scikit-learn's objective; the intercept is not
+    penalized. Of more than two classes each is told from the rest, all of them side by side in one pass.
+
+    Parameters
+    ----------
+    loss
+        ``"logistic"``, ``"hinge"``, ``"squared_hinge"``, or a `etesian.sparse.problems.losses.Loss`.
+    method
+        ``"saga"`` (Defazio et al. 2014), ``"svrg"`` (Johnson and Zhang 2013) or ``"sgd"``.
+    alpha
+        Weight of the penalty, 0 or more.
+    l1_ratio
+        Share of the L1 penalty, between 0 (ridge) and 1 (lasso).
+    fit_intercept
+        Whether to fit an intercept. It is solved for between epochs, as all updates read it.
+    class_weight
+        None, ``"balanced"``, or a weight for each class.
+    step_size
+        Of the first epoch. "auto" takes 1/3 (saga), 1/4 (svrg) or 1/2 (sgd) of 1 / L, where L is the largest smoothness of a row.
+    step_decay
+        What the step size is multiplied by after each epoch, above 0 and at most 1.
+    inverse_scaling
+        Epoch t, counted from 0, divides the step size by (t + 1) to this power; "auto" is 0.5 for sgd and else 0.
+    average
+        Whether to return the mean over the second half of the epochs.
+    max_iter
+        Epochs at most.
+    tol
+        Stop when the objective has not fallen by this share of itself for `n_iter_no_change` epochs; None for `max_iter` epochs.
+    early_stopping
+        Whether to hold out rows and watch their loss in place of the objective.
+    validation_fraction
+        Share of rows held out.
+    n_iter_no_change
+        Epochs without enough gain after which to stop.
+    warm_start
+        Whether `fit` starts from the last coefficients.
+    schedule, n_jobs, random_state, callback, verbose
+        See `etesian.sparse.minimize`.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+        The labels.
+    coef_ : array of shape (1, n_features) or (n_classes, n_features)
+        Coefficients.
+    intercept_ : array of shape (1,) or (n_classes,)
+        0 where `fit_intercept` is False.
+    n_iter_, objective_, plan_, outcome_
+        Epochs, the objective after each (empty when nothing asked for it), the plan, and how the fit ended.
+    step_size_
+        Of the first epoch.
+    validation_loss_
+        Loss of held-out rows after each epoch, with `early_stopping`.
+    """
+
+    _losses = CLASSIFICATION
+    classes_: NDArray[Any]
+
+    def __init__(
+        self,
+        loss: str | Loss = "logistic",
+        *,
+        method: Method = "saga",
+        alpha: float = 1e-4,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        class_weight: dict | str | None = None,
+        step_size: float | Literal["auto"] = "auto",
+        step_decay: float = 1.0,
+        inverse_scaling: float | Literal["auto"] = "auto",
+        average: bool = False,
+        max_iter: int = 100,
+        tol: float | None = 1e-4,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 1,
+        warm_start: bool = False,
+        schedule: Schedule = "conflict_free",
+        n_jobs: int | None = -1,
+        random_state: Seed = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.loss = loss
+        self.method = method
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.step_size = step_size
+        self.step_decay = step_decay
+        self.inverse_scaling = inverse_scaling
+        self.average = average
+        self.max_iter = max_iter
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.schedule = schedule
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.callback = callback
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to rows.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_rows, n_features)
+            float32 rows give float32 coefficients, all others float64.
+        y : array of shape (n_rows,)
+            Labels, of at least two classes.
+        sample_weight : array of shape (n_rows,), optional
+            Weight of each row's loss; only ratios matter.
+        """
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        start = self.warm_start and hasattr(self, "classes_") and np.array_equal(np.unique(y), self.classes_)
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y must hold at least two classes; got only one class: {self.classes_.tolist()[0]!r}")
+        return self._fit_classes(X, y, sample_weight, start=start, max_iter=None)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Run one epoch on these rows, from the coefficients of the last fit.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes
+            All labels that any call will bring; needed in the first call.
+        """
+        start = hasattr(self, "classes_")
+        if not start and classes is None:
+            raise ValueError("classes must be given in the first call of partial_fit")
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=not start)
+        check_classification_targets(y)
+        if not start:
+            self.classes_ = np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes must be those of the first call, {self.classes_}; got {np.unique(classes)}")
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y must hold only the classes {self.classes_}; got {unknown.tolist()[0]!r}")
+        return self._fit_classes(X, y, sample_weight, start=start, max_iter=1)
+
+    def _fit_classes(self, X: Any, y: Any, sample_weight: Any, *, start: bool, max_iter: int | None) -> Self:
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        number = np.searchsorted(self.classes_, y)
+        is_binary = len(self.classes_) == 2
+        target = 2.0 * number - 1.0 if is_binary else number.astype(np.float64)
+        n_outputs = 1 if is_binary else len(self.classes_)
+        return self._fit_rows(X, target, weight * of_class[number], n_outputs=n_outputs, max_iter=max_iter, start=start)
+
+    def _publish(self, coef: NDArray[Any], intercept: NDArray[Any]) -> None:
+        self.coef_, self.intercept_ = coef.T.copy(), intercept.copy()
+
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
+        """Return <x, w> + b: shape (n_rows,) for two classes (above 0 means the second), else (n_rows, n_classes)."""
+        values = self._predict_linear(X)
+        return values[:, 0] if len(self.classes_) == 2 else values
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict labels, shape (n_rows,)."""
+        values = self.decision_function(X)
+        return self.classes_[(values > 0).astype(int) if values.ndim == 1 else values.argmax(axis=1)]
+
+    @available_if(_is_logistic)
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+        """Predict probabilities, shape (n_rows, n_classes); logistic loss only. Of several classes, scaled to add up to 1."""
+        one = expit(self.decision_function(X))
+        if one.ndim == 1:
+            return np.stack([1 - one, one], axis=1)
+        total = one.sum(axis=1, keepdims=True)
+        return np.divide(one, total, out=np.full_like(one, 1 / one.shape[1]), where=total > 0)
