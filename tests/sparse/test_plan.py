@@ -65,12 +65,34 @@ def test_only_lock_free_plans_of_several_workers_are_not_reproducible():
     assert not plan("lock_free", touches).is_reproducible
 
 
+def test_auto_needs_no_warning_to_run_serially():
+    star = touches_of([{0, v} for v in range(1, 500)], 500)
+    made = plan("auto", star)
+    assert made.schedule == "serial"
+    assert made.note.startswith("auto: predicted speed-up 0.9")
+
+
+def test_auto_takes_what_is_predicted_to_be_fastest():
+    rng = np.random.default_rng(0)
+    hubs = [
+        {int(30 * rng.random() ** 3), 30 + v} for v in range(4_000)
+    ]  # within a batch, hubs hold everything together
+    touches = touches_of(hubs, 4_030)
+    by_name = {name: plan(name, touches, n_workers=7) for name in ("conflict_free", "levels", "auto")}
+    assert by_name["auto"].schedule in {"conflict_free", "levels"}
+    assert (by_name["auto"].order == by_name[by_name["auto"].schedule].order).all()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"schedule": "hogwild"}, "schedule must be 'serial', 'conflict_free', 'lock_free'; got 'hogwild'"),
+        (
+            {"schedule": "hogwild"},
+            "schedule must be 'serial', 'conflict_free', 'levels', 'blocked', 'lock_free', 'auto'; got 'hogwild'",
+        ),
         ({"n_workers": 0}, "n_workers must be at least 1; got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
+        ({"n_blocks": 0}, "n_blocks must be from 1 to 32768; got 0"),
         ({"touches": touches_of([], 3)}, "nothing to plan"),
     ],
 )

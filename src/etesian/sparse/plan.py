@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from etesian.sparse.blocks import default_n_blocks, sort_into_blocks
 from etesian.sparse.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
+from etesian.sparse.levels import best_capacity, sort_into_levels
 
-Schedule = Literal["serial", "conflict_free", "lock_free"]
-SCHEDULES: tuple[Schedule, ...] = ("serial", "conflict_free", "lock_free")
+Schedule = Literal["serial", "conflict_free", "levels", "blocked", "lock_free", "auto"]
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 UNSYNCHRONIZED_BATCH = 2_048  # updates of a worker between two looks at whether the run was interrupted
 WORTH_PLANNING = 1.1  # a predicted speed-up below this is about 1: run serially
@@ -36,7 +38,7 @@ class Plan:
     Parameters
     ----------
     schedule
-        Which maker made it.
+        Which maker made it; never ``"auto"``, which is a choice among the others.
     order : array of shape (n_updates,)
         The updates in plan order: batch by batch, within a batch worker by worker. Data is laid out in this order, once.
     offsets : array of shape (n_batches, n_workers + 1)
@@ -50,8 +52,8 @@ class Plan:
     note
         What the reader should know, such as why a serial plan was made in place of the one asked for.
     steps : array of shape (n_updates,), or None
-        The place of each update of `order` in the sampled order, for problems that count the steps between two touches of a
-        variable; None where nobody asked.
+        The place of each update of `order` in the order that a serial run of the plan has (the sampled one; for blocked plans
+        their own), for problems that count the steps between two touches of a variable; None where nobody asked.
     """
 
     schedule: Schedule
@@ -98,6 +100,7 @@ def make_plan(
     n_workers: int,
     rng: np.random.Generator,
     batch_size: int | None = None,
+    n_blocks: int | None = None,
     keep_steps: bool = False,
 ) -> Plan:
     """Sample an order of all updates and plan it.
@@ -105,7 +108,9 @@ def make_plan(
     Parameters
     ----------
     schedule
-        ``"serial"``, ``"conflict_free"`` or ``"lock_free"``.
+        ``"serial"``; ``"conflict_free"``, ``"levels"`` and ``"auto"`` (the one of these that is predicted to be fastest; see also
+        `etesian.sparse.choosing`), which give the serial run's bits; ``"blocked"``, which has an order of its own; or
+        ``"lock_free"``.
     touches : CSR array of shape (n_updates, n_variables)
         Which variables each update reads or writes.
     n_workers
@@ -113,7 +118,10 @@ def make_plan(
     rng
         Samples the order, and nothing else: the order is the same for every schedule.
     batch_size
-        Updates a batch; by default measured, see `etesian.sparse.conflicts.best_batch_size`. The result does not depend on it.
+        Updates a batch, or at most in a level; by default measured, see `etesian.sparse.conflicts.best_batch_size` and
+        `etesian.sparse.levels.best_capacity`. The result does not depend on it.
+    n_blocks
+        Blocks a side of a blocked plan; by default from the number of updates. The result depends on it, not on the workers.
     keep_steps
         Whether the plan is to hold `steps`.
     """
@@ -125,15 +133,36 @@ def make_plan(
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     if touches.shape[0] == 0:
         raise ValueError("there is nothing to plan: touches has no rows")
+    if n_blocks is not None and not 1 <= n_blocks <= 2**15:
+        raise ValueError(f"n_blocks must be from 1 to {2**15}; got {n_blocks}")
     order = rng.permutation(touches.shape[0])
     sampled = order.copy() if keep_steps else None
+    plan = _plan(schedule, touches, order, n_workers=n_workers, batch_size=batch_size, n_blocks=n_blocks)
+    if sampled is None:
+        return plan
+    return replace(plan, steps=np.arange(len(order)) if schedule == "blocked" else _places(sampled)[plan.order])
+
+
+def _plan(
+    schedule: Schedule,
+    touches: csr_array,
+    order: NDArray[np.int64],
+    *,
+    n_workers: int,
+    batch_size: int | None,
+    n_blocks: int | None,
+) -> Plan:
     if schedule == "lock_free":
-        plan = lock_free(order, n_workers=n_workers)
-    elif schedule == "serial" or n_workers == 1:
-        plan = serial(order)
-    else:
-        plan = conflict_free(touches, order, n_workers=n_workers, batch_size=batch_size)
-    return plan if sampled is None else replace(plan, steps=_places(sampled)[plan.order])
+        return lock_free(order, n_workers=n_workers)
+    if schedule == "blocked":
+        return blocked(touches, order, n_workers=n_workers, n_blocks=n_blocks)
+    if schedule == "serial" or n_workers == 1:
+        return serial(order)
+    if schedule == "levels":
+        return levels(touches, order, n_workers=n_workers, batch_size=batch_size)
+    if schedule == "conflict_free":
+        return conflict_free(touches, order, n_workers=n_workers, batch_size=batch_size)
+    return predicted_fastest(touches, order, n_workers=n_workers)
 
 
 def _places(order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -174,21 +203,77 @@ def conflict_free(
     if batch_size is None:
         balance = best_batch_size(taken, order, n_workers=n_workers)
         if balance.predicted_speedup < WORTH_PLANNING:
-            return _serial_instead(order, balance)
+            return _serial_instead(order, _why_not_components(balance))
         batch_size = balance.batch_size
     offsets = _plan_batches(taken, order, batch_size, n_workers)
-    speedup = len(order) / np.diff(offsets, axis=1).max(axis=1).sum()
-    return Plan("conflict_free", order, offsets, True, batch_size, float(speedup))
+    return Plan("conflict_free", order, offsets, True, batch_size, _speedup(offsets))
 
 
-def _serial_instead(order: NDArray[np.int64], balance: Balance) -> Plan:
-    note = (
+def _why_not_components(balance: Balance) -> str:
+    return (
         f"serial in place of conflict_free: at batches of {balance.batch_size:,} the largest component holds "
         f"{balance.largest_component:.0%} of the updates, so {balance.n_workers} workers would gain nothing "
         f"(predicted speed-up {balance.predicted_speedup:.2f})"
     )
-    warnings.warn(note, ScheduleWarning, stacklevel=4)
+
+
+def _serial_instead(order: NDArray[np.int64], note: str) -> Plan:
+    warnings.warn(note, ScheduleWarning, stacklevel=5)
     return replace(serial(order), note=note)
+
+
+def levels(touches: csr_array, order: NDArray[np.int64], *, n_workers: int, batch_size: int | None = None) -> Plan:
+    """Grow levels (see `etesian.sparse.levels`): exact like `conflict_free`, for data of one component too.
+
+    Two updates that share a variable keep their sampled order: they are in one list, or in levels that follow one another. Where no
+    capacity leaves anything to gain, a serial plan is made and a `ScheduleWarning` says so.
+    """
+    taken = as_touches(touches)
+    if batch_size is not None:
+        capacity = -(-batch_size // n_workers)
+    else:
+        balance = best_capacity(taken, order, n_workers=n_workers)
+        if balance.predicted_speedup < WORTH_PLANNING:
+            note = (
+                f"serial in place of levels: chains of updates that share variables leave {n_workers} workers nothing to gain "
+                f"(predicted speed-up {balance.predicted_speedup:.2f})"
+            )
+            return _serial_instead(order, note)
+        capacity = balance.capacity
+    sorted_order, offsets = sort_into_levels(taken, order, capacity=capacity, n_workers=n_workers)
+    return Plan("levels", sorted_order, offsets, True, capacity * n_workers, _speedup(offsets))
+
+
+def blocked(touches: csr_array, order: NDArray[np.int64], *, n_workers: int, n_blocks: int | None = None) -> Plan:
+    """Strata of blocks that share nothing, for updates of two sides (see `etesian.sparse.blocks`).
+
+    Its serial order is not the sampled one but its own: strata, in each its blocks, in each the sampled order. The result is that
+    of running this order serially, bit for bit, for any number of workers, and depends on `n_blocks`.
+    """
+    n_blocks = default_n_blocks(len(order)) if n_blocks is None else n_blocks
+    sorted_order, offsets = sort_into_blocks(as_touches(touches), order, n_blocks=n_blocks, n_workers=n_workers)
+    largest = int((offsets[:, -1] - offsets[:, 0]).max())
+    return Plan("blocked", sorted_order, offsets, True, largest, _speedup(offsets))
+
+
+def predicted_fastest(touches: csr_array, order: NDArray[np.int64], *, n_workers: int) -> Plan:
+    """Make the plan with the best predicted speed-up of those that give the serial run's bits; a note says why, no warning."""
+    taken = as_touches(touches)
+    components = best_batch_size(taken, order, n_workers=n_workers)
+    grown = best_capacity(taken, order, n_workers=n_workers)
+    best = max(components.predicted_speedup, grown.predicted_speedup)
+    note = f"auto: predicted speed-up {components.predicted_speedup:.2f} by components, {grown.predicted_speedup:.2f} by levels"
+    if best < WORTH_PLANNING:
+        return replace(serial(order), note=note)
+    if grown.predicted_speedup > components.predicted_speedup:
+        plan = levels(touches, order, n_workers=n_workers, batch_size=grown.capacity * n_workers)
+    else:
+        plan = conflict_free(touches, order, n_workers=n_workers, batch_size=components.batch_size)
+    return replace(plan, note=note)
+
+
+def _speedup(offsets: NDArray[np.int64]) -> float:
+    return float((offsets[-1, -1] - offsets[0, 0]) / np.diff(offsets, axis=1).max(axis=1).sum())
 
 
 def _plan_batches(touches: Touches, order: NDArray[np.int64], batch_size: int, n_workers: int) -> NDArray[np.int64]:

@@ -1,0 +1,104 @@
+"""Blocks of left variables by blocks of right variables, in strata that share nothing (Gemulla et al. 2011; LIBMF).
+
+For updates that touch one variable of each side, as a rating touches a user and an item. In stratum s, block i of the left side
+meets block i + s of the right side, so the blocks of a stratum share no variable. Knows nothing of what updates do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etesian.sparse.conflicts import Touches
+from etesian.sparse.counting_sort import sort_by_key
+
+UPDATES_A_BLOCK = 1_000
+MOST_BLOCKS = 64  # more leave a block too few updates for rows to be met again while they are in cache
+
+
+def default_n_blocks(n_updates: int) -> int:
+    """Blocks a side, such that a block holds about `UPDATES_A_BLOCK` updates. Does not depend on the workers."""
+    return int(np.clip(np.sqrt(n_updates / UPDATES_A_BLOCK), 1, MOST_BLOCKS))
+
+
+def split_sides(touches: Touches) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Return the left and the right variable of each update.
+
+    Raises
+    ------
+    ValueError
+        If some update does not touch two variables, or some variable is on both sides.
+    """
+    if touches.width != 2:
+        raise ValueError(
+            "schedule 'blocked' is for updates that touch two variables each, one of each side, as ratings do; here some touch "
+            f"{touches.longest if touches.width == 0 else touches.width}. Use 'conflict_free' or 'levels'"
+        )
+    left, right = touches.indices[::2], touches.indices[1::2]
+    is_left = np.zeros(touches.n_variables, bool)
+    is_left[left] = True
+    both = np.flatnonzero(is_left[right])
+    if len(both):
+        raise ValueError(
+            f"schedule 'blocked' is for updates whose left and right variables differ, as users and items do; variable "
+            f"{right[both[0]]} is on both sides. Use 'conflict_free' or 'levels'"
+        )
+    return left, right
+
+
+def deal(variables: NDArray[np.integer], n_variables: int, n_blocks: int) -> NDArray[np.uint16]:
+    """Deal variables into blocks, busiest first, to and fro, so that blocks have about as many updates each.
+
+    Returns
+    -------
+    array of shape (n_variables,)
+        The block of each variable.
+    """
+    busiest_first = np.argsort(-np.bincount(variables, minlength=n_variables), kind="stable")
+    to_and_fro = np.concatenate([np.arange(n_blocks), np.arange(n_blocks)[::-1]])
+    block = np.empty(n_variables, np.uint16)
+    block[busiest_first] = np.resize(to_and_fro, n_variables)
+    return block
+
+
+def sort_into_blocks(
+    touches: Touches, order: NDArray[np.int64], *, n_blocks: int, n_workers: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort updates by stratum, then by block, then as they were sampled: the same for any number of workers.
+
+    Parameters
+    ----------
+    touches
+        Which variables each update reads or writes.
+    order : array of shape (n,)
+        Updates in sampled order.
+    n_blocks
+        Blocks a side, and strata.
+    n_workers
+        Each stratum is cut into so many lists of whole neighboring blocks, as even as they allow.
+
+    Returns
+    -------
+    sorted_order : array of shape (n,)
+    offsets : array of shape (n_blocks, n_workers + 1)
+        Where the workers' lists begin and end in each stratum.
+    """
+    left, right = split_sides(touches)
+    row = deal(left, touches.n_variables, n_blocks)[left].astype(np.int32)
+    column = deal(right, touches.n_variables, n_blocks)[right]
+    key = (column - row) % n_blocks * n_blocks + row
+    sorted_order, bounds = sort_by_key(order, key[order], n_blocks * n_blocks)
+    offsets = np.empty((n_blocks, n_workers + 1), np.int64)
+    for stratum in range(n_blocks):
+        edges = bounds[stratum * n_blocks : (stratum + 1) * n_blocks + 1]
+        fair = edges[0] + (edges[-1] - edges[0]) * np.arange(n_workers + 1) / n_workers
+        offsets[stratum] = edges[_nearest(edges, fair)]
+    return sorted_order, offsets
+
+
+def _nearest(edges: NDArray[np.int64], wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+    """For each wanted place the index of the nearest edge; the first and the last are kept."""
+    after = np.clip(np.searchsorted(edges, wanted), 1, len(edges) - 1)
+    nearest = np.where(wanted - edges[after - 1] < edges[after] - wanted, after - 1, after)
+    nearest[0], nearest[-1] = 0, len(edges) - 1
+    return nearest
