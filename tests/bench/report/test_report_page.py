@@ -15,6 +15,7 @@ from etesian.bench.record import Run
 from etesian.bench.report import write_report
 from etesian.bench.report.figures import POINTS_DRAWN
 from etesian.bench.report.marks import assign_marks
+from etesian.bench.report.tables import machine_records
 from etesian.bench.report.wording import interval, number, verdict
 from etesian.bench.statistics import Estimate, summarize
 
@@ -247,3 +248,13 @@ def test_numbers_have_three_digits(value, unit, text):
 
 def test_an_interval_without_an_upper_end():
     assert interval(Estimate(2.0, 1.5, math.inf, 5), "s") == "1.5\u00a0s or more"
+
+
+def test_runs_on_one_machine_share_its_record_whatever_its_load():
+    runs = [
+        make_run("one", seed, 1.0, machine=MACHINE | {"load_average": [load, 1.0, 1.0]})
+        for seed, load in enumerate((0.5, 2.0))
+    ]
+    ((count, record),) = machine_records(runs)
+    assert count == 2
+    assert dict(record)["load_average"].startswith("0.50 to 2.00")

@@ -79,7 +79,7 @@ def _content(runs: Sequence[Run], *, baseline: str | None, confidence: float) ->
         "budgets": sorted({run.budget_seconds for run in runs if run.budget_seconds is not None}),
         "outcome_words": OUTCOMES,
         "machines": machine_records(runs),
-        "started": sorted(run.started for run in runs if run.started),
+        "started": sorted(run.started[:16].replace("T", " ") + " UTC" for run in runs if run.started),
         "figures": {"curves": curves_figure(runs, marks), "times": times_figure(runs, summary, marks)},
     }
 

@@ -50,12 +50,19 @@ def run_rows(runs: Sequence[Run]) -> list[RunRow]:
 
 
 def machine_records(runs: Sequence[Run]) -> list[tuple[int, list[tuple[str, str]]]]:
-    """Give every machine record that occurs, with the number of its runs; nested names are joined by points."""
-    counts: dict[str, int] = {}
+    """Give every machine that occurs, with the number of its runs and the range of its load; nested names joined by points."""
+    loads: dict[str, list[float | None]] = {}
     for run in runs:
-        text = json.dumps(run.machine, sort_keys=True, default=str)
-        counts[text] = counts.get(text, 0) + 1
-    return [(count, _flatten(json.loads(text))) for text, count in counts.items()]
+        lasting = {name: value for name, value in run.machine.items() if name != "load_average"}
+        text = json.dumps(lasting, sort_keys=True, default=str)
+        load = run.machine.get("load_average")
+        loads.setdefault(text, []).append(load[0] if load else None)
+    return [(len(each), _flatten(json.loads(text)) + _load_row(each)) for text, each in loads.items()]
+
+
+def _load_row(loads: Sequence[float | None]) -> list[tuple[str, str]]:
+    known = [load for load in loads if load is not None]
+    return [("load_average", f"{min(known):.2f} to {max(known):.2f} (over a minute, as runs began)")] if known else []
 
 
 def _cells(workload: WorkloadSummary) -> list[Cell]:
