@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,12 +24,32 @@ def pair_touches(left: NDArray[np.integer], right: NDArray[np.integer], n_variab
     return csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=(len(left), n_variables))
 
 
+@dataclass(frozen=True, eq=False)
+class KnownRows:
+    """Rows of variables that start from given values; the others are drawn.
+
+    Parameters
+    ----------
+    rows : array of shape (n,)
+        Which rows.
+    factors : array of shape (n, n_factors)
+        Their factors, or vectors.
+    bias : array of shape (n,), optional
+        Their biases, where there are any.
+    """
+
+    rows: NDArray[np.integer]
+    factors: NDArray[np.floating]
+    bias: NDArray[np.floating] | None = None
+
+
 def _rate_range(start, stop, data, variables, step_size):
     """Squared error of a rating: half a gradient step on both rows, as is usual, each seeing the other's old value."""
-    user, item, rating, mean, penalty = data
+    user, item, rating, weight, mean, penalty = data
     factors, bias = variables
-    n_factors, biased = factors.shape[1], len(bias) > 0
-    step = factors.dtype.type(step_size)
+    n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
+    whole_step = factors.dtype.type(step_size)
+    step = whole_step
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_factors, LINE):
@@ -42,6 +62,8 @@ def _rate_range(start, stop, data, variables, step_size):
         for t in range(n_factors):
             predicted += factors[i, t] * factors[j, t]
         error = rating[e] - predicted
+        if weighted:
+            step = whole_step * weight[e]
         for t in range(n_factors):
             u, v = factors[i, t], factors[j, t]
             factors[i, t] = u + step * (error * v - penalty * u)
@@ -52,10 +74,10 @@ def _rate_range(start, stop, data, variables, step_size):
 
 
 def _sum_rating_errors(start, stop, data, variables, sums):
-    """Sum of squared errors, and of the penalty that the updates apply."""
-    user, item, rating, mean, _ = data
+    """Weighted sums of squared errors, and of the norms that the updates penalize."""
+    user, item, rating, weight, mean, _ = data
     factors, bias = variables
-    n_factors, biased = factors.shape[1], len(bias) > 0
+    n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_factors, LINE):
@@ -71,7 +93,11 @@ def _sum_rating_errors(start, stop, data, variables, sums):
             predicted += u * v
             norm += u * u + v * v
         error = rating[e] - predicted
-        sums[0] += error * error
+        square = error * error
+        if weighted:
+            square *= weight[e]
+            norm *= weight[e]
+        sums[0] += square
         sums[1] += norm
 
 
@@ -79,7 +105,8 @@ def _sum_rating_errors(start, stop, data, variables, sums):
 class Ratings:
     """Matrix completion: mean over ratings of (r - mean - b_i - b_j - <u_i, v_j>)^2 + penalty (|u_i|^2 + |v_j|^2 + b_i^2 + b_j^2).
 
-    Pan et al. 2016, section 5. A user's or item's variable is its whole row: factors and bias.
+    Pan et al. 2016, section 5. A user's or item's variable is its whole row: factors and bias. With weights the mean is the
+    weighted one, of errors and penalties alike: a rating of weight 2 is one that was given twice.
 
     Parameters
     ----------
@@ -93,6 +120,12 @@ class Ratings:
         Weight of the squared norms, per rating.
     biased
         Whether users and items have biases.
+    weight : array of shape (n_ratings,), optional
+        Of each rating, above 0; scaled to 1 on average, so that a step size means the same for any weights.
+    mean
+        What predictions start from; by default the (weighted) mean rating, or 0 without biases.
+    known
+        Users (rows from 0) and items (rows from n_users) that do not start at random.
     """
 
     user: NDArray[np.integer]
@@ -103,6 +136,10 @@ class Ratings:
     n_factors: int
     penalty: float
     biased: bool
+    _: KW_ONLY
+    weight: NDArray[np.floating] | None = None
+    mean: Any = None
+    known: KnownRows | None = None
 
     settles: ClassVar[bool] = False
     counts_steps: ClassVar[bool] = False
@@ -112,27 +149,53 @@ class Ratings:
         self.user = self.user.astype(np.int32, copy=False)
         self.item = (self.item + self.n_users).astype(np.int32)
         self.touches = pair_touches(self.user, self.item, self.n_users + self.n_items)
-        self.mean = self.rating.dtype.type(self.rating.mean(dtype=np.float64) if self.biased else 0.0)
+        as_ratings = self.rating.dtype.type
+        self._weight = np.empty(0, self.rating.dtype)
+        if self.weight is not None:
+            self._weight = (self.weight / np.mean(self.weight, dtype=np.float64)).astype(self.rating.dtype)
+        if self.mean is None:
+            self.mean = self._mean_rating() if self.biased else 0.0
+        self.mean = as_ratings(self.mean)
+
+    def _mean_rating(self) -> float:
+        if self.weight is None:
+            return float(self.rating.mean(dtype=np.float64))
+        return float(np.average(self.rating, weights=self.weight.astype(np.float64)))
 
     def start(self, rng: np.random.Generator) -> Variables:
-        """Random factors that make a first prediction about the mean rating; biases of 0."""
+        """Random factors that make a first prediction about the mean rating; biases of 0; and the rows that are known."""
         n_rows, dtype = self.n_users + self.n_items, self.rating.dtype
         factors = 0.1 * rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
         if not self.biased:  # <u, v> is then about n_factors level^2
-            factors += dtype.type(np.sqrt(abs(self.rating.mean(dtype=np.float64)) / self.n_factors))
-        return factors.astype(dtype, copy=False), np.zeros(n_rows if self.biased else 0, dtype)
+            factors += dtype.type(np.sqrt(abs(self._mean_rating()) / self.n_factors))
+        factors, bias = factors.astype(dtype, copy=False), np.zeros(n_rows if self.biased else 0, dtype)
+        if self.known is not None:
+            factors[self.known.rows] = self.known.factors
+            if self.biased and self.known.bias is not None:
+                bias[self.known.rows] = self.known.bias
+        return factors, bias
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
-        """Users, items and ratings in plan order; the mean and the penalty."""
-        penalty = self.rating.dtype.type(self.penalty)
+        """Users, items, ratings and weights in plan order; the mean and the penalty."""
         order = plan.order
-        return self.user[order], self.item[order], self.rating[order], self.mean, penalty
+        weight = self._weight[order] if len(self._weight) else self._weight
+        return self.user[order], self.item[order], self.rating[order], weight, self.mean, self._penalty()
+
+    def _penalty(self) -> Any:
+        return self.rating.dtype.type(self.penalty)
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
         """Return the objective; nothing is kept out of the plan."""
-        data = (self.user, self.item, self.rating, self.mean, self.rating.dtype.type(self.penalty))
-        squares, norms = sum_over(_sum_rating_errors, len(self.rating), 2, data, variables)
+        squares, norms = self._sums(variables, sum_over)
         return float(squares + self.penalty * norms) / len(self.rating)
+
+    def loss(self, variables: Variables, sum_over: SumOver) -> float:
+        """Return the (weighted) mean squared error: the objective without its penalty."""
+        return float(self._sums(variables, sum_over)[0]) / len(self.rating)
+
+    def _sums(self, variables: Variables, sum_over: SumOver) -> NDArray[np.float64]:
+        data = (self.user, self.item, self.rating, self._weight, self.mean, self._penalty())
+        return sum_over(_sum_rating_errors, len(self.rating), 2, data, variables)
 
 
 def _pull_range(start, stop, data, variables, step_size):
@@ -195,6 +258,8 @@ class WordPairs:
         step size means the same on any corpus.
     dtype
         float32 or float64.
+    known
+        Words whose vectors do not start at random.
     """
 
     left: NDArray[np.integer]
@@ -204,6 +269,7 @@ class WordPairs:
     n_dimensions: int
     max_weight: float = 100.0
     dtype: Any = np.float32
+    known: KnownRows | None = None
 
     settles: ClassVar[bool] = True
     counts_steps: ClassVar[bool] = False
@@ -219,6 +285,8 @@ class WordPairs:
     def start(self, rng: np.random.Generator) -> Variables:
         """Random directions of squared length 1/2, so that |v_i + v_j|^2 starts at about 1; C fits that."""
         vectors = rng.standard_normal((self.n_words, self.n_dimensions)) / np.sqrt(2 * self.n_dimensions)
+        if self.known is not None:
+            vectors[self.known.rows] = self.known.factors
         mean = np.average(self.log_count, weights=self.weight)
         return vectors.astype(self.dtype), np.array([mean - 1.0], self.dtype)
 
@@ -229,11 +297,18 @@ class WordPairs:
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
         """Set C to the weighted mean of what is left without it; the objective there."""
-        data = (self.left, self.right, self.log_count, self.weight)
-        errors, squares = sum_over(_sum_pair_errors, len(self.count), 2, data, variables)
+        errors, squares = self._sums(variables, sum_over)
         shift = variables[1]
         old = float(shift[0])
         shift[0] += errors / self._total_weight
         moved = float(shift[0]) - old
         # sum w (e - moved)^2, with the shift as it was rounded
         return float(squares - 2 * moved * errors + moved**2 * self._total_weight) / self._total_weight
+
+    def loss(self, variables: Variables, sum_over: SumOver) -> float:
+        """Return the objective with C as it stands."""
+        return float(self._sums(variables, sum_over)[1]) / self._total_weight
+
+    def _sums(self, variables: Variables, sum_over: SumOver) -> NDArray[np.float64]:
+        data = (self.left, self.right, self.log_count, self.weight)
+        return sum_over(_sum_pair_errors, len(self.count), 2, data, variables)
