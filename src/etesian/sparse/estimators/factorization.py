@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,16 @@ from scipy.sparse import csr_array
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from etesian.sparse.estimators.feedback import preferences
+from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
-from etesian.sparse.estimators.ratings import RatingTriples, checked_ids, find_ids, read_ratings
+from etesian.sparse.estimators.ranking import recall
+from etesian.sparse.estimators.ratings import RatingTriples, find_ids, read_ratings
 from etesian.sparse.minimize import Callback, Seed
 from etesian.sparse.plan import Schedule
-from etesian.sparse.problems.factors import Ratings
+from etesian.sparse.problems.factors import KnownRows, Ratings
 
+Feedback = Literal["explicit", "implicit"]
 _DTYPES = ("float32", "float64")
 
 
@@ -25,65 +29,107 @@ class MatrixFactorization(Minimizer):
     A rating is predicted as mean + user bias + item bias + <user factors, item factors>; fitted is the mean over ratings of
     (rating - predicted)^2 + regularization (squared norms of what predicted it), by SGD (Pan et al. 2016, section 5).
 
+    With implicit feedback a rating r counts what a user did with an item, such as plays, and what is predicted is a preference,
+    1 or 0. Fitted is then the mean, weighted by confidence, of the same terms over the ratings (preference 1, or 0 where r is 0;
+    confidence 1 + alpha r) and over pairs drawn once per fit: for each rating above 0, `n_negatives` items that its user did not
+    meet, uniformly (preference 0, confidence 1). The expected objective is that of Hu, Koren and Volinsky (2008) with a confidence
+    of n_negatives n_u / (n_items - n_u) in place of 1 for an item not met by a user of n_u ratings, and with each penalty scaled
+    by the confidence of its user's or item's terms.
+
     Parameters
     ----------
     n_factors
         Numbers for each user and each item, at least 1.
+    feedback
+        ``"explicit"``, where a rating says how much an item is liked, or ``"implicit"``.
+    alpha
+        How much confidence a count adds, 0 or more; for implicit feedback.
+    n_negatives
+        Items drawn for each rating, 0 or more; for implicit feedback.
     biased
         Whether to fit a mean and biases. Without them a prediction is the product alone.
     regularization
         Weight of the squared norms, per rating; 0 or more.
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.minimize`; the step size of epoch t is ``step_size * step_decay**t``.
+    early_stopping
+        Whether to hold out ratings (with implicit feedback drawn pairs as well) and to watch their mean squared error in place of
+        the objective; kept is the epoch where it was lowest.
+    validation_fraction
+        Share held out. Ratings whose user or item has no other stay in the fit.
+    n_iter_no_change
+        Epochs in a row without a gain of `tol` after which to stop.
+    warm_start
+        Whether `fit` starts from the last fit, where it knows a user or item.
+    redraw
+        Whether to sample and plan a new order for every epoch.
     dtype
         ``"float32"`` or ``"float64"``.
 
     Attributes
     ----------
     user_factors_, item_factors_ : arrays of shape (n_users, n_factors) and (n_items, n_factors)
-        Rows of 0 for users and items without a rating.
+        Rows of 0 for users and items that no term of a fit met.
     user_bias_, item_bias_ : arrays of shape (n_users,) and (n_items,)
         0 where `biased` is False.
     mean_ : float
-        The mean rating, or 0 where `biased` is False.
+        The mean rating, or preference; 0 where `biased` is False.
     user_ids_, item_ids_ : arrays of shape (n_users,) and (n_items,)
         What the rows stand for, in ascending order: ids from triples, or the indices of a matrix.
     n_iter_, objective_, plan_, outcome_
         Epochs, the objective after each (empty when nothing asked for it), the plan, and how the fit ended.
+    validation_loss_
+        Mean squared error of what was held out, after each epoch; empty without `early_stopping`.
     """
 
     def __init__(
         self,
         n_factors: int = 32,
         *,
+        feedback: Feedback = "explicit",
+        alpha: float = 1.0,
+        n_negatives: int = 4,
         biased: bool = True,
         regularization: float = 0.02,
         step_size: float = 0.01,
         step_decay: float = 1.0,
         max_iter: int = 20,
         tol: float | None = 1e-4,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 1,
+        warm_start: bool = False,
         schedule: Schedule = "conflict_free",
         n_jobs: int | None = -1,
         random_state: Seed = None,
+        redraw: bool = False,
         callback: Callback | None = None,
         verbose: bool = False,
         dtype: str = "float32",
     ) -> None:
         self.n_factors = n_factors
+        self.feedback = feedback
+        self.alpha = alpha
+        self.n_negatives = n_negatives
         self.biased = biased
         self.regularization = regularization
         self.step_size = step_size
         self.step_decay = step_decay
         self.max_iter = max_iter
         self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.schedule = schedule
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.redraw = redraw
         self.callback = callback
         self.verbose = verbose
         self.dtype = dtype
 
-    def fit(self, ratings: Any, y: None = None) -> Self:
+    def fit(self, ratings: Any, y: None = None, sample_weight: Any = None) -> Self:
         """Fit factors to ratings.
 
         Parameters
@@ -94,6 +140,8 @@ class MatrixFactorization(Minimizer):
             from 0 up or text, and may have gaps.
         y
             Not used; here for pipelines.
+        sample_weight : array of shape (n_ratings,), optional
+            A weight of 2 counts a rating twice, 0 not at all. For a matrix in the order of ``ratings.tocoo()``.
 
         Raises
         ------
@@ -101,42 +149,123 @@ class MatrixFactorization(Minimizer):
             For no ratings, ratings that are not finite, negative ids, or parameters out of range.
         """
         self._check_parameters()
-        read = read_ratings(ratings, self.dtype)
-        problem = Ratings(
-            read.user,
-            read.item,
-            read.rating,
-            n_users=len(read.user_ids),
-            n_items=len(read.item_ids),
-            n_factors=self.n_factors,
-            penalty=self.regularization,
-            biased=self.biased,
-        )
-        result = self._minimize(problem)
-        self._keep(read, problem, *result.variables)
-        return self._finish(result)
+        read = read_ratings(ratings, self.dtype, sample_weight)
+        return self._fit(read, known=self._known(read) if self.warm_start and self._is_fitted() else None)
+
+    def partial_fit(self, ratings: Any, y: None = None, sample_weight: Any = None) -> Self:
+        """Go on with more ratings, for one epoch over these at the first step size.
+
+        Users and items that are known keep their factors, and the mean stays; new ones start at random. The first call is a
+        `fit` of one epoch. Nothing is held out.
+
+        Parameters
+        ----------
+        ratings, y, sample_weight
+            As in `fit`.
+        """
+        self._check_parameters()
+        read = read_ratings(ratings, self.dtype, sample_weight)
+        if not self._is_fitted():
+            return self._fit(read, epochs=1)
+        read = read.among(self.user_ids_, self.item_ids_)
+        return self._fit(read, epochs=1, known=self._known(read), goes_on=True)
+
+    def _is_fitted(self) -> bool:
+        return hasattr(self, "user_factors_")
 
     def _check_parameters(self) -> None:
         if self.n_factors < 1:
             raise ValueError(f"n_factors must be at least 1; got {self.n_factors}")
-        if not (np.isfinite(self.regularization) and self.regularization >= 0):
-            raise ValueError(f"regularization must be a finite number, 0 or more; got {self.regularization}")
+        if self.feedback not in ("explicit", "implicit"):
+            raise ValueError(f"feedback must be 'explicit' or 'implicit'; got {self.feedback!r}")
+        for name in ("regularization", "alpha", "n_negatives"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a finite number, 0 or more; got {value}")
         if self.dtype not in _DTYPES:
             raise ValueError(f"dtype must be 'float32' or 'float64'; got {self.dtype!r}")
+        self._check_stopping()
 
-    def _keep(self, read: RatingTriples, problem: Ratings, factors: NDArray[Any], bias: NDArray[Any]) -> None:
+    def _fit(
+        self, read: RatingTriples, *, epochs: int | None = None, known: KnownRows | None = None, goes_on: bool = False
+    ) -> Self:
+        epochs_before = self.n_iter_ if goes_on else 0
+        rng = self._generator(epochs_before)
+        terms, held_out = self._terms(read, rng), None
+        if self.early_stopping and epochs is None:
+            is_held = hold_out(terms.user, terms.item, fraction=self.validation_fraction, rng=rng.spawn(1)[0])
+            terms, held_out = terms.part(~is_held), terms.part(is_held)
+        problem = self._problem(terms, mean=self.mean_ if goes_on else None, known=known)
+        result = self._minimize(
+            problem,
+            held_out=None if held_out is None else self._problem(held_out, mean=problem.mean),
+            patience=self.n_iter_no_change,
+            max_iter=epochs or self.max_iter,
+            tol=self.tol if epochs is None else None,
+            redraw=self.redraw,
+            random_state=rng,
+        )
+        self._keep(read, problem, *result.variables, goes_on=goes_on)
+        self.validation_loss_ = result.monitored
+        return self._finish(result, epochs_before=epochs_before)
+
+    def _terms(self, read: RatingTriples, rng: np.random.Generator) -> RatingTriples:
+        if self.feedback == "explicit":
+            return read
+        return preferences(read, alpha=self.alpha, n_negatives=self.n_negatives, rng=rng.spawn(1)[0])
+
+    def _problem(self, terms: RatingTriples, *, mean: Any, known: KnownRows | None = None) -> Ratings:
+        return Ratings(
+            terms.user,
+            terms.item,
+            terms.rating,
+            n_users=len(terms.user_ids),
+            n_items=len(terms.item_ids),
+            n_factors=self.n_factors,
+            penalty=self.regularization,
+            biased=self.biased,
+            weight=terms.weight,
+            mean=mean,
+            known=known,
+        )
+
+    def _known(self, read: RatingTriples) -> KnownRows:
+        """Rows of the last fit, by their places among the users and items of `read`."""
+        if self.user_factors_.shape[1] != self.n_factors:
+            raise ValueError(
+                f"n_factors must stay {self.user_factors_.shape[1]}, as the last fit had it, to go on from there; "
+                f"got {self.n_factors}"
+            )
+        user = find_ids(self.user_ids_, read.user_ids, "user")
+        item = find_ids(self.item_ids_, read.item_ids, "item")
+        rows = np.concatenate([user, np.where(item >= 0, item + len(read.user_ids), -1)])
+        factors = np.concatenate([self.user_factors_, self.item_factors_])
+        bias = np.concatenate([self.user_bias_, self.item_bias_])
+        is_known = (rows >= 0) & (factors.any(axis=1) | (bias != 0))  # rows of 0 were never met
+        return KnownRows(rows[is_known], factors[is_known], bias[is_known])
+
+    def _keep(
+        self, read: RatingTriples, problem: Ratings, factors: NDArray[Any], bias: NDArray[Any], *, goes_on: bool
+    ) -> None:
         n_users = problem.n_users
-        rated = np.zeros(len(factors), bool)
-        rated[problem.user] = rated[problem.item] = True
-        factors[~rated] = 0
+        is_met = np.zeros(len(factors), bool)
+        is_met[problem.user] = is_met[problem.item] = True
+        if goes_on and problem.known is not None:
+            is_met[problem.known.rows] = True
+        factors[~is_met] = 0
         if not self.biased:
             bias = np.zeros(len(factors), factors.dtype)
+        bias[~is_met] = 0
+        user, item = read.user, read.item
+        if goes_on:
+            earlier = self._rated.tocoo()
+            user = np.concatenate([user, np.searchsorted(read.user_ids, self.user_ids_)[earlier.row]])
+            item = np.concatenate([item, np.searchsorted(read.item_ids, self.item_ids_)[earlier.col]])
+        self._rated = csr_array((np.ones(len(user), bool), (user, item)), shape=(n_users, problem.n_items))
         self.user_ids_, self.item_ids_ = read.user_ids, read.item_ids
         self.user_factors_, self.item_factors_ = factors[:n_users].copy(), factors[n_users:].copy()
         self.user_bias_, self.item_bias_ = bias[:n_users].copy(), bias[n_users:].copy()
         self.mean_ = float(problem.mean)
-        shape = (n_users, problem.n_items)
-        self._rated = csr_array((np.ones(len(read.user), bool), (read.user, read.item)), shape=shape)
 
     def predict(self, pairs: Any) -> NDArray[np.floating]:
         """Predict ratings.
@@ -178,7 +307,7 @@ class MatrixFactorization(Minimizer):
         row = find_ids([user], self.user_ids_, "user")[0]
         if row < 0:
             raise ValueError(f"user {user!r} has no rating in the data that was fitted")
-        score = self.mean_ + self.user_bias_[row] + self.item_bias_ + self.item_factors_ @ self.user_factors_[row]
+        score = self._predict_all(np.array([row]))[0]
         candidates = np.arange(len(score))
         if exclude_rated:
             rated = self._rated.indices[self._rated.indptr[row] : self._rated.indptr[row + 1]]
@@ -186,8 +315,19 @@ class MatrixFactorization(Minimizer):
         best = candidates[np.argsort(-score[candidates], kind="stable")[:n]]
         return self.item_ids_[best], score[best]
 
+    def _predict_all(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Predict every item for some users by row: array of shape (len(rows), n_items)."""
+        dtype = self.user_factors_.dtype.type
+        offset = dtype(self.mean_) + self.user_bias_[rows, None] + self.item_bias_
+        return offset + self.user_factors_[rows] @ self.item_factors_.T
+
     def score(self, ratings: Any, y: None = None) -> float:
-        """Return the coefficient of determination R^2 of the predictions: 1 is perfect, 0 is predicting the mean.
+        """Return how good the predictions are: 1 is perfect.
+
+        For explicit feedback the coefficient of determination R^2, where 0 is predicting the mean. For implicit feedback the
+        recall of the first 10 recommendations, averaged over the users that `fit` saw: which share of their items with a
+        rating above 0 (of 10 of them, if there are more) is among the 10 highest predictions, where items that a user met in
+        `fit`, and that are not in `ratings`, are left out.
 
         Parameters
         ----------
@@ -196,6 +336,12 @@ class MatrixFactorization(Minimizer):
         y
             Not used; here for model selection.
         """
+        check_is_fitted(self)
         read = read_ratings(ratings, self.dtype)
-        predicted = self.predict((checked_ids(read.user_ids, "user")[read.user], read.item_ids[read.item]))
-        return float(r2_score(read.rating, predicted))
+        if self.feedback == "explicit":
+            predicted = self.predict((read.user_ids[read.user], read.item_ids[read.item]))
+            return float(r2_score(read.rating, predicted))
+        liked = read.part(read.rating > 0)
+        user = find_ids(read.user_ids, self.user_ids_, "user")[liked.user]
+        item = find_ids(read.item_ids, self.item_ids_, "item")[liked.item]
+        return recall(user[user >= 0], item[user >= 0], predict=self._predict_all, met=self._rated)

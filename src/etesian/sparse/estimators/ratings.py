@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ class RatingTriples:
         Finite.
     user_ids, item_ids
         What the caller calls the users and items, in ascending order.
+    weight : array of shape (n_ratings,), or None
+        Above 0; None where all ratings weigh the same.
     """
 
     user: NDArray[np.int64]
@@ -29,25 +31,43 @@ class RatingTriples:
     rating: NDArray[np.floating]
     user_ids: NDArray[Any]
     item_ids: NDArray[Any]
+    weight: NDArray[np.float64] | None = None
+
+    def part(self, chosen: NDArray[Any]) -> RatingTriples:
+        """Return the chosen ratings, by index or by mask, among the same users and items."""
+        weight = None if self.weight is None else self.weight[chosen]
+        return replace(self, user=self.user[chosen], item=self.item[chosen], rating=self.rating[chosen], weight=weight)
+
+    def among(self, user_ids: NDArray[Any], item_ids: NDArray[Any]) -> RatingTriples:
+        """Return the same ratings among more users and items: those given as well."""
+        all_users = _union(user_ids, self.user_ids, "user")
+        all_items = _union(item_ids, self.item_ids, "item")
+        user = np.searchsorted(all_users, self.user_ids)[self.user]
+        item = np.searchsorted(all_items, self.item_ids)[self.item]
+        return replace(self, user=user, item=item, user_ids=all_users, item_ids=all_items)
 
 
-def read_ratings(ratings: Any, dtype: Any) -> RatingTriples:
-    """Take a scipy sparse matrix (stored elements are ratings) or triples: three sequences, or an array of shape (n, 3)."""
+def read_ratings(ratings: Any, dtype: Any, sample_weight: Any = None) -> RatingTriples:
+    """Take a scipy sparse matrix (stored elements are ratings) or triples: three sequences, or an array of shape (n, 3).
+
+    A rating of weight 0 is one that was not given.
+    """
     if issparse(ratings):
         matrix: Any = ratings.tocoo()  # type: ignore[attr-defined]
-        read = RatingTriples(
-            matrix.row.astype(np.int64),
-            matrix.col.astype(np.int64),
-            np.asarray(matrix.data),
-            np.arange(matrix.shape[0]),
-            np.arange(matrix.shape[1]),
-        )
-    else:
-        users, items, values = _three_columns(ratings)
-        user_ids, user = np.unique(checked_ids(users, "user"), return_inverse=True)
-        item_ids, item = np.unique(checked_ids(items, "item"), return_inverse=True)
-        read = RatingTriples(user, item, values, user_ids, item_ids)
-    return RatingTriples(read.user, read.item, _checked_values(read.rating, dtype), read.user_ids, read.item_ids)
+        user_ids, item_ids = (np.arange(n) for n in matrix.shape)
+        user, item, values = matrix.row.astype(np.int64), matrix.col.astype(np.int64), np.asarray(matrix.data)
+        values, weight = _checked_values(values, dtype), _checked_weights(sample_weight, len(values))
+        read = RatingTriples(user, item, values, user_ids, item_ids, weight)
+        return read if weight is None else read.part(weight > 0)
+    users, items, values = _three_columns(ratings)
+    users, items, values = checked_ids(users, "user"), checked_ids(items, "item"), _checked_values(values, dtype)
+    weight = _checked_weights(sample_weight, len(values))
+    if weight is not None:
+        given = weight > 0
+        users, items, values, weight = users[given], items[given], values[given], weight[given]
+    user_ids, user = np.unique(users, return_inverse=True)
+    item_ids, item = np.unique(items, return_inverse=True)
+    return RatingTriples(user, item, values, user_ids, item_ids, weight)
 
 
 def _three_columns(ratings: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -95,8 +115,35 @@ def _checked_values(values: NDArray[Any], dtype: Any) -> NDArray[np.floating]:
     return values
 
 
+def _checked_weights(weight: Any, n: int) -> NDArray[np.float64] | None:
+    if weight is None:
+        return None
+    weight = np.asarray(weight, np.float64)
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},), a weight for each rating; got {weight.shape}")
+    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(wrong):
+        raise ValueError(f"sample_weight must be finite, 0 or more; got {weight[wrong[0]]} at position {wrong[0]}")
+    if not weight.any():
+        raise ValueError("sample_weight must be above 0 for at least one rating; all are 0")
+    return weight
+
+
+def _union(known: NDArray[Any], new: NDArray[Any], kind: str) -> NDArray[Any]:
+    _check_same_kind(new, known, kind)
+    return np.union1d(known, new)
+
+
+def _check_same_kind(wanted: NDArray[Any], known: NDArray[Any], kind: str) -> None:
+    is_text = [ids.dtype.kind not in "iu" for ids in (wanted, known)]
+    if is_text[0] != is_text[1] and len(wanted):
+        names = ["text" if text else "numbers" for text in is_text]
+        raise ValueError(f"{kind} ids must be {names[1]}, as in fit; got {names[0]}")
+
+
 def find_ids(wanted: Any, known: NDArray[Any], kind: str) -> NDArray[np.int64]:
     """Return the index of each wanted id among the known, -1 for those that are not known."""
     wanted = checked_ids(wanted, kind)
+    _check_same_kind(wanted, known, kind)
     place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     return np.where(known[place] == wanted, place, -1)
