@@ -1,6 +1,7 @@
 """Stochastic optimization of sparse problems on all cores, whose parallel result equals the serial one bit for bit."""
 
 from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
+from etesian.sparse.eigenvector import Eigenpair, leading_eigenvector
 from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.methods import SGD
 from etesian.sparse.minimize import Epochs, Result, minimize
@@ -11,6 +12,7 @@ from etesian.sparse.workers import Workers
 __all__ = [
     "SGD",
     "Cooccurrence",
+    "Eigenpair",
     "Epochs",
     "Linear",
     "MatrixFactorization",
@@ -25,6 +27,7 @@ __all__ = [
     "WordPairs",
     "Workers",
     "count_cooccurrences",
+    "leading_eigenvector",
     "make_plan",
     "minimize",
 ]

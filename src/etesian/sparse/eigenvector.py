@@ -1,0 +1,242 @@
+"""The leading eigenvector of a sparse symmetric matrix or of A'A: shift and invert by SVRG, held together by Rayleigh-Ritz.
+
+MAIN PATH: `leading_eigenvector`. Inverse iteration solves (shift I - M) z = v again and again (Garber et al. 2016; Jin et al.
+2015; Pan et al. 2016, section 5). Here one epoch of SVRG solves each system roughly, and the solutions are not thrown away but
+span a small subspace whose best vector is taken (generalized Davidson): a poor solution costs an epoch, never accuracy.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
+
+from etesian.sparse.minimize import Seed
+from etesian.sparse.plan import Plan, Schedule, make_plan
+from etesian.sparse.problems.eigen import ShiftedRows
+from etesian.sparse.problems.linear_updates import State
+from etesian.sparse.rayleigh_ritz import Ritz, Subspace, Vector, length
+from etesian.sparse.workers import Workers, count_workers
+
+LEAST_GAP = 1e-12  # of the shift above the eigenvalue, as a share of it, so that the system stays solvable
+MOST_GROWTH = 1e3  # of a solution, over that of a vector at the Ritz value; beyond, the step was too large
+TIED = 0.1  # residual of A'A over that of A, as a share of what it is where eigenvalues have one sign
+
+
+@dataclass(frozen=True, eq=False)
+class Eigenpair:
+    """A leading eigenvalue and its vector.
+
+    Parameters
+    ----------
+    value
+        Rayleigh quotient of the vector.
+    vector : array of shape (n_columns,)
+        Of length 1; its largest entry in absolute value is positive.
+    residual
+        Length of M v - value v, as a share of the value; there is an eigenvalue of M within this share of `value`.
+    n_iter
+        Epochs that ran, each going through every row once; a product with A that stood in for one counts as one.
+    plan
+        The plan of all epochs.
+    outcome
+        ``"converged"``, ``"max_iter"`` or ``"interrupted"`` (by Ctrl-C).
+    """
+
+    value: float
+    vector: Vector
+    residual: float
+    n_iter: int
+    plan: Plan
+    outcome: str
+
+
+def leading_eigenvector(
+    A: Any,
+    *,
+    of: Literal["symmetric", "gram"] = "symmetric",
+    schedule: Schedule = "conflict_free",
+    n_jobs: int | None = -1,
+    tol: float = 1e-6,
+    max_iter: int = 200,
+    random_state: Seed = None,
+    batch_size: int | None = None,
+) -> Eigenpair:
+    """Find the eigenvalue of largest absolute value, and its vector, on all cores with the serial run's exact result.
+
+    A pass over the rows gains about sqrt(n_rows / stable rank) power iterations, where the stable rank is the sum of all
+    eigenvalues of A'A over the largest. So this pays on long data of low stable rank; where `scipy.sparse.linalg.eigsh` is at
+    home, on graphs and other matrices with many large eigenvalues, expect it to be faster.
+
+    Parameters
+    ----------
+    A : sparse or dense matrix of shape (n_rows, n_columns)
+        Real and finite. float32 is kept for the epochs, everything else becomes float64.
+    of
+        ``"symmetric"``: of A itself, which must be symmetric. Rows of A give A'A, whose leading eigenvalue is the square of A's
+        of largest absolute value; the sign is that of the Rayleigh quotient. Where both signs tie (the adjacency matrix of a
+        bipartite graph), A'A alone cannot tell the two vectors apart: products with A do, and the positive value is returned.
+        ``"gram"``: of A'A, that is the first right singular vector of A, and the square of its singular value.
+    schedule
+        ``"conflict_free"``, ``"serial"`` (the same bits) or ``"lock_free"`` (other bits every time).
+    n_jobs
+        Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
+    tol
+        Stop at this residual, relative to the eigenvalue, whose own relative error is then about ``tol**2``.
+    max_iter
+        Epochs at most.
+    random_state
+        Seed of the starting vector and of the order of rows.
+    batch_size
+        Rows a batch; measured by default. The result does not depend on it.
+
+    Returns
+    -------
+    Eigenpair
+        The best pair found, also when the run ended early.
+
+    Raises
+    ------
+    ValueError
+        For a matrix that is empty, zero, not finite or not real, or not symmetric where it has to be; options out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When `max_iter` epochs leave a residual above `tol`.
+    ScheduleWarning
+        When rows conflict too much for the schedule asked for.
+    """
+    _check_options(of, tol, max_iter)
+    rows, scale = _read(A, of)
+    starting, ordering = np.random.default_rng(random_state).spawn(2)
+    space = Subspace((lambda v: rows @ v) if of == "symmetric" else (lambda v: rows.T @ (rows @ v)))
+    space.add(starting.standard_normal(rows.shape[1]))
+    outcome = "max_iter"
+    with Workers(count_workers(n_jobs)) as workers:
+        inverse = _Inverse(rows, workers, schedule=schedule, batch_size=batch_size, rng=ordering)
+        try:
+            while (unsure := space.unsure(tol)) is not None and inverse.n_turns < max_iter:
+                space.add(inverse.turn(unsure, is_squared=of == "symmetric"))
+            outcome = "converged" if unsure is None else "max_iter"
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+    best = space.ritz(0)
+    if outcome == "max_iter":
+        _warn(best.residual / abs(best.value), tol, max_iter)
+    return _pair(best, scale if of == "symmetric" else scale**2, inverse, outcome)
+
+
+def _warn(residual: float, tol: float, max_iter: int) -> None:
+    what = "the residual is" if residual > tol else "the runner-up may still overtake: the best residual is"
+    warnings.warn(
+        f"{what} {residual:.2g} of the eigenvalue after max_iter={max_iter} epochs, with tol={tol:g}: "
+        "raise max_iter or tol",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+def _pair(best: Ritz, scale: float, inverse: _Inverse, outcome: str) -> Eigenpair:
+    vector = best.vector * np.sign(best.vector[np.abs(best.vector).argmax()])
+    residual = best.residual / abs(best.value) if best.value else math.inf
+    return Eigenpair(best.value * scale, vector, residual, inverse.n_turns, inverse.plan, outcome)
+
+
+class _Inverse:
+    """Improves approximate eigenvectors, each by an epoch of SVRG on a system shifted to just above its eigenvalue."""
+
+    def __init__(
+        self,
+        A: csr_array,
+        workers: Workers,
+        *,
+        schedule: Schedule,
+        batch_size: int | None,
+        rng: np.random.Generator,
+    ) -> None:
+        self._problem, self._workers = ShiftedRows(A), workers
+        self.plan = make_plan(schedule, A, n_workers=workers.n_workers, rng=rng, batch_size=batch_size, keep_steps=True)
+        self._rows = self._problem.lay_out(self.plan)
+        self._state: State = self._problem.start(rng)  # type: ignore[assignment]
+        self._caution = 1.0
+        self.n_turns = 0
+
+    def turn(self, ritz: Ritz, *, is_squared: bool) -> Vector:
+        """Return a direction that should improve a Ritz vector; `is_squared` if that is of A and not of A'A."""
+        self.n_turns += 1
+        value, residual = ritz.value, ritz.residual_vector
+        if is_squared:  # A'A v - value^2 v = (A + value I)(A v - value v)
+            of_gram = self._problem.X @ residual + value * residual
+            if length(of_gram) < TIED * abs(value) * ritz.residual:
+                return residual  # mostly of the value with the other sign, which A'A cannot tell apart
+            value, residual = value**2, of_gram
+        return self._epoch(value, residual) if value > 0 else residual
+
+    def _epoch(self, value: float, residual: Vector) -> Vector:
+        """Solve (shift I - A'A / n) t = residual roughly: then v + t / gap solves the system with v on the right.
+
+        The shift is the Ritz value, a lower bound of the eigenvalue, plus the residual's length, which an eigenvalue lies
+        within: far above while the vector is poor, and lowered as the residual falls. A shift that is too low after all only
+        lets the leading vector grow in place of converging.
+        """
+        problem, state, n_rows = self._problem, self._state, self._problem.X.shape[0]
+        gap = max(length(residual), LEAST_GAP * value)
+        shift = (value + gap) / n_rows
+        step_size = self._caution * problem.step_size(shift)
+        rows = problem.pose(self._rows, state, shift=shift, pull=residual / gap)
+        self._workers.run(self.plan, problem.update_range, rows, state, step_size)
+        problem.finish(state, self._workers.sum, step_size)
+        solution = state.coef[:, 0].astype(np.float64)
+        if not np.abs(solution).max() * gap / n_rows <= MOST_GROWTH:  # or is not a number
+            self._caution /= 2
+            return residual
+        return solution
+
+
+def _check_options(of: str, tol: float, max_iter: int) -> None:
+    if of not in ("symmetric", "gram"):
+        raise ValueError(f"of must be 'symmetric' or 'gram'; got {of!r}")
+    if not 0 < tol < 1:
+        raise ValueError(f"tol must be above 0 and below 1; got {tol!r}")
+    if max_iter < 1:
+        raise ValueError(f"max_iter must be at least 1; got {max_iter}")
+
+
+def _read(A: Any, of: str) -> tuple[csr_array, float]:
+    """Return the rows of A over about its largest entry, which keeps squares in range, and what they were divided by."""
+    rows = csr_array(A)
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise ValueError(f"A must be a matrix with rows and columns; its shape is {rows.shape}")
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(f"A must hold real numbers; its type is {rows.dtype}")
+    rows = rows.astype(np.float32 if rows.dtype == np.float32 else np.float64, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    if not np.isfinite(rows.data).all():
+        raise ValueError("A must be finite; it holds NaN or infinity")
+    if rows.nnz == 0:
+        raise ValueError("A must not be zero: every vector would be an eigenvector")
+    if of == "symmetric":
+        _check_symmetric(rows)
+    scale = 2.0 ** int(np.frexp(np.abs(rows.data).max())[1])  # a power of two changes no digit
+    rows.data /= scale
+    return rows, scale
+
+
+def _check_symmetric(A: csr_array) -> None:
+    if A.shape[0] != A.shape[1]:
+        raise ValueError(f"A must be square for of='symmetric'; its shape is {A.shape}. of='gram' takes any shape")
+    difference = (A - A.T).tocoo()
+    size = np.abs(difference.data)
+    if difference.nnz and size.max() > 16 * np.finfo(A.dtype).eps * np.abs(A.data).max():
+        i, j = (axis[size.argmax()] for axis in difference.coords)
+        raise ValueError(
+            f"A must be symmetric for of='symmetric'; A[{i}, {j}] and A[{j}, {i}] differ by {size.max():.2g}. "
+            "Pass A + A.T, or of='gram' for A'A"
+        )
