@@ -9,16 +9,16 @@ All three stream data that was shuffled and laid out beforehand, so they differ 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from data import RATINGS_FILE, SEED, Pairs, power_law_ratings, read_movielens
+from timing import cell, copy_bandwidth, seconds_of, spread
 
 from etesian import __version__
 from etesian.bench import machine
@@ -26,63 +26,17 @@ from etesian.sparse import SGD, Epochs, Ratings, Workers
 from etesian.sparse.plan import conflict_free
 
 SCHEDULES = ("serial", "lock_free", "conflict_free")
-REGULARIZATION, STEP_SIZE, SEED = 0.02, 0.01, 0
+REGULARIZATION, STEP_SIZE = 0.02, 0.01
 
 
-def power_law_ratings(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ratings like MovieLens 10M's in shape: 70,000 users and 10,000 items at 5 million, some of them far busier than others."""
-    rng = np.random.default_rng(SEED)
-    n_users, n_items = max(n * 70_000 // 5_000_000, 10), max(n * 10_000 // 5_000_000, 10)
-    user = np.unique((n_users * rng.random(n) ** 1.5).astype(np.int32), return_inverse=True)[1]
-    item = np.unique((n_items * rng.random(n) ** 2.0).astype(np.int32), return_inverse=True)[1]
-    return user, item, rng.normal(3.5, 1.0, n).astype(np.float32)
-
-
-def read_movielens(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A ratings file of MovieLens: userId,movieId,rating,timestamp. Items of one rating and ids above a million are left out."""
-    with path.open(newline="") as file:
-        rows = [(int(r["userId"]), int(r["movieId"]), float(r["rating"])) for r in csv.DictReader(file)]
-    users, items, ratings = (np.array(column) for column in zip(*rows, strict=True))
-    real = items < 1_000_000
-    user = np.unique(users[real], return_inverse=True)[1]
-    item = np.unique(items[real], return_inverse=True)[1]
-    return user, item, ratings[real].astype(np.float32)
-
-
-def data_sets(n: int, folder: Path | None) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+def data_sets(n: int, folder: Path | None) -> Iterator[tuple[str, Pairs]]:
     """The synthetic ratings, and the real ones where they are to be had."""
     yield f"power law, {n:,} ratings", power_law_ratings(n)
-    file = folder / "ratings" / "ml-latest-small_ratings.csv" if folder else None
+    file = folder / RATINGS_FILE if folder else None
     if file is not None and file.exists():
         yield "MovieLens latest small", read_movielens(file)
     else:
         print(f"no real ratings: {file or '--data was not given'}", file=sys.stderr)
-
-
-def seconds_of(work: Callable[[], Any]) -> float:
-    """Seconds that a call takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def copy_bandwidth(n_workers: int) -> float:
-    """Bytes a second that threads read and write when they copy memory far larger than the caches."""
-    source = np.ones(32_000_000 * n_workers)
-    target = np.empty_like(source)
-    parts = np.array_split(np.arange(0, len(source) + 1, len(source) // n_workers), 1)[0]
-    with ThreadPoolExecutor(n_workers) as pool:
-
-        def copy() -> None:
-            list(pool.map(lambda a, b: np.copyto(target[a:b], source[a:b]), parts[:-1], parts[1:]))
-
-        copy()
-        return 2 * source.nbytes / min(seconds_of(copy) for _ in range(5))
-
-
-def spread(values: np.ndarray) -> list[float]:
-    """Median, and the range that holds the middle eight tenths of the rounds."""
-    return [round(float(v), 4) for v in np.quantile(values, [0.5, 0.1, 0.9])]
 
 
 def planning_seconds(problem: Ratings, n_workers: int, rounds: int) -> dict[str, float]:
@@ -134,11 +88,6 @@ def _have_equal_bits(one: Epochs, other: Epochs) -> bool:
 
 def as_text(results: list[dict[str, Any]], bandwidth: dict[int, float]) -> str:
     """The table that a reader wants; milliseconds and ratios as median [middle eight tenths of the rounds]."""
-
-    def cell(values: list[float], digits: int) -> str:
-        middle, low, high = (f"{value:.{digits}f}" for value in values)
-        return f"{middle} [{low}, {high}]"
-
     lines = [
         "| data | rank | workers | serial ms | lock-free ms | conflict-free ms | over serial | time / lock-free | planning / epoch "
         "| row GB/s (copy reaches) | same bits |",
