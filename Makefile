@@ -18,7 +18,7 @@ lint: $(BUILT)
 	$(BIN)/lint-imports
 
 docs: $(BUILT)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(BUILT): constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Etesian needs Python 3.11 or newer; set PYTHON=..."'

@@ -9,6 +9,7 @@ from typing import Any
 from scipy import special
 
 CONFIDENCE = 0.95
+"""The share of cases in which intervals are to hold the truth, unless another is asked for."""
 
 
 @dataclass(frozen=True)

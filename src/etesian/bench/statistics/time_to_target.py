@@ -25,7 +25,9 @@ def median_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE) -> Estima
 
     Where runs were cut off before half had arrived, more of them are needed, and `reliable_from` says so.
 
-    Source: Hutson, Calculating nonparametric confidence intervals for quantiles using fractional order statistics
+    References
+    ----------
+    Hutson, Calculating nonparametric confidence intervals for quantiles using fractional order statistics
     (1999); Brookmeyer and Crowley (1982) for the inversion of the curve.
     """
     check_confidence(confidence)
@@ -55,7 +57,9 @@ def restricted_mean(arrivals: Arrivals, *, horizon: float, confidence: float = C
     ValueError
         `horizon` is not a positive number.
 
-    Source: Royston and Parmar (2013) for the mean; Zou, Huang and Zhang (2009) for the product of two intervals.
+    References
+    ----------
+    Royston and Parmar (2013) for the mean; Zou, Huang and Zhang (2009) for the product of two intervals.
     """
     check_confidence(confidence)
     if not (math.isfinite(horizon) and horizon > 0):
@@ -81,7 +85,9 @@ def expected_running_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE)
     above the value, since few runs cannot rule out that some fail. Below 6 runs the interval is
     a little wide.
 
-    Source: Hansen et al., COCO (2021), for the expected running time; Zou and Donner (2008) for sums of intervals.
+    References
+    ----------
+    Hansen et al., COCO (2021), for the expected running time; Zou and Donner (2008) for sums of intervals.
     """
     check_confidence(confidence)
     runs, reached = len(arrivals), int(arrivals.arrived.sum())

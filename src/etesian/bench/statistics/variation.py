@@ -78,7 +78,9 @@ def coefficient_of_variation(values: Floats, *, confidence: float = CONFIDENCE) 
     values : array (n,)
         Not negative.
 
-    Source: Vangel, Confidence intervals for a normal coefficient of variation (1996).
+    References
+    ----------
+    Vangel, Confidence intervals for a normal coefficient of variation (1996).
     """
     runs = len(values)
     if runs < 2:
