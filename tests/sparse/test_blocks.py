@@ -46,7 +46,7 @@ def test_strata_are_cut_evenly_for_workers():
 
 
 def test_number_of_blocks_comes_from_the_data():
-    assert [default_n_blocks(n) for n in (10, 100_000, 10**9)] == [1, 10, 64]
+    assert [default_n_blocks(n) for n in (10, 100_000, 10**9)] == [1, 10, 32]
 
 
 @pytest.mark.parametrize(

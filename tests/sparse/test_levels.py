@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from conftest import WORKERS, conflict_graphs, touches_of
@@ -25,7 +27,7 @@ def lists_of(touches, *, capacity, n_workers):
     order, offsets = sort_into_levels(
         as_touches(touches), np.arange(touches.shape[0]), capacity=capacity, n_workers=n_workers
     )
-    return [[order[a:b].tolist() for a, b in zip(row[:-1], row[1:], strict=True)] for row in offsets]
+    return [[order[a:b].tolist() for a, b in pairwise(row)] for row in offsets]
 
 
 def test_a_chain_stays_with_one_worker_and_fills_its_lists():
