@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from etesian.sparse.choosing import keep_if_faster
 from etesian.sparse.methods import SGD
 from etesian.sparse.plan import Plan, Schedule, make_plan
 from etesian.sparse.problems.problem import Problem, Variables
@@ -82,8 +83,9 @@ def minimize(
     method
         Step rule.
     schedule
-        ``"serial"``, ``"conflict_free"`` (the same bits as serial, on many cores) or ``"lock_free"`` (HOGWILD!: other bits
-        every time).
+        ``"serial"``; ``"conflict_free"`` or ``"levels"`` (the same bits as serial, on many cores); ``"auto"`` (of these three the
+        fastest, by prediction and a short measurement); ``"blocked"`` (pairs of two sides: an order of its own, the same bits for
+        any number of threads); or ``"lock_free"`` (HOGWILD!: other bits every time).
     n_jobs
         Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
     max_iter
@@ -265,8 +267,13 @@ class Epochs:
             n_workers=self.workers.n_workers,
             rng=self._ordering,
             batch_size=self._batch_size,
-            keep_steps=self.problem.counts_steps,
+            keep_steps=self.problem.counts_steps or self._schedule == "auto",
         )
+        if self._schedule == "auto":  # chosen once, also for runs that redraw
+            self.plan = keep_if_faster(
+                self.plan, self.problem, self.workers, self.variables, step_size=self.method.step_at(0)
+            )
+            self._schedule = self.plan.schedule
         self._data = self.problem.lay_out(self.plan)
 
     def advance(self) -> None:
