@@ -3,18 +3,22 @@
 from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
 from etesian.sparse.eigenvector import Eigenpair, leading_eigenvector
 from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
+from etesian.sparse.inspection import ConflictReport, inspect_conflicts
 from etesian.sparse.methods import SGD
 from etesian.sparse.minimize import Epochs, Result, minimize
 from etesian.sparse.plan import Plan, ScheduleWarning, make_plan
-from etesian.sparse.problems import Linear, Problem, Ratings, WordPairs
+from etesian.sparse.problems import CustomProblem, Linear, Loss, Problem, Ratings, WordPairs, check_touches
 from etesian.sparse.workers import Workers
 
 __all__ = [
     "SGD",
+    "ConflictReport",
     "Cooccurrence",
+    "CustomProblem",
     "Eigenpair",
     "Epochs",
     "Linear",
+    "Loss",
     "MatrixFactorization",
     "Plan",
     "Problem",
@@ -26,7 +30,9 @@ __all__ = [
     "WordEmbedding",
     "WordPairs",
     "Workers",
+    "check_touches",
     "count_cooccurrences",
+    "inspect_conflicts",
     "leading_eigenvector",
     "make_plan",
     "minimize",

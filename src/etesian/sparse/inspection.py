@@ -1,0 +1,264 @@
+"""ConflictReport: how the updates of some data conflict, what workers could gain from it, and a verdict in plain words.
+
+Only the pattern is looked at: a prediction counts updates and barriers, and takes all updates to cost the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array, issparse
+
+from etesian.sparse.conflicts import (
+    BARRIER_UPDATES,
+    LARGEST_BATCH,
+    SMALLEST_BATCH,
+    Touches,
+    as_touches,
+    best_batch_size,
+    measure_balance,
+)
+from etesian.sparse.levels import best_capacity, level_widths
+from etesian.sparse.plan import WORTH_PLANNING
+from etesian.sparse.problems.factors import pair_touches
+from etesian.sparse.speedup_chart import speedup_svg
+
+WORKERS = (2, 4, 8, 16, 32, 64)
+N_HOTTEST = 5
+HUB = 0.1  # a variable that so large a share of the updates touches is worth a word in the verdict
+
+UpdatesAre = Literal["rows", "elements", "edges"]
+
+
+@dataclass(frozen=True)
+class HotVariable:
+    """A variable that many updates touch.
+
+    Parameters
+    ----------
+    name
+        As the caller calls it, or its kind and index.
+    share
+        Of the updates touch it.
+    """
+
+    name: str
+    share: float
+
+
+@dataclass(frozen=True)
+class BatchComponents:
+    """Components of batches of one size.
+
+    Parameters
+    ----------
+    batch_size
+        Updates a batch.
+    largest_component
+        Updates in the largest component met, as a share of the batch.
+    speedups
+        Predicted for each of the report's `workers`.
+    """
+
+    batch_size: int
+    largest_component: float
+    speedups: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ConflictReport:
+    """How updates conflict, and what workers could gain.
+
+    Parameters
+    ----------
+    n_updates, n_variables
+        Updates, and variables that they could touch.
+    mean_touches, most_touches
+        Variables an update touches.
+    hottest
+        The variables that most updates touch, hottest first.
+    workers
+        Numbers of workers that speed-ups are predicted for.
+    batches
+        Components by batch size.
+    components, levels
+        Predicted speed-up for each number of workers of ``"conflict_free"`` and of ``"levels"`` plans, each at its best size.
+    n_single_levels
+        Levels of single updates: the longest chain of updates of which each waits for the one before.
+    single_levels
+        Predicted speed-up for each number of workers if every such level ended in a barrier.
+    """
+
+    n_updates: int
+    n_variables: int
+    mean_touches: float
+    most_touches: int
+    hottest: tuple[HotVariable, ...]
+    workers: tuple[int, ...]
+    batches: tuple[BatchComponents, ...]
+    components: tuple[float, ...]
+    levels: tuple[float, ...]
+    n_single_levels: int
+    single_levels: tuple[float, ...]
+
+    @property
+    def most_parallel(self) -> float:
+        """Updates over the longest chain: what no exact schedule can exceed, whatever the number of workers."""
+        return self.n_updates / self.n_single_levels
+
+    @property
+    def verdict(self) -> str:
+        """What to do, in plain words."""
+        by_components, by_levels = max(self.components), max(self.levels)
+        if max(by_components, by_levels) < WORTH_PLANNING:
+            text = "One component at any batch size: threads will not help this method here."
+        elif by_components < WORTH_PLANNING:
+            text = (
+                f"One component at any batch size, but levels split it: schedule='levels', {self._reach(self.levels)}."
+            )
+        elif by_levels > by_components * WORTH_PLANNING:
+            text = (
+                f"Batches shatter: schedule='conflict_free', {self._reach(self.components)}; with more workers "
+                f"schedule='levels', {self._reach(self.levels)}."
+            )
+        else:
+            text = f"Batches shatter: schedule='conflict_free', {self._reach(self.components)}."
+        hubs = [f"{hot.name} ({hot.share:.0%})" for hot in self.hottest if hot.share >= HUB]
+        return f"{text} Hubs that hold updates together: {', '.join(hubs)}." if hubs else text
+
+    def _reach(self, speedups: tuple[float, ...]) -> str:
+        best = int(np.argmax(speedups))
+        return f"up to {speedups[best]:.1f} times as fast with {self.workers[best]} workers"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as numbers, strings, lists and dictionaries, for JSON."""
+        return {**asdict(self), "most_parallel": self.most_parallel, "verdict": self.verdict}
+
+    def __str__(self) -> str:
+        rows = [
+            (f"components, batches of {b.batch_size:,} (largest {b.largest_component:.0%})", b.speedups)
+            for b in self.batches
+        ]
+        rows += [
+            ("components, best batch size", self.components),
+            ("levels", self.levels),
+            ("levels of single updates", self.single_levels),
+        ]
+        width = max(len(label) for label, _ in rows)
+        lines = [
+            f"{self.n_updates:,} updates of {self.n_variables:,} variables, each touches {self.mean_touches:.1f} "
+            f"(at most {self.most_touches:,})",
+            f"longest chain {self.n_single_levels:,} updates: at most {self.most_parallel:,.1f} at once",
+            "hottest: " + ", ".join(f"{hot.name} in {hot.share:.1%}" for hot in self.hottest),
+            "predicted speed-up".ljust(width) + "".join(f"{f'{p} workers':>12}" for p in self.workers),
+            *(label.ljust(width) + "".join(f"{value:12.1f}" for value in values) for label, values in rows),
+            self.verdict,
+        ]
+        return "\n".join(lines)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Write a picture of predicted speed-up by workers, with the ideal line, as SVG."""
+        lines = {"components": self.components, "levels": self.levels}
+        Path(path).write_text(speedup_svg(self.workers, lines), encoding="utf-8")
+
+
+def inspect_conflicts(
+    X: Any, *, updates: UpdatesAre = "rows", names: Sequence[str] | None = None, random_state: int = 0
+) -> ConflictReport:
+    """Measure how updates conflict, and predict what workers could gain, without running any.
+
+    Parameters
+    ----------
+    X : scipy sparse matrix or array of shape (n_rows, n_columns)
+        Where the updates are to be read from.
+    updates
+        ``"rows"``: each row is an update that touches its stored columns, as in a feature matrix; ``"elements"``: each stored
+        element touches its row and its column, as in a matrix of ratings; ``"edges"``: each stored pair off the diagonal of a
+        square matrix touches both of its vertices, once whichever way round it is stored.
+    names
+        Of the variables: columns for ``"rows"``, rows and then columns for ``"elements"``, vertices for ``"edges"``.
+    random_state
+        Seed of the order in which updates are taken.
+
+    Raises
+    ------
+    TypeError
+        If `X` is not a scipy sparse matrix or array.
+    ValueError
+        If `updates` is none of the above, an adjacency matrix is not square, there is no update, or the names are too few or many.
+    """
+    touches, called = _read_touches(X, updates)
+    if touches.shape[0] == 0:
+        raise ValueError(f"X must hold at least one update; with updates={updates!r} it holds none")
+    if names is not None:
+        if len(names) != touches.shape[1]:
+            raise ValueError(f"names must name {touches.shape[1]:,} variables; got {len(names):,}")
+        called = [str(name) for name in names]
+    order = np.random.default_rng(random_state).permutation(touches.shape[0])
+    return _measure(as_touches(touches), order, called)
+
+
+def _read_touches(X: Any, updates: UpdatesAre) -> tuple[csr_array, Any]:
+    """Updates by variables, and what the variables are called."""
+    if not issparse(X):
+        raise TypeError(f"X must be a scipy sparse matrix or array; got {type(X).__name__}")
+    if updates == "rows":
+        return csr_array(X), _Numbered("column", X.shape[1])
+    elements: Any = coo_array(X)
+    if updates == "elements":
+        touches = pair_touches(elements.row, elements.col + X.shape[0], sum(X.shape))
+        return touches, _Numbered("row", X.shape[0])
+    if updates == "edges":
+        if X.shape[0] != X.shape[1]:
+            raise ValueError(f"X must be square for updates='edges'; got shape {X.shape}")
+        ends = np.sort(np.stack([elements.row, elements.col], axis=1), axis=1)
+        ends = np.unique(ends[ends[:, 0] != ends[:, 1]], axis=0)
+        return pair_touches(ends[:, 0], ends[:, 1], X.shape[0]), _Numbered("vertex", X.shape[0])
+    raise ValueError(f"updates must be 'rows', 'elements' or 'edges'; got {updates!r}")
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """Names such as "row 3"; from `n_first` on "column 0"."""
+
+    kind: str
+    n_first: int
+
+    def __getitem__(self, variable: int) -> str:
+        return f"{self.kind} {variable}" if variable < self.n_first else f"column {variable - self.n_first}"
+
+
+def _measure(touches: Touches, order: NDArray[np.int64], called: Any) -> ConflictReport:
+    counts, n = np.bincount(touches.indices, minlength=touches.n_variables), len(order)
+    hottest = np.argsort(-counts, kind="stable")[:N_HOTTEST]
+    widths = level_widths(touches, order)
+    return ConflictReport(
+        n_updates=n,
+        n_variables=touches.n_variables,
+        mean_touches=len(touches.indices) / n,
+        most_touches=touches.longest,
+        hottest=tuple(HotVariable(called[int(v)], float(counts[v] / n)) for v in hottest if counts[v] > 0),
+        workers=WORKERS,
+        batches=_components_by_batch_size(touches, order),
+        components=tuple(max(1.0, best_batch_size(touches, order, n_workers=p).predicted_speedup) for p in WORKERS),
+        levels=tuple(max(1.0, best_capacity(touches, order, n_workers=p).predicted_speedup) for p in WORKERS),
+        n_single_levels=len(widths),
+        single_levels=tuple(float(n / (-(-widths // p) + BARRIER_UPDATES).sum()) for p in WORKERS),
+    )
+
+
+def _components_by_batch_size(touches: Touches, order: NDArray[np.int64]) -> tuple[BatchComponents, ...]:
+    rows = []
+    size = SMALLEST_BATCH
+    while size <= LARGEST_BATCH and (size <= len(order) or not rows):
+        balances = [measure_balance(touches, order, batch_size=size, n_workers=p) for p in WORKERS]
+        speedups = tuple(balance.predicted_speedup for balance in balances)
+        rows.append(BatchComponents(balances[0].batch_size, balances[0].largest_component, speedups))
+        size *= 2
+    return tuple(rows)
