@@ -84,8 +84,9 @@ def compile_update_range(update_range: Callable[..., None], data: types.Type, va
     loop = types.int64(
         types.FunctionType(signature), data, variables, types.float64, _offsets, _indices, types.boolean, _shared
     )
-    compiled = njit(signature, nogil=True, cache=True, fastmath=set(FAST))(update_range)
-    return compiled, njit(loop, nogil=True, cache=True)(_carry_out)
+    kept = _is_found_again(update_range)
+    compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(update_range)
+    return compiled, njit(loop, nogil=True, cache=kept)(_carry_out)
 
 
 @cache
@@ -94,8 +95,14 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
     row, table = types.float64[::1], types.float64[:, ::1]
     signature = types.void(_indices, _indices, data, variables, row)
     loop = types.void(types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table)
-    compiled = njit(signature, nogil=True, cache=True, fastmath=set(FAST))(sum_range)
-    return compiled, njit(loop, nogil=True, cache=True)(_sum_chunks)
+    kept = _is_found_again(sum_range)
+    compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(sum_range)
+    return compiled, njit(loop, nogil=True, cache=kept)(_sum_chunks)
+
+
+def _is_found_again(function: Callable[..., None]) -> bool:
+    """Whether numba finds a function on disk in the next process: not one that closes over another."""
+    return function.__closure__ is None
 
 
 def new_shared() -> np.ndarray:

@@ -1,7 +1,10 @@
 """What can be minimized, a file per family of problems; each holds its data, its variables and one compiled update."""
 
+from etesian.sparse.problems.check import check_touches
+from etesian.sparse.problems.custom import CustomProblem
 from etesian.sparse.problems.factors import Ratings, WordPairs
 from etesian.sparse.problems.linear import Linear
+from etesian.sparse.problems.losses import Loss
 from etesian.sparse.problems.problem import Problem
 
-__all__ = ["Linear", "Problem", "Ratings", "WordPairs"]
+__all__ = ["CustomProblem", "Linear", "Loss", "Problem", "Ratings", "WordPairs", "check_touches"]
