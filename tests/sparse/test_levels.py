@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from etesian.sparse import ScheduleWarning, make_plan
 from etesian.sparse.conflicts import BARRIER_UPDATES, as_touches
-from etesian.sparse.levels import best_capacity, level_widths, measure_capacity, sort_into_levels
+from etesian.sparse.levels import best_capacity, levels_of, measure_capacity, sort_into_levels
 
 
 def ratings_of(n, n_users, n_items, power, seed=0):
@@ -20,7 +20,7 @@ def ratings_of(n, n_users, n_items, power, seed=0):
 def test_levels_worked_by_hand():
     # 0: {0,1} level 0; {2} level 0; {1,2} waits for both: 1; {0} waits for the first: 1; {1} waits for level 1: 2
     touches = as_touches(touches_of([{0, 1}, {2}, {1, 2}, {0}, {1}], 3))
-    assert level_widths(touches, np.arange(5)).tolist() == [2, 2, 1]
+    assert levels_of(touches, np.arange(5)).tolist() == [0, 0, 1, 1, 2]
 
 
 def lists_of(touches, *, capacity, n_workers):
@@ -53,9 +53,9 @@ def test_no_list_is_longer_than_the_capacity(touches, capacity):
 
 @given(touches=conflict_graphs())
 def test_capacity_of_one_with_workers_to_spare_gives_levels_of_single_updates(touches):
-    widths = level_widths(as_touches(touches), np.arange(touches.shape[0]))
+    levels = levels_of(as_touches(touches), np.arange(touches.shape[0]))
     many = len(lists_of(touches, capacity=1, n_workers=touches.shape[0]))
-    assert many == len(widths)
+    assert many == levels.max() + 1
 
 
 def test_balance_counts_the_busiest_worker_and_the_barrier():

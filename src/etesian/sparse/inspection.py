@@ -24,7 +24,7 @@ from etesian.sparse.conflicts import (
     best_batch_size,
     measure_balance,
 )
-from etesian.sparse.levels import best_capacity, level_widths
+from etesian.sparse.levels import best_capacity, levels_of
 from etesian.sparse.plan import WORTH_PLANNING
 from etesian.sparse.problems.factors import pair_touches
 from etesian.sparse.speedup_chart import speedup_svg
@@ -237,7 +237,7 @@ class _Numbered:
 def _measure(touches: Touches, order: NDArray[np.int64], called: Any) -> ConflictReport:
     counts, n = np.bincount(touches.indices, minlength=touches.n_variables), len(order)
     hottest = np.argsort(-counts, kind="stable")[:N_HOTTEST]
-    widths = level_widths(touches, order)
+    widths = np.bincount(levels_of(touches, order))
     return ConflictReport(
         n_updates=n,
         n_variables=touches.n_variables,

@@ -64,8 +64,8 @@ def _span(touches, order, k):
 
 @njit(nogil=True, cache=True)
 def _find_levels(order, touches, level_of):
-    """Fill `level_of`, counted from 0, for the updates of `order`; the number of levels."""
-    free_at, n_levels = np.zeros(touches.n_variables, np.int32), 0
+    """Fill `level_of`, counted from 0, for the updates of `order`."""
+    free_at = np.zeros(touches.n_variables, np.int32)
     for k in range(len(order)):
         start, stop = _span(touches, order, k)
         level = 0
@@ -74,15 +74,13 @@ def _find_levels(order, touches, level_of):
         for position in range(start, stop):
             free_at[touches.indices[position]] = level + 1
         level_of[k] = level
-        n_levels = max(n_levels, level + 1)
-    return n_levels
 
 
-def level_widths(touches: Touches, order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count the updates in each level of single updates: array of shape (n_levels,)."""
+def levels_of(touches: Touches, order: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Levels of single updates, from 0: array of shape (n,) for the updates of `order`."""
     level_of = np.empty(len(order), np.int32)
-    n_levels = _find_levels(order, touches, level_of)
-    return np.bincount(level_of, minlength=n_levels)
+    _find_levels(order, touches, level_of)
+    return level_of
 
 
 @njit(nogil=True, cache=True)
@@ -192,11 +190,12 @@ def measure_capacity(touches: Touches, order: NDArray[np.int64], *, capacity: in
 def best_capacity(touches: Touches, order: NDArray[np.int64], *, n_workers: int) -> GrownBalance:
     """The capacity with the best predicted speed-up: the larger the fewer barriers, until hubs keep workers waiting.
 
-    Capacities are tried from `LARGEST_CAPACITY` down, halving, until one loses a quarter of the best.
+    Capacities are tried from `LARGEST_CAPACITY` down, halving, until one loses a quarter of the best, or barriers alone would keep
+    the next from being better.
     """
     best = measure_capacity(touches, order, capacity=LARGEST_CAPACITY, n_workers=n_workers)
     capacity = LARGEST_CAPACITY // 2
-    while capacity >= SMALLEST_CAPACITY:
+    while capacity >= SMALLEST_CAPACITY and _if_balanced(capacity, n_workers) > best.predicted_speedup:
         balance = measure_capacity(touches, order, capacity=capacity, n_workers=n_workers)
         if balance.predicted_speedup > best.predicted_speedup:
             best = balance
@@ -204,6 +203,10 @@ def best_capacity(touches: Touches, order: NDArray[np.int64], *, n_workers: int)
             break
         capacity //= 2
     return best
+
+
+def _if_balanced(capacity: int, n_workers: int) -> float:
+    return n_workers * capacity / (capacity + BARRIER_UPDATES)
 
 
 def sort_into_levels(

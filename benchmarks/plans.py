@@ -1,0 +1,170 @@
+"""Plans beyond components: epoch times of every schedule on data of several shapes, side by side with a serial run.
+
+Epochs are interleaved (one of each plan, then the next round) and compared round by round. Besides the schedules of the package
+this times what was tried and not kept: levels of single updates, and waiting for predecessors in place of barriers. Example:
+
+    python benchmarks/plans.py --data ../shared/data --out benchmarks/results/2026-11-23_plans
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from data import RATINGS_FILE, SEED, power_law_pairs, power_law_ratings, read_metis_edges, read_movielens
+from timing import cell, seconds_of, spread
+from waiting import Waiting
+
+from etesian import __version__
+from etesian.bench import machine
+from etesian.sparse import Plan, Ratings, WordPairs, Workers, make_plan
+from etesian.sparse.choosing import keep_if_faster
+from etesian.sparse.conflicts import as_touches
+from etesian.sparse.counting_sort import sort_by_key
+from etesian.sparse.levels import levels_of
+
+SCHEDULES = ("serial", "lock_free", "conflict_free", "levels", "blocked")
+STEP_SIZE = 0.01
+SINGLE, WAITING = "levels of single updates", " without barriers"
+
+
+def problems(n: int, folder: Path | None, rank: int) -> Iterator[tuple[str, Ratings | WordPairs]]:
+    """Ratings, word pairs and graphs; the real ones where they are to be had."""
+    yield f"power law, {n:,} ratings", _ratings(power_law_ratings(n), rank)
+    left, right, count = power_law_pairs(n // 10)
+    yield f"power law, {len(left):,} word pairs", _pairs(left, right, count, rank)
+    if folder is None:
+        print("no real data: --data was not given", file=sys.stderr)
+        return
+    yield "MovieLens latest small", _ratings(read_movielens(folder / RATINGS_FILE), rank)
+    for name, edges in (
+        ("ca-HepPh", np.loadtxt(folder / "graphs/ca-HepPh.txt", dtype=np.int64, comments=("%", "#"), usecols=(0, 1))),
+        ("delaunay_n15", read_metis_edges(folder / "graphs/delaunay_n15.graph")),
+    ):
+        _, ends = np.unique(edges, return_inverse=True)
+        left, right = ends.reshape(edges.shape).T
+        yield name, _pairs(left, right, np.full(len(left), 2.0), rank)
+
+
+def _ratings(read: tuple[np.ndarray, np.ndarray, np.ndarray], rank: int) -> Ratings:
+    user, item, rating = read
+    return Ratings(user, item, rating, user.max() + 1, item.max() + 1, rank, penalty=0.02, biased=False)
+
+
+def _pairs(left: np.ndarray, right: np.ndarray, count: np.ndarray, rank: int) -> WordPairs:
+    return WordPairs(left, right, count, int(max(left.max(), right.max())) + 1, rank)
+
+
+def single_levels(problem: Ratings | WordPairs, n_workers: int) -> Plan:
+    """A barrier after every level of single updates, each level cut evenly."""
+    plan = make_plan("serial", problem.touches, n_workers=1, rng=np.random.default_rng(SEED))
+    level_of = levels_of(as_touches(problem.touches), plan.order)
+    order, bounds = sort_by_key(plan.order, level_of, int(level_of.max()) + 1)
+    offsets = bounds[:-1, None] + np.diff(bounds)[:, None] * np.arange(n_workers + 1) // n_workers
+    return replace(plan, schedule="levels", order=order, offsets=offsets, synchronized=True)
+
+
+def all_plans(problem: Ratings | WordPairs, n_workers: int) -> tuple[dict[str, Plan], dict[str, float]]:
+    """Every plan that the problem has, by name, and the seconds that planning took."""
+    plans, seconds = {}, {}
+    for schedule in SCHEDULES[: 5 if isinstance(problem, Ratings) else 4]:
+
+        def plan(schedule: Any = schedule) -> None:
+            rng = np.random.default_rng(SEED)
+            plans[schedule] = make_plan(schedule, problem.touches, n_workers=n_workers, rng=rng)
+
+        plan()  # once to compile
+        seconds[schedule] = seconds_of(plan)
+    plans[SINGLE] = single_levels(problem, n_workers)
+    return plans, seconds
+
+
+def compare(problem: Ratings | WordPairs, n_workers: int, rounds: int) -> dict[str, Any]:
+    """Interleaved epochs of all plans: milliseconds, and speed-up over the serial run round by round."""
+    plans, planning = all_plans(problem, n_workers)
+    variables, times, epochs = {}, {}, {}
+    with Workers(n_workers) as workers:
+        for name, plan in plans.items():
+            data = problem.lay_out(plan)
+            for way in ("", WAITING) if plan.synchronized and plan.schedule != "blocked" else ("",):
+                arrays = problem.start(np.random.default_rng(SEED))
+                variables[name + way], times[name + way] = arrays, []
+                epochs[name + way] = _epoch(plan, problem, data, arrays, workers, way)
+        for _ in range(rounds + 1):
+            for name, epoch in epochs.items():
+                times[name].append(seconds_of(epoch))
+        note = _what_auto_does(problem, workers)
+    seconds = {name: np.array(taken[1:]) for name, taken in times.items()}  # the first is the warm-up
+    return {
+        "workers": n_workers,
+        "milliseconds": {name: spread(1e3 * taken) for name, taken in seconds.items()},
+        "speedup over serial": {name: spread(seconds["serial"] / taken) for name, taken in seconds.items()},
+        "planning milliseconds": {name: round(1e3 * taken, 2) for name, taken in planning.items()},
+        "batches": {name: plan.n_batches for name, plan in plans.items()},
+        "bitwise the serial result": {name: _are_equal(arrays, variables["serial"]) for name, arrays in variables.items()},
+        "auto": note,
+    }  # fmt: skip
+
+
+def _epoch(plan: Plan, problem: Any, data: tuple, arrays: tuple, workers: Workers, way: str) -> Callable[[], None]:
+    if way == WAITING:
+        waiting = Waiting(plan, problem, data, arrays)
+        return lambda: waiting.advance(workers, STEP_SIZE)
+    return lambda: workers.run(plan, problem.update_range, data, arrays, STEP_SIZE)
+
+
+def _what_auto_does(problem: Any, workers: Workers) -> str | None:
+    rng = np.random.default_rng(SEED)
+    plan = make_plan("auto", problem.touches, n_workers=workers.n_workers, rng=rng, keep_steps=True)
+    return keep_if_faster(plan, problem, workers, problem.start(rng), step_size=STEP_SIZE).note
+
+
+def _are_equal(one: tuple, other: tuple) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
+
+
+def as_text(results: list[dict[str, Any]]) -> str:
+    """One row a data set and rank: speed-up over serial as median [middle eight tenths of the rounds]."""
+    names = [name for name in results[0]["milliseconds"] if name != "serial"]
+    lines = [f"| data | rank | workers | serial ms | {' | '.join(names)} |", "| --- |" + " ---: |" * (len(names) + 3)]
+    for r in results:
+        cells = [cell(r["speedup over serial"][n], 2) if n in r["speedup over serial"] else "" for n in names]
+        serial = cell(r["milliseconds"]["serial"], 1)
+        lines.append(f"| {r['data']} | {r['rank']} | {r['workers']} | {serial} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ratings", type=int, default=5_000_000, help="synthetic ratings")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--workers", type=int, nargs="+", default=[2])
+    parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each plan, after one of warm-up")
+    parser.add_argument("--data", type=Path, help="folder that holds ratings/ and graphs/")
+    parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
+    asked = parser.parse_args(arguments)
+    results = []
+    for rank in asked.ranks:
+        for name, problem in problems(asked.ratings, asked.data, rank):
+            for n_workers in asked.workers:
+                results.append({"data": name, "rank": rank, **compare(problem, n_workers, asked.rounds)})
+                print(json.dumps(results[-1]), file=sys.stderr)
+    table = as_text(results)
+    print(table)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        record = {"version": __version__, "arguments": sys.argv[1:], "machine": machine.describe(), "results": results}
+        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+        (asked.out / "table.md").write_text(table + "\n")
+    return results
+
+
+if __name__ == "__main__":
+    main()
