@@ -1,0 +1,109 @@
+"""Reads npz files: a matrix of scipy's `save_npz`, rows with labels, or triples. Nothing pickled is ever loaded."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, load_npz
+
+from etesian.errors import InputError
+from etesian.sparse.files.contents import LabeledRows, Triples
+from etesian.sparse.files.source import Source
+
+Arrays = Mapping[str, NDArray[Any]]
+
+ZIP = b"PK\x03\x04"  # what npz files begin with
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError)
+
+
+def read_npz(source: Source) -> LabeledRows | Triples:
+    """Read what `scipy.sparse.save_npz` or `numpy.savez` wrote.
+
+    Parameters
+    ----------
+    source
+        The file. It holds a scipy sparse matrix, or ``X`` of shape (n_rows, n_features), either perhaps beside ``y`` of shape
+        (n_rows,); or ``user``, ``item`` and ``rating``, each of shape (n_ratings,).
+
+    Raises
+    ------
+    InputError
+        If it holds none of these, or an array is not what it should be.
+    """
+    arrays = load_arrays(source)
+    if {"user", "item", "rating"} <= arrays.keys():
+        return _triples(source, arrays)
+    if {"indices", "indptr", "shape", "data"} <= arrays.keys() or "format" in arrays:
+        X = _sparse(source)
+    elif "X" in arrays:
+        X = _dense(source, arrays["X"])
+    else:
+        raise InputError(
+            f"{source.path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}; it must hold a matrix of "
+            "scipy.sparse.save_npz, or X (and y), or user, item and rating"
+        )
+    if not np.isfinite(X.data).all():
+        raise InputError(f"{source.path}: the matrix must hold finite numbers; it holds NaN or infinity")
+    return LabeledRows(X, _labels(source, arrays, X.shape[0]))
+
+
+def load_arrays(source: Source) -> dict[str, NDArray[Any]]:
+    """Load all arrays of an npz file.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or holds Python objects, which only pickle could load.
+    """
+    if not source.head().startswith(ZIP):
+        raise InputError(f"{source.path} is no npz file: those are what numpy.savez writes")
+    try:
+        with source.opened() as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except DAMAGED as error:
+        raise InputError(f"{source.path} is cut off or damaged ({error}): write it again") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{source.path} cannot be used: {error}") from None
+
+
+def _sparse(source: Source) -> csr_array:
+    try:
+        with source.opened() as file:
+            matrix: Any = csr_array(load_npz(file))
+        matrix.check_format(full_check=True)  # compiled loops trust the indices
+    except (*DAMAGED, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"{source.path} holds no valid sparse matrix: {error}") from None
+    if matrix.dtype.kind not in "biuf":
+        raise InputError(f"{source.path}: the matrix must hold real numbers; it holds {matrix.dtype}")
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _dense(source: Source, X: NDArray[Any]) -> csr_array:
+    if X.ndim != 2 or X.dtype.kind not in "biuf":
+        raise InputError(
+            f"{source.path}: X must be real numbers of shape (n_rows, n_features); got {X.dtype} of shape {X.shape}"
+        )
+    return csr_array(X)
+
+
+def _labels(source: Source, arrays: Arrays, n_rows: int) -> NDArray[Any] | None:
+    y = arrays.get("y")
+    if y is not None and y.shape != (n_rows,):
+        raise InputError(f"{source.path}: y must have shape ({n_rows},), a label for each row; got {y.shape}")
+    return y
+
+
+def _triples(source: Source, arrays: Arrays) -> Triples:
+    user, item, rating = (arrays[name] for name in ("user", "item", "rating"))
+    if not (user.ndim == 1 and user.shape == item.shape == rating.shape):
+        shapes = f"{user.shape}, {item.shape} and {rating.shape}"
+        raise InputError(f"{source.path}: user, item and rating must be equally long; got shapes {shapes}")
+    return Triples(user, item, rating, is_graph=False)

@@ -1,0 +1,170 @@
+"""The model file: an estimator as an npz of arrays and one JSON text. Nothing pickled, so loading one runs no code.
+
+Knows no estimator's attributes: it keeps all that a fit left, but for the plan, which is as large as the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from etesian.errors import InputError
+from etesian.sparse.cooccurrence import Cooccurrence
+from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
+from etesian.sparse.files.arrays import load_arrays
+from etesian.sparse.files.source import Source
+
+FORMAT_VERSION = 1
+ESTIMATORS: dict[str, Callable[..., Any]] = {
+    each.__name__: each for each in (MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding)
+}
+
+_HEADER = "etesian_model"
+_NOT_KEPT = ("plan_",)
+_PLAIN = (type(None), bool, int, float, str)
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def save_model(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to a file, whole or not at all; the same fit gives the same bytes.
+
+    Parameters
+    ----------
+    estimator
+        A `MatrixFactorization`, `SparseClassifier`, `SparseRegressor` or `WordEmbedding`. A callback and a `random_state` that
+        is no number are not kept: None stands in their place.
+    path
+        The file, by custom named ``.npz``.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is of another class, or holds something that is neither numbers nor text, such as a loss of one's own.
+    sklearn.exceptions.NotFittedError
+        If it was not fitted.
+    """
+    name = type(estimator).__name__
+    if ESTIMATORS.get(name) is not type(estimator):
+        raise TypeError(f"estimator must be one of {', '.join(ESTIMATORS)}; got {name}")
+    check_is_fitted(estimator)
+    parameters = estimator.get_params(deep=False)
+    parameters["callback"] = None
+    if not isinstance(parameters["random_state"], int | np.integer):
+        parameters["random_state"] = None
+    fitted = {key: value for key, value in vars(estimator).items() if key not in (*parameters, *_NOT_KEPT)}
+    arrays: Arrays = {}
+    header = {
+        "version": FORMAT_VERSION,
+        "estimator": name,
+        "parameters": _packed(parameters, arrays),
+        "fitted": _packed(fitted, arrays),
+    }
+    arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    _write(arrays, Path(path))
+
+
+def load_model(path: str | os.PathLike[str]) -> Any:
+    """Load an estimator that `save_model` wrote, ready to predict.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is damaged, is no model file, or was written by a later version.
+    """
+    arrays = load_arrays(Source(Path(path)))
+    if _HEADER not in arrays:
+        raise InputError(f"{path} is no model file; `etesian fit` and etesian.sparse.save_model write them")
+    try:
+        header = json.loads(arrays[_HEADER].tobytes())
+        version = header["version"]
+        if version != FORMAT_VERSION:
+            raise InputError(f"{path} has format {version} and this version of Etesian reads {FORMAT_VERSION}")
+        parameters, fitted = (_unpacked(header[key], arrays) for key in ("parameters", "fitted"))
+        estimator = ESTIMATORS[header["estimator"]](**parameters)
+        vars(estimator).update(fitted)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no model file that can be used: {type(error).__name__}: {error}") from None
+    return estimator
+
+
+def _write(arrays: Arrays, path: Path) -> None:
+    """Write beside the file and move there, so that a reader or a crash meets the old file or the new one."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _packed(value: Any, arrays: Arrays) -> Any:
+    """Return what JSON can hold, and put arrays aside."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, dict):
+        return {"dict": [[_packed(key, arrays), _packed(each, arrays)] for key, each in value.items()]}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_packed(each, arrays) for each in value]}
+    if issparse(value):
+        sparse: Any = value
+        matrix = sparse.tocsr()
+        parts = (matrix.data, matrix.indices, matrix.indptr, matrix.shape)
+        return {"csr": [_packed(part, arrays) for part in parts]}
+    if isinstance(value, Cooccurrence):
+        return {"cooccurrence": [_packed(getattr(value, each.name), arrays) for each in dataclasses.fields(value)]}
+    if isinstance(value, np.ndarray):
+        return {"array": _put_aside(value, arrays)}
+    raise TypeError(f"a model file holds numbers and text; it cannot hold a {type(value).__name__}: {value!r}")
+
+
+def _put_aside(value: NDArray[Any], arrays: Arrays) -> str:
+    if value.dtype == object:
+        if not all(isinstance(each, str) for each in value.flat):
+            raise TypeError("a model file holds numbers and text; it cannot hold an array of other objects")
+        value = value.astype(str)
+    name = f"array_{len(arrays)}"
+    arrays[name] = value
+    return name
+
+
+def _unpacked(form: Any, arrays: Arrays) -> Any:
+    if isinstance(form, _PLAIN):
+        return form
+    ((kind, parts),) = form.items()
+    if kind == "array":
+        return arrays[parts]
+    if kind == "dict":
+        return {_unpacked(key, arrays): _unpacked(value, arrays) for key, value in parts}
+    values = [_unpacked(part, arrays) for part in parts]
+    if kind == "csr":
+        data, indices, indptr, shape = values
+        return csr_array((data, indices, indptr), shape=shape)
+    if kind == "cooccurrence":
+        return Cooccurrence(*values)
+    return {"list": list, "tuple": tuple}[kind](values)

@@ -1,0 +1,166 @@
+"""The model file: what was saved is loaded, bit for bit; nothing else is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.exceptions import NotFittedError
+
+from etesian.errors import InputError
+from etesian.sparse import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
+from etesian.sparse.files import load_model, save_model
+
+
+def rows():
+    rng = np.random.default_rng(0)
+    return csr_array(np.where(rng.random((60, 8)) < 0.4, 1.0, 0.0))
+
+
+def triples(ids=int):
+    rng = np.random.default_rng(1)
+    return np.array(list(map(ids, range(10, 20))))[rng.integers(0, 10, 80)], rng.integers(0, 9, 80), rng.normal(size=80)
+
+
+def fitted(name):
+    if name == "classifier":
+        y = np.where(rows().toarray()[:, 0] > 0, "yes", "no")
+        return SparseClassifier(
+            max_iter=3, schedule="serial", tol=None, random_state=0, class_weight={"yes": 2.0, "no": 1}
+        ).fit(rows(), y)
+    if name == "regressor":
+        return SparseRegressor("huber", max_iter=3, schedule="serial", tol=None, random_state=0).fit(
+            rows(), np.arange(60.0)
+        )
+    if name == "words":
+        text = ["the cat sat on the mat", "the dog sat on the cat"] * 5
+        return WordEmbedding(5, max_iter=3, schedule="serial", tol=None, random_state=0, callback=print).fit(text)
+    ids = {"ratings": int, "ratings with text ids": str, "ratings with ids as objects": str}[name]
+    user, item, rating = triples(ids)
+    user = user.astype(object) if "objects" in name else user
+    return MatrixFactorization(3, max_iter=3, schedule="serial", tol=None, random_state=np.random.default_rng(3)).fit(
+        (user, item, rating)
+    )
+
+
+def outputs(model):
+    if isinstance(model, MatrixFactorization):
+        user = model.user_ids_[2]
+        return [model.predict((model.user_ids_[:5], model.item_ids_[:5])), *model.recommend(user)]
+    if isinstance(model, WordEmbedding):
+        return [model.vector("cat"), model.vectors_, model.shift_, model.words_, model.most_similar("the")]
+    return [model.predict(rows()), model.coef_, model.intercept_, model.n_iter_, model.objective_]
+
+
+MODELS = ["classifier", "regressor", "words", "ratings", "ratings with text ids", "ratings with ids as objects"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_loaded_model_gives_the_bits_of_the_saved_one(tmp_path, name):
+    model = fitted(name)
+    save_model(model, tmp_path / "model.npz")
+    loaded = load_model(tmp_path / "model.npz")
+    assert type(loaded) is type(model)
+    for one, other in zip(outputs(model), outputs(loaded), strict=True):
+        assert type(one) is type(other)
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    kept = {key: value for key, value in model.get_params().items() if key not in ("callback", "random_state")}
+    assert {key: loaded.get_params()[key] for key in kept} == kept
+    assert loaded.callback is None
+
+
+@pytest.mark.parametrize("name", MODELS[:4])
+def test_same_fit_gives_the_same_bytes(tmp_path, name):
+    save_model(fitted(name), tmp_path / "a.npz")
+    save_model(fitted(name), tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_file_cut_off_or_changed_anywhere_is_refused(tmp_path):
+    path = tmp_path / "model.npz"
+    save_model(fitted("regressor"), path)
+    good = path.read_bytes()
+    for length in range(0, len(good), 97):
+        path.write_bytes(good[:length])
+        with pytest.raises(InputError, match=r"model\.npz"):
+            load_model(path)
+    header = good.index(b'{"version"')
+    for place in range(header, header + 400, 7):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with pytest.raises(InputError, match=r"cut off or damaged \(Bad CRC-32"):
+            load_model(path)
+
+
+def with_header(path, change):
+    arrays = dict(np.load(path))
+    header = json.loads(arrays["etesian_model"].tobytes())
+    arrays["etesian_model"] = np.frombuffer(json.dumps(change(header)).encode(), np.uint8)
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda header: header | {"version": 9}, "has format 9 and this version of Etesian reads 1"),
+        (lambda header: header | {"estimator": "Popen"}, "is no model file that can be used: KeyError: 'Popen'"),
+        (lambda header: header | {"parameters": {"dict": [["shell", True]]}}, "unexpected keyword argument 'shell'"),
+        (lambda header: header | {"fitted": {"dict": [["coef_", {"array": "none"}]]}}, "KeyError: 'none'"),
+        (lambda header: header | {"fitted": {"call": []}}, "KeyError: 'call'"),
+        (lambda header: header | {"fitted": 3}, "is no model file that can be used"),
+        (lambda header: [], "is no model file that can be used"),
+    ],
+)
+def test_header_of_another_version_or_making_is_refused(tmp_path, change, complaint):
+    path = tmp_path / "model.npz"
+    save_model(fitted("regressor"), path)
+    with_header(path, change)
+    with pytest.raises(InputError) as caught:
+        load_model(path)
+    assert complaint in str(caught.value)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", X=[[1.0]])
+    (tmp_path / "b.npz").write_text("1 1:1\n")
+    np.savez(tmp_path / "c.npz", etesian_model=np.array([{}]))
+    for name, complaint in [
+        ("a", "is no model file"),
+        ("b", "is no npz file"),
+        ("c", "Object arrays"),
+        ("d", "No such"),
+    ]:
+        with pytest.raises(InputError, match=complaint):
+            load_model(tmp_path / f"{name}.npz")
+
+
+def test_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "model.npz"
+    save_model(fitted("regressor"), path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InputError, match=r"model\.npz cannot be written: No space left on device"):
+        save_model(fitted("words"), path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path):
+    from etesian.sparse.problems.losses import CLASSIFICATION
+
+    y = np.where(rows().toarray()[:, 0] > 0, 1, -1)
+    with pytest.raises(TypeError, match="it cannot hold a Loss"):
+        save_model(
+            SparseClassifier(CLASSIFICATION["hinge"], max_iter=1, schedule="serial").fit(rows(), y), tmp_path / "a.npz"
+        )
+    with pytest.raises(TypeError, match=r"estimator must be one of MatrixFactorization, .*; got .*Path"):
+        save_model(Path(), tmp_path / "a.npz")
+    with pytest.raises(NotFittedError):
+        save_model(SparseClassifier(), tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())
