@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from numba import cfunc, types
+
+from etesian.sparse.problems.compile_errors import readable
 
 _signature = types.float64(types.float64, types.float64)
 Function = Callable[[float, float], float]
@@ -22,14 +26,29 @@ class Loss:
     ----------
     value, derivative
         Plain functions of (prediction, target) that numba can compile: the loss, and its derivative (or a subgradient) by the
-        prediction. Defined at the top level of a module, they are compiled once and kept on disk.
+        prediction. From a file, they are compiled once and kept on disk.
     curvature
-        Upper bound of the second derivative; infinite where there is none (hinge).
+        Upper bound of the second derivative; infinite where there is none (hinge). The step size ``"auto"`` comes from it.
+
+    Raises
+    ------
+    ValueError
+        For a curvature that is not above 0.
+    TypeError
+        For a function of other arguments; and when first used, if numba cannot compile it.
     """
 
     value: Function
     derivative: Function
     curvature: float
+
+    def __post_init__(self) -> None:
+        for role, function in (("value", self.value), ("derivative", self.derivative)):
+            taken = inspect.signature(function)
+            if len(taken.parameters) != 2:
+                raise TypeError(f"{role} must take (prediction, target); {function.__name__} takes {taken}")
+        if not self.curvature > 0:
+            raise ValueError(f"curvature must be above 0, and math.inf where there is no bound; got {self.curvature!r}")
 
     def compiled(self) -> tuple[Any, Any]:
         """Return both functions, compiled, as problems pass them to their loops."""
@@ -38,7 +57,9 @@ class Loss:
 
 @cache
 def _compile(function: Function) -> Any:
-    return cfunc(_signature, cache=True)(function)
+    is_in_a_file = Path(function.__code__.co_filename).exists()  # and not typed in, which numba cannot keep on disk
+    with readable("loss", function):
+        return cfunc(_signature, cache=is_in_a_file)(function)
 
 
 def _squared(prediction, target):
