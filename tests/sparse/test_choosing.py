@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import Mixing, touches_of
+from conftest import touches_of
 
 from etesian.sparse import SGD, Linear, Ratings, Workers, choosing, make_plan, minimize
 from etesian.sparse.problems.losses import REGRESSION
@@ -16,9 +16,7 @@ def ratings_problem(n=20_000):
 
 def chosen(monkeypatch, problem, *, plan_takes, serial_takes):
     """What `keep_if_faster` returns where an epoch takes so long."""
-    monkeypatch.setattr(
-        choosing, "time_epoch", lambda plan, *_, **__: plan_takes if plan.n_workers > 1 else serial_takes
-    )
+    monkeypatch.setattr(choosing, "time_epochs", lambda *_, **__: [plan_takes, serial_takes])
     plan = make_plan("auto", problem.touches, n_workers=2, rng=np.random.default_rng(0), keep_steps=True)
     with Workers(2) as workers:
         return plan, choosing.keep_if_faster(
@@ -43,7 +41,7 @@ def test_plan_that_gains_nothing_gives_way_to_its_serial_order(monkeypatch):
 
 @pytest.mark.parametrize("gain", [0.5, 2.0])
 def test_the_choice_cannot_change_the_bits(monkeypatch, gain):
-    monkeypatch.setattr(choosing, "time_epoch", lambda plan, *_, **__: 1.0 if plan.n_workers > 1 else gain)
+    monkeypatch.setattr(choosing, "time_epochs", lambda *_, **__: [1.0, gain])
     options = {"method": SGD(0.01), "max_iter": 3, "tol": None, "random_state": 0, "redraw": True}
     auto = minimize(ratings_problem(), schedule="auto", n_jobs=2, **options)
     serial = minimize(ratings_problem(), schedule="serial", n_jobs=2, **options)
@@ -57,21 +55,32 @@ def test_measuring_changes_neither_variables_nor_data():
     variables = problem.start(np.random.default_rng(0))
     before = [array.copy() for array in variables]
     with Workers(2) as workers:
-        seconds = choosing.time_epoch(plan, problem, workers, variables, step_size=0.1)
+        (seconds,) = choosing.time_epochs([plan], problem, workers, variables, step_size=0.1)
     assert 0 < seconds < 60
     assert all((now == then).all() for now, then in zip(variables, before, strict=True))
 
 
-@pytest.mark.parametrize("n_batches", [1, 5, 100])
-def test_parts_are_whole_batches_in_order_that_do_not_overlap(n_batches):
-    problem = Mixing(touches_of([{v} for v in range(1_000 * n_batches)], 1_000 * n_batches))
-    rng = np.random.default_rng(0)
-    plan = make_plan("conflict_free", problem.touches, n_workers=2, rng=rng, batch_size=1_000)
+def plan_of_independent_updates(n):
+    touches = touches_of([{v} for v in range(n)], n)
+    return make_plan("conflict_free", touches, n_workers=2, rng=np.random.default_rng(0), batch_size=100)
+
+
+@pytest.mark.parametrize("n", [800, 5_000, 20_000])
+def test_parts_of_a_long_epoch_are_whole_batches_that_do_not_overlap(monkeypatch, n):
+    monkeypatch.setattr(choosing, "PART_UPDATES", 110)
+    plan = plan_of_independent_updates(n)
     parts = choosing._parts(plan)
-    assert len(parts) == min(n_batches, choosing.N_PARTS)
+    assert len(parts) == choosing.N_PARTS
+    assert {len(part) for part in parts} <= {1, 2}
     ends = np.array([[part[0, 0], part[-1, -1]] for part in parts]).ravel()
     assert (np.diff(ends) >= 0).all()
     assert set(np.concatenate(parts)[:, 0]) <= set(plan.offsets[:, 0])
+
+
+def test_a_short_epoch_is_timed_whole():
+    plan = plan_of_independent_updates(500)
+    (part,) = choosing._parts(plan)
+    assert part is plan.offsets
 
 
 def test_auto_of_a_problem_with_lazy_terms_equals_its_serial_run():

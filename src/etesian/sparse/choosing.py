@@ -7,6 +7,7 @@ costs here, so a plan is tried before it is taken. The choice cannot change the 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from etesian.sparse.problems.problem import Problem, Variables
 from etesian.sparse.workers import Workers
 
 N_PARTS = 7
-PART_UPDATES = 4_096  # at least, or what there is
+PART_UPDATES = 32_768  # about a millisecond: much longer than starting the threads
 WORTH_THREADS = 1.1  # a measured gain below this is left to other programs on the machine
 
 
@@ -43,8 +44,8 @@ def keep_if_faster(plan: Plan, problem: Problem, workers: Workers, variables: Va
     if plan.n_workers == 1:
         return plan
     alone = _serially(plan)
-    together = time_epoch(plan, problem, workers, variables, step_size=step_size)
-    gain = time_epoch(alone, problem, workers, variables, step_size=step_size) / together
+    together, by_itself = time_epochs((plan, alone), problem, workers, variables, step_size=step_size)
+    gain = by_itself / together
     measured = f"{plan.note}; {plan.schedule} with {plan.n_workers} workers measured {gain:.2f} times as fast as serial"
     if gain >= WORTH_THREADS:
         return replace(plan, note=measured)
@@ -59,28 +60,43 @@ def _serially(plan: Plan) -> Plan:
     return replace(serial(order), steps=np.arange(len(order)))
 
 
-def time_epoch(plan: Plan, problem: Problem, workers: Workers, variables: Variables, *, step_size: float) -> float:
-    """Estimate the seconds of an epoch from `N_PARTS` parts of it that lie at equal distances: their median rate.
+def time_epochs(
+    plans: Sequence[Plan], problem: Problem, workers: Workers, variables: Variables, *, step_size: float
+) -> list[float]:
+    """Estimate the seconds of an epoch of each plan, from parts of it that run in turn.
 
-    What starting the threads costs is measured apart and counted once. The parts run in the order of the plan, as they would in an
-    epoch, and find the rows where an epoch would find them: most of them not in cache, unless the variables are few.
+    Short epochs run whole, `N_PARTS` times; of longer ones `N_PARTS` parts at equal distances. The median rate counts. What
+    starting the threads costs is measured apart and counted once. All plans work in the same memory, since where rows lie
+    changes an epoch's time by a third, and every part starts from the same values.
     """
-    data, scratch = problem.lay_out(plan), _copy(variables)
+    data, scratch = [problem.lay_out(plan) for plan in plans], _copy(variables)
+    parts = [_parts(plan) for plan in plans]
+    idle = [[np.zeros((1, plan.n_workers + 1), np.int64)] * N_PARTS for plan in plans]
 
-    def run(offsets: NDArray[np.int64]) -> float:
+    def run(number: int, offsets: NDArray[np.int64]) -> float:
+        for array, first in zip(scratch, variables, strict=True):
+            np.copyto(array, first)
         started = time.perf_counter()
-        workers.run(replace(plan, offsets=offsets), problem.update_range, data, scratch, step_size)
+        part = replace(plans[number], offsets=offsets)
+        workers.run(part, problem.update_range, data[number], scratch, step_size)
         return time.perf_counter() - started
 
-    idle = np.zeros((1, plan.n_workers + 1), np.int64)
-    run(idle)  # compiles, and wakes the threads
-    start_up = float(np.median([run(idle) for _ in range(N_PARTS)]))
-    rates = [(run(part) - start_up) / (part[-1, -1] - part[0, 0]) for part in _parts(plan)]
-    return start_up + max(float(np.median(rates)), 0.0) * len(plan.order)
+    for number in range(len(plans)):
+        run(number, idle[number][0])  # compiles, and wakes the threads
+    start_ups = [np.median([run(number, part) for part in idle[number]]) for number in range(len(plans))]
+    rates: list[list[float]] = [[] for _ in plans]
+    for turn in range(N_PARTS):
+        for number, start_up in enumerate(start_ups):
+            part = parts[number][turn % len(parts[number])]
+            rates[number].append((run(number, part) - start_up) / (part[-1, -1] - part[0, 0]))
+    n = len(plans[0].order)
+    return [float(start_up + n * max(np.median(each), 0.0)) for start_up, each in zip(start_ups, rates, strict=True)]
 
 
 def _parts(plan: Plan) -> list[NDArray[np.int64]]:
-    """Whole batches from the beginning of each of `N_PARTS` equal stretches."""
+    """The whole plan where it is short, or whole batches from the beginning of each of `N_PARTS` equal stretches."""
+    if len(plan.order) <= N_PARTS * PART_UPDATES:
+        return [plan.offsets]
     stretches = np.array_split(plan.offsets, min(N_PARTS, plan.n_batches))
     return [part[: 1 + np.searchsorted(part[:, -1], part[0, 0] + PART_UPDATES)] for part in stretches]
 
