@@ -13,7 +13,7 @@ from numba import njit, typeof, types
 
 from etesian.sparse import Plan, Workers
 from etesian.sparse.atomics import atomic_load, atomic_store, give_up_core
-from etesian.sparse.kernels import SPINS, compile_update_range
+from etesian.sparse.kernels import SHARED_SIZE, SPINS, compile_update_range
 
 LINES_APART = 16  # int64 numbers between two workers' counters: a pair of cache lines
 
@@ -51,21 +51,21 @@ class Waiting:
 
     def __init__(self, plan: Plan, problem: Any, data: tuple, variables: tuple) -> None:
         touches = problem.touches
-        self._plan, self._data, self._variables = plan, data, variables
+        self._plan, self._data, self._variables, self._run = plan, data, variables, problem.update_range
         self._needed = _predecessors(plan.order, plan.offsets, touches.indptr, touches.indices, touches.shape[1])
         typed = typeof(data), typeof(variables)
-        self._update_range = compile_update_range(problem.update_range, *typed)[0]
         signature = types.void(types.int64, types.int64, *typed, types.float64)
         loop = types.void(types.FunctionType(signature), *typed, types.float64, types.int64[:, ::1],
                           types.int64[:, :, ::1], types.int64, types.int64[::1])  # fmt: skip
         self._loop = njit(loop, nogil=True)(_carry_out)
 
     def advance(self, workers: Workers, step_size: float) -> None:
-        """Run every update once."""
-        progress = np.zeros(self._plan.n_workers * LINES_APART, np.int64)
+        """Run every update once; started as `Workers.run` starts an epoch, so that the two compare."""
+        update_range, _ = compile_update_range(self._run, typeof(self._data), typeof(self._variables))
+        progress = np.zeros(max(SHARED_SIZE, self._plan.n_workers * LINES_APART), np.int64)
 
         def work(worker: int) -> None:
-            self._loop(self._update_range, self._data, self._variables, step_size, self._plan.offsets, self._needed,
-                       worker, progress)  # fmt: skip
+            self._loop(update_range, self._data, self._variables, step_size, self._plan.offsets, self._needed, worker,
+                       progress)  # fmt: skip
 
-        list(workers._pool.map(work, range(self._plan.n_workers)))
+        workers._run_all(work, self._plan.n_workers, progress)
