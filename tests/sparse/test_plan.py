@@ -17,8 +17,9 @@ def independent(n):
 
 def test_one_giant_component_falls_back_to_serial_and_says_so():
     star = touches_of([{0, v} for v in range(1, 500)], 500)
-    with pytest.warns(ScheduleWarning, match="largest component holds 100%"):
+    with pytest.warns(ScheduleWarning, match="largest component holds 100%") as caught:
         made = plan("conflict_free", star)
+    assert caught[0].filename == __file__  # the caller's line, not one of ours
     assert made.schedule == "serial"
     assert made.n_workers == 1
     assert "predicted speed-up" in made.note

@@ -5,6 +5,7 @@ Serial, conflict-free and lock-free runs differ only in their Plan. Knows nothin
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -218,8 +219,16 @@ def _why_not_components(balance: Balance) -> str:
 
 
 def _serial_instead(order: NDArray[np.int64], note: str) -> Plan:
-    warnings.warn(note, ScheduleWarning, stacklevel=5)
+    warnings.warn(note, ScheduleWarning, stacklevel=_levels_to_the_caller())
     return replace(serial(order), note=note)
+
+
+def _levels_to_the_caller() -> int:
+    """How far up the stack, as `warnings.warn` counts, the line stands that called into the package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("etesian."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def levels(touches: csr_array, order: NDArray[np.int64], *, n_workers: int, batch_size: int | None = None) -> Plan:
