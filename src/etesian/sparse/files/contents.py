@@ -1,4 +1,4 @@
-"""What a file may hold: rows with labels, triples, a graph, sentences; as arrays, and as updates that touch variables."""
+"""What a file may hold: rows with labels, triples, a graph, sentences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array, triu
+from scipy.sparse import coo_array, csr_array
 
 from etesian.sparse.files.source import Source
 
@@ -35,10 +35,6 @@ class LabeledRows:
         """Tell what a reader of the file may not expect."""
         n_empty = int((np.diff(self.X.indptr) == 0).sum())
         return [f"{n_empty:,} of {self.X.shape[0]:,} rows have no feature"] if n_empty else []
-
-    def touches(self) -> csr_array:
-        """Rows are updates, which touch their features."""
-        return self.X
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +72,6 @@ class Triples:
             "nothing else tells about them"
         ]
 
-    def touches(self) -> csr_array:
-        """Lines are updates, which touch both that they name."""
-        users, user = np.unique(self.first, return_inverse=True)
-        items, item = np.unique(self.second, return_inverse=True)
-        return _pairs(user, len(users) + item, len(users) + len(items))
-
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -91,23 +81,17 @@ class Graph:
     ----------
     matrix : CSR array of shape (n_vertices, n_vertices)
         Weights of edges, symmetric.
+    ids : array of shape (n_vertices,)
+        What the file calls the vertices.
     """
 
     matrix: csr_array
+    ids: NDArray[Any]
 
     def notes(self) -> list[str]:
         """Tell what a reader of the file may not expect."""
         n_alone = int((np.diff(self.matrix.indptr) == 0).sum())
         return [f"{n_alone:,} of {self.matrix.shape[0]:,} vertices have no edge"] if n_alone else []
-
-    def touches(self) -> csr_array:
-        """Rows are updates, which touch their vertex's neighbors."""
-        return self.matrix
-
-    def edge_touches(self) -> csr_array:
-        """Edges are updates, which touch their ends."""
-        upper: Any = triu(self.matrix, format="coo")
-        return _pairs(upper.row, upper.col, self.matrix.shape[0])
 
 
 @dataclass(frozen=True)
@@ -149,10 +133,4 @@ def graph_of(edges: Triples) -> Graph:
     loops = low == high
     rows, columns = np.concatenate([low, high[~loops]]), np.concatenate([high, low[~loops]])
     values = np.concatenate([weight, weight[~loops]])
-    return Graph(coo_array((values, (rows, columns)), shape=(len(ids), len(ids))).tocsr())
-
-
-def _pairs(first: NDArray[np.int64], second: NDArray[np.int64], n_variables: int) -> csr_array:
-    indices = np.stack([first, second], axis=1).ravel()
-    indptr = np.arange(0, len(indices) + 1, 2)
-    return csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=(len(first), n_variables))
+    return Graph(coo_array((values, (rows, columns)), shape=(len(ids), len(ids))).tocsr(), ids)

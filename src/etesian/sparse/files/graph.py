@@ -73,7 +73,7 @@ def read_metis(source: Source) -> Graph:
         (weights, neighbors, np.concatenate([[0], np.cumsum(degree)])), shape=(header.n_vertices, header.n_vertices)
     )
     _check_symmetry(source, header, lines, matrix)
-    return Graph(matrix)
+    return Graph(matrix, np.arange(1, header.n_vertices + 1))
 
 
 def _read_lines(source: Source) -> Lines:
