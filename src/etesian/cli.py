@@ -10,7 +10,7 @@ import typer
 
 from etesian import __version__
 from etesian.bench import commands as bench_commands
-from etesian.console import PlainErrors
+from etesian.console import PlainErrors, imported_when_run
 
 app = typer.Typer(
     cls=PlainErrors,
@@ -35,6 +35,15 @@ def main(
     ] = False,
 ) -> None:
     """Faster machine learning that gives the same answer, and speed-ups that can be trusted."""
+
+
+def _add_sparse_command(name: str, summary: str) -> None:
+    app.command(name, help=summary, cls=imported_when_run("etesian.sparse.commands", name))(lambda: None)
+
+
+_add_sparse_command("fit", "Fit a linear model, ratings or words to a file, on all cores.")
+_add_sparse_command("predict", "Predict by a model that `etesian fit` wrote.")
+_add_sparse_command("inspect", "Tell how updates on a file's data conflict, and what several cores would gain.")
 
 
 @app.command("demo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import typer
@@ -25,6 +26,23 @@ class PlainErrors(typer.core.TyperGroup):
             raise typer.Exit(EXIT_MISTAKE) from None
         except KeyboardInterrupt:
             raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def imported_when_run(module: str, name: str) -> type[typer.core.TyperCommand]:
+    """Return the class of a command that stands for another, whose module is slow to import.
+
+    Parameters
+    ----------
+    module, name
+        Where the other is: a typer application. Its help is its own; in the list of commands stands the help of this one.
+    """
+
+    class ImportedWhenRun(typer.core.TyperCommand):
+        def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+            application = getattr(importlib.import_module(module), name)
+            return typer.main.get_command(application).make_context(info_name, args, parent=parent, **extra)
+
+    return ImportedWhenRun
 
 
 def describe_duration(seconds: float) -> str:

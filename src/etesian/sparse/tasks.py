@@ -1,0 +1,209 @@
+"""What `etesian fit` can fit, and how what a file holds becomes what an estimator takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+from sklearn.metrics import r2_score
+
+from etesian.errors import InputError
+from etesian.sparse.cooccurrence import count_cooccurrences
+from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
+from etesian.sparse.files import Contents, Format, Graph, LabeledRows, MalformedFileError, Sentences, Triples, graph_of
+from etesian.sparse.files.labeled import with_features
+from etesian.sparse.inspection import ConflictReport, inspect_conflicts
+
+ROWS: tuple[Format, ...] = ("libsvm", "npz")
+PAIRS: tuple[Format, ...] = ("ratings", "edges", "npz")
+TEXT: tuple[Format, ...] = ("text",)
+
+
+def take_labeled(contents: Contents, path: Path) -> tuple[csr_array, NDArray[Any]]:
+    """Return rows and their labels."""
+    if not isinstance(contents, LabeledRows) or contents.y is None:
+        raise InputError(f"{path} holds no rows with labels: a libsvm file does, and an npz file that has X and y")
+    return contents.X, contents.y
+
+
+def take_ratings(contents: Contents, path: Path) -> tuple[Any]:
+    """Return ratings as triples, or as a matrix."""
+    if isinstance(contents, LabeledRows):
+        return (contents.X,)
+    if not isinstance(contents, Triples) or contents.value is None:
+        raise InputError(f"{path} holds no ratings: it has only two columns; needed are user, item and rating")
+    return ((contents.first, contents.second, contents.value),)
+
+
+def take_sentences(contents: Contents, path: Path) -> tuple[Contents]:
+    """Return text."""
+    return (contents,)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something that can be fitted.
+
+    Parameters
+    ----------
+    name
+        What the command calls it.
+    summary
+        What it gives, in a line.
+    estimator
+        Class that fits it.
+    accepted
+        Formats of files that hold its data.
+    take
+        Makes of a file's contents what `fit` takes.
+    parameters
+        Parameters of the estimator that the task decides.
+    meanings
+        Of parameters that mean something else in other tasks.
+    """
+
+    name: str
+    summary: str
+    estimator: type
+    accepted: tuple[Format, ...]
+    take: Callable[[Contents, Path], tuple[Any, ...]]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
+
+
+def _linear(loss: str, summary: str, estimator: type) -> Task:
+    return Task(loss, summary, estimator, ROWS, take_labeled, {"loss": loss})
+
+
+TASKS = (
+    _linear("logistic", "Classify rows by logistic regression.", SparseClassifier),
+    _linear("hinge", "Classify rows by a linear support vector machine.", SparseClassifier),
+    _linear("squared_hinge", "Classify rows by the squared hinge loss.", SparseClassifier),
+    _linear("squared", "Predict values by least squares.", SparseRegressor),
+    _linear("huber", "Predict values by the Huber loss, which outliers move little.", SparseRegressor),
+    Task(
+        "ratings",
+        "Predict ratings by factors of users and items.",
+        MatrixFactorization,
+        PAIRS,
+        take_ratings,
+        meanings={"alpha": "How much confidence a count adds, for implicit feedback."},
+    ),
+    Task("words", "Make vectors of words from text, a sentence a line.", WordEmbedding, TEXT, take_sentences),
+)
+
+
+def formats_of(estimator: Any) -> tuple[Format, ...]:
+    """Return the formats of files that a fitted estimator can predict on."""
+    return next(task.accepted for task in TASKS if isinstance(estimator, task.estimator))
+
+
+def is_scored(task: Task, options: Mapping[str, Any]) -> bool:
+    """Whether predictions are of what a file of the task says: neither vectors of words nor preferences are."""
+    return task.estimator is not WordEmbedding and options.get("feedback") != "implicit"
+
+
+def predict_contents(estimator: Any, contents: Contents, path: Path) -> NDArray[Any]:
+    """Predict a number for each row, pair of user and item, or pair of words (their cosine)."""
+    if isinstance(contents, Sentences):
+        return np.array([_cosine(estimator, line, number, path) for number, line in contents.numbered()])
+    if isinstance(estimator, MatrixFactorization):
+        return _predict_ratings(estimator, *_pairs_of(contents, path), path)
+    if not isinstance(contents, LabeledRows):
+        raise InputError(f"{path} holds no rows of features; {type(estimator).__name__} predicts on those")
+    return estimator.predict(with_features(contents, estimator.n_features_in_, path).X)
+
+
+def score(estimator: Any, contents: Contents, path: Path) -> dict[str, float]:
+    """Compare predictions with what a file says: the share that is right, or the error and the share explained."""
+    predicted = predict_contents(estimator, contents, path)
+    truth = _truth(estimator, contents, path)
+    if isinstance(estimator, SparseClassifier):
+        return {"accuracy": float(np.mean(predicted == truth))}
+    scores = {"rmse": float(np.sqrt(np.mean((predicted - truth) ** 2)))}
+    if len(truth) > 1:
+        scores["r2"] = float(r2_score(truth, predicted))
+    return scores
+
+
+def inspect_contents(contents: Contents, *, by_edge: bool = False) -> ConflictReport:
+    """Tell how updates conflict, with variables called as the file calls them.
+
+    Parameters
+    ----------
+    contents
+        Rows touch their features, ratings their user and item, pairs of words near one another the two words.
+    by_edge
+        Whether the updates of a graph are its edges, which touch their ends, and not its rows, which touch the neighbors.
+    """
+    if isinstance(contents, Triples) and contents.is_graph:
+        contents = graph_of(contents)
+    if by_edge and not isinstance(contents, Graph):
+        raise InputError("edges can be updates only of a graph; the file holds none")
+    if isinstance(contents, Graph):
+        names = [f"vertex {each}" for each in contents.ids]
+        return inspect_conflicts(contents.matrix, updates="edges" if by_edge else "rows", names=names)
+    if isinstance(contents, LabeledRows):
+        names = [f"feature {each + contents.first_index}" for each in range(contents.X.shape[1])]
+        return inspect_conflicts(contents.X, names=names)
+    return _inspect_ratings(contents) if isinstance(contents, Triples) else _inspect_words(contents)
+
+
+def _inspect_ratings(ratings: Triples) -> ConflictReport:
+    users, user = np.unique(ratings.first, return_inverse=True)
+    items, item = np.unique(ratings.second, return_inverse=True)
+    matrix = coo_array((np.ones(len(user), bool), (user, item)), shape=(len(users), len(items)))
+    names = [f"user {each}" for each in users] + [f"item {each}" for each in items]
+    return inspect_conflicts(matrix, updates="elements", names=names)
+
+
+def _inspect_words(sentences: Sentences) -> ConflictReport:
+    usual = WordEmbedding()
+    found = count_cooccurrences(sentences, window=usual.window, min_count=usual.min_count)
+    matrix = coo_array((found.count, (found.left, found.right)), shape=(len(found.words), len(found.words)))
+    return inspect_conflicts(matrix, updates="edges", names=found.words)
+
+
+def _pairs_of(contents: Contents, path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    if isinstance(contents, LabeledRows):
+        users, items = contents.X.nonzero()
+        return users, items
+    if isinstance(contents, Triples):
+        return contents.first, contents.second
+    raise InputError(f"{path} holds no pairs of user and item")
+
+
+def _predict_ratings(
+    model: MatrixFactorization, users: NDArray[Any], items: NDArray[Any], path: Path
+) -> NDArray[np.floating]:
+    """Ids are matched as text where the model's are text."""
+    ids = []
+    for given, known, kind in ((users, model.user_ids_, "user"), (items, model.item_ids_, "item")):
+        if given.dtype.kind in "US" and known.dtype.kind not in "US":
+            raise InputError(
+                f"{path}: {kind} ids must be numbers, as those that the model was fitted on; got {str(given[0])!r}"
+            )
+        ids.append(given.astype(str) if known.dtype.kind in "US" else given)
+    return model.predict((ids[0], ids[1]))
+
+
+def _truth(estimator: Any, contents: Contents, path: Path) -> NDArray[Any]:
+    if not isinstance(estimator, MatrixFactorization):
+        return take_labeled(contents, path)[1]
+    (ratings,) = take_ratings(contents, path)
+    return ratings[2] if isinstance(ratings, tuple) else ratings.tocoo().data
+
+
+def _cosine(model: WordEmbedding, line: str, number: int, path: Path) -> float:
+    words = line.split()
+    unknown = [word for word in words if word not in model.vocabulary_]
+    if len(words) != 2 or unknown:
+        complaint = f"the model knows no word {unknown[0]!r}" if unknown else f"got {len(words)} words"
+        raise MalformedFileError(path, number, f"needs two words of the model, to compare; {complaint}")
+    a, b = (model.vector(word).astype(np.float64) for word in words)
+    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), np.finfo(float).tiny))
