@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,11 @@ class Cooccurrence:
 
 
 def count_cooccurrences(
-    sentences: Iterable[Sequence[str] | str], *, window: int = 5, min_count: int = 5
+    sentences: Iterable[Sequence[str] | str],
+    *,
+    window: int = 5,
+    min_count: int = 5,
+    keep: Collection[str] = (),
 ) -> Cooccurrence:
     """Count pairs of words at most `window` words apart in one sentence. Sentences are read once.
 
@@ -48,6 +53,8 @@ def count_cooccurrences(
         The largest distance, at least 1. Rare words are left out first, so that the window reaches over them.
     min_count
         Words that occur less often are left out.
+    keep
+        Words that are not left out, however rare, if they occur.
     """
     if window < 1:
         raise ValueError(f"window must be at least 1; got {window}")
@@ -55,9 +62,8 @@ def count_cooccurrences(
         raise ValueError(f"min_count must be at least 1; got {min_count}")
     names, ids, lengths = _read(sentences)
     occurrences = np.bincount(ids, minlength=len(names))
-    kept = sorted(
-        (name for name, i in names.items() if occurrences[i] >= min_count), key=lambda w: (-occurrences[names[w]], w)
-    )
+    kept = [word for word, i in names.items() if occurrences[i] >= min_count or word in keep]
+    kept.sort(key=lambda word: (-occurrences[names[word]], word))
     if len(kept) < 2:
         raise ValueError(
             f"sentences must hold at least two different words that occur {min_count} times or more (min_count); "
@@ -76,18 +82,47 @@ def count_cooccurrences(
     )
 
 
-def _read(sentences: Iterable[Sequence[str] | str]) -> tuple[dict[str, int], NDArray[np.int64], NDArray[np.int64]]:
-    """Number words as they come: the numbers by word, the text as numbers, and the length of each sentence."""
+def add_cooccurrences(a: Cooccurrence, b: Cooccurrence) -> Cooccurrence:
+    """Return the counts of two texts together: those of one text, where no word was left out of only one of them."""
+    occurrences = Counter(dict(zip(a.words, a.word_counts.tolist(), strict=True)))
+    occurrences.update(dict(zip(b.words, b.word_counts.tolist(), strict=True)))
+    words = sorted(occurrences, key=lambda word: (-occurrences[word], word))
+    place = {word: number for number, word in enumerate(words)}
+    keys, counts = [], []
+    for part in (a, b):
+        new_id = np.array([place[word] for word in part.words], np.int64)
+        left, right = new_id[part.left], new_id[part.right]
+        keys.append(np.minimum(left, right) * len(words) + np.maximum(left, right))
+        counts.append(part.count)
+    merged, pair = np.unique(np.concatenate(keys), return_inverse=True)
+    left, right = np.divmod(merged, len(words))
+    return Cooccurrence(
+        tuple(words),
+        np.array([occurrences[word] for word in words], np.int64),
+        left.astype(np.int32),
+        right.astype(np.int32),
+        np.bincount(pair, weights=np.concatenate(counts), minlength=len(merged)).astype(np.float64),
+    )
+
+
+def as_sentences(sentences: Iterable[Sequence[str] | str]) -> Iterator[Sequence[str]]:
+    """Split strings at white space, and refuse what is no text."""
     if isinstance(sentences, str):
         raise TypeError("sentences must be an iterable of sentences; got one string: put it in a list, or split it")
-    names: dict[str, int] = {}
-    ids, lengths = array("q"), array("q")
     for number, sentence in enumerate(sentences):
         words = sentence.split() if isinstance(sentence, str) else sentence
         for word in words:
             if not isinstance(word, str):
                 raise TypeError(f"sentence {number} must be a string or hold strings; got {word!r} in it")
-            ids.append(names.setdefault(word, len(names)))
+        yield words
+
+
+def _read(sentences: Iterable[Sequence[str] | str]) -> tuple[dict[str, int], NDArray[np.int64], NDArray[np.int64]]:
+    """Number words as they come: the numbers by word, the text as numbers, and the length of each sentence."""
+    names: dict[str, int] = {}
+    ids, lengths = array("q"), array("q")
+    for words in as_sentences(sentences):
+        ids.extend([names.setdefault(word, len(names)) for word in words])
         lengths.append(len(words))
     return names, np.array(ids, np.int64), np.array(lengths, np.int64)
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
+from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
+from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.minimize import Callback, Seed
 from etesian.sparse.plan import Schedule
-from etesian.sparse.problems.factors import WordPairs
+from etesian.sparse.problems.factors import KnownRows, WordPairs
+
+Sentences = Iterable[Sequence[str] | str]
 
 
-class WordEmbedding(Minimizer):
+class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer):
     """Embed words so that log counts of pairs are squared norms of sums, on all cores with the serial run's exact result.
 
     Minimized is the sum over pairs of A (log A - |v + v'|^2 - C)^2, where A counts how often two words stand near one another
@@ -37,6 +42,16 @@ class WordEmbedding(Minimizer):
         Pairs that were met more often weigh no more than this, so that "of the" does not outweigh the rest; above 0.
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.minimize`. A step size is for a pair of weight `max_weight`, the heaviest.
+    early_stopping
+        Whether to hold out pairs and to watch the loss on them in place of the objective; kept is the epoch where it was lowest.
+    validation_fraction
+        Share of the pairs held out.
+    n_iter_no_change
+        Epochs in a row without a gain of `tol` after which to stop.
+    warm_start
+        Whether `fit` starts from the last vectors, for words that had one.
+    redraw
+        Whether to sample and plan a new order for every epoch.
 
     Attributes
     ----------
@@ -50,9 +65,18 @@ class WordEmbedding(Minimizer):
         How often each word occurs.
     shift_ : float
         C.
+    cooccurrence_ : Cooccurrence
+        What was counted, which `partial_fit` adds to.
     n_iter_, objective_, plan_, outcome_
         Epochs, the objective after each, the plan, and how the fit ended.
+    validation_loss_
+        Loss of the pairs held out, after each epoch; empty without `early_stopping`.
     """
+
+    vectors_: NDArray[np.float32]
+    words_: tuple[str, ...]
+    vocabulary_: dict[str, int]
+    cooccurrence_: Cooccurrence
 
     def __init__(
         self,
@@ -65,9 +89,14 @@ class WordEmbedding(Minimizer):
         step_decay: float = 1.0,
         max_iter: int = 50,
         tol: float | None = 1e-4,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 1,
+        warm_start: bool = False,
         schedule: Schedule = "conflict_free",
         n_jobs: int | None = -1,
         random_state: Seed = None,
+        redraw: bool = False,
         callback: Callback | None = None,
         verbose: bool = False,
     ) -> None:
@@ -79,13 +108,18 @@ class WordEmbedding(Minimizer):
         self.step_decay = step_decay
         self.max_iter = max_iter
         self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.schedule = schedule
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.redraw = redraw
         self.callback = callback
         self.verbose = verbose
 
-    def fit(self, sentences: Iterable[Sequence[str] | str] | Cooccurrence, y: None = None) -> Self:
+    def fit(self, sentences: Sentences | Cooccurrence, y: object = None) -> Self:
         """Fit vectors to text.
 
         Parameters
@@ -96,29 +130,121 @@ class WordEmbedding(Minimizer):
         y
             Not used; here for pipelines.
         """
+        self._check_parameters()
+        counted = self._count(sentences)
+        return self._fit(counted, known=self._known(counted) if self.warm_start and self._is_fitted() else None)
+
+    def partial_fit(self, sentences: Sentences | Cooccurrence, y: object = None) -> Self:
+        """Add more text to what was counted, and go on for one epoch over all of it at the first step size.
+
+        Words keep their vectors. New words that occur `min_count` times in the new text join with vectors drawn at random; words
+        that are known are counted however rare they are in it. The first call is a `fit` of one epoch. Nothing is held out.
+
+        Parameters
+        ----------
+        sentences, y
+            As in `fit`.
+        """
+        self._check_parameters()
+        if not self._is_fitted():
+            return self._fit(self._count(sentences), epochs=1)
+        counted = add_cooccurrences(self.cooccurrence_, self._count(sentences, keep=self.vocabulary_))
+        return self._fit(counted, epochs=1, known=self._known(counted), epochs_before=self.n_iter_)
+
+    def _is_fitted(self) -> bool:
+        return hasattr(self, "vectors_")
+
+    def _check_parameters(self) -> None:
         if self.n_dimensions < 1:
             raise ValueError(f"n_dimensions must be at least 1; got {self.n_dimensions}")
         if not self.max_weight > 0:
             raise ValueError(f"max_weight must be above 0; got {self.max_weight}")
-        counted = sentences
-        if not isinstance(counted, Cooccurrence):
-            counted = count_cooccurrences(counted, window=self.window, min_count=self.min_count)
+        self._check_stopping()
+
+    def _count(self, sentences: Sentences | Cooccurrence, keep: Collection[str] = ()) -> Cooccurrence:
+        if isinstance(sentences, Cooccurrence):
+            return sentences
+        return count_cooccurrences(sentences, window=self.window, min_count=self.min_count, keep=keep)
+
+    def _known(self, counted: Cooccurrence) -> KnownRows:
+        """Vectors of the last fit, by the places of their words in `counted`."""
+        if self.vectors_.shape[1] != self.n_dimensions:
+            raise ValueError(
+                f"n_dimensions must stay {self.vectors_.shape[1]}, as the last fit had it, to go on from there; "
+                f"got {self.n_dimensions}"
+            )
+        known = [(row, self.vocabulary_[word]) for row, word in enumerate(counted.words) if word in self.vocabulary_]
+        rows, old_rows = np.array(known, np.int64).reshape(-1, 2).T
+        return KnownRows(rows, self.vectors_[old_rows])
+
+    def _fit(
+        self,
+        counted: Cooccurrence,
+        *,
+        epochs: int | None = None,
+        known: KnownRows | None = None,
+        epochs_before: int = 0,
+    ) -> Self:
         if len(counted.count) == 0:
             raise ValueError("no two words stand near one another: sentences must be longer than one word")
-        problem = WordPairs(
-            counted.left,
-            counted.right,
-            counted.count,
+        rng = self._generator(epochs_before)
+        is_held = np.zeros(len(counted.count), bool)
+        if self.early_stopping and epochs is None:
+            is_held = hold_out(counted.left, counted.right, fraction=self.validation_fraction, rng=rng.spawn(1)[0])
+        result = self._minimize(
+            self._problem(counted, ~is_held, known),
+            held_out=self._problem(counted, is_held) if is_held.any() else None,
+            patience=self.n_iter_no_change,
+            max_iter=epochs or self.max_iter,
+            tol=self.tol if epochs is None else None,
+            redraw=self.redraw,
+            random_state=rng,
+        )
+        self._keep(counted, *result.variables)
+        self.validation_loss_ = result.monitored
+        return self._finish(result, epochs_before=epochs_before)
+
+    def _problem(self, counted: Cooccurrence, chosen: NDArray[np.bool_], known: KnownRows | None = None) -> WordPairs:
+        return WordPairs(
+            counted.left[chosen],
+            counted.right[chosen],
+            counted.count[chosen],
             n_words=len(counted.words),
             n_dimensions=self.n_dimensions,
             max_weight=self.max_weight,
+            known=known,
         )
-        result = self._minimize(problem)
-        self.vectors_, shift = result.variables
-        self.shift_ = float(shift[0])
+
+    def _keep(self, counted: Cooccurrence, vectors: NDArray[np.float32], shift: NDArray[np.float32]) -> None:
+        self.vectors_, self.shift_ = vectors, float(shift[0])
+        self.cooccurrence_ = counted
         self.words_, self.word_counts_ = counted.words, counted.word_counts
         self.vocabulary_ = {word: row for row, word in enumerate(counted.words)}
-        return self._finish(result)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.vectors_.shape[1]
+
+    def transform(self, sentences: Sentences) -> NDArray[np.float32]:
+        """Return the mean vector of the known words of each sentence; of 0 where no word is known.
+
+        Parameters
+        ----------
+        sentences
+            Each a sequence of words, or a string, which is split at white space.
+
+        Returns
+        -------
+        array of shape (n_sentences, n_dimensions)
+            The vector of a word is that of a sentence of one word.
+        """
+        check_is_fitted(self)
+        rows, ends = [], [0]
+        for sentence in as_sentences(sentences):
+            rows += [self.vocabulary_[word] for word in sentence if word in self.vocabulary_]
+            ends.append(len(rows))
+        share = np.repeat(1 / np.maximum(np.diff(ends), 1), np.diff(ends)).astype(np.float32)
+        return csr_array((share, rows, ends), shape=(len(ends) - 1, len(self.words_))) @ self.vectors_
 
     def vector(self, word: str) -> NDArray[np.float32]:
         """Return the vector of one word, of shape (n_dimensions,)."""
@@ -155,3 +281,11 @@ class WordEmbedding(Minimizer):
                 os.unlink(file.name)
                 raise
         Path(file.name).replace(path)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = tags.input_tags.sparse = False
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []  # vectors are float32
+        tags.no_validation = True  # words, not features
+        return tags
