@@ -125,7 +125,7 @@ def _checked_weights(weight: Any, n: int) -> NDArray[np.float64] | None:
     if len(wrong):
         raise ValueError(f"sample_weight must be finite, 0 or more; got {weight[wrong[0]]} at position {wrong[0]}")
     if not weight.any():
-        raise ValueError("sample_weight must be above 0 for at least one rating; all are 0")
+        raise ValueError("sample_weight must not be zero for all ratings")
     return weight
 
 
