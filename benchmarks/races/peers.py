@@ -1,0 +1,159 @@
+"""Libraries that a user would take instead, on the same objective. Each is imported when it runs, and need not be there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import eigsh
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, SGDRegressor
+
+from etesian.sparse.plan import SCHEDULES
+from races.entries import Entry, EpochEntry, FitEntry, OurEigenvector, Ours
+from races.tasks import PENALTY, RANK, CountedPairs, LinearRows, MeshMatrix, RatedPairs, Task
+
+LIBMF_SECONDS = 60.0
+NOT_COMPARED = {
+    LinearRows: "",
+    RatedPairs: "implicit is not compared: it fits implicit feedback, which is another objective.",
+    CountedPairs: "gensim, GloVe and fastText are not compared: each minimizes an objective of its own, so a common target would "
+    "favor whoever minimizes it.",
+    MeshMatrix: "",
+}
+
+
+@dataclass
+class SklearnSaga(FitEntry):
+    """scikit-learn's SAGA, which chooses its own step size and runs on one core."""
+
+    task: Task
+    exponent: int | None = None
+    iterations: int = 16
+    name = "scikit-learn saga"
+
+    def fit(self, iterations: int) -> np.ndarray:
+        """Fit Ridge or LogisticRegression for so many epochs; its tolerance is 0, so that it does not stop before."""
+        data = self._data
+        if data.is_squared:
+            model: Any = Ridge(data.ridge * data.n_updates, fit_intercept=False, solver="saga", max_iter=iterations,
+                               tol=0.0, random_state=self._seed)  # fmt: skip
+        else:
+            model = LogisticRegression(C=1.0 / (data.ridge * data.n_updates), fit_intercept=False, solver="saga",
+                                       max_iter=iterations, tol=0.0, random_state=self._seed)  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return model.fit(data.X, data.y).coef_.ravel()
+
+
+@dataclass
+class SklearnSGD(EpochEntry):
+    """scikit-learn's SGD with its inverse scaling, an epoch of `partial_fit` a slice."""
+
+    task: Task
+    exponent: int | None = 0
+    name = "scikit-learn SGD"
+
+    def prepare(self, seed: int) -> None:
+        """Load the data."""
+        self._data, self._done = self.task.load(), 0
+        self.units = {"updates": float(self._data.n_updates)}
+        kind, loss = (SGDRegressor, "squared_error") if self._data.is_squared else (SGDClassifier, "log_loss")
+        step_size = self._data.base_step * 2.0 ** (self.exponent or 0)
+        self._model = kind(loss=loss, alpha=self._data.ridge, fit_intercept=False, learning_rate="invscaling",
+                           eta0=step_size, power_t=0.25, random_state=seed)  # fmt: skip
+        self._options = {} if self._data.is_squared else {"classes": np.array([-1.0, 1.0])}
+        self._coef: np.ndarray | None = None
+
+    def epoch(self) -> None:
+        """Go through all rows once."""
+        self._model.partial_fit(self._data.X, self._data.y, **self._options)
+        self._coef = self._model.coef_.ravel()
+
+    def measure(self) -> Mapping[str, float]:
+        """Score the coefficients."""
+        return self._data.score(self._coef)
+
+
+@dataclass
+class Libmf(FitEntry):
+    """LIBMF: conflict-free blocks, its own adaptive step sizes from `eta`, all cores.
+
+    With several threads libmf 0.9.2 now and then waits for ever (small data: one fit in a hundred). So the number of iterations is
+    sought with one thread, and then raised until a fit with all of them arrives; a fit that does not return is a failed run.
+    """
+
+    task: Task
+    n_jobs: int
+    exponent: int | None = 0
+    iterations: int = 8
+    name = "LIBMF"
+
+    def load(self, seed: int) -> None:
+        """Put the ratings into the shape that it takes."""
+        super().load(seed)
+        self._n_threads = 1
+        self._triples = np.stack([self._data.user, self._data.item, self._data.rating], axis=1).astype(np.float32)
+
+    def prepare(self, seed: int) -> None:
+        """Find the number of iterations."""
+        super().prepare(seed)
+        self._n_threads = self.n_jobs
+        while not self._reaches(self._needed) and self._needed < self.most_iterations:
+            self._needed += 1
+        self.units = {"updates": float(self._data.n_updates) * self._needed}
+
+    def fit(self, iterations: int) -> Any:
+        """Fit squared errors with our rank and penalty."""
+        from libmf.mf import MF  # noqa: PLC0415
+
+        eta = 0.1 * 2.0 ** (self.exponent or 0)
+        model = MF(k=RANK, nr_iters=iterations, nr_threads=self._n_threads, eta=eta, lambda_p1=0.0, lambda_q1=0.0,
+                   lambda_p2=PENALTY, lambda_q2=PENALTY, quiet=True)  # fmt: skip
+        fitting = Thread(target=model.fit, args=(self._triples,), daemon=True)
+        fitting.start()
+        fitting.join(LIBMF_SECONDS)
+        if fitting.is_alive():
+            raise TimeoutError(f"LIBMF did not return within {LIBMF_SECONDS} s")
+        return model
+
+    def solution_of(self, fitted: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return factors of users and of items."""
+        return fitted.p_factors(), fitted.q_factors()
+
+
+@dataclass
+class ScipyEigsh(FitEntry):
+    """scipy's eigsh (ARPACK's Lanczos), which stops by itself."""
+
+    task: Task
+    exponent: int | None = None
+    iterations: int = 1
+    most_iterations = 1
+    name = "scipy eigsh"
+
+    def fit(self, iterations: int) -> np.ndarray:
+        """Fit to half the target's residual."""
+        start = np.random.default_rng(self._seed).standard_normal(self._data.n_updates)
+        return eigsh(self._data.A, k=1, which="LM", tol=self.task.target.threshold / 2, v0=start)[1][:, 0]
+
+
+def entries_of(task: Task, n_jobs: int) -> tuple[list[Entry], list[str]]:
+    """All who can race for a task, our serial schedule first; and a line for each peer that is missing."""
+    kind = OurEigenvector if task.kind is MeshMatrix else Ours
+    schedules = [name for name in SCHEDULES if name != "blocked" or task.kind is RatedPairs]
+    ours: list[Entry] = [kind(task, name, 1 if name == "serial" else n_jobs) for name in schedules]
+    if task.kind is LinearRows:
+        return [*ours, SklearnSaga(task), SklearnSGD(task)], []
+    if task.kind is MeshMatrix:
+        return [*ours, ScipyEigsh(task)], []
+    if task.kind is not RatedPairs:
+        return ours, []
+    if find_spec("libmf") is None:
+        return ours, ["LIBMF is left out: libmf is not installed (pip install libmf)"]
+    return [*ours, Libmf(task, n_jobs)], []

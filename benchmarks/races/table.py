@@ -1,0 +1,116 @@
+"""The README beside the records: the claim, how it was made, and a table for each race. Figures come from `etesian.bench`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from etesian.bench import Run, read_jsonl
+from etesian.bench.report.wording import interval, number, target_words
+from etesian.bench.statistics import Estimate, WorkloadSummary, summarize
+
+HEAD = """# Time to target of `etesian.sparse` and its peers
+
+Seconds until the target, each run in a fresh process, runs of all entries interleaved. On the clock: sampling an order, planning,
+laying the data out, all epochs; or a peer's whole fit. Off the clock: loading, compiling and warm-up, scoring. In brackets: 95%
+intervals. `serial` is our own code on one core; `lock_free` is HOGWILD! with the same update code, streaming data that was shuffled
+beforehand. "Same bits" says whether each run had its serial run's bits after every epoch that both made.
+
+Step sizes were tuned before, off the clock, with another seed: each entry on the same grid of powers of two times its base (1 / L,
+L the largest smoothness of a row, for linear problems; 0.02 for our factorizations; 0.1, its default, for LIBMF's `eta`), for the
+fewest epochs. Exact schedules share one tuning. scikit-learn's saga and eigsh choose for themselves. A peer that only fits for a
+number of iterations at once gets, off the clock, the least number that reaches the target, and on the clock one fit of so many.
+Entries that no step size brought to the target in tuning were not timed, and are listed as such.
+"""
+
+COLUMNS = ("entry", "reached", "epochs", "seconds", "time / serial", "time / lock-free", "same bits", "step", "plan")
+
+
+def write_readme(folder: Path) -> Path:
+    """Write README.md from all races that the folder holds."""
+    races = sorted(path.parent for path in folder.glob("*/runs.jsonl"))
+    parts = [HEAD, *(_race(race) for race in races)]
+    path = folder / "README.md"
+    path.write_text("\n".join(parts))
+    return path
+
+
+def _race(folder: Path) -> str:
+    about = json.loads((folder / "tuning.json").read_text())
+    runs = [entry.run for entry in read_jsonl(folder / "runs.jsonl")]
+    machine = runs[0].machine
+    lines = [
+        f"## {about['title']}",
+        f"\nTarget {target_words(runs[0].target)}; workers: {about['workers']}; seeds: {len({run.seed for run in runs})}.",
+        f"`{about['command']}` on {machine['cpu']}, {machine['cores']} cores, commit {machine['git_commit']}, "
+        f"load before {', '.join(number(run) for run in _load_range(runs))}.",
+        *about["notes"],
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | --- |",
+        *_rows(runs, {each["name"]: each for each in about["tuned"]}),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _load_range(runs: Sequence[Run]) -> tuple[float, float]:
+    loads = [run.machine["load_average"][0] for run in runs if run.machine.get("load_average")]
+    return (min(loads), max(loads)) if loads else (float("nan"), float("nan"))
+
+
+def _rows(runs: Sequence[Run], tuned: dict[str, dict[str, Any]]) -> list[str]:
+    names = {run.workload for run in runs}
+    over = {base: {each.workload: each for each in summarize(runs, baseline=base).workloads}
+            for base in ("serial", "lock_free") if base in names}  # fmt: skip
+    anyway = over.get("serial") or {each.workload: each for each in summarize(runs).workloads}
+    rows = []
+    for name, about in tuned.items():
+        if name not in names:
+            what = (
+                f"not within {about['limit']} epochs, at any step size" if len(about["work"]) > 1 else "did not arrive"
+            )
+            rows.append(f"| {name} | {what} | | | | | | | {about['plan']} |")
+            continue
+        ratios = " | ".join(_ratio(over[base].get(name) if base in over else None, name == base)
+                            for base in ("serial", "lock_free"))  # fmt: skip
+        step = "own" if about["exponent"] is None else f"2^{about['exponent']}"
+        rows.append(
+            f"| {name} | {anyway[name].outcomes.get('reached', 0)} of {anyway[name].runs} | {_epochs(runs, name)} "
+            f"| {_estimate(anyway[name].median)} | {ratios} | {_same_bits(runs, name)} | {step} | {about['plan']} |"
+        )
+    return rows
+
+
+def _ratio(each: WorkloadSummary | None, is_baseline: bool) -> str:
+    if is_baseline:
+        return "1"
+    return "" if each is None or each.ratio is None else _estimate(each.ratio.estimate)
+
+
+def _estimate(estimate: Estimate) -> str:
+    ends = interval(estimate)
+    return f"{number(estimate.value)} [{ends}]" if ends else number(estimate.value)
+
+
+def _epochs(runs: Sequence[Run], name: str) -> str:
+    """Updates that the harness counted, over those of one epoch: the same measure for slices and for whole fits."""
+    reached = [run for run in runs if run.workload == name and run.passing is not None]
+    one = min((run.units["updates"] for run in runs if run.workload == "serial" and run.units), default=0.0)
+    epochs = sorted(round(run.passing[1].slices * run.units["updates"] / one) for run in reached if one and run.passing)
+    if not epochs:
+        return ""
+    return str(epochs[0]) if epochs[0] == epochs[-1] else f"{epochs[0]} to {epochs[-1]}"
+
+
+def _same_bits(runs: Sequence[Run], name: str) -> str:
+    def prints(workload: str) -> dict[int, list[float]]:
+        return {run.seed: [p.metrics["fingerprint"] for p in run.points if "fingerprint" in p.metrics]
+                for run in runs if run.workload == workload}  # fmt: skip
+
+    mine, serial = prints(name), prints("serial")
+    pairs = [list(zip(mine[seed], serial.get(seed, []), strict=False)) for seed in mine]
+    if name == "serial" or not any(pairs):
+        return ""
+    return "yes" if all(a == b for pair in pairs for a, b in pair) else "no"

@@ -1,0 +1,77 @@
+"""Step sizes: each entry on the same grid of powers of two, off the clock, with a seed that no timed run has."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from races.entries import MAX_EPOCHS, Entry
+
+SEED = 1_000_000
+MOST_TIMES_SERIAL = 10  # epochs, over those of our serial run, after which an entry is taken not to arrive
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning found for one entry.
+
+    Parameters
+    ----------
+    name
+        Of the entry.
+    entry
+        With the best step size; None if none arrived.
+    exponent
+        The base step size was multiplied by 2 to this power; None for entries that choose for themselves.
+    work
+        Epochs (or iterations) to the target at each exponent, None where it was not reached.
+    limit
+        After how many epochs a trial was given up.
+    plan
+        What was planned, for our entries.
+    """
+
+    name: str
+    entry: Entry | None
+    exponent: int | None
+    work: dict[str, int | None]
+    limit: int
+    plan: str
+
+
+def tune_all(entries: Sequence[Entry], grid: Sequence[int]) -> list[Tuned]:
+    """Tune every entry, the serial one first; entries that are tuned with another take its step size."""
+    tuned: dict[str, Tuned] = {}
+    for entry in entries:
+        teacher = tuned.get(entry.tuned_with)
+        limit = MAX_EPOCHS
+        if tuned:
+            least = min((n for n in next(iter(tuned.values())).work.values() if n is not None), default=MAX_EPOCHS)
+            limit = min(MAX_EPOCHS, max(20, MOST_TIMES_SERIAL * least))
+        choice = [teacher.exponent] if teacher is not None and teacher.exponent is not None else grid
+        tuned[entry.name] = tune(entry, choice, limit)
+        print(f"  {entry.name}: {tuned[entry.name].work}", file=sys.stderr)
+    return list(tuned.values())
+
+
+def tune(entry: Entry, grid: Sequence[int], limit: int) -> Tuned:
+    """Find the step size with the fewest epochs to the target; of equal ones the smallest, which is the safest.
+
+    All step sizes of an entry cost the same an epoch. A trial is given up once it takes longer than the best before it.
+    """
+    exponents = [None] if entry.exponent is None else sorted(grid)
+    work: dict[str, int | None] = {}
+    best: tuple[int, int | None] | None = None
+    plan = ""
+    for exponent in sorted(exponents, key=lambda e: (abs(e), e) if e is not None else (0, 0)):  # likely ones first
+        trial = entry if exponent is None else entry.with_exponent(exponent)
+        needed = trial.work_to_target(SEED, limit if best is None else best[0])
+        plan = getattr(trial, "plan", "")
+        work[str(exponent)] = needed
+        if needed is not None and (best is None or (needed, exponent or 0) < (best[0], best[1] or 0)):
+            best = needed, exponent
+    if best is None:
+        return Tuned(entry.name, None, None, work, limit, plan)
+    chosen = entry if best[1] is None else entry.with_exponent(best[1])
+    return Tuned(entry.name, chosen.remember(best[0]), best[1], work, limit, plan)

@@ -1,0 +1,197 @@
+"""MAIN PATH: how long `etesian.sparse` and its peers take to one target, on problems of the shapes of Pan et al. 2016.
+
+Each race is a suite of `etesian.bench`: entries tune their step sizes on the same grid off the clock, then all are run with several
+seeds, interleaved, each run in a fresh process. Records, tuning and a README with the table go to the folder `--out`, where races
+that were run earlier stay. Peers that are not installed are left out, and said to be. Example:
+
+    python benchmarks/sparse_time_to_target.py --races mesh logistic --data ../shared/data --out benchmarks/results/2026-11-23_races
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import data
+import numpy as np
+from races.entries import Entry
+from races.peers import NOT_COMPARED, entries_of
+from races.table import write_readme
+from races.tasks import CountedPairs, LinearRows, MeshMatrix, RatedPairs, Task
+from races.tuning import Tuned, tune_all
+
+from etesian.bench import Run, Suite, Target, run_suite, write_jsonl
+from etesian.bench.machine import usable_cores
+from etesian.bench.store import StoredRun
+from etesian.suite.words import load_counts, save_counts
+
+GRID = range(-6, 5)
+NOISE = 0.5  # of the planted ratings
+LOGISTIC_RIDGE = 1e-4
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    toy: bool
+    data: Path | None
+    ratings: int
+
+
+def mesh(path: Path, asked: Asked, n_vertices: int = 30_000) -> tuple[str, type, Target]:
+    """Least squares on a mesh: heights from noisy differences along edges."""
+    edges = data.mesh_edges(500 if asked.toy else n_vertices)
+    return _save_heights(path, edges, "a Delaunay mesh with holes", asked)
+
+
+def large_mesh(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """The same, too large for the second-level cache."""
+    return mesh(path, asked, 300_000)
+
+
+def delaunay(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """The same, on the graph of a file."""
+    return _save_heights(path, data.read_metis_edges(_file(asked, "graphs/delaunay_n15.graph")), "delaunay_n15", asked)
+
+
+def _save_heights(path: Path, edges: np.ndarray, name: str, asked: Asked) -> tuple[str, type, Target]:
+    X, y = data.differences_along(edges)
+    LinearRows.save(path, X, y, is_squared=True, ridge=1.0 / len(y))
+    title = f"Least squares by SAGA: heights on {name} ({X.shape[1]:,} vertices, {X.shape[0]:,} edges)"
+    return title, LinearRows, Target("excess", 1e-2 if asked.toy else 1e-6, "at_most")
+
+
+def ratings(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """Ratings like MovieLens 10M's in shape, with planted factors and noise."""
+    n = 20_000 if asked.toy else asked.ratings
+    RatedPairs.save(path, *data.power_law_ratings(n, planted_rank=8, noise=NOISE))
+    target = Target("test_rmse", (1.8 if asked.toy else 1.4) * NOISE, "at_most")
+    title = f"Ratings by SGD, rank 32: {n:,} of power-law users and items; the noise that was planted is {NOISE}"
+    return title, RatedPairs, target
+
+
+def movielens(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """The small file of MovieLens."""
+    RatedPairs.save(path, *data.read_movielens(_file(asked, data.RATINGS_FILE)))
+    return "Ratings by SGD, rank 32: MovieLens latest small", RatedPairs, Target("test_rmse", 0.92, "at_most")
+
+
+def words(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """Word pairs of the English text that every Python carries."""
+    if asked.toy:
+        pairs = data.power_law_pairs(20_000)
+    else:
+        counted = load_counts(save_counts(Path(tempfile.gettempdir()) / "etesian-benchmarks"))
+        pairs = counted.left, counted.right, counted.count
+    CountedPairs.save(path, *pairs)
+    return f"Word embedding by SGD: {len(pairs[0]):,} pairs", CountedPairs, Target("r2", 0.5 if asked.toy else 0.9)
+
+
+def logistic(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """Logistic regression on few features out of many, where batches shatter."""
+    n = 2_000 if asked.toy else 200_000
+    return _save_labeled(path, *data.scattered_rows(n, n_features=2 * n), "rows of 5 features out of many", asked)
+
+
+def w8a(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """One component at any batch size: the honest case."""
+    return _save_labeled(path, *data.read_labeled_rows(_file(asked, "libsvm/w8a")), "w8a", asked)
+
+
+def cocoa(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """Text, one component at any batch size."""
+    return _save_labeled(
+        path, *data.read_labeled_rows(_file(asked, "libsvm/cocoa_small_train.dat")), "cocoa, text", asked
+    )
+
+
+def _save_labeled(path: Path, X: data.csr_array, y: np.ndarray, name: str, asked: Asked) -> tuple[str, type, Target]:
+    LinearRows.save(path, X, y, is_squared=False, ridge=LOGISTIC_RIDGE)
+    title = f"Logistic regression by SAGA: {name} ({X.shape[0]:,} rows, {X.shape[1]:,} features)"
+    return title, LinearRows, Target("excess", 1e-2 if asked.toy else 1e-5, "at_most")
+
+
+def eigenvector(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """Leading eigenvector of the mesh's adjacency matrix."""
+    MeshMatrix.save(path, data.mesh_edges(500 if asked.toy else 30_000))
+    return "Leading eigenvector by SVRG: a Delaunay mesh with holes", MeshMatrix, Target("residual", 1e-4, "at_most")
+
+
+RACES: dict[str, Callable[[Path, Asked], tuple[str, type, Target]]] = {
+    race.__name__: race
+    for race in (mesh, ratings, words, logistic, eigenvector, large_mesh, delaunay, movielens, w8a, cocoa)
+}
+NEED_NOTHING = ("mesh", "ratings", "words", "logistic", "eigenvector")
+
+
+def _file(asked: Asked, name: str | Path) -> Path:
+    file = asked.data / name if asked.data else None
+    if file is None or not file.exists():
+        raise FileNotFoundError(f"--data must be a folder that holds {name}; got {asked.data}")
+    return file
+
+
+def race(task: Task, folder: Path, given: argparse.Namespace, *, grid: range) -> list[Run]:
+    """Tune all entries, run those that arrive, and write the records and the tuning."""
+    entries, missing = entries_of(task, given.workers)
+    tuned = tune_all(entries, grid)
+    ready: list[Entry] = [each.entry for each in tuned if each.entry is not None]
+    print(*missing, sep="\n", file=sys.stderr)
+    suite = Suite(task.name, ready, task.target, given.budget)
+    runs = run_suite(suite, seeds=given.seeds, isolate=not given.toy)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_jsonl([StoredRun(task.name, run) for run in runs], folder / "runs.jsonl")
+    about = {"title": task.title, "workers": given.workers, "command": _command(), "tuned": list(map(_describe, tuned)),
+             "notes": [note for note in (NOT_COMPARED[task.kind], *missing) if note]}  # fmt: skip
+    (folder / "tuning.json").write_text(json.dumps(about, indent=1) + "\n")
+    return runs
+
+
+def _command() -> str:
+    return shlex.join(["python", "benchmarks/sparse_time_to_target.py", *sys.argv[1:]])
+
+
+def _describe(tuned: Tuned) -> dict[str, object]:
+    return {
+        "name": tuned.name,
+        "exponent": tuned.exponent,
+        "work": tuned.work,
+        "limit": tuned.limit,
+        "plan": tuned.plan,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--races", nargs="+", choices=RACES, default=NEED_NOTHING, metavar="RACE", help=", ".join(RACES)
+    )
+    parser.add_argument("--data", type=Path, help="folder that holds graphs/, libsvm/ and ratings/")
+    parser.add_argument("--ratings", type=int, default=2_000_000, help="synthetic ratings")
+    parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument("--seeds", type=int, default=5, help="timed runs of each entry")
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds on the clock after which a run is stopped")
+    parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the records and the README")
+    given = parser.parse_args(arguments)
+    asked = Asked(given.toy, given.data, given.ratings)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.races:
+            path = Path(folder) / f"{name}.npz"
+            title, kind, target = RACES[name](path, asked)
+            print(f"{name}: {title}", file=sys.stderr)
+            task = Task(name, title, kind, str(path), target)
+            race(task, given.out / name, given, grid=range(-1, 2) if given.toy else GRID)
+    print(write_readme(given.out).read_text())
+
+
+if __name__ == "__main__":
+    main()
