@@ -9,9 +9,11 @@ this times what was tried and not kept: levels of single updates, and waiting fo
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,11 @@ from etesian.sparse.levels import levels_of
 
 SCHEDULES = ("serial", "lock_free", "conflict_free", "levels", "blocked")
 STEP_SIZE = 0.01
+PROBE = bytes(8_000_000)
+QUIET, PATIENCE = (
+    0.9,
+    4,
+)  # share of its cores that a round must find free, before and after; rounds tried for each that is asked
 SINGLE, WAITING = "levels of single updates", " without barriers"
 
 
@@ -89,32 +96,60 @@ def all_plans(problem: Ratings | WordPairs, n_workers: int) -> tuple[dict[str, P
 def compare(problem: Ratings | WordPairs, n_workers: int, rounds: int) -> dict[str, Any]:
     """Interleaved epochs of all plans: milliseconds, and speed-up over the serial run round by round.
 
-    Every epoch starts from the same values in the same memory: where rows lie changes an epoch's time by a third.
+    Every epoch starts from the same values in the same memory: where rows lie changes an epoch's time by a third. Rounds go on until
+    `rounds` were quiet, at most `PATIENCE` times as many.
     """
     plans, planning = all_plans(problem, n_workers)
     start = problem.start(np.random.default_rng(SEED))
     arrays = tuple(array.copy() for array in start)
     with Workers(n_workers) as workers:
         epochs = dict(_epochs(plans, problem, arrays, workers))
-        times: dict[str, list[float]] = {name: [] for name in epochs}
-        reached = {}
-        for _ in range(rounds + 1):
-            for name, epoch in epochs.items():
-                for array, first in zip(arrays, start, strict=True):
-                    np.copyto(array, first)
-                times[name].append(seconds_of(epoch))
-                reached[name] = [array.tobytes() for array in arrays]
+        _round(epochs, arrays, start)  # warm-up
+        taken, were_quiet = [], []
+        while sum(were_quiet) < rounds and len(taken) < PATIENCE * rounds:
+            before = cores_free(n_workers)
+            taken.append(_round(epochs, arrays, start))
+            were_quiet.append(min(before, cores_free(n_workers)) > QUIET * n_workers)
         note = _what_auto_does(problem, workers)
-    seconds = {name: np.array(taken[1:]) for name, taken in times.items()}  # the first is the warm-up
+        reached = {name: _bits_after(epoch, arrays, start) for name, epoch in epochs.items()}
+    seconds = {name: np.array([times[name] for times in taken]) for name in epochs}
+    quiet = np.array(were_quiet) if any(were_quiet) else np.ones(len(taken), bool)
     return {
         "workers": n_workers,
-        "milliseconds": {name: spread(1e3 * taken) for name, taken in seconds.items()},
-        "speedup over serial": {name: spread(seconds["serial"] / taken) for name, taken in seconds.items()},
-        "planning milliseconds": {name: round(1e3 * taken, 2) for name, taken in planning.items()},
+        "rounds": len(taken),
+        "quiet rounds": sum(were_quiet),
+        "milliseconds": {name: spread(1e3 * each[quiet]) for name, each in seconds.items()},
+        "speedup over serial": {name: spread((seconds["serial"] / each)[quiet]) for name, each in seconds.items()},
+        "speedup in all rounds": {name: spread(seconds["serial"] / each) for name, each in seconds.items()},
+        "planning milliseconds": {name: round(1e3 * each, 2) for name, each in planning.items()},
         "batches": {name: plan.n_batches for name, plan in plans.items()},
         "bitwise the serial result": {name: bits == reached["serial"] for name, bits in reached.items()},
         "auto": note,
     }
+
+
+def cores_free(n_workers: int) -> float:
+    """How many cores threads of this process get now, from the time in which each hashes a few megabytes."""
+    with ThreadPoolExecutor(n_workers) as pool:
+        together = seconds_of(lambda: list(pool.map(lambda _: hashlib.sha256(PROBE).digest(), range(n_workers))))
+    alone = min(seconds_of(lambda: hashlib.sha256(PROBE).digest()) for _ in range(3))
+    return n_workers * alone / together
+
+
+def _round(epochs: dict[str, Callable[[], None]], arrays: tuple, start: tuple) -> dict[str, float]:
+    seconds = {}
+    for name, epoch in epochs.items():
+        for array, first in zip(arrays, start, strict=True):
+            np.copyto(array, first)
+        seconds[name] = seconds_of(epoch)
+    return seconds
+
+
+def _bits_after(epoch: Callable[[], None], arrays: tuple, start: tuple) -> list[bytes]:
+    for array, first in zip(arrays, start, strict=True):
+        np.copyto(array, first)
+    epoch()
+    return [array.tobytes() for array in arrays]
 
 
 def _epochs(
@@ -137,11 +172,16 @@ def _what_auto_does(problem: Any, workers: Workers) -> str | None:
 def as_text(results: list[dict[str, Any]]) -> str:
     """One row a data set and rank: speed-up over serial as median [middle eight tenths of the rounds]."""
     names = [name for name in results[0]["milliseconds"] if name != "serial"]
-    lines = [f"| data | rank | workers | serial ms | {' | '.join(names)} |", "| --- |" + " ---: |" * (len(names) + 3)]
+    lines = [
+        f"| data | rank | workers | quiet rounds | serial ms | {' | '.join(names)} |",
+        "| --- |" + " ---: |" * (len(names) + 4),
+    ]
     for r in results:
         cells = [cell(r["speedup over serial"][n], 2) if n in r["speedup over serial"] else "" for n in names]
         serial = cell(r["milliseconds"]["serial"], 1)
-        lines.append(f"| {r['data']} | {r['rank']} | {r['workers']} | {serial} | {' | '.join(cells)} |")
+        lines.append(
+            f"| {r['data']} | {r['rank']} | {r['workers']} | {r['quiet rounds']} of {r['rounds']} | {serial} | {' | '.join(cells)} |"
+        )
     return "\n".join(lines)
 
 
@@ -151,7 +191,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--ratings", type=int, default=5_000_000, help="synthetic ratings")
     parser.add_argument("--ranks", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
-    parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each plan, after one of warm-up")
+    parser.add_argument("--rounds", type=int, default=11, help="quiet rounds, each an epoch of every plan")
     parser.add_argument("--data", type=Path, help="folder that holds ratings/ and graphs/")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
     asked = parser.parse_args(arguments)
