@@ -19,7 +19,8 @@ from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.minimize import Callback, Seed
 from etesian.sparse.plan import Schedule
-from etesian.sparse.problems.factors import KnownRows, WordPairs
+from etesian.sparse.problems.factors import WordPairs
+from etesian.sparse.problems.pairs import KnownRows
 
 Sentences = Iterable[Sequence[str] | str]
 

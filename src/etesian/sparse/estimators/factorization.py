@@ -17,7 +17,8 @@ from etesian.sparse.estimators.ranking import recall
 from etesian.sparse.estimators.ratings import RatingTriples, find_ids, read_ratings
 from etesian.sparse.minimize import Callback, Seed
 from etesian.sparse.plan import Schedule
-from etesian.sparse.problems.factors import KnownRows, Ratings
+from etesian.sparse.problems.factors import Ratings
+from etesian.sparse.problems.pairs import KnownRows
 
 Feedback = Literal["explicit", "implicit"]
 _DTYPES = ("float32", "float64")
@@ -45,8 +46,8 @@ class MatrixFactorization(Minimizer):
     alpha
         How much confidence a count adds, 0 or more; for implicit feedback.
     n_negatives
-        Items drawn for each rating, 0 or more; for implicit feedback. Each costs an update. As they are drawn once, few of them
-        are learnt by heart: 10 to 20 rank about as well as if they were drawn anew for every epoch.
+        Items drawn for each rating, 0 or more; for implicit feedback. Each costs an update. As they are drawn once, a few are
+        learned by heart, and rank worse than if they were drawn anew for every epoch; about 20 rank as well.
     biased
         Whether to fit a mean and biases. Without them a prediction is the product alone.
     regularization

@@ -7,40 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from etesian.sparse.atomics import prefetch_to_read, prefetch_to_write
 from etesian.sparse.plan import Plan
+from etesian.sparse.problems.pairs import KnownRows, gather_pairs, pair_touches
 from etesian.sparse.problems.problem import SumOver, Variables
 
 AHEAD = 4  # updates between asking for a row and using it; benchmarks/conflict_free.py says what it gains
 LINE = 16  # float32 numbers in a cache line
-
-
-def pair_touches(left: NDArray[np.integer], right: NDArray[np.integer], n_variables: int) -> csr_array:
-    """Two variables an update: CSR array of shape (n_pairs, n_variables)."""
-    indices = np.stack([left, right], axis=1).astype(np.int32, copy=False).ravel()
-    indptr = np.arange(0, len(indices) + 1, 2, dtype=np.int32 if len(indices) < 2**31 else np.int64)
-    return csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=(len(left), n_variables))
-
-
-@dataclass(frozen=True, eq=False)
-class KnownRows:
-    """Rows of variables that start from given values; the others are drawn.
-
-    Parameters
-    ----------
-    rows : array of shape (n,)
-        Which rows.
-    factors : array of shape (n, n_factors)
-        Their factors, or vectors.
-    bias : array of shape (n,), optional
-        Their biases, where there are any.
-    """
-
-    rows: NDArray[np.integer]
-    factors: NDArray[np.floating]
-    bias: NDArray[np.floating] | None = None
 
 
 def _rate_range(start, stop, data, variables, step_size):
@@ -177,9 +151,8 @@ class Ratings:
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
         """Users, items, ratings and weights in plan order; the mean and the penalty."""
-        order = plan.order
-        weight = self._weight[order] if len(self._weight) else self._weight
-        return self.user[order], self.item[order], self.rating[order], weight, self.mean, self._penalty()
+        pairs = gather_pairs(plan.order, self.user, self.item, self.rating, self._weight)
+        return *pairs, self.mean, self._penalty()
 
     def _penalty(self) -> Any:
         return self.rating.dtype.type(self.penalty)
@@ -292,8 +265,7 @@ class WordPairs:
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
         """Pairs, logarithms of counts and weights in plan order."""
-        order = plan.order
-        return self.left[order], self.right[order], self.log_count[order], self.weight[order]
+        return gather_pairs(plan.order, self.left, self.right, self.log_count, self.weight)
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
         """Set C to the weighted mean of what is left without it; the objective there."""

@@ -1,0 +1,61 @@
+"""What problems of pairs share: which variables a pair touches, pairs in plan order, and rows that do not start at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from etesian.sparse.atomics import prefetch_to_read
+
+AHEAD = 32  # pairs between asking for one and copying it
+
+
+def pair_touches(left: NDArray[np.integer], right: NDArray[np.integer], n_variables: int) -> csr_array:
+    """Two variables an update: CSR array of shape (n_pairs, n_variables)."""
+    indices = np.stack([left, right], axis=1).astype(np.int32, copy=False).ravel()
+    indptr = np.arange(0, len(indices) + 1, 2, dtype=np.int32 if len(indices) < 2**31 else np.int64)
+    return csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=(len(left), n_variables))
+
+
+@njit(nogil=True, cache=True)
+def gather_pairs(order, left, right, value, weight):
+    """Copy pairs into `order`, all their numbers in one pass; weights may be missing (of length 0)."""
+    n, weighted = len(order), len(weight) > 0
+    new_left, new_right, new_value = np.empty(n, left.dtype), np.empty(n, right.dtype), np.empty(n, value.dtype)
+    new_weight = np.empty(n if weighted else 0, weight.dtype)
+    for e in range(n):
+        if e + AHEAD < n:
+            later = order[e + AHEAD]
+            prefetch_to_read(left, (later,))
+            prefetch_to_read(right, (later,))
+            prefetch_to_read(value, (later,))
+            if weighted:
+                prefetch_to_read(weight, (later,))
+        source = order[e]
+        new_left[e], new_right[e], new_value[e] = left[source], right[source], value[source]
+        if weighted:
+            new_weight[e] = weight[source]
+    return new_left, new_right, new_value, new_weight
+
+
+@dataclass(frozen=True, eq=False)
+class KnownRows:
+    """Rows of variables that start from given values; the others are drawn.
+
+    Parameters
+    ----------
+    rows : array of shape (n,)
+        Which rows.
+    factors : array of shape (n, n_factors)
+        Their factors, or vectors.
+    bias : array of shape (n,), optional
+        Their biases, where there are any.
+    """
+
+    rows: NDArray[np.integer]
+    factors: NDArray[np.floating]
+    bias: NDArray[np.floating] | None = None
