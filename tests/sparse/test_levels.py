@@ -2,11 +2,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import WORKERS, conflict_graphs, touches_of
+from conftest import WORKERS, Mixing, conflict_graphs, touches_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etesian.sparse import ScheduleWarning, make_plan
+from etesian.sparse import ScheduleWarning, Workers, make_plan
 from etesian.sparse.conflicts import BARRIER_UPDATES, as_touches
 from etesian.sparse.levels import best_capacity, levels_of, measure_capacity, sort_into_levels
 
@@ -70,16 +70,19 @@ def test_search_finds_a_capacity_that_splits_one_component():
     assert balance.predicted_speedup > 2.5
 
 
-def test_updates_in_stretches_that_are_planned_apart_keep_their_order(monkeypatch):
+def test_stretches_that_are_planned_apart_give_the_bits_of_the_serial_run(monkeypatch):
     monkeypatch.setattr("etesian.sparse.levels.STRETCH", 1_000)
-    touches = ratings_of(5_000, 300, 200, 1.5)
-    plan = make_plan("levels", touches, n_workers=3, rng=np.random.default_rng(0), batch_size=300, keep_steps=True)
-    assert sorted(plan.order) == list(range(5_000))
-    step = dict(zip(plan.order, plan.steps, strict=True))
-    for variable in range(touches.shape[1]):
-        touching = touches.tocsc().indices[slice(*touches.tocsc().indptr[variable : variable + 2])]
-        place = {e: position for position, e in enumerate(plan.order) if e in set(touching)}
-        assert sorted(touching, key=place.get) == sorted(touching, key=step.get)
+    problem = Mixing(ratings_of(5_000, 300, 200, 1.5))
+    bits = set()
+    for schedule, n_workers in (("serial", 1), ("levels", 2), ("levels", 5)):
+        rng = np.random.default_rng(0)
+        plan = make_plan(schedule, problem.touches, n_workers=n_workers, rng=rng, batch_size=300)
+        assert (np.concatenate([updates for batch in plan.batches() for updates in batch]) == plan.order).all()
+        variables, data = problem.start(np.random.default_rng(1)), problem.lay_out(plan)
+        with Workers(n_workers) as workers:
+            workers.run(plan, problem.update_range, data, variables, 0.1)
+        bits.add(variables[0].tobytes())
+    assert len(bits) == 1
 
 
 def test_a_hub_in_every_update_falls_back_to_serial_and_says_so():

@@ -13,7 +13,7 @@ from etesian.sparse.conflicts import Touches
 from etesian.sparse.counting_sort import sort_by_key
 
 UPDATES_A_BLOCK = 1_000
-MOST_BLOCKS = 32  # more leave a block too few updates for rows to be met again while they are in cache
+MOST_BLOCKS = 32  # 16, 32 and 64 could not be told apart at 5 million ratings
 
 
 def default_n_blocks(n_updates: int) -> int:

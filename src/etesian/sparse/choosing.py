@@ -66,8 +66,8 @@ def time_epochs(
     """Estimate the seconds of an epoch of each plan, from parts of it that run in turn.
 
     Short epochs run whole, `N_PARTS` times; of longer ones `N_PARTS` parts at equal distances. The median rate counts. What
-    starting the threads costs is measured apart and counted once. All plans work in the same memory, since where rows lie
-    changes an epoch's time by a third, and every part starts from the same values.
+    starting the threads costs is measured apart and counted once. All plans work in the same memory, so that they do not
+    differ in where rows lie, and every part starts from the same values.
     """
     data, scratch = [problem.lay_out(plan) for plan in plans], _copy(variables)
     parts = [_parts(plan) for plan in plans]
