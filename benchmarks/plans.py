@@ -96,8 +96,8 @@ def all_plans(problem: Ratings | WordPairs, n_workers: int) -> tuple[dict[str, P
 def compare(problem: Ratings | WordPairs, n_workers: int, rounds: int) -> dict[str, Any]:
     """Interleaved epochs of all plans: milliseconds, and speed-up over the serial run round by round.
 
-    Every epoch starts from the same values in the same memory: where rows lie changes an epoch's time by a third. Rounds go on until
-    `rounds` were quiet, at most `PATIENCE` times as many.
+    Every epoch starts from the same values in the same memory, so that plans do not differ in where their rows lie. Rounds go
+    on until `rounds` were quiet, at most `PATIENCE` times as many.
     """
     plans, planning = all_plans(problem, n_workers)
     start = problem.start(np.random.default_rng(SEED))
@@ -170,18 +170,15 @@ def _what_auto_does(problem: Any, workers: Workers) -> str | None:
 
 
 def as_text(results: list[dict[str, Any]]) -> str:
-    """One row a data set and rank: speed-up over serial as median [middle eight tenths of the rounds]."""
+    """Speed-up over serial as median [middle eight tenths] of the quiet rounds, or of all rounds where none was quiet."""
     names = [name for name in results[0]["milliseconds"] if name != "serial"]
-    lines = [
-        f"| data | rank | workers | quiet rounds | serial ms | {' | '.join(names)} |",
-        "| --- |" + " ---: |" * (len(names) + 4),
-    ]
+    columns = ["data", "rank", "workers", "quiet rounds", "serial ms", *names]
+    lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
     for r in results:
-        cells = [cell(r["speedup over serial"][n], 2) if n in r["speedup over serial"] else "" for n in names]
-        serial = cell(r["milliseconds"]["serial"], 1)
-        lines.append(
-            f"| {r['data']} | {r['rank']} | {r['workers']} | {r['quiet rounds']} of {r['rounds']} | {serial} | {' | '.join(cells)} |"
-        )
+        speedups = [cell(r["speedup over serial"][n], 2) if n in r["speedup over serial"] else "" for n in names]
+        quiet = f"{r['quiet rounds']} of {r['rounds']}"
+        cells = [r["data"], r["rank"], r["workers"], quiet, cell(r["milliseconds"]["serial"], 1), *speedups]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
