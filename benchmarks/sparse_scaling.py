@@ -1,0 +1,118 @@
+"""What more workers gain: epoch times of every kernel by every schedule, side by side with a serial run on one core.
+
+Epochs are interleaved (one of each schedule, then the next round) and compared round by round, all in the same memory and from the
+same values. `auto` is not among them: it takes one of the others. Example:
+
+    python benchmarks/sparse_scaling.py --workers 1 2 --out benchmarks/results/2026-11-23_scaling
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from data import SEED
+from sparse_kernels import Contender, Kernel, all_kernels, interleave, variables_after
+from timing import cell, seconds_of, spread
+
+from etesian import __version__
+from etesian.bench import machine
+from etesian.sparse import Ratings, ScheduleWarning, make_plan
+from etesian.sparse.plan import SCHEDULES
+
+CHECKED_EPOCHS = 2
+
+
+def schedules_for(kernel: Kernel) -> list[str]:
+    """The schedules that may run a kernel in parallel; blocked ones need two sides."""
+    left_out = {"serial", "auto"} | (set() if isinstance(kernel.problem, Ratings) else {"blocked"})
+    return [schedule for schedule in SCHEDULES if schedule not in left_out]
+
+
+def compare(kernel: Kernel, n_workers: int, rounds: int) -> list[dict[str, Any]]:
+    """One record for each schedule: milliseconds, ratios by round, planning, and whether the bits are the serial run's."""
+    names = ["serial"] if n_workers == 1 else ["serial", *schedules_for(kernel)]
+    contenders = [Contender(kernel, name, 1 if name == "serial" else n_workers) for name in names]
+    bits = [variables_after(each, CHECKED_EPOCHS) for each in contenders]
+    epochs, updates = interleave(contenders, rounds)
+    planning = planning_seconds(kernel, names, n_workers)
+    serial, lock_free = epochs[:, 0], epochs[:, names.index("lock_free") if n_workers > 1 else 0]
+    return [
+        {
+            "kernel": kernel.name,
+            "workers": contenders[k].n_workers,
+            "schedule": name,
+            "plan": str(contenders[k].epochs.plan),
+            "milliseconds": spread(1e3 * epochs[:, k]),
+            "speedup over serial": spread(serial / epochs[:, k]),
+            "time over lock-free": spread(epochs[:, k] / lock_free),
+            "updates over epoch": round(float(np.median(updates[:, k] / epochs[:, k])), 3),
+            "planning milliseconds": round(1e3 * planning[name], 2),
+            "planning over epoch": round(planning[name] / float(np.median(epochs[:, k])), 3),
+            "bitwise the serial result": bits[k] == bits[0],
+        }
+        for k, name in enumerate(names)
+    ]
+
+
+def planning_seconds(kernel: Kernel, names: list[str], n_workers: int, rounds: int = 3) -> dict[str, float]:
+    """Seconds of planning beyond those of sampling the order, which every schedule has to do; medians."""
+    touches = kernel.problem.touches
+    seconds = {name: np.empty(rounds) for name in names}
+    for k in range(rounds):
+        for name in names:
+            workers, rng = 1 if name == "serial" else n_workers, np.random.default_rng(SEED)
+            seconds[name][k] = seconds_of(
+                lambda name=name, workers=workers, rng=rng: make_plan(name, touches, n_workers=workers, rng=rng)
+            )
+    return {name: max(0.0, float(np.median(times - seconds["serial"]))) for name, times in seconds.items()}
+
+
+def as_text(results: list[dict[str, Any]]) -> str:
+    """The table that a reader wants; milliseconds and ratios as median [middle eight tenths of the rounds]."""
+    lines = [
+        "| kernel | workers | schedule | epoch ms | over serial | time / lock-free | updates / epoch | planning / epoch "
+        "| same bits |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for r in results:
+        lines.append(
+            f"| {r['kernel']} | {r['workers']} | {r['schedule']} | {cell(r['milliseconds'], 2)} "
+            f"| {cell(r['speedup over serial'], 2)} | {cell(r['time over lock-free'], 2)} "
+            f"| {r['updates over epoch']:.2f} | {r['planning over epoch']:.2f} "
+            f"| {'yes' if r['bitwise the serial result'] else 'no'} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each schedule, after one of warm-up")
+    parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
+    parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
+    asked = parser.parse_args(arguments)
+    results: list[dict[str, Any]] = []
+    warnings.simplefilter("ignore", ScheduleWarning)  # the records hold the plan that was made
+    for kernel in all_kernels(toy=asked.toy):
+        for n_workers in asked.workers:
+            results += compare(kernel, n_workers, asked.rounds)
+            print(as_text(results).splitlines()[-1], file=sys.stderr)
+    table = as_text(results)
+    print(table)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        record = {"version": __version__, "arguments": sys.argv[1:], "machine": machine.describe(), "results": results}
+        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+        (asked.out / "table.md").write_text(table + "\n")
+    return results
+
+
+if __name__ == "__main__":
+    main()
