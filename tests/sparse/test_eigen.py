@@ -12,7 +12,7 @@ from scipy.sparse import block_array, csr_array, diags_array, random_array
 from scipy.sparse.linalg import eigsh, svds
 from sklearn.exceptions import ConvergenceWarning
 
-from etesian.sparse import SGD, Epochs, Workers, leading_eigenvector
+from etesian.sparse import SGD, Epochs, Workers, eigenvector, leading_eigenvector
 from etesian.sparse.problems.eigen import ShiftedRows
 from etesian.sparse.rayleigh_ritz import KEPT, SUBSPACE, Subspace
 
@@ -175,9 +175,39 @@ def test_positive_value_is_returned_where_both_signs_tie(seed):
     assert pair.value == pytest.approx(svds(B, 1, return_singular_vectors=False)[0], rel=1e-9)
 
 
-def test_near_tie_of_signs_is_told_apart():
-    A = diags_array(np.concatenate([[3.0, -2.995], np.linspace(-2, 2, 200)]))
-    assert {round(found(A, random_state=seed).value, 6) for seed in range(6)} == {3.0}
+def test_positive_value_is_returned_where_all_values_tie_in_pairs():
+    side = 30
+    along = np.where(np.arange(side**2) % side == side - 1, 0.0, 1.0)[:-1]
+    A = diags_array([along, np.ones(side**2 - side)], offsets=[1, side], shape=(side**2, side**2))
+    grid = csr_array(A + A.T)  # bipartite; its values are sums of 2 cos(i pi / 31)
+    for seed in range(4):
+        assert found(grid, random_state=seed).value == pytest.approx(4 * np.cos(np.pi / 31), rel=1e-9)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_near_tie_of_signs_is_told_apart(sign):
+    A = diags_array(sign * np.concatenate([[3.0, -2.995], np.linspace(-2, 2, 200)]))
+    assert {round(found(A, random_state=seed).value, 6) for seed in range(6)} == {3.0 * sign}
+
+
+def test_epoch_turns_the_vector_further_than_a_product_with_the_matrix(monkeypatch):
+    by_epochs = [found(mesh(), of="gram", random_state=seed).n_iter for seed in range(3)]
+
+    def product(inverse, ritz):
+        inverse.n_epochs += 1
+        return ritz.residual_vector
+
+    monkeypatch.setattr(eigenvector._Inverse, "improve", product)
+    by_products = [found(mesh(), of="gram", random_state=seed).n_iter for seed in range(3)]
+    assert max(by_epochs) < min(by_products)
+
+
+def test_long_data_of_low_rank_take_a_few_epochs_and_do_not_overflow():
+    rng = np.random.default_rng(6)
+    A = rng.random((30_000, 1)) * rng.random((1, 40)) + 0.01 * rng.standard_normal((30_000, 40))
+    pair = found(A, of="gram")
+    assert_is_pair(pair, A.T @ A, 1e-6)
+    assert pair.n_iter <= 4
 
 
 def test_every_vector_of_a_double_eigenvalue_will_do():
@@ -225,12 +255,12 @@ def test_tolerance_below_rounding_ends():
 
 def test_subspace_stays_small_and_its_value_never_falls():
     A = random_symmetric(100)
-    space, rng = Subspace(lambda v: A @ v), np.random.default_rng(0)
+    space, rng = Subspace(lambda v: A @ (A @ v)), np.random.default_rng(0)
     sizes, values = [], []
     for _ in range(30):
         space.add(rng.standard_normal(100))
         sizes.append(len(space._columns))
-        values.append(abs(space.ritz(0).value))
+        values.append(space.best().value)
     assert max(sizes) == SUBSPACE
     assert min(sizes[SUBSPACE:]) == KEPT + 1
     assert (np.diff(values) >= -1e-12).all()

@@ -20,12 +20,11 @@ from etesian.sparse.minimize import Seed
 from etesian.sparse.plan import Plan, Schedule, make_plan
 from etesian.sparse.problems.eigen import ShiftedRows
 from etesian.sparse.problems.linear_updates import State
-from etesian.sparse.rayleigh_ritz import Ritz, Subspace, Vector, length
+from etesian.sparse.rayleigh_ritz import Ritz, Subspace, Vector, dot, length
 from etesian.sparse.workers import Workers, count_workers
 
 LEAST_GAP = 1e-12  # of the shift above the eigenvalue, as a share of it, so that the system stays solvable
 MOST_GROWTH = 1e3  # of a solution, over that of a vector at the Ritz value; beyond, the step was too large
-TIED = 0.1  # residual of A'A over that of A, as a share of what it is where eigenvalues have one sign
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class Eigenpair:
     residual
         Length of M v - value v, as a share of the value; there is an eigenvalue of M within this share of `value`.
     n_iter
-        Epochs that ran, each going through every row once; a product with A that stood in for one counts as one.
+        Epochs that ran, each going through every row once.
     plan
         The plan of all epochs.
     outcome
@@ -69,9 +68,9 @@ def leading_eigenvector(
 ) -> Eigenpair:
     """Find the eigenvalue of largest absolute value, and its vector, on all cores with the serial run's exact result.
 
-    A pass over the rows gains about sqrt(n_rows / stable rank) power iterations, where the stable rank is the sum of all
-    eigenvalues of A'A over the largest. So this pays on long data of low stable rank; where `scipy.sparse.linalg.eigsh` is at
-    home, on graphs and other matrices with many large eigenvalues, expect it to be faster.
+    An epoch is worth about sqrt(n_rows / stable rank) power iterations (the stable rank of A is the sum of all eigenvalues of A'A
+    over the largest), but costs as much as ten to twenty products with A. `scipy.sparse.linalg.eigsh` was faster on every matrix
+    tried; this is for the reproducible parallel form of the stochastic method.
 
     Parameters
     ----------
@@ -79,8 +78,8 @@ def leading_eigenvector(
         Real and finite. float32 is kept for the epochs, everything else becomes float64.
     of
         ``"symmetric"``: of A itself, which must be symmetric. Rows of A give A'A, whose leading eigenvalue is the square of A's
-        of largest absolute value; the sign is that of the Rayleigh quotient. Where both signs tie (the adjacency matrix of a
-        bipartite graph), A'A alone cannot tell the two vectors apart: products with A do, and the positive value is returned.
+        of largest absolute value; its sign is found at the end. Where both signs tie (the adjacency matrix of a bipartite
+        graph), A'A cannot tell the two vectors apart: they are taken apart at the end, and the positive one is returned.
         ``"gram"``: of A'A, that is the first right singular vector of A, and the square of its singular value.
     schedule
         ``"conflict_free"``, ``"serial"`` (the same bits) or ``"lock_free"`` (other bits every time).
@@ -115,27 +114,43 @@ def leading_eigenvector(
     _check_options(of, tol, max_iter)
     rows, scale = _read(A, of)
     starting, ordering = np.random.default_rng(random_state).spawn(2)
-    space = Subspace((lambda v: rows @ v) if of == "symmetric" else (lambda v: rows.T @ (rows @ v)))
+    space = Subspace(lambda v: rows.T @ (rows @ v))
     space.add(starting.standard_normal(rows.shape[1]))
-    outcome = "max_iter"
     with Workers(count_workers(n_jobs)) as workers:
         inverse = _Inverse(rows, workers, schedule=schedule, batch_size=batch_size, rng=ordering)
-        try:
-            while (unsure := space.unsure(tol)) is not None and inverse.n_turns < max_iter:
-                space.add(inverse.turn(unsure, is_squared=of == "symmetric"))
-            outcome = "converged" if unsure is None else "max_iter"
-        except KeyboardInterrupt:
-            outcome = "interrupted"
-    best = space.ritz(0)
+        best, outcome = _search(space, inverse, sign_by=rows if of == "symmetric" else None, tol=tol, max_iter=max_iter)
+    pair = _pair(best, scale if of == "symmetric" else scale**2, inverse, outcome)
     if outcome == "max_iter":
-        _warn(best.residual / abs(best.value), tol, max_iter)
-    return _pair(best, scale if of == "symmetric" else scale**2, inverse, outcome)
+        _warn(pair.residual, tol, max_iter)
+    return pair
+
+
+def _search(
+    space: Subspace, inverse: _Inverse, *, sign_by: csr_array | None, tol: float, max_iter: int
+) -> tuple[Ritz, str]:
+    """Improve until the best pair of A'A has converged, and that of A with it; the pair, and how the search ended."""
+    try:
+        while True:
+            best = space.best()
+            if best.residual <= tol * best.value:
+                signed = best if sign_by is None else _with_sign(sign_by, best, tol)
+                if signed.residual <= tol * abs(signed.value):
+                    return signed, "converged"
+                space.restart(signed.vector)  # one of two that tie, met at a low share
+            elif inverse.n_epochs < max_iter:
+                space.add(inverse.improve(best))
+            else:
+                outcome = "max_iter"
+                break
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+    best = space.best()
+    return best if sign_by is None else _with_sign(sign_by, best, tol), outcome
 
 
 def _warn(residual: float, tol: float, max_iter: int) -> None:
-    what = "the residual is" if residual > tol else "the runner-up may still overtake: the best residual is"
     warnings.warn(
-        f"{what} {residual:.2g} of the eigenvalue after max_iter={max_iter} epochs, with tol={tol:g}: "
+        f"the residual is {residual:.2g} of the eigenvalue after max_iter={max_iter} epochs, with tol={tol:g}: "
         "raise max_iter or tol",
         ConvergenceWarning,
         stacklevel=3,
@@ -145,7 +160,33 @@ def _warn(residual: float, tol: float, max_iter: int) -> None:
 def _pair(best: Ritz, scale: float, inverse: _Inverse, outcome: str) -> Eigenpair:
     vector = best.vector * np.sign(best.vector[np.abs(best.vector).argmax()])
     residual = best.residual / abs(best.value) if best.value else math.inf
-    return Eigenpair(best.value * scale, vector, residual, inverse.n_turns, inverse.plan, outcome)
+    return Eigenpair(best.value * scale, vector, residual, inverse.n_epochs, inverse.plan, outcome)
+
+
+def _with_sign(A: csr_array, ritz: Ritz, tol: float) -> Ritz:
+    """Turn an eigenvector of A'A = A^2 for size^2 into one of A for size or -size.
+
+    A v + size v belongs to size and A v - size v to -size, since (A - size)(A + size) v is the residual of v for A^2, which
+    is small. The longer of the two has the smaller residual; a shorter one counts if its value reaches size all the same.
+    """
+    size = math.sqrt(ritz.value)
+    product = A @ ritz.vector
+    plus, minus = (_rayleigh(A, product + sign * size * ritz.vector) for sign in (1, -1))
+    if plus is None or minus is None:
+        return plus or minus or Ritz(0.0, ritz.vector, product)
+    if plus.value >= (1 - tol) * size:
+        return plus
+    return min(plus, minus, key=lambda pair: pair.residual)
+
+
+def _rayleigh(A: csr_array, vector: Vector) -> Ritz | None:
+    """Return a vector with its Rayleigh quotient; None for a vector of 0."""
+    if length(vector) == 0:
+        return None
+    vector = vector / length(vector)
+    product = A @ vector
+    value = dot(vector, product)
+    return Ritz(value, vector, product - value * vector)
 
 
 class _Inverse:
@@ -165,28 +206,19 @@ class _Inverse:
         self._rows = self._problem.lay_out(self.plan)
         self._state: State = self._problem.start(rng)  # type: ignore[assignment]
         self._caution = 1.0
-        self.n_turns = 0
+        self.n_epochs = 0
 
-    def turn(self, ritz: Ritz, *, is_squared: bool) -> Vector:
-        """Return a direction that should improve a Ritz vector; `is_squared` if that is of A and not of A'A."""
-        self.n_turns += 1
-        value, residual = ritz.value, ritz.residual_vector
-        if is_squared:  # A'A v - value^2 v = (A + value I)(A v - value v)
-            of_gram = self._problem.X @ residual + value * residual
-            if length(of_gram) < TIED * abs(value) * ritz.residual:
-                return residual  # mostly of the value with the other sign, which A'A cannot tell apart
-            value, residual = value**2, of_gram
-        return self._epoch(value, residual) if value > 0 else residual
-
-    def _epoch(self, value: float, residual: Vector) -> Vector:
+    def improve(self, ritz: Ritz) -> Vector:
         """Solve (shift I - A'A / n) t = residual roughly: then v + t / gap solves the system with v on the right.
 
         The shift is the Ritz value, a lower bound of the eigenvalue, plus the residual's length, which an eigenvalue lies
         within: far above while the vector is poor, and lowered as the residual falls. A shift that is too low after all only
         lets the leading vector grow in place of converging.
         """
+        self.n_epochs += 1
+        value, residual = ritz.value, ritz.residual_vector
         problem, state, n_rows = self._problem, self._state, self._problem.X.shape[0]
-        gap = max(length(residual), LEAST_GAP * value)
+        gap = max(ritz.residual, LEAST_GAP * value)
         shift = (value + gap) / n_rows
         step_size = self._caution * problem.step_size(shift)
         rows = problem.pose(self._rows, state, shift=shift, pull=residual / gap)

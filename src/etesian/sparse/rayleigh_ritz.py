@@ -42,7 +42,7 @@ class Subspace:
     Parameters
     ----------
     product
-        Multiplies a vector by the symmetric matrix M.
+        Multiplies a vector by M, which is symmetric; leading are its largest eigenvalues.
     """
 
     def __init__(self, product: Product) -> None:
@@ -56,32 +56,21 @@ class Subspace:
             self._shrink()
         fresh = self._orthogonal(vector)
         if fresh is None and self._columns:
-            fresh = self._orthogonal(self.ritz(0).residual_vector)
+            fresh = self._orthogonal(self.best().residual_vector)
         if fresh is not None:
             self._columns.append(fresh)
             self._products.append(self._product(fresh))
         self._solve()
 
-    def unsure(self, tol: float) -> Ritz | None:
-        """Return the pair to work on; None once it is certain enough which pair leads, and that pair's residual is small.
+    def restart(self, vector: Vector) -> None:
+        """Forget all vectors but this one."""
+        self._columns, self._products = [], []
+        self.add(vector)
 
-        It is certain when the runner-up is known as well, or too far behind to overtake: with values of either sign that nearly
-        tie, the wrong one may converge first.
-        """
-        best = self.ritz(0)
-        allowed = tol * abs(best.value)
-        if best.residual > allowed or best.value == 0:
-            return best
-        if len(self._columns) == 1:
-            return None
-        second = self.ritz(1)
-        is_behind = second.residual <= allowed or abs(second.value) + second.residual <= abs(best.value)
-        return None if is_behind else second
-
-    def ritz(self, rank: int) -> Ritz:
-        """Return an approximate eigenpair; of rank 0 is the largest absolute value, the positive one of two that tie."""
-        vector, product = (_combine(vectors, self._weights[:, rank]) for vectors in (self._columns, self._products))
-        return Ritz(float(self._values[rank]), vector, product - self._values[rank] * vector)
+    def best(self) -> Ritz:
+        """Return the approximation to the leading eigenpair."""
+        vector, product = (_combine(vectors, self._weights[:, 0]) for vectors in (self._columns, self._products))
+        return Ritz(float(self._values[0]), vector, product - self._values[0] * vector)
 
     def _orthogonal(self, vector: Vector) -> Vector | None:
         """Make a vector orthogonal to the others, of length 1; None if nothing is left of it."""
@@ -95,10 +84,7 @@ class Subspace:
     def _solve(self) -> None:
         projected = np.array([[dot(a, b) for b in self._products] for a in self._columns])
         values, weights = np.linalg.eigh((projected + projected.T) / 2)
-        size = np.abs(values)
-        tied_up = np.where(size >= size.max() * (1 - 1e-9), size.max(), size)
-        ranking = np.lexsort((-values, -tied_up))
-        self._values, self._weights = values[ranking], weights[:, ranking]
+        self._values, self._weights = values[::-1], weights[:, ::-1]
 
     def _shrink(self) -> None:
         weights = self._weights[:, :KEPT].T

@@ -13,8 +13,10 @@ from etesian.sparse.problems.linear_updates import Rows, State, finish_features
 from etesian.sparse.problems.losses import FALLING_SQUARE
 from etesian.sparse.problems.problem import SumOver
 
-NOISE = 0.5
-"""What an epoch's noise may add up to: it multiplies the squared deviation from the last full gradient by exp(NOISE^2)."""
+NOISE = 1.0
+"""What an epoch's noise may add up to: it multiplies the squared deviation from the last full gradient by exp(NOISE^2).
+
+From 0.5 to 3, a mesh, a social graph, random symmetric and long dense data needed the fewest epochs at 1 to 2."""
 
 
 class ShiftedRows(Linear):
