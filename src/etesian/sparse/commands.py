@@ -22,7 +22,10 @@ from etesian.sparse.tasks import TASKS, Task, formats_of, inspect_contents, is_s
 EXIT_DIVERGED = 1
 
 fit = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Fit a model to a file. Ctrl-C keeps the model reached so far."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Fit a model to a file. Ctrl-C keeps the model reached so far.\n\n"
+    "Exit code: 1 if the fit diverged, 2 for a mistake in what was asked, 130 after Ctrl-C.",
 )
 predict = typer.Typer(add_completion=False)
 inspect = typer.Typer(add_completion=False)

@@ -27,6 +27,11 @@ def triples(ids=int):
 
 def fitted(name):
     if name == "classifier":
+        y = np.where(rows().toarray()[:, 0] > 0, 1, -1)
+        return SparseClassifier(max_iter=3, schedule="serial", random_state=0, class_weight={1: 2.0, -1: 1}).fit(
+            rows(), y
+        )
+    if name == "classifier of text labels":
         y = np.where(rows().toarray()[:, 0] > 0, "yes", "no")
         return SparseClassifier(
             max_iter=3, schedule="serial", tol=None, random_state=0, class_weight={"yes": 2.0, "no": 1}
@@ -55,7 +60,15 @@ def outputs(model):
     return [model.predict(rows()), model.coef_, model.intercept_, model.n_iter_, model.objective_]
 
 
-MODELS = ["classifier", "regressor", "words", "ratings", "ratings with text ids", "ratings with ids as objects"]
+MODELS = [
+    "classifier",
+    "regressor",
+    "words",
+    "ratings",
+    "classifier of text labels",
+    "ratings with text ids",
+    "ratings with ids as objects",
+]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -149,6 +162,17 @@ def test_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, mo
         save_model(fitted("words"), path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_reader_that_has_the_old_file_open_reads_it_to_its_end(tmp_path):
+    path = tmp_path / "model.npz"
+    save_model(fitted("regressor"), path)
+    before = path.read_bytes()
+    with open(path, "rb") as reader:
+        start = reader.read(10)
+        save_model(fitted("words"), path)
+        assert start + reader.read() == before
+    assert isinstance(load_model(path), WordEmbedding)
 
 
 def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path):

@@ -128,6 +128,13 @@ def test_edges_make_a_graph_whether_they_stand_once_or_both_ways_round(tmp_path)
         assert is_equal(graph_of(read_file(tmp_path / "edges")).matrix, graph)
 
 
+def test_edge_from_a_vertex_to_itself_counts_once(tmp_path):
+    (tmp_path / "edges").write_text("1 1 5\n1 3 2\n3 1 7\n")
+    graph = graph_of(read_file(tmp_path / "edges"))
+    assert graph.matrix.toarray().tolist() == [[5, 7], [7, 0]]
+    assert graph.ids.tolist() == [1, 3]
+
+
 def test_npz_is_what_scipy_wrote_and_labels_stand_beside(tmp_path):
     X, y = random_rows(1)
     for matrix in (X, X.tocoo(), X.tocsc(), sparse.csr_matrix(X)):
