@@ -93,15 +93,21 @@ class Workers:
         return sums.sum(axis=0)
 
     def _run_all(self, work: Callable[[int], None], n: int, shared: NDArray[np.int64]) -> None:
-        futures: list[Future[Any]] = [self._pool.submit(work, worker) for worker in range(n)]
+        def start_all() -> None:
+            others: list[Future[Any]] = [self._pool.submit(work, worker) for worker in range(1, n)]
+            work(0)
+            for other in others:
+                other.result()
+
+        # Ctrl-C reaches the main thread alone, so another one starts the workers: all of them, or none.
+        running = self._pool.submit(start_all)
         try:
-            wait(futures)
+            wait([running])
         except KeyboardInterrupt:
             shared[STOP] = 1
-            wait(futures)
+            wait([running])
             raise
-        for future in futures:
-            future.result()
+        running.result()
 
 
 def _types(*values: Any) -> tuple[Any, ...]:
