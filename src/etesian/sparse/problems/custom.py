@@ -112,7 +112,8 @@ class CustomProblem:
         objective = _compiled(function, "objective", ("e", "data", "variables"))
         with readable("objective", function, hint):
             objective.compile(types)
-        returned = objective.overloads[types].signature.return_type
+        compiled: Any = objective.overloads[types]
+        returned = compiled.signature.return_type
         if not isinstance(returned, Number):
             raise TypeError(f"objective {function.__name__} must return a number; it returns {returned}")
         return _sum_of(objective)
@@ -182,6 +183,10 @@ def _named(kind: str, values: dict[str, Any]) -> Any:
     return _class_of(kind, tuple(values))(*values.values())
 
 
+def _is_sparse(value: Any) -> bool:
+    return bool(issparse(value))  # which alone would tell type checkers too little of what it is
+
+
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names) or "nothing"
 
@@ -194,13 +199,13 @@ def _as_array(where: str, name: str, value: Any) -> NDArray[Any]:
 
 
 def _as_constant(name: str, value: Any) -> Any:
-    if issparse(value):
+    if _is_sparse(value):
         return csr_array(value)
     return value if np.isscalar(value) else _as_array("constants", name, value)
 
 
 def _as_rows(name: str, value: Any, n_updates: int) -> Any:
-    rows = csr_array(value) if issparse(value) else _as_array("data", name, value)
+    rows = csr_array(value) if _is_sparse(value) else _as_array("data", name, value)
     if rows.shape[0] != n_updates:
         raise ValueError(
             f"data[{name!r}] has {rows.shape[0]} rows for {n_updates} updates; what is the same for all goes to constants"
@@ -209,7 +214,7 @@ def _as_rows(name: str, value: Any, n_updates: int) -> Any:
 
 
 def _as_seen(value: Any) -> Any:
-    return SparseRows(value.indptr, value.indices, value.data) if issparse(value) else value
+    return SparseRows(value.indptr, value.indices, value.data) if _is_sparse(value) else value
 
 
 def _touched_rows(touches: Mapping[str, Any], variables: Any) -> dict[str, csr_array]:
@@ -230,11 +235,12 @@ def _touched_rows(touches: Mapping[str, Any], variables: Any) -> dict[str, csr_a
 
 def _as_pattern(name: str, value: Any, n_rows: int) -> csr_array:
     """Turn indices or a matrix into the pattern of a CSR array of shape (n_updates, n_rows), columns in order."""
-    if issparse(value):
+    if _is_sparse(value):
         matrix = csr_array(value)
         if matrix.shape[1] != n_rows:
             raise ValueError(f"touches[{name!r}] has {matrix.shape[1]} columns; variables[{name!r}] has {n_rows} rows")
-        indices, indptr = matrix.indices, matrix.indptr
+        indices: NDArray[Any] = matrix.indices
+        indptr: NDArray[Any] = matrix.indptr
     else:
         table = np.asarray(value)
         if table.dtype.kind not in "iu" or table.ndim not in (1, 2):
