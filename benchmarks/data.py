@@ -72,7 +72,7 @@ def mesh_edges(n_vertices: int) -> np.ndarray:
         np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [0, 2]]]), axis=1), axis=0
     )
     lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
-    return np.unique(edges[lengths < 10 / np.sqrt(len(points))], axis=0)
+    return np.unique(edges[lengths < 4 / np.sqrt(len(points))], axis=0)
 
 
 def read_metis_edges(path: Path) -> np.ndarray:

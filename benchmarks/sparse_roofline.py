@@ -39,7 +39,7 @@ LANES, POLYNOMIALS = 2_048, 4_000  # numbers that stay in the first-level cache;
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def multiply_and_add(x, y, a, b, repeats):
+def multiply_and_add(x, a, b, repeats):
     """Evaluate a polynomial of degree 16 at each of `x`, again and again: 16 products and sums that need no memory."""
     for _ in range(repeats):
         for i in range(len(x)):
@@ -60,8 +60,7 @@ def multiply_and_add(x, y, a, b, repeats):
             v = v * a + b
             v = v * a + b
             v = v * a + b
-            y[i] = v
-        x, y = y, x
+            x[i] = v
 
 
 @njit(nogil=True, cache=True)
@@ -84,9 +83,9 @@ def on_threads(n_workers: int, work: Callable[[int], Any], rounds: int = 7) -> f
 @cache
 def operations_a_second(n_workers: int, dtype: Any) -> float:
     """Multiplications and additions a second, on all threads together."""
-    arrays = [(np.ones(LANES, dtype), np.ones(LANES, dtype)) for _ in range(n_workers)]
+    arrays = [np.ones(LANES, dtype) for _ in range(n_workers)]
     a, b = dtype(0.5), dtype(0.5)
-    seconds = on_threads(n_workers, lambda w: multiply_and_add(*arrays[w], a, b, POLYNOMIALS))
+    seconds = on_threads(n_workers, lambda w: multiply_and_add(arrays[w], a, b, POLYNOMIALS))
     return n_workers * 2 * 16 * LANES * POLYNOMIALS / seconds
 
 

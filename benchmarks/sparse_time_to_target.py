@@ -96,7 +96,7 @@ def words(path: Path, asked: Asked) -> tuple[str, type, Target]:
 
 def logistic(path: Path, asked: Asked) -> tuple[str, type, Target]:
     """Logistic regression on few features out of many, where batches shatter."""
-    n = 2_000 if asked.toy else 200_000
+    n = 2_000 if asked.toy else 100_000
     return _save_labeled(path, *data.scattered_rows(n, n_features=2 * n), "rows of 5 features out of many", asked)
 
 
@@ -120,7 +120,7 @@ def _save_labeled(path: Path, X: data.csr_array, y: np.ndarray, name: str, asked
 
 def eigenvector(path: Path, asked: Asked) -> tuple[str, type, Target]:
     """Leading eigenvector of the mesh's adjacency matrix."""
-    MeshMatrix.save(path, data.mesh_edges(500 if asked.toy else 30_000))
+    MeshMatrix.save(path, data.mesh_edges(500 if asked.toy else 10_000))
     return "Leading eigenvector by SVRG: a Delaunay mesh with holes", MeshMatrix, Target("residual", 1e-4, "at_most")
 
 

@@ -168,6 +168,12 @@ def test_mesh_is_planar_in_size_and_its_edges_are_given_once():
     assert len(np.unique(edges, axis=0)) == len(edges)
 
 
+def test_mesh_has_holes():
+    edges = mesh_edges(10_000)
+    # Euler: 3 n - 3 edges, less one for each edge on a rim; the outer rim alone takes 174, the twelve holes about 10 each
+    assert 3 * (edges.max() + 1) - len(edges) > 250
+
+
 def test_made_data_is_the_same_each_time_and_in_range():
     for make in (lambda: power_law_ratings(5_000, planted_rank=4), lambda: power_law_pairs(5_000)):
         assert all(np.array_equal(a, b) for a, b in zip(make(), make(), strict=True))
