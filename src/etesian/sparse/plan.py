@@ -1,4 +1,4 @@
-"""Plan: an order of updates, cut into batches, each batch cut into one list per worker; and its makers.
+"""Makers of plans: `make_plan` samples an order, and cuts it as the schedule asks.
 
 Serial, conflict-free and lock-free runs differ only in their Plan. Knows nothing of what an update does.
 """
@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Literal, get_args
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,78 +17,24 @@ from scipy.sparse import csr_array
 from etesian.sparse.blocks import default_n_blocks, sort_into_blocks
 from etesian.sparse.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
 from etesian.sparse.levels import best_capacity, sort_into_levels
+from etesian.sparse.schedule import SCHEDULES, Plan, Schedule, ScheduleWarning
 
-Schedule = Literal["serial", "conflict_free", "levels", "blocked", "lock_free", "auto"]
-SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+__all__ = [
+    "SCHEDULES",
+    "Plan",
+    "Schedule",
+    "ScheduleWarning",
+    "blocked",
+    "conflict_free",
+    "levels",
+    "lock_free",
+    "make_plan",
+    "predicted_fastest",
+    "serial",
+]
 
 UNSYNCHRONIZED_BATCH = 2_048  # updates of a worker between two looks at whether the run was interrupted
 WORTH_PLANNING = 1.1  # a predicted speed-up below this is about 1: run serially
-
-
-class ScheduleWarning(UserWarning):
-    """A schedule was asked for that cannot help on this data; the run was serial instead. The result is the same."""
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """An order of updates, cut into batches, each batch cut into one list per worker.
-
-    Parameters
-    ----------
-    schedule
-        Which maker made it; never ``"auto"``, which is a choice among the others.
-    order : array of shape (n_updates,)
-        The updates in plan order: batch by batch, within a batch worker by worker. Data is laid out in this order, once.
-    offsets : array of shape (n_batches, n_workers + 1)
-        ``order[offsets[b, p]:offsets[b, p + 1]]`` is the list of worker p in batch b.
-    synchronized
-        Whether workers wait for one another at the end of each batch.
-    batch_size
-        Updates in a batch; the last batch may have fewer.
-    predicted_speedup
-        Over one worker, if all updates cost the same and memory keeps up.
-    note
-        What the reader should know, such as why a serial plan was made in place of the one asked for.
-    steps : array of shape (n_updates,), or None
-        The place of each update of `order` in the order that a serial run of the plan has (the sampled one; for blocked plans
-        their own), for problems that count the steps between two touches of a variable; None where nobody asked.
-    """
-
-    schedule: Schedule
-    order: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    synchronized: bool
-    batch_size: int
-    predicted_speedup: float
-    note: str | None = None
-    steps: NDArray[np.int64] | None = None
-
-    @property
-    def n_workers(self) -> int:
-        """Lists in each batch."""
-        return self.offsets.shape[1] - 1
-
-    @property
-    def n_batches(self) -> int:
-        """Batches in an epoch."""
-        return self.offsets.shape[0]
-
-    @property
-    def is_reproducible(self) -> bool:
-        """Whether the result depends on the seed alone: always, but for a lock-free plan of several workers."""
-        return self.schedule != "lock_free" or self.n_workers == 1
-
-    def batches(self) -> Iterator[list[NDArray[np.int64]]]:
-        """Each batch, as one array of updates per worker."""
-        for cuts in self.offsets:
-            yield [self.order[start:stop] for start, stop in pairwise(cuts)]
-
-    def __str__(self) -> str:
-        text = (
-            f"{self.schedule} plan: {len(self.order):,} updates in {self.n_batches:,} batches of {self.batch_size:,} "
-            f"for {self.n_workers} worker{'s' * (self.n_workers > 1)}, predicted speed-up {self.predicted_speedup:.2f}"
-        )
-        return text if self.note is None else f"{text} ({self.note})"
 
 
 def make_plan(
