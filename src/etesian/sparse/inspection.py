@@ -124,8 +124,8 @@ class ConflictReport:
             )
         elif by_levels > by_components * WORTH_PLANNING:
             text = (
-                f"Batches shatter: schedule='conflict_free', {self._reach(self.components)}; with more workers "
-                f"schedule='levels', {self._reach(self.levels)}."
+                f"Batches shatter: schedule='conflict_free', {self._reach(self.components)}; "
+                f"schedule='levels' reaches further, {self._reach(self.levels)}."
             )
         else:
             text = f"Batches shatter: schedule='conflict_free', {self._reach(self.components)}."
@@ -134,7 +134,7 @@ class ConflictReport:
 
     def _reach(self, speedups: tuple[float, ...]) -> str:
         best = int(np.argmax(speedups))
-        return f"up to {speedups[best]:.1f} times as fast with {self.workers[best]} workers"
+        return f"predicted up to {speedups[best]:.1f} times as fast, with {self.workers[best]} workers"
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as numbers, strings, lists and dictionaries, for JSON."""
@@ -208,18 +208,19 @@ def _read_touches(X: Any, updates: UpdatesAre) -> tuple[csr_array, Any]:
     """Updates by variables, and what the variables are called."""
     if not issparse(X):
         raise TypeError(f"X must be a scipy sparse matrix or array; got {type(X).__name__}")
+    matrix: Any = X
     if updates == "rows":
-        return csr_array(X), _Numbered("column", X.shape[1])
-    elements: Any = coo_array(X)
+        return csr_array(matrix), _Numbered("column", 0)
+    elements: Any = coo_array(matrix)
     if updates == "elements":
-        touches = pair_touches(elements.row, elements.col + X.shape[0], sum(X.shape))
-        return touches, _Numbered("row", X.shape[0])
+        touches = pair_touches(elements.row, elements.col + matrix.shape[0], sum(matrix.shape))
+        return touches, _Numbered("row", matrix.shape[0])
     if updates == "edges":
-        if X.shape[0] != X.shape[1]:
-            raise ValueError(f"X must be square for updates='edges'; got shape {X.shape}")
+        if matrix.shape[0] != matrix.shape[1]:
+            raise ValueError(f"X must be square for updates='edges'; got shape {matrix.shape}")
         ends = np.sort(np.stack([elements.row, elements.col], axis=1), axis=1)
         ends = np.unique(ends[ends[:, 0] != ends[:, 1]], axis=0)
-        return pair_touches(ends[:, 0], ends[:, 1], X.shape[0]), _Numbered("vertex", X.shape[0])
+        return pair_touches(ends[:, 0], ends[:, 1], matrix.shape[0]), _Numbered("vertex", matrix.shape[0])
     raise ValueError(f"updates must be 'rows', 'elements' or 'edges'; got {updates!r}")
 
 
@@ -254,7 +255,7 @@ def _measure(touches: Touches, order: NDArray[np.int64], called: Any) -> Conflic
 
 
 def _components_by_batch_size(touches: Touches, order: NDArray[np.int64]) -> tuple[BatchComponents, ...]:
-    rows = []
+    rows: list[BatchComponents] = []
     size = SMALLEST_BATCH
     while size <= LARGEST_BATCH and (size <= len(order) or not rows):
         balances = [measure_balance(touches, order, batch_size=size, n_workers=p) for p in WORKERS]
