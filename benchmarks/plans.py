@@ -26,7 +26,7 @@ from waiting import Waiting
 
 from etesian import __version__
 from etesian.bench import machine
-from etesian.sparse import Plan, Ratings, WordPairs, Workers, make_plan
+from etesian.sparse import Plan, Ratings, WordPairs, Workers, inspect_conflicts, make_plan
 from etesian.sparse.choosing import keep_if_faster
 from etesian.sparse.conflicts import as_touches
 from etesian.sparse.counting_sort import sort_by_key
@@ -182,6 +182,14 @@ def as_text(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def predict(n: int, folder: Path | None) -> dict[str, dict[str, Any]]:
+    """What plans promise before anything runs, for each data set: counts, which are the same on any machine."""
+    reports = {name: inspect_conflicts(problem.touches) for name, problem in problems(n, folder, rank=1)}
+    for name, report in reports.items():
+        print(f"{name}\n{report}\n")
+    return {name: report.as_dict() for name, report in reports.items()}
+
+
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -190,8 +198,16 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
     parser.add_argument("--rounds", type=int, default=11, help="quiet rounds, each an epoch of every plan")
     parser.add_argument("--data", type=Path, help="folder that holds ratings/ and graphs/")
+    parser.add_argument("--predict", action="store_true", help="time nothing; write predictions.json")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
     asked = parser.parse_args(arguments)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+    if asked.predict:
+        predictions = predict(asked.ratings, asked.data)
+        if asked.out is not None:
+            (asked.out / "predictions.json").write_text(json.dumps(predictions, indent=1) + "\n")
+        return []
     results = []
     for rank in asked.ranks:
         for name, problem in problems(asked.ratings, asked.data, rank):
@@ -201,8 +217,12 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     table = as_text(results)
     print(table)
     if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        record = {"version": __version__, "arguments": sys.argv[1:], "machine": machine.describe(), "results": results}
+        record = {
+            "version": __version__,
+            "asked": {"ratings": asked.ratings, "rounds": asked.rounds, "with real data": asked.data is not None},
+            "machine": machine.describe(),
+            "results": results,
+        }
         (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
         (asked.out / "table.md").write_text(table + "\n")
     return results
