@@ -134,18 +134,11 @@ def _steps_that_keep_sign(x, n, mu, nu, sign):
 
 
 @njit(nogil=True)
-def _catch_up(state, j, n, step_size, ridge, lasso):
-    """Make up n missed steps of one feature's coefficients."""
-    has_mean = len(state.mean_gradient) > 0
-    if lasso > 0.0:
-        for k in range(state.coef.shape[1]):
-            nu = step_size * state.mean_gradient[j, k] if has_mean else 0.0
-            state.coef[j, k] = after_steps(float(state.coef[j, k]), n, step_size * ridge, nu, step_size * lasso)
-    elif has_mean or ridge > 0.0:
-        keep, gain = keep_and_gain(n, step_size * ridge)
-        for k in range(state.coef.shape[1]):
-            nu = step_size * state.mean_gradient[j, k] if has_mean else 0.0
-            state.coef[j, k] = keep * state.coef[j, k] - gain * nu
+def _made_up(x, n, keep, gain, mu, nu, tau):
+    """Return a coefficient after n missed steps; `keep` and `gain` are those of n and mu."""
+    if tau > 0.0:
+        return after_steps(x, n, mu, nu, tau)
+    return keep * x - gain * nu
 
 
 @njit(nogil=True)
@@ -155,68 +148,60 @@ def _target_of(target, output, n_outputs):
     return 1.0 if target == output else -1.0
 
 
-@njit(nogil=True)
-def _predict(rows, state, e, step_size, prediction):
-    """Catch up what a row touches, and fill its predictions."""
-    prediction[:] = state.intercept
-    now = rows.steps[e]
-    for position in range(rows.indptr[e], rows.indptr[e + 1]):
-        j = rows.indices[position]
-        missed = now - state.caught_up[j]
-        if missed > 0:  # below 0 only where lock-free workers overtake one another
-            _catch_up(state, j, missed, step_size, rows.ridge, rows.lasso)
-        for k in range(len(prediction)):
-            prediction[k] += rows.values[position] * state.coef[j, k]
+def update_rows(start, stop, rows, state, step_size):  # noqa: C901  one piece, see below
+    """Run the updates of rows start to stop - 1 in turn: SGD, SVRG or SAGA, as `rows` and `state` say.
 
-
-@njit(nogil=True)
-def _slopes(rows, state, e, slope):
-    """Turn the predictions of a row into slopes of its loss, less those in memory."""
-    for k in range(len(slope)):
-        target = _target_of(rows.target[e], k, len(slope))
-        new = rows.weight[e] * rows.derivative(slope[k], target)
-        if len(state.memory) > 0:
-            slope[k] = new - state.memory[rows.ids[e], k]
-            if rows.learns_memory:
-                state.memory[rows.ids[e], k] = new
-        else:
-            slope[k] = new
-
-
-@njit(nogil=True)
-def _step(rows, state, e, step_size, slope):
-    """Step where the row has features: the sparse part, and the dense part of this one step."""
-    mu, tau = step_size * rows.ridge, step_size * rows.lasso
-    for position in range(rows.indptr[e], rows.indptr[e + 1]):
-        j, value = rows.indices[position], rows.values[position]
-        state.caught_up[j] = rows.steps[e] + 1
-        for k in range(len(slope)):
-            change = slope[k] * value
-            gradient = change + state.mean_gradient[j, k] if len(state.memory) > 0 else change
-            moved = (1.0 - mu) * state.coef[j, k] - step_size * gradient
-            state.coef[j, k] = shrink(moved, tau)
-            if rows.learns_memory:
-                state.mean_gradient[j, k] += change / len(state.memory)
-
-
-def update_rows(start, stop, rows, state, step_size):
-    """Run the updates of rows start to stop - 1 in turn: SGD, SVRG or SAGA, as `rows` and `state` say."""
-    slope = np.empty(state.coef.shape[1])
+    In one piece, with the tuples taken apart once: numba counts references to the arrays of a tuple that is passed on, in memory
+    that all threads share, which made an update of two features eight times as slow.
+    """
+    indptr, indices, values, target, weight, steps, ids, ridge, lasso, learns_memory, derivative = rows
+    coef, intercept, mean_gradient, memory, caught_up = state
+    n_outputs, n_rows, remembers = coef.shape[1], len(memory), len(memory) > 0
+    mu, tau = step_size * ridge, step_size * lasso
+    slope = np.empty(n_outputs)
     for e in range(start, stop):
-        _predict(rows, state, e, step_size, slope)
-        _slopes(rows, state, e, slope)
-        _step(rows, state, e, step_size, slope)
+        for k in range(n_outputs):
+            slope[k] = intercept[k]
+        for position in range(indptr[e], indptr[e + 1]):  # make up what was missed, and predict
+            j = indices[position]
+            missed = steps[e] - caught_up[j]
+            if missed > 0:  # below 0 only where lock-free workers overtake one another
+                keep, gain = keep_and_gain(missed, mu)
+                for k in range(n_outputs):
+                    nu = step_size * mean_gradient[j, k] if remembers else 0.0
+                    coef[j, k] = _made_up(float(coef[j, k]), missed, keep, gain, mu, nu, tau)
+            for k in range(n_outputs):
+                slope[k] += values[position] * coef[j, k]
+        for k in range(n_outputs):  # from predictions to slopes, less those remembered
+            new = weight[e] * derivative(slope[k], _target_of(target[e], k, n_outputs))
+            slope[k] = new - memory[ids[e], k] if remembers else new
+            if learns_memory:
+                memory[ids[e], k] = new
+        for position in range(indptr[e], indptr[e + 1]):  # step: the sparse part, and the dense part of this one step
+            j = indices[position]
+            caught_up[j] = steps[e] + 1
+            for k in range(n_outputs):
+                change = slope[k] * values[position]
+                gradient = change + mean_gradient[j, k] if remembers else change
+                coef[j, k] = shrink((1.0 - mu) * coef[j, k] - step_size * gradient, tau)
+                if learns_memory:
+                    mean_gradient[j, k] += change / n_rows
 
 
 def finish_features(start, stop, data, state, sums):
     """Catch features up to the end of the epoch, which counts updates and not features; sums of w^2 and |w|."""
     n_steps, step_size, ridge, lasso = data
+    coef, _, mean_gradient, memory, caught_up = state
+    remembers, mu, tau = len(memory) > 0, step_size * ridge, step_size * lasso
     for j in range(start, stop):
-        if n_steps > state.caught_up[j]:
-            _catch_up(state, j, n_steps - state.caught_up[j], step_size, ridge, lasso)
-        state.caught_up[j] = 0
-        for k in range(state.coef.shape[1]):
-            w = float(state.coef[j, k])
+        missed = n_steps - caught_up[j]
+        keep, gain = keep_and_gain(missed, mu)
+        caught_up[j] = 0
+        for k in range(coef.shape[1]):
+            if missed > 0:
+                nu = step_size * mean_gradient[j, k] if remembers else 0.0
+                coef[j, k] = _made_up(float(coef[j, k]), missed, keep, gain, mu, nu, tau)
+            w = float(coef[j, k])
             sums[0] += w * w
             sums[1] += abs(w)
 
@@ -224,11 +209,13 @@ def finish_features(start, stop, data, state, sums):
 def predict_rows(start, stop, data, state, sums):
     """Fill ``predicted``, shape (n_rows, n_outputs), without the intercept."""
     indptr, indices, values, predicted = data
+    coef = state.coef
     for e in range(start, stop):
-        predicted[e] = 0.0
+        for k in range(predicted.shape[1]):
+            predicted[e, k] = 0.0
         for position in range(indptr[e], indptr[e + 1]):
             for k in range(predicted.shape[1]):
-                predicted[e, k] += values[position] * state.coef[indices[position], k]
+                predicted[e, k] += values[position] * coef[indices[position], k]
 
 
 def sum_slopes(start, stop, data, shift, sums):
@@ -243,22 +230,23 @@ def sum_slopes(start, stop, data, shift, sums):
 def look_at_rows(start, stop, data, state, sums):
     """Sum the losses; store the slopes, where there is a memory for them and `stores` says so."""
     predicted, target, weight, value, derivative, stores = data
+    intercept, memory = state.intercept, state.memory
     for e in range(start, stop):
         for k in range(predicted.shape[1]):
             aim = _target_of(target[e], k, predicted.shape[1])
-            at = predicted[e, k] + state.intercept[k]
+            at = predicted[e, k] + intercept[k]
             sums[0] += weight[e] * value(at, aim)
             if stores:
-                state.memory[e, k] = weight[e] * derivative(at, aim)
+                memory[e, k] = weight[e] * derivative(at, aim)
 
 
 def average_gradients(start, stop, data, state, sums):
     """Fill the mean gradient of features from the memory; `data` holds the columns, and what to take off."""
     indptr, indices, values, pull = data
-    n_rows = len(state.memory)
+    memory, mean_gradient = state.memory, state.mean_gradient
     for j in range(start, stop):
-        for k in range(state.coef.shape[1]):
+        for k in range(memory.shape[1]):
             total = 0.0
             for position in range(indptr[j], indptr[j + 1]):
-                total += values[position] * state.memory[indices[position], k]
-            state.mean_gradient[j, k] = total / n_rows - pull[j]
+                total += values[position] * memory[indices[position], k]
+            mean_gradient[j, k] = total / len(memory) - pull[j]
