@@ -13,7 +13,7 @@ from etesian.sparse.plan import Plan
 from etesian.sparse.problems.pairs import KnownRows, gather_pairs, pair_touches
 from etesian.sparse.problems.problem import SumOver, Variables
 
-AHEAD = 4  # updates between asking for a row and using it; benchmarks/conflict_free.py says what it gains
+AHEAD = 4  # updates between asking for a row and using it
 LINE = 16  # float32 numbers in a cache line
 
 
