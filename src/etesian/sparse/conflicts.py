@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from etesian.sparse.atomics import prefetch_to_read
 
 BARRIER_UPDATES = 10
-"""What a barrier is counted as, in small updates. An assumption: with small updates of tens of nanoseconds, some tenths of a microsecond."""
+"""What a barrier is counted as, in small updates: an assumption, some tenths of a microsecond against some tens of nanoseconds."""
 
 SMALLEST_BATCH = 64
 LARGEST_BATCH = 2_048  # a batch is then planned in first-level cache, and barriers are already far apart
