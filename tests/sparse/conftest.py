@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -14,6 +16,14 @@ settings.register_profile("etesian", deadline=None, derandomize=True)
 settings.load_profile("etesian")
 
 WORKERS = (1, 2, 3, 4, 7)
+
+
+@pytest.fixture(autouse=True)
+def heed_interrupts():
+    """Tests may be a job in the background, which ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def touches_of(rows: list[set[int]], n_variables: int) -> csr_array:
