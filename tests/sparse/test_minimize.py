@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -169,3 +171,22 @@ def test_a_long_epoch_can_be_interrupted_and_leaves_usable_variables(schedule):
     assert result.outcome == "interrupted"
     assert result.n_iter == 0
     assert 0 < np.count_nonzero(x) < len(x)
+
+
+def test_problem_that_was_typed_in_runs():
+    session = """
+import sys; sys.path.insert(0, {folder!r})
+from conftest import Slow
+from etesian.sparse import minimize
+
+def reach(start, stop, data, variables, step_size):
+    for e in range(start, stop):
+        variables[0][e] = 1.0
+
+class Typed(Slow):
+    update_range = staticmethod(reach)
+
+assert minimize(Typed(100), schedule="serial", tol=None, max_iter=1).variables[0].all()
+"""
+    source = session.format(folder=os.path.dirname(__file__))
+    subprocess.run([sys.executable, "-"], input=source, text=True, check=True)

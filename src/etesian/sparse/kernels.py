@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,8 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
 
 
 def _is_found_again(function: Callable[..., None]) -> bool:
-    """Whether numba finds a function on disk in the next process: not one that closes over another."""
-    return function.__closure__ is None
+    """Whether numba finds a function on disk in the next process: not one that closes over another, or was typed in."""
+    return function.__closure__ is None and Path(function.__code__.co_filename).is_file()
 
 
 def new_shared() -> np.ndarray:
