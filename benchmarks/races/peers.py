@@ -110,7 +110,7 @@ class Libmf(FitEntry):
 
     def fit(self, iterations: int) -> Any:
         """Fit squared errors with our rank and penalty."""
-        from libmf.mf import MF  # noqa: PLC0415
+        from libmf.mf import MF
 
         eta = 0.1 * 2.0 ** (self.exponent or 0)
         model = MF(k=RANK, nr_iters=iterations, nr_threads=self._n_threads, eta=eta, lambda_p1=0.0, lambda_q1=0.0,

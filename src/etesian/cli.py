@@ -56,9 +56,9 @@ def run_demo(
 
     Takes about two minutes on two cores. Progress goes to standard error.
     """
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from etesian.demo import demo, print_demo  # noqa: PLC0415
+    from etesian.demo import demo, print_demo
 
     found = demo(folder, n_seeds=seeds, console=Console(stderr=True, highlight=False))
     if as_json:

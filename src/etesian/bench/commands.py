@@ -189,7 +189,7 @@ def _check_folder(path: Path) -> None:
 
 
 def _stored_groups(store: str, suite: str | None, target: str | None) -> list[Group]:
-    from etesian.bench.overview import select  # noqa: PLC0415  # statistics take a second to import
+    from etesian.bench.overview import select  # statistics take a second to import
 
     wanted = None if target is None else _parse_target(target)
     with bench.Store(store, create=False) as opened:
@@ -200,15 +200,15 @@ def _stored_groups(store: str, suite: str | None, target: str | None) -> list[Gr
 
 
 def _grouped(entries: list[bench.StoredRun]) -> list[Group]:
-    from etesian.bench.overview import group_runs  # noqa: PLC0415
+    from etesian.bench.overview import group_runs
 
     return group_runs(entries)
 
 
 def _print_groups(groups: list[Group], *, as_json: bool) -> None:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from etesian.bench.overview import as_table, failures  # noqa: PLC0415
+    from etesian.bench.overview import as_table, failures
 
     if as_json:
         print(json.dumps({"suites": [group.as_dict() for group in groups]}, allow_nan=False, indent=2))
@@ -230,7 +230,7 @@ def _output_reserved() -> Iterator[None]:
 @contextlib.contextmanager
 def _progress(console: Console, jobs: int) -> Iterator[Any]:
     """Draw the progress; after an interrupt, say what is kept."""
-    from etesian.bench.progress import SuiteProgress  # noqa: PLC0415
+    from etesian.bench.progress import SuiteProgress
 
     progress = SuiteProgress(console, jobs=jobs)
     try:
@@ -248,6 +248,6 @@ def _progress(console: Console, jobs: int) -> Iterator[Any]:
 
 
 def _error_console() -> Console:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     return Console(stderr=True, highlight=False)

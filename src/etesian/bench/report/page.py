@@ -86,7 +86,7 @@ def _content(runs: Sequence[Run], *, baseline: str | None, confidence: float) ->
 
 def _load_template() -> jinja2.Template:
     try:
-        import jinja2  # noqa: PLC0415  an extra
+        import jinja2  # an extra
     except ImportError:
         raise ImportError("the report needs jinja2: pip install etesian[report]") from None
     environment = jinja2.Environment(
@@ -101,7 +101,7 @@ def _load_template() -> jinja2.Template:
 
 def _load_plotly() -> str:
     try:
-        from plotly.offline import get_plotlyjs  # noqa: PLC0415  an extra
+        from plotly.offline import get_plotlyjs  # an extra
     except ImportError:
         raise ImportError("the report needs plotly: pip install etesian[report]") from None
     return str(get_plotlyjs())

@@ -1,0 +1,101 @@
+"""Candidate tokens as a tree: who stands on whose shoulders, how likely, and who proposed it. Knows no model and no text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = -1
+"""The parent of tokens that follow the text itself."""
+
+
+@dataclass(frozen=True)
+class TokenTree:
+    """Candidate continuations of a text; parents stand before their children, siblings differ in their token.
+
+    Parameters
+    ----------
+    tokens : ndarray of int32, shape (n_nodes,)
+    parents : ndarray of int32, shape (n_nodes,)
+        The node that each follows, smaller than its own index; `ROOT` for those that follow the text.
+    probabilities : ndarray of float32, shape (n_nodes,)
+        The estimated chance that the target takes the node, given that it took the parent; in [0, 1].
+    origins : tuple of str, length n_nodes
+        The stage that proposed each node, such as ``"ngram"``.
+    """
+
+    tokens: NDArray[np.int32]
+    parents: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+    origins: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.tokens) == len(self.parents) == len(self.probabilities) == len(self.origins):
+            raise ValueError("tokens, parents, probabilities and origins must have one entry for each node")
+
+    @classmethod
+    def empty(cls) -> TokenTree:
+        """No candidates: the pass decides one token, as plain decoding does."""
+        return cls(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32), ())
+
+    @classmethod
+    def chain(cls, tokens: Sequence[int], probabilities: Sequence[float], origin: str) -> TokenTree:
+        """One candidate after another."""
+        parents = np.arange(-1, len(tokens) - 1, dtype=np.int32)
+        chances = np.asarray(probabilities, np.float32)
+        return cls(np.asarray(tokens, np.int32), parents, chances, (origin,) * len(tokens))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def depths(self) -> NDArray[np.int32]:
+        """How many tokens past the text's end each node stands; 1 for those that follow the text."""
+        depths = np.ones(len(self), np.int32)
+        for node, parent in enumerate(self.parents.tolist()):
+            if parent != ROOT:
+                depths[node] = depths[parent] + 1
+        return depths
+
+    @cached_property
+    def path_probabilities(self) -> NDArray[np.float32]:
+        """The estimated chance that the target takes each node with all its ancestors."""
+        chances = self.probabilities.copy()
+        for node, parent in enumerate(self.parents.tolist()):
+            if parent != ROOT:
+                chances[node] *= chances[parent]
+        return chances
+
+    @cached_property
+    def children(self) -> dict[int, dict[int, int]]:
+        """For each parent (`ROOT` among them) that has any: the node that bears each token."""
+        children: dict[int, dict[int, int]] = {}
+        for node, (parent, token) in enumerate(zip(self.parents.tolist(), self.tokens.tolist(), strict=True)):
+            children.setdefault(parent, {})[token] = node
+        return children
+
+    def path_to(self, node: int) -> list[int]:
+        """The nodes from the text's end down to `node`, itself the last; none for `ROOT`."""
+        path = []
+        while node != ROOT:
+            path.append(node)
+            node = int(self.parents[node])
+        return path[::-1]
+
+    def likeliest(self, n_nodes: int) -> TokenTree:
+        """The `n_nodes` of highest path probability: always a tree, for no child is likelier than its parent."""
+        if n_nodes >= len(self):
+            return self
+        ranked = np.argsort(-self.path_probabilities, kind="stable")[: max(n_nodes, 0)]
+        return self.subtree(np.sort(ranked))
+
+    def subtree(self, nodes: NDArray[np.integer]) -> TokenTree:
+        """These nodes, ascending, with every one's parent among them, renumbered."""
+        places = np.full(len(self) + 1, ROOT, np.int32)  # its last entry, index -1, keeps `ROOT` where it is
+        places[nodes] = np.arange(len(nodes), dtype=np.int32)
+        origins = tuple(self.origins[node] for node in nodes.tolist())
+        return TokenTree(self.tokens[nodes], places[self.parents[nodes]], self.probabilities[nodes], origins)
