@@ -36,6 +36,30 @@ def test_failed_run_without_points_survives_json() -> None:
     assert through_json(run) == run
 
 
+DESCRIPTION = {
+    "task": "words",
+    "organization": "Ömega",
+    "system": "two cores",
+    "progress": "loss",
+    "details": {"batch_size": 8, "hardware": {"cores": 2, "names": ["a", None]}},
+}
+
+
+def test_description_of_a_run_survives_json() -> None:
+    run = make_run(**DESCRIPTION)
+    assert repr(through_json(run)) == repr(run)
+    assert run.as_dict().items() >= DESCRIPTION.items()
+
+
+def test_record_without_a_description_is_read_and_keeps_its_text() -> None:
+    """As every record was before there were descriptions."""
+    record = make_run().as_dict()
+    assert not record.keys() & DESCRIPTION.keys()
+    run = Run.from_dict(record)
+    assert (run.task, run.organization, run.system, run.progress, run.details) == ("", "", "", None, {})
+    assert run.as_dict() == record
+
+
 def test_numbers_that_are_not_finite_are_written_as_strings() -> None:
     point = Point(0, 0.0, {"a": math.nan, "b": math.inf, "c": -math.inf})
     assert point.as_dict()["metrics"] == {"a": "NaN", "b": "Infinity", "c": "-Infinity"}
@@ -65,6 +89,9 @@ def change(**fields: object) -> Callable[[dict[str, Any]], None]:
         (change(points=[{"slices": 0, "seconds": 0, "metrics": {"loss": "low"}}]), "metrics.loss must be of type"),
         (change(target={"metric": "loss", "threshold": 1, "direction": "at_most"}), "no point stands at loss<=1.0"),
         (change(units=[1]), "units must be of type dict"),
+        (change(progress="epoch"), "metrics must hold the progress, 'epoch'; got"),
+        (change(task=None), "task must be of type str; got None"),
+        (change(details=[]), "details must be of type dict"),
         (change(budget_seconds="long"), "budget_seconds must be of type int or float or null"),
     ],
 )

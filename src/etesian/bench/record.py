@@ -83,6 +83,14 @@ class Run:
         The record that `machine.describe()` made.
     started
         When it began, ISO 8601 in UTC.
+    task
+        What was to be learned, such as ``"ImageNet training"``: runs of one task can be compared. Empty if not known.
+    organization, system
+        Who ran it, and on what, in their own words.
+    progress
+        The metric, among those of each point, that counts the work done, such as ``"epoch"``; None for the slices.
+    details
+        Whatever else is known of the run, as plain JSON values: batch size, framework, where it was read from.
     """
 
     workload: str
@@ -95,6 +103,11 @@ class Run:
     error: str | None = None
     machine: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
+    task: str = ""
+    organization: str = ""
+    system: str = ""
+    progress: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passing(self) -> tuple[Point | None, Point] | None:
@@ -128,6 +141,8 @@ class Run:
             "error": self.error,
             "machine": dict(self.machine),
             "started": self.started,
+            # Left out where they say nothing: then records made before these fields existed keep their text.
+            **{name: value for name in _DESCRIPTION if (value := getattr(self, name))},
         }
 
     @classmethod
@@ -152,13 +167,19 @@ class Run:
             error=_expect("error", fields.get("error"), str, type(None)),
             machine=_expect("machine", fields.get("machine", {}), dict),
             started=_expect("started", fields.get("started", ""), str),
+            task=_expect("task", fields.get("task", ""), str),
+            organization=_expect("organization", fields.get("organization", ""), str),
+            system=_expect("system", fields.get("system", ""), str),
+            progress=_expect("progress", fields.get("progress"), str, type(None)),
+            details=_expect("details", fields.get("details", {}), dict),
         )
         _check_consistency(run)
         return run
 
 
 _REQUIRED = ("workload", "seed", "target", "outcome", "points")
-_OPTIONAL = ("budget_seconds", "units", "error", "machine", "started")
+_DESCRIPTION = ("task", "organization", "system", "progress", "details")
+_OPTIONAL = ("budget_seconds", "units", "error", "machine", "started", *_DESCRIPTION)
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
@@ -171,6 +192,8 @@ def _check_consistency(run: Run) -> None:
     for point in run.points:
         if run.target.metric not in point.metrics:
             raise ValueError(f"metrics must hold the target's, {run.target.metric!r}; got {sorted(point.metrics)}")
+        if run.progress is not None and run.progress not in point.metrics:
+            raise ValueError(f"metrics must hold the progress, {run.progress!r}; got {sorted(point.metrics)}")
     if run.outcome == "reached" and run.passing is None:
         raise ValueError(f"outcome is 'reached', and no point stands at {run.target}")
 
