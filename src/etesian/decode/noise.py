@@ -1,0 +1,98 @@
+"""Gumbel noise for every seed, position and token, from a counter-based hash: no state, and none computed that cannot matter.
+
+The functions that call each other stand in this one file, as numba's cache on disk asks for. Knows no model and no text.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_GOLDEN = np.uint64(
+    0x9E3779B97F4A7C15
+)  # Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators"
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_ONE, _BITS_DROPPED = np.uint64(1), np.uint64(12)
+_R30, _R27, _R31 = np.uint64(30), np.uint64(27), np.uint64(31)
+_STEP = 2.0**-52
+
+HIGHEST = 53 * math.log(2)
+"""No noise is above this: the smallest uniform number is 2**-53."""
+
+
+@njit(nogil=True, cache=True)
+def _mix(state: Any) -> Any:
+    state = (state ^ (state >> _R30)) * _FIRST
+    state = (state ^ (state >> _R27)) * _SECOND
+    return state ^ (state >> _R31)
+
+
+@njit(nogil=True, cache=True)
+def position_key(seed: Any, position: Any) -> Any:
+    """Return what the noise of every token at a position is drawn from."""
+    return _mix(_mix(np.uint64(seed) + _GOLDEN) ^ _mix((np.uint64(position) + _ONE) * _GOLDEN))
+
+
+@njit(nogil=True, cache=True)
+def _uniform(key: Any, token: Any) -> float:
+    """Between 2**-53 and 1 - 2**-53, both reached: 52 random bits and a half."""
+    bits = _mix(key + (np.uint64(token) + _ONE) * _GOLDEN) >> _BITS_DROPPED
+    return (np.float64(bits) + 0.5) * _STEP
+
+
+@njit(nogil=True, cache=True)
+def _gumbel_of(uniform: float) -> float:
+    """Small uniform numbers make the high noise, where precision is wanted."""
+    return -math.log(-math.log1p(-uniform))
+
+
+@njit(nogil=True, cache=True)
+def _could_exceed(uniform: float, gap: float) -> bool:
+    """False only where the noise is below `gap`: noise <= -log(uniform), and exp(-gap) <= (1 + gap / 16)**-16."""
+    bound = 1.0 + max(gap, 0.0) / 16.0
+    bound *= bound
+    bound *= bound
+    bound *= bound
+    bound *= bound
+    return uniform * bound <= 1.0
+
+
+@njit(nogil=True, cache=True)
+def gumbel(seed: np.uint64, position: int, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Draw the noise of some tokens at one position, float64 of shape (n_tokens,)."""
+    key = position_key(seed, position)
+    noise = np.empty(len(tokens))
+    for place in range(len(tokens)):
+        noise[place] = _gumbel_of(_uniform(key, tokens[place]))
+    return noise
+
+
+@njit(nogil=True, cache=True)
+def best_of_all(
+    logits: NDArray[np.float32], temperature: float, seed: np.uint64, position: int
+) -> tuple[int, float, float]:
+    """Return argmax(logits / temperature + noise), its score, and the runner-up's score.
+
+    Logarithms are taken only for tokens that could still be among the two best: a few dozen of a large vocabulary.
+    """
+    key = position_key(seed, position)
+    winner, best, second = -1, -np.inf, -np.inf
+    for token in range(len(logits)):
+        score = logits[token] / temperature
+        gap = second - score
+        if gap > HIGHEST:
+            continue
+        uniform = _uniform(key, token)
+        if not _could_exceed(uniform, gap):
+            continue
+        score += _gumbel_of(uniform)
+        if score > best:
+            winner, best, second = token, score, best
+        elif score > second:
+            second = score
+    return winner, best, second
