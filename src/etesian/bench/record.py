@@ -128,6 +128,10 @@ class Run:
         passing = self.passing
         return None if passing is None else passing[1].seconds
 
+    def work_at(self, point: Point) -> float:
+        """Work done up to a measurement, in the unit that `progress` names, or in slices."""
+        return point.slices if self.progress is None else point.metrics[self.progress]
+
     def as_dict(self) -> dict[str, Any]:
         """Write the run as one JSON object, from which `from_dict` makes an equal run."""
         return {

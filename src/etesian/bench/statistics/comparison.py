@@ -59,10 +59,10 @@ def compare(
     Source: Efron and Tibshirani, An introduction to the bootstrap (1993), 12.5 and 13.3.
     """
     check_confidence(confidence)
-    paired = _has_pairs(arrivals, baseline)
+    paired = has_pairs(arrivals, baseline)
     draws = _draw(len(arrivals), len(baseline), paired, resamples, np.random.default_rng(seed))
     if paired:
-        arrivals, baseline = _by_seed(arrivals), _by_seed(baseline)
+        arrivals, baseline = by_seed(arrivals), by_seed(baseline)
     if not (arrivals.arrived.all() and baseline.arrived.all()):
         return Ratio(_ratio_of_medians(arrivals, baseline, draws, confidence), "medians", paired)
     return Ratio(_ratio_of_means(arrivals, baseline, draws, confidence, paired), "geometric means", paired)
@@ -79,12 +79,14 @@ def _draw(n: int, n_baseline: int, paired: bool, resamples: int, rng: np.random.
     )
 
 
-def _has_pairs(arrivals: Arrivals, baseline: Arrivals) -> bool:
+def has_pairs(arrivals: Arrivals, baseline: Arrivals) -> bool:
+    """Whether both have the same seeds, one run each."""
     seeds = sorted(arrivals.seeds)
     return bool(seeds) and seeds == sorted(baseline.seeds) and len(set(seeds)) == len(seeds)
 
 
-def _by_seed(arrivals: Arrivals) -> Arrivals:
+def by_seed(arrivals: Arrivals) -> Arrivals:
+    """Put runs in the order of their seeds."""
     order = np.argsort(arrivals.seeds)
     return replace(
         arrivals,

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.bench.statistics.arrivals import Arrivals, Floats
+from etesian.bench.statistics.estimate import CONFIDENCE, check_confidence
+from etesian.bench.statistics.success import wilson
 
 _ROUNDING = 1e-9
 
@@ -67,6 +69,28 @@ def kaplan_meier(arrivals: Arrivals) -> ArrivalCurve:
     shares = np.asarray(1.0 - np.cumprod(1.0 - arrived / at_risk), dtype=np.float64)
     seconds = arrivals.seconds[order]
     return ArrivalCurve(seconds[arrived], shares[arrived], at_risk[arrived], float(seconds[-1]))
+
+
+def arrival_band(curve: ArrivalCurve, *, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
+    """Interval of the share that has arrived, at each step of the curve.
+
+    Wilson's, for the number of uncensored runs that would tell as much; it holds at any one time, not at all at once.
+
+    Returns
+    -------
+    low, high : array (arrived,)
+
+    References
+    ----------
+    Rothman, Estimation of confidence limits for the cumulative probability of survival in life table analysis (1978).
+    """
+    check_confidence(confidence)
+    ends = [
+        wilson(float(share), curve.effective_runs(float(time)), confidence)
+        for time, share in zip(curve.times, curve.shares, strict=True)
+    ]
+    low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).T
+    return low, high
 
 
 def weighted_medians(arrivals: Arrivals, counts: NDArray[np.int64]) -> Floats:

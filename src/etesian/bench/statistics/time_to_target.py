@@ -44,6 +44,19 @@ def median_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE) -> Estima
     return Estimate(value, low, high, runs, math.ceil(enough * runs / effective), reason)
 
 
+def mean_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE) -> Estimate:
+    """Mean time of the runs that arrived, with Student's interval; says nothing of those that did not."""
+    check_confidence(confidence)
+    reached = int(arrivals.arrived.sum())
+    if not reached:
+        return Estimate.missing("no run reached the target", runs=0, reliable_from=5)
+    if reached == 1:
+        value = float(arrivals.times[0])
+        return Estimate.missing("an interval needs two runs that reached the target", runs=1, value=value)
+    mean, margin = _mean(arrivals.times, confidence)
+    return Estimate(mean, max(0.0, mean - margin), mean + margin, reached, 5)
+
+
 def restricted_mean(arrivals: Arrivals, *, horizon: float, confidence: float = CONFIDENCE) -> Estimate:
     """Mean time up to `horizon` seconds: a run that has not arrived by then counts as the horizon, however it ended.
 

@@ -17,16 +17,16 @@ from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confid
 
 @dataclass(frozen=True)
 class Variation:
-    """Spread of the runs that reached the target: time = slices x seconds per slice.
+    """Spread of the runs that reached the target: time = work x seconds per unit of work.
 
     Parameters
     ----------
     time
         Coefficient of variation of the time to target.
     passing_point
-        That of the slices done at the first measurement that reached it.
+        That of the work done (slices, or what `Run.progress` names) at the first measurement that reached it.
     speed
-        That of the seconds per slice.
+        That of the seconds per unit of work.
     evaluation_step
         Share of the time to target that lies between the last measurement short of it and the first at it, on average:
         smaller differences say nothing.
@@ -47,23 +47,64 @@ def variation(runs: Sequence[Run], *, confidence: float = CONFIDENCE) -> Variati
 
     Runs that were at the target before any work are left out of the parts that need a slice to have been done.
     """
+    passing = [(run, run.passing) for run in runs if run.outcome == "reached"]
+    ends = [(run, *pair) for run, pair in passing if pair is not None]
+    before = [np.nan if before is None else before.seconds for _, before, _ in ends]
+    after = [after.seconds for _, _, after in ends]
+    work = [run.work_at(after) for run, _, after in ends]
+    return variation_between(*map(np.array, (before, after, work)), confidence=confidence)
+
+
+def variation_between(before: Floats, after: Floats, work: Floats, *, confidence: float = CONFIDENCE) -> Variation:
+    """Measure the spread of runs whose passing is known: when, between which measurements, after how much work.
+
+    Parameters
+    ----------
+    before, after : array (n,)
+        Seconds at the last measurement short of the target, NaN where there was none, and at the first that reached it.
+    work : array (n,)
+        Work done at the latter, in any unit.
+    """
     check_confidence(confidence)
-    passing = [run.passing for run in runs if run.outcome == "reached"]
-    ends = [pair[1] for pair in passing if pair is not None]
-    worked = [point for point in ends if point.slices > 0]
-    steps = [
-        (after.seconds - before.seconds) / after.seconds
-        for before, after in (pair for pair in passing if pair is not None)
-        if before is not None and after.seconds > 0
-    ]
+    worked, stepped = work > 0, np.isfinite(before) & (after > 0)
     return Variation(
-        time=coefficient_of_variation(np.array([point.seconds for point in ends]), confidence=confidence),
-        passing_point=_of_passing_points(np.array([float(point.slices) for point in ends]), confidence),
-        speed=coefficient_of_variation(
-            np.array([point.seconds / point.slices for point in worked]), confidence=confidence
-        ),
-        evaluation_step=_mean_share(np.array(steps), confidence),
+        time=coefficient_of_variation(after, confidence=confidence),
+        passing_point=_of_passing_points(work, confidence),
+        speed=coefficient_of_variation(after[worked] / work[worked], confidence=confidence),
+        evaluation_step=mean_share((after - before)[stepped] / after[stepped], confidence=confidence),
     )
+
+
+def runs_needed(variation: float, *, precision: float, confidence: float = CONFIDENCE) -> int:
+    """How many runs give the mean time an interval of +- `precision`, as a share of it (Student's).
+
+    Parameters
+    ----------
+    variation
+        Coefficient of variation of the times.
+    precision
+        Half the interval's width over the mean, such as 0.05.
+
+    Raises
+    ------
+    ValueError
+        `precision` or `variation` is not a positive number.
+    """
+    check_confidence(confidence)
+    for name, value in (("variation", variation), ("precision", precision)):
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be a positive number, such as 0.05; got {value!r}")
+
+    def is_enough(runs: int) -> bool:
+        return student_quantile(runs - 1, confidence) * variation <= precision * math.sqrt(runs)
+
+    too_few, enough = 1, 2
+    while not is_enough(enough):
+        too_few, enough = enough, 2 * enough
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if is_enough(middle) else (middle, enough)
+    return enough
 
 
 def coefficient_of_variation(values: Floats, *, confidence: float = CONFIDENCE) -> Estimate:
@@ -112,7 +153,7 @@ def _of_passing_points(slices: Floats, confidence: float) -> Estimate:
     return coefficient_of_variation(slices, confidence=confidence)
 
 
-def _mean_share(shares: Floats, confidence: float) -> Estimate:
+def mean_share(shares: Floats, *, confidence: float = CONFIDENCE) -> Estimate:
     """Mean of values between 0 and 1, with Student's interval."""
     if not len(shares):
         return Estimate.missing("needs a run that reached the target after some work", runs=0)

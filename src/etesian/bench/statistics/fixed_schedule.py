@@ -1,0 +1,90 @@
+"""Runs of a length fixed beforehand: whether the mean of their results reaches the target."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from etesian.bench.statistics.arrivals import Floats
+from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confidence, student_quantile
+from etesian.bench.workload import Target
+
+
+@dataclass(frozen=True)
+class ScheduleTest:
+    """Whether runs of a fixed schedule reach a target on the mean.
+
+    Parameters
+    ----------
+    mean
+        Of the metric at the end of each run, with Student's interval.
+    p_value
+        One-sided: how often a schedule whose true mean just misses the target would look this good. None where it
+        cannot be said, and then `reason` says why.
+    alpha
+        What `p_value` has to be below.
+    reason
+        Why there is no test.
+    """
+
+    mean: Estimate
+    p_value: float | None
+    alpha: float
+    reason: str | None = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the mean is shown to reach the target."""
+        return self.p_value is not None and self.p_value < self.alpha
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the fields by name, as JSON allows them."""
+        return {
+            "mean": self.mean.as_dict(),
+            "p_value": self.p_value,
+            "alpha": self.alpha,
+            "is_shown": self.is_shown,
+            "reason": self.reason,
+        }
+
+
+def mean_reaches(
+    results: Floats, target: Target, *, alpha: float = 0.01, confidence: float = CONFIDENCE
+) -> ScheduleTest:
+    """Test that the mean result reaches the target, by a one-sided t test.
+
+    The results must come from runs whose length did not depend on them: runs stopped when they reach the target have a
+    mean that stands at the target by construction.
+
+    Parameters
+    ----------
+    results : array (n,)
+        The target's metric at the end of each run.
+    target
+        What the mean is to reach.
+    alpha
+        Largest p value that counts; 0.01 is the rule of the modded-nanogpt speedruns.
+    confidence
+        Of the mean's interval.
+    """
+    check_confidence(confidence)
+    count, lost = len(results), int(np.sum(~np.isfinite(results)))
+    if lost:
+        reason = f"{lost} of {count} runs ended without a finite {target.metric}: their mean does not exist"
+        return ScheduleTest(Estimate.missing(reason, runs=count), None, alpha, reason)
+    if count < 2:
+        reason = f"a t test needs two runs; there {'is' if count == 1 else 'are'} {count}"
+        value = float(results[0]) if count else None
+        return ScheduleTest(Estimate.missing(reason, runs=count, value=value), None, alpha, reason)
+    mean, error = float(results.mean()), float(results.std(ddof=1)) / math.sqrt(count)
+    if error == 0:
+        reason = "all runs ended at the same value: they are no sample of anything"
+        return ScheduleTest(Estimate.missing(reason, runs=count, value=mean), None, alpha, reason)
+    margin = student_quantile(count - 1, confidence) * error
+    beyond = mean - target.threshold if target.direction == "at_least" else target.threshold - mean
+    p_value = float(special.stdtr(count - 1, -beyond / error))
+    return ScheduleTest(Estimate(mean, mean - margin, mean + margin, count), p_value, alpha)
