@@ -96,3 +96,80 @@ def best_of_all(
         elif score > second:
             second = score
     return winner, best, second
+
+
+@njit(nogil=True, cache=True)
+def rank(
+    logits: NDArray[np.float32],
+    best_logits: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    temperature: float,
+    seed: np.uint64,
+    positions: NDArray[np.int64],
+    count: int,
+    is_noisy: bool,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the `count` tokens of each row with the highest logits / temperature + noise, and their share of its exponentials.
+
+    `weights` are exp((logits - best_logits) / temperature), 0 for tokens ruled out; they are overwritten.
+    """
+    tokens = np.empty((len(logits), count), np.int32)
+    shares = np.zeros((len(logits), count), np.float32)
+    for row in range(len(logits)):
+        key, highest = position_key(seed, positions[row]), best_logits[row] / temperature
+        total = _add_noise(weights[row], key) if is_noisy else _total(weights[row])
+        scores = _select(logits[row], weights[row], temperature, highest, key, is_noisy, tokens[row])
+        for place in range(count):
+            shares[row, place] = min(1.0, math.exp(scores[place] - highest) / total)
+    return tokens, shares
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc"})
+def _total(weights: Any) -> float:
+    total = np.float32(0.0)
+    for weight in weights:
+        total += weight
+    return np.float64(total)
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _add_noise(weights: Any, key: Any) -> float:
+    """Multiply each by exp(noise) = 1 / -log(1 - u), cut after four terms of its series in u: no logarithm, never too small."""
+    total = 0.0
+    for token in range(len(weights)):
+        u = _uniform(key, token)
+        weight = weights[token] * (1.0 / u - 0.5 - u * (1.0 / 12.0 + u * (1.0 / 24.0)))
+        weights[token] = weight
+        total += weight
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _select(
+    logits: Any, weights: Any, temperature: float, highest: float, key: Any, is_noisy: bool, tokens: Any
+) -> Any:
+    """Fill `tokens` with the best, best first, as `best_of_all` would score them; return their scores.
+
+    `weights` bound a score from above, so it is computed only for tokens that can be among the best.
+    """
+    count, filled, floor = len(tokens), 0, 0.0
+    scores = np.full(count, -np.inf)
+    for token in range(len(logits)):
+        if filled == count and weights[token] <= floor:
+            continue
+        score = -np.inf
+        if weights[token] > 0.0:
+            score = logits[token] / temperature
+            if is_noisy:
+                score += _gumbel_of(_uniform(key, token))
+        place = filled if filled < count else count
+        while place > 0 and scores[place - 1] < score:
+            place -= 1
+        if place == count:
+            continue
+        filled = min(filled + 1, count)
+        for later in range(filled - 1, place, -1):
+            scores[later], tokens[later] = scores[later - 1], tokens[later - 1]
+        scores[place], tokens[place] = score, token
+        floor = 0.999 * math.exp(scores[count - 1] - highest)  # less than the rounding of 32-bit weights could hide
+    return scores

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from etesian.decode import noise
+from etesian.decode.checks import check_real, check_whole
+from etesian.decode.processors import Processors
+from etesian.decode.truncation import likeliest, lowest_kept, uncertain_bounds
 from etesian.errors import InputError
-
-Rule = Callable[[float], bool]
-
-
-def _check_real(name: str, value: float | None, allowed: str, is_allowed: Rule) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value) or not is_allowed(float(value)):
-        raise InputError(f"{name} must be {allowed}; got {value!r}")
-
-
-def _check_whole(name: str, value: object, *, at_least: int | None = None) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, Integral) or (at_least is not None and int(value) < at_least):
-        allowed = "a whole number" if at_least is None else f"a whole number, at least {at_least}"
-        raise InputError(f"{name} must be {allowed}; got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,28 +82,33 @@ class Sampling:
             raise InputError(f"stop must be a list of strings, none of them empty; got {self.stop!r}")
 
     def _check_numbers(self) -> None:
-        _check_real("temperature", self.temperature, "0 or above, or None for greedy", lambda x: x >= 0)
-        _check_real("top_p", self.top_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
-        _check_real("min_p", self.min_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
-        _check_real("repetition_penalty", self.repetition_penalty, "above 0", lambda x: x > 0)
-        _check_real("presence_penalty", self.presence_penalty, "finite", math.isfinite)
-        _check_real("frequency_penalty", self.frequency_penalty, "finite", math.isfinite)
+        check_real("temperature", self.temperature, "0 or above, or None for greedy", lambda x: x >= 0)
+        check_real("top_p", self.top_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
+        check_real("min_p", self.min_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
+        check_real("repetition_penalty", self.repetition_penalty, "above 0", lambda x: x > 0)
+        check_real("presence_penalty", self.presence_penalty, "finite", math.isfinite)
+        check_real("frequency_penalty", self.frequency_penalty, "finite", math.isfinite)
         for token, bias in self.logit_bias.items():
-            _check_real(f"logit_bias[{token!r}]", bias, "finite; banned_tokens rule a token out", math.isfinite)
-        _check_whole("top_k", self.top_k, at_least=1)
-        _check_whole("logprobs", self.logprobs, at_least=0)
-        _check_whole("seed", self.seed)
+            check_real(f"logit_bias[{token!r}]", bias, "finite; banned_tokens rule a token out", math.isfinite)
+        check_whole("top_k", self.top_k, at_least=1)
+        check_whole("logprobs", self.logprobs, at_least=0)
+        check_whole("seed", self.seed)
 
     def _check_tokens(self) -> None:
         for token in (*self.logit_bias, *self.banned_tokens, *self.forced_tokens.values(), *self.stop_tokens):
-            _check_whole("a token of logit_bias, banned_tokens, forced_tokens and stop_tokens", token, at_least=0)
+            check_whole("a token of logit_bias, banned_tokens, forced_tokens and stop_tokens", token, at_least=0)
         for index in self.forced_tokens:
-            _check_whole("an index of forced_tokens", index, at_least=0)
+            check_whole("an index of forced_tokens", index, at_least=0)
 
     @property
     def is_greedy(self) -> bool:
         """Whether the likeliest token is taken, without noise."""
         return not self.temperature
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether some tokens cannot be drawn, however high their noise; greedy choice needs no such bound."""
+        return not (self.is_greedy or self.top_k is self.top_p is self.min_p is None)
 
 
 GREEDY = Sampling()
@@ -131,8 +122,8 @@ class Choice:
     Parameters
     ----------
     token
-    margin
-        By how much its score, noise included, exceeds the runner-up's; infinite where there is none.
+    is_close
+        Whether logits that differ by the chooser's `tolerance` might choose otherwise; False without a tolerance.
     logprob
         The logarithm of its probability; None unless `Sampling.logprobs` asks for it.
     alternatives
@@ -140,7 +131,7 @@ class Choice:
     """
 
     token: int
-    margin: float
+    is_close: bool = False
     logprob: float | None = None
     alternatives: tuple[tuple[int, float], ...] = ()
 
@@ -148,9 +139,9 @@ class Choice:
 class Chooser:
     """The target's rule for one request: which token comes next, given its logits and the text.
 
-    A token at absolute position t is argmax(processed logits / temperature + Gumbel(seed, t)), so the choice depends on the
-    logits, the text and the seed alone (the Gumbel-max trick: the chosen token has the distribution of the softmax). Ties go
-    to the lower token.
+    The token at absolute position t is argmax(processed logits / temperature + Gumbel(seed, t)), so the choice depends on the
+    logits, the text and the seed alone (the Gumbel-max trick: it has the distribution of the softmax). Ties go to the lower
+    token. Noise is computed only for tokens that can be chosen.
 
     Parameters
     ----------
@@ -159,6 +150,8 @@ class Chooser:
         Entries of a row of the target's logits.
     prompt_length
         Tokens of the prompt; output is counted from here.
+    tolerance
+        Choices that a change of two logits by this much together might turn are marked as close; None marks none.
 
     Raises
     ------
@@ -166,24 +159,35 @@ class Chooser:
         For tokens outside the vocabulary.
     """
 
-    def __init__(self, sampling: Sampling, vocabulary_size: int, prompt_length: int) -> None:
+    def __init__(
+        self, sampling: Sampling, vocabulary_size: int, prompt_length: int, *, tolerance: float | None = None
+    ) -> None:
         self.sampling = sampling
         self.vocabulary_size = vocabulary_size
         self.prompt_length = prompt_length
+        self._tolerance = tolerance
+        self._temperature = float(sampling.temperature or 1.0)
         self._seed = np.uint64(sampling.seed % 2**64)
+        self._processors = Processors(sampling, vocabulary_size, prompt_length)
+        self._text = np.empty(0, np.int32)
 
     def choose(self, logits: NDArray[np.float32], text: NDArray[np.int32]) -> Choice:
         """Decide the token that follows `text`, from the logits after its last token, of shape (vocabulary_size,)."""
-        if self.sampling.is_greedy:
-            return Choice(int(np.argmax(logits)), 0.0)
-        temperature = float(self.sampling.temperature or 1.0)
-        winner, best, second = noise.best_of_all(logits, temperature, self._seed, len(text))
-        return Choice(winner, best - second)
+        token, is_close = self._forced_or_best(logits, text)
+        if self.sampling.logprobs is None:
+            return Choice(token, is_close)
+        logprobs = logits.astype(np.float64) - logsumexp(logits.astype(np.float64))
+        alternatives = tuple((other, float(logprobs[other])) for other in likeliest(logprobs, self.sampling.logprobs))
+        return Choice(token, is_close, float(logprobs[token]), alternatives)
+
+    def follow(self, text: NDArray[np.int32]) -> None:
+        """Let `rank` penalize by this text: the decoder calls it before a drafter is asked."""
+        self._text = text
 
     def rank(
         self, logits: NDArray[np.float32], positions: NDArray[np.integer], count: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Estimate what will be chosen, from a drafter's logits.
+        """Tell which tokens are likeliest to be chosen, from a drafter's logits.
 
         Parameters
         ----------
@@ -192,22 +196,69 @@ class Chooser:
         positions : ndarray of int, shape (n_rows,)
             Absolute position of the token to be chosen from each row; `len(text)` for the first after the text.
         count
-            How many tokens are wanted for each row, at most the vocabulary.
+            How many tokens are wanted for each row; the vocabulary at most.
 
         Returns
         -------
         tokens : ndarray of int32, shape (n_rows, count)
-            The likeliest to be chosen, best first.
+            Best first; the first is what `choose` would take if the logits were the target's (but for penalties by what stands
+            between the text and the row).
         confidences : ndarray of float32, shape (n_rows, count)
-            Their softmax over the row of logits / temperature + the target's own noise; of the logits if greedy.
+            Their share of exp(logits / temperature + the target's own noise) in the row, without noise if greedy; 0 for
+            tokens that cannot be chosen.
         """
-        logits = logits[:, : self.vocabulary_size]
-        count = min(count, logits.shape[1])
-        scores = np.asarray(logits, np.float64) / (self.sampling.temperature or 1.0)
-        if not self.sampling.is_greedy:
-            every = np.arange(logits.shape[1])
-            scores += np.stack([noise.gumbel(self._seed, int(position), every) for position in positions])
-        tokens = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares = np.take_along_axis(weights, tokens, axis=1) / weights.sum(axis=1, keepdims=True)
-        return tokens.astype(np.int32), shares.astype(np.float32)
+        rows = np.stack([self._drafted(row, int(at)) for row, at in zip(logits, positions, strict=True)])
+        best = rows.max(axis=1)
+        weights = np.exp((rows - best[:, np.newaxis]) / np.float32(self._temperature))
+        if self.sampling.is_truncated:
+            for row, weight in zip(rows, weights, strict=True):
+                weight[row < lowest_kept(row, self.sampling)] = 0
+        count = min(count, rows.shape[1])
+        places = np.asarray(positions, np.int64)
+        return noise.rank(
+            rows, best, weights, self._temperature, self._seed, places, count, not self.sampling.is_greedy
+        )
+
+    def _drafted(self, logits: NDArray[np.float32], position: int) -> NDArray[np.float32]:
+        """A drafter's row as the target would change its own."""
+        known = logits[: self.vocabulary_size]
+        forced = self.sampling.forced_tokens.get(position - self.prompt_length)
+        if forced is None or forced >= len(known):
+            return self._processors.apply(known, self._text)
+        row = np.full(len(known), -np.inf, np.float32)
+        row[forced] = 0
+        return row
+
+    def _forced_or_best(self, logits: NDArray[np.float32], text: NDArray[np.int32]) -> tuple[int, bool]:
+        forced = self.sampling.forced_tokens.get(len(text) - self.prompt_length)
+        if forced is not None:
+            return forced, False
+        row = self._processors.apply(logits, text)
+        if self.sampling.is_greedy:
+            token = int(np.argmax(row))
+            is_close = self._tolerance is not None and bool(np.sum(row > row[token] - self._tolerance) > 1)
+        elif self.sampling.is_truncated:
+            token, is_close = self._best_of_kept(row, len(text))
+        else:
+            token, best, second = noise.best_of_all(row, self._temperature, self._seed, len(text))
+            is_close = self._is_close(best - second)
+        if token < 0 or not np.isfinite(row[token]):
+            raise InputError(
+                f"no token can follow the {len(text)} of the text: all are banned, or the logits are no numbers"
+            )
+        return token, is_close
+
+    def _best_of_kept(self, row: NDArray[np.float32], position: int) -> tuple[int, bool]:
+        """Decide among the tokens that truncation keeps; close also where rounding might keep others."""
+        lowest = lowest_kept(row, self.sampling)
+        surely, maybe = lowest, lowest
+        if self._tolerance is not None:
+            surely, maybe = uncertain_bounds(row, self.sampling, self._tolerance)
+        tokens = np.flatnonzero(row >= maybe)
+        scores = row[tokens] / self._temperature + noise.gumbel(self._seed, position, tokens)
+        place = int(np.argmax(np.where(row[tokens] >= lowest, scores, -np.inf)))
+        margin = float(scores[place] - np.max(np.delete(scores, place), initial=-np.inf))
+        return int(tokens[place]), self._is_close(margin) or bool(row[tokens[place]] < surely)
+
+    def _is_close(self, margin: float) -> bool:
+        return self._tolerance is not None and margin * self._temperature < self._tolerance
