@@ -1,0 +1,312 @@
+"""What a decoder-only transformer computes, read from a loaded transformers model: its shape and weights in one layout.
+
+Nine families differ in names and in a few switches; all are one network here. Knows no packing, no cache and no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_fast": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+_STATIC_ROTATIONS = ("default", "linear", "llama3", "yarn")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that is not a weight.
+
+    Parameters
+    ----------
+    family : str
+        transformers' `model_type`.
+    head_width, width, inner_width : int
+        Numbers of a head, of the residual stream and inside the feed-forward block.
+    rotary_width : int or None
+        Numbers of a head that are turned by position; None where positions are learned.
+    is_gated : bool
+        Whether the activation of one product multiplies another, as in Llama.
+    is_parallel : bool
+        Whether attention and feed-forward read the same input, as in GPT-NeoX.
+    windows : tuple of int or None, length n_layers
+        How many tokens back each layer sees, itself included; None is all.
+    """
+
+    family: str
+    vocabulary_size: int
+    max_length: int
+    n_layers: int
+    n_heads: int
+    n_key_heads: int
+    head_width: int
+    width: int
+    inner_width: int
+    norm: Literal["layer", "rms"]
+    norm_epsilon: float
+    activation: Activation
+    is_gated: bool
+    is_parallel: bool
+    rotary_width: int | None
+    attention_scale: float
+    embedding_scale: float
+    windows: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A product's weight, shape (n_out, n_in), and bias, shape (n_out,)."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A block's weights: queries, keys and values as one product, gate and up as two.
+
+    Norms are `Linear` in form only: a factor, shape (n,), and a term.
+    """
+
+    first_norm: Linear
+    second_norm: Linear
+    query_norm: Linear | None
+    key_norm: Linear | None
+    attention_in: Linear
+    attention_out: Linear
+    up: Linear
+    gate: Linear | None
+    down: Linear
+
+
+@dataclass(frozen=True)
+class Network:
+    """A whole model; layers are read one at a time, so that no second copy of all weights is held."""
+
+    architecture: Architecture
+    embedding: Tensor
+    positions: Tensor | None
+    final_norm: Linear
+    output: Linear
+    rotation_speeds: Tensor | None
+    rotation_scale: float
+    read_layer: Callable[[int], Layer]
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Where a family keeps its weights."""
+
+    body: str
+    embedding: str = "embed_tokens"
+    positions: str | None = None
+    layers: str = "layers"
+    final_norm: str = "norm"
+    norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
+    attention_in: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    attention_out: str = "self_attn.o_proj"
+    up: str = "mlp.up_proj"
+    gate: str | None = "mlp.gate_proj"
+    down: str = "mlp.down_proj"
+
+
+_LLAMA = _Names("model")
+_FAMILIES = {
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma": _LLAMA,
+    "phi3": _Names("model", attention_in=("self_attn.qkv_proj",), up="mlp.gate_up_proj", gate="mlp.gate_up_proj"),
+    "gpt2": _Names(
+        "transformer", "wte", "wpe", "h", "ln_f", ("ln_1", "ln_2"), ("attn.c_attn",), "attn.c_proj", "mlp.c_fc", None, "mlp.c_proj"
+    ),
+    "opt": _Names(
+        "model.decoder",
+        positions="embed_positions",
+        final_norm="final_layer_norm",
+        norms=("self_attn_layer_norm", "final_layer_norm"),
+        attention_out="self_attn.out_proj",
+        up="fc1",
+        gate=None,
+        down="fc2",
+    ),
+    "gpt_neox": _Names(
+        "gpt_neox",
+        "embed_in",
+        final_norm="final_layer_norm",
+        attention_in=("attention.query_key_value",),
+        attention_out="attention.dense",
+        up="mlp.dense_h_to_4h",
+        gate=None,
+        down="mlp.dense_4h_to_h",
+    ),
+}  # fmt: skip
+FAMILIES = tuple(sorted(_FAMILIES))
+"""The values of transformers' `model_type` that are known here."""
+
+
+def read_network(model: Any) -> Network | None:
+    """Shape and weights of a loaded transformers model; None where it is, or has a switch set, that is not known here.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A causal language model. Weights are shared with it, not copied, wherever layouts agree.
+    """
+    config = model.config
+    names = _FAMILIES.get(config.model_type)
+    if names is None or _has_unknown_switch(config):
+        return None
+    body = _get(model, names.body)
+    rotary = getattr(body, "rotary_emb", None)
+    architecture = _read_architecture(config, names, rotary)
+    return Network(
+        architecture=architecture,
+        embedding=_get(body, names.embedding).weight.detach(),
+        positions=_read_positions(body, names, architecture),
+        final_norm=_read_norm(_get(body, names.final_norm), architecture),
+        output=_read_linear(model.get_output_embeddings()),
+        rotation_speeds=None if rotary is None else rotary.inv_freq,
+        rotation_scale=getattr(rotary, "attention_scaling", 1.0),
+        read_layer=lambda layer: _read_layer(_get(body, names.layers)[layer], names, architecture),
+    )
+
+
+def _get(module: Any, path: str) -> Any:
+    return reduce(getattr, path.split("."), module)
+
+
+def _first(config: Any, *names: str, otherwise: Any = None) -> Any:
+    """The first of these entries that the configuration has and that is not None."""
+    return next((value for name in names if (value := getattr(config, name, None)) is not None), otherwise)
+
+
+def _has_unknown_switch(config: Any) -> bool:
+    rotation = getattr(config, "rope_parameters", None) or {}
+    activation = _first(config, "hidden_activation", "activation_function", "hidden_act")
+    return (
+        activation not in _ACTIVATIONS
+        or rotation.get("rope_type", "default") not in _STATIC_ROTATIONS
+        or getattr(config, "scale_attn_by_inverse_layer_idx", False)
+        or not getattr(config, "scale_attn_weights", True)
+        or not getattr(config, "do_layer_norm_before", True)
+        or getattr(config, "_remove_final_layer_norm", False)
+        or not getattr(config, "layer_norm_elementwise_affine", True)
+        or getattr(config, "word_embed_proj_dim", config.hidden_size) != config.hidden_size
+        or getattr(config, "add_cross_attention", False)
+    )
+
+
+def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
+    n_heads = config.num_attention_heads
+    head_width = _first(config, "head_dim", otherwise=config.hidden_size // n_heads)
+    return Architecture(
+        family=config.model_type,
+        vocabulary_size=config.vocab_size,
+        max_length=config.max_position_embeddings,
+        n_layers=config.num_hidden_layers,
+        n_heads=n_heads,
+        n_key_heads=_first(config, "num_key_value_heads", otherwise=n_heads),
+        head_width=head_width,
+        width=config.hidden_size,
+        inner_width=_first(config, "n_inner", "intermediate_size", "ffn_dim", otherwise=4 * config.hidden_size),
+        norm="rms" if hasattr(config, "rms_norm_eps") else "layer",
+        norm_epsilon=_first(config, "rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", otherwise=1e-5),
+        activation=_ACTIVATIONS[_first(config, "hidden_activation", "activation_function", "hidden_act")],
+        is_gated=names.gate is not None,
+        is_parallel=getattr(config, "use_parallel_residual", False),
+        rotary_width=None if rotary is None else 2 * len(rotary.inv_freq),
+        attention_scale=head_width**-0.5,
+        embedding_scale=config.hidden_size**0.5 if config.model_type == "gemma" else 1.0,
+        windows=_read_windows(config),
+    )
+
+
+def _read_windows(config: Any) -> tuple[int | None, ...]:
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        return (window,) * config.num_hidden_layers
+    return tuple(window if kind == "sliding_attention" else None for kind in kinds)
+
+
+def _read_positions(body: Any, names: _Names, architecture: Architecture) -> Tensor | None:
+    if names.positions is None:
+        return None
+    table = _get(body, names.positions)
+    weights: Tensor = table.weight.detach()[getattr(table, "offset", 0) :]
+    return weights[: architecture.max_length]
+
+
+def _read_norm(module: Any, architecture: Architecture) -> Linear:
+    weight = module.weight.detach().float()
+    bias = getattr(module, "bias", None)
+    is_offset = architecture.family == "gemma"  # whose factors are kept as differences from 1
+    return Linear(weight + 1 if is_offset else weight, None if bias is None else bias.detach())
+
+
+def _read_linear(module: Any) -> Linear:
+    weight = module.weight.detach()
+    bias = getattr(module, "bias", None)
+    return Linear(weight.T if type(module).__name__ == "Conv1D" else weight, None if bias is None else bias.detach())
+
+
+def _read_layer(module: Any, names: _Names, architecture: Architecture) -> Layer:
+    first_norm, second_norm = (_read_norm(_get(module, name), architecture) for name in names.norms)
+    attention = module.self_attn if hasattr(module, "self_attn") else None
+    query_norm, key_norm = (getattr(attention, name, None) for name in ("q_norm", "k_norm"))
+    up = _read_linear(_get(module, names.up))
+    gate = None if names.gate is None else _read_linear(_get(module, names.gate))
+    if gate is not None and names.gate == names.up:  # one product: the gate's rows stand first
+        gate, up = (Linear(weight, None) for weight in up.weight.chunk(2))
+    return Layer(
+        first_norm=first_norm,
+        second_norm=second_norm,
+        query_norm=None if query_norm is None else _read_norm(query_norm, architecture),
+        key_norm=None if key_norm is None else _read_norm(key_norm, architecture),
+        attention_in=_read_attention_in(module, names, architecture),
+        attention_out=_read_linear(_get(module, names.attention_out)),
+        up=up,
+        gate=gate,
+        down=_read_linear(_get(module, names.down)),
+    )
+
+
+def _read_attention_in(module: Any, names: _Names, architecture: Architecture) -> Linear:
+    """Queries, keys and values of all heads, one after another."""
+    parts = [_read_linear(_get(module, name)) for name in names.attention_in]
+    weight, bias = _stack([part.weight for part in parts]), _stack([part.bias for part in parts])
+    if architecture.family == "gpt_neox":  # which has them head by head
+        weight, bias = (_heads_last(tensor, architecture) for tensor in (weight, bias))
+    assert weight is not None
+    return Linear(weight, bias)
+
+
+def _stack(tensors: list[Any]) -> Tensor | None:
+    import torch
+
+    if tensors[0] is None:
+        return None
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def _heads_last(tensor: Tensor | None, architecture: Architecture) -> Tensor | None:
+    if tensor is None:
+        return None
+    by_head = tensor.unflatten(0, (architecture.n_heads, 3, architecture.head_width))
+    return by_head.transpose(0, 1).flatten(0, 2)
