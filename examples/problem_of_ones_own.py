@@ -41,7 +41,7 @@ class Games:
     def lay_out(self, plan):
         return self.winner[plan.order], self.loser[plan.order]
 
-    def settle(self, variables, sum_over, step_size=None):
+    def objective(self, variables, sum_over):
         n = len(self.winner)
         return sum_over(sum_losses, n, 1, (self.winner, self.loser), variables)[0] / n
 

@@ -69,7 +69,7 @@ class Mixing:
         rows = self.touches[plan.order]
         return rows.indptr.astype(np.int64), rows.indices.astype(np.int64), np.sin(1.0 + plan.order)
 
-    def settle(self, variables, sum_over, step_size=None):
+    def objective(self, variables, sum_over):
         return float(np.abs(variables[0]).sum())
 
 
@@ -98,5 +98,5 @@ class Slow:
     def lay_out(self, plan):
         return (plan.order,)
 
-    def settle(self, variables, sum_over, step_size=None):
+    def objective(self, variables, sum_over):
         return 0.0

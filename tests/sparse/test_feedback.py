@@ -110,7 +110,7 @@ def test_weight_of_two_is_the_objective_of_a_rating_given_twice():
     assert weighted.mean == pytest.approx(repeated.mean)
     variables = (rng.standard_normal((16, 3)), rng.standard_normal(16))
     with Workers(1) as workers:
-        assert weighted.settle(variables, workers.sum) == pytest.approx(repeated.settle(variables, workers.sum))
+        assert weighted.objective(variables, workers.sum) == pytest.approx(repeated.objective(variables, workers.sum))
         assert weighted.loss(variables, workers.sum) == pytest.approx(repeated.loss(variables, workers.sum))
 
 

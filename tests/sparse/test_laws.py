@@ -140,5 +140,5 @@ def test_objective_has_the_same_bits_for_any_number_of_workers():
     objectives = set()
     for n_workers in WORKERS:
         with Workers(n_workers) as workers:
-            objectives.add(problem.settle(variables, workers.sum))
+            objectives.add(problem.objective(variables, workers.sum))
     assert len(objectives) == 1

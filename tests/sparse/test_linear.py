@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from conftest import WORKERS
@@ -11,7 +13,7 @@ from scipy.sparse import csr_array, random_array
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
 from etesian.sparse import SGD, Epochs, Linear, Workers, make_plan, minimize
-from etesian.sparse.problems.linear import find_rising_zero
+from etesian.sparse.problems.linear import SETTLED, find_rising_zero
 from etesian.sparse.problems.linear_updates import after_steps, keep_and_gain, shrink
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
 
@@ -61,7 +63,9 @@ def eager(problem, *, step_size, epochs, order):
     w, b, mean, memory = np.zeros(n_features), 0.0, np.zeros(n_features), np.zeros(n)
     for epoch in range(epochs + 1):
         if problem.fit_intercept:
-            b = find_rising_zero(lambda s, w=w: np.array([slope(X @ w + s[0], y).mean()]), np.array([b]))[0]
+            mean_slope = lambda s, w=w: np.array([slope(X @ w + s[0], y).mean()])  # noqa: E731
+            width = 1 / problem.loss.curvature if np.isfinite(problem.loss.curvature) else 1.0
+            b = find_rising_zero(mean_slope, np.array([b]), width=width, keep=SETTLED)[0]
         if problem.reduction == "svrg" or (problem.reduction == "saga" and epoch == 0):
             memory = slope(X @ w + b, y)
             mean = X.T @ memory / n
@@ -106,13 +110,13 @@ def test_a4_many_steps_at_once_equal_one_after_the_other(x, n, mu, nu, tau):
 
 
 def test_a4_without_a_penalty_a_mean_gradient_still_adds_up():
-    assert keep_and_gain(7, 0.0) == (1.0, 7.0)
+    assert keep_and_gain(7, 0.0, 0.0) == (1.0, 7.0)
     assert after_steps(1.0, 7, 0.0, 0.1, 0.0) == pytest.approx(1.0 - 0.7)
 
 
 def test_a4_first_missed_step_is_one_step_and_not_two():
-    assert keep_and_gain(1, 0.25) == (pytest.approx(0.75), pytest.approx(1.0))
-    assert keep_and_gain(2, 0.25) == (pytest.approx(0.5625), pytest.approx(1.75))
+    assert keep_and_gain(1, 0.25, math.log(0.75)) == (pytest.approx(0.75), pytest.approx(1.0))
+    assert keep_and_gain(2, 0.25, math.log(0.75)) == (pytest.approx(0.5625), pytest.approx(1.75))
 
 
 def test_a4_feature_that_no_row_has_decays_by_the_number_of_updates():

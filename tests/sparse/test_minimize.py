@@ -40,7 +40,7 @@ def test_rating_step_is_against_half_the_gradient_of_its_term():
 
     def objective(variables):
         with Workers(1) as workers:
-            return problem.settle(variables, workers.sum)
+            return problem.objective(variables, workers.sum)
 
     problem.start = lambda rng: tuple(array.copy() for array in before)
     step = 1e-6
@@ -87,7 +87,7 @@ def test_rating_objective_is_the_formula():
     rng = np.random.default_rng(4)
     factors, bias = rng.standard_normal((100, 4)).astype("float32"), rng.standard_normal(100).astype("float32")
     with Workers(2) as workers:
-        objective = problem.settle((factors, bias), workers.sum)
+        objective = problem.objective((factors, bias), workers.sum)
     i, j = problem.user, problem.item
     error = problem.rating - problem.mean - bias[i] - bias[j] - (factors[i] * factors[j]).sum(axis=1)
     norms = (factors[i] ** 2 + factors[j] ** 2).sum(axis=1) + bias[i] ** 2 + bias[j] ** 2

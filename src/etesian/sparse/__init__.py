@@ -7,7 +7,16 @@ from etesian.sparse.inspection import ConflictReport, inspect_conflicts
 from etesian.sparse.methods import SGD
 from etesian.sparse.minimize import Epochs, Result, minimize
 from etesian.sparse.plan import Plan, ScheduleWarning, make_plan
-from etesian.sparse.problems import CustomProblem, Linear, Loss, Problem, Ratings, WordPairs, check_touches
+from etesian.sparse.problems import (
+    CustomProblem,
+    Linear,
+    Loss,
+    Problem,
+    Ratings,
+    SettledProblem,
+    WordPairs,
+    check_touches,
+)
 from etesian.sparse.workers import Workers
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     "Ratings",
     "Result",
     "ScheduleWarning",
+    "SettledProblem",
     "SparseClassifier",
     "SparseRegressor",
     "WordEmbedding",

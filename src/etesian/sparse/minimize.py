@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from etesian.sparse.choosing import keep_if_faster
 from etesian.sparse.methods import SGD
 from etesian.sparse.plan import Plan, Schedule, make_plan
-from etesian.sparse.problems.problem import Problem, Variables
+from etesian.sparse.problems.problem import Problem, SettledProblem, Variables
 from etesian.sparse.workers import Workers, count_workers
 
 DIVERGED = 100.0  # times the objective at the start: further up no run has come back from
@@ -258,7 +258,8 @@ class Epochs:
         self.variables = problem.start(starting)
         self.done = 0
         self._plan_an_epoch()
-        self._objective = problem.settle(self.variables, workers.sum) if problem.settles else None
+        self._objective: float | None = None
+        self._settle(None)
 
     def _plan_an_epoch(self) -> None:
         self.plan = make_plan(
@@ -282,13 +283,17 @@ class Epochs:
             self._plan_an_epoch()
         step_size = self.method.step_at(self.done)
         self.workers.run(self.plan, self.problem.update_range, self._data, self.variables, step_size)
-        self._objective = None
-        if self.problem.settles:
-            self._objective = self.problem.settle(self.variables, self.workers.sum, step_size)
+        self._settle(step_size)
         self.done += 1
+
+    def _settle(self, step_size: float | None) -> None:
+        self._objective = None  # not known, unless it comes by on the way
+        if self.problem.settles:
+            problem: SettledProblem = self.problem  # type: ignore[assignment]
+            self._objective = problem.settle(self.variables, self.workers.sum, step_size)
 
     def objective(self) -> float:
         """Return the objective where the epochs have come to."""
         if self._objective is None:
-            self._objective = self.problem.settle(self.variables, self.workers.sum)
+            self._objective = self.problem.objective(self.variables, self.workers.sum)
         return self._objective

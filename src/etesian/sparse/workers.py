@@ -111,4 +111,24 @@ class Workers:
 
 
 def _types(*values: Any) -> tuple[Any, ...]:
-    return tuple(typeof(value) for value in values)
+    return tuple(_types_seen(_shape_of(value), value) for value in values)
+
+
+_SEEN: dict[Any, Any] = {}
+
+
+def _types_seen(kind: Any, value: Any) -> Any:
+    """Numba's type of a value, asked for once a kind: typing a tuple of arrays takes longer than a short sum."""
+    if kind not in _SEEN:
+        _SEEN[kind] = typeof(value)
+    return _SEEN[kind]
+
+
+def _shape_of(value: Any) -> Any:
+    """What numba's type of a tuple of arrays, numbers and compiled functions depends on."""
+    if isinstance(value, np.ndarray):
+        flags = value.flags
+        return value.dtype, value.ndim, flags.c_contiguous, flags.f_contiguous, flags.writeable, flags.aligned
+    if isinstance(value, tuple):
+        return type(value), *map(_shape_of, value)
+    return value if callable(value) else type(value)

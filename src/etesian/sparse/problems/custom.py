@@ -86,7 +86,7 @@ class CustomProblem:
         constants: Mapping[str, Any] | None = None,
         objective: Objective | None = None,
     ) -> None:
-        self.update, self.objective = update, objective
+        self.update, self.term = update, objective
         self._variables = _named("Variables", {name: _as_array("variables", name, v) for name, v in variables.items()})
         self._constants = {name: _as_constant(name, value) for name, value in (constants or {}).items()}
         self.touched_rows = _touched_rows(touches, self._variables)
@@ -105,7 +105,7 @@ class CustomProblem:
             update.compile((int64, data, variables, float64))
         self.update_range = _updates_of(update)
         compile_update_range(self.update_range, data, variables)
-        self._sum_range = None if self.objective is None else self._sum_of_terms(self.objective, hint)
+        self._sum_range = None if self.term is None else self._sum_of_terms(self.term, hint)
 
     def _sum_of_terms(self, function: Objective, hint: str) -> Callable[..., None]:
         types = (int64, typeof(self.in_order()), typeof(self._variables))
@@ -131,8 +131,8 @@ class CustomProblem:
         """Copy data into plan order; constants follow."""
         return self.in_order(plan.order)
 
-    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
-        """Return the objective; nothing is kept out of the plan."""
+    def objective(self, variables: Variables, sum_over: SumOver) -> float:
+        """Return the sum of what `objective` gives for each update."""
         if self._sum_range is None:
             raise ValueError(
                 "there is no objective to watch: pass tol=None to minimize, or objective= to CustomProblem"

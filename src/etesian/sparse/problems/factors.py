@@ -157,8 +157,8 @@ class Ratings:
     def _penalty(self) -> Any:
         return self.rating.dtype.type(self.penalty)
 
-    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
-        """Return the objective; nothing is kept out of the plan."""
+    def objective(self, variables: Variables, sum_over: SumOver) -> float:
+        """Return the (weighted) mean squared error with its penalty."""
         squares, norms = self._sums(variables, sum_over)
         return float(squares + self.penalty * norms) / len(self.rating)
 
@@ -277,9 +277,11 @@ class WordPairs:
         # sum w (e - moved)^2, with the shift as it was rounded
         return float(squares - 2 * moved * errors + moved**2 * self._total_weight) / self._total_weight
 
-    def loss(self, variables: Variables, sum_over: SumOver) -> float:
+    def objective(self, variables: Variables, sum_over: SumOver) -> float:
         """Return the objective with C as it stands."""
         return float(self._sums(variables, sum_over)[1]) / self._total_weight
+
+    loss = objective  # no penalty
 
     def _sums(self, variables: Variables, sum_over: SumOver) -> NDArray[np.float64]:
         data = (self.left, self.right, self.log_count, self.weight)

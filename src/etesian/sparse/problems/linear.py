@@ -119,24 +119,40 @@ class Linear:
             self._derivative,
         )
 
-    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
-        """Catch every coefficient up, solve for the intercept, renew SVRG's full gradient; the objective."""
+    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float | None:
+        """Catch every coefficient up, solve for the intercept, renew SVRG's full gradient.
+
+        The objective comes by on the way where gradients are renewed; elsewhere `objective` goes through the rows.
+        """
         state: State = variables  # type: ignore[assignment]
+        renews = self.reduction == "svrg" or (self.reduction == "saga" and step_size is None)
+        penalty = self._catch_up(state, sum_over, step_size)
+        if self.fit_intercept or renews:
+            rows = (self.X.indptr, self.X.indices, self.X.data, self._predicted)
+            sum_over(updates.predict_rows, self.X.shape[0], 0, rows, state)
+        if self.fit_intercept:
+            self._solve_intercept(state.intercept, sum_over)
+        if not renews:
+            return None
+        looked = (self._predicted, self.target, self._weight, self._value, self._derivative)
+        (losses,) = sum_over(updates.look_at_rows, self.X.shape[0], 1, looked, state)
+        sum_over(updates.average_gradients, self.X.shape[1], 0, self._columns, state)
+        return float(losses / self.X.shape[0]) + penalty
+
+    def objective(self, variables: Variables, sum_over: SumOver) -> float:
+        """Return the objective at coefficients that are caught up."""
+        state: State = variables  # type: ignore[assignment]
+        rows = (self.X.indptr, self.X.indices, self.X.data, self.target, self._weight, self._value)
+        (losses,) = sum_over(updates.sum_losses, self.X.shape[0], 1, rows, state)
+        return float(losses / self.X.shape[0]) + self._catch_up(state, sum_over, None)
+
+    def _catch_up(self, state: State, sum_over: SumOver, step_size: float | None) -> float:
+        """Apply what coefficients missed of the epoch that ended, if one did; return the penalties, less the pull."""
         n_rows, n_features = self.X.shape
         ended = (0, 0.0, 0.0, 0.0) if step_size is None else (n_rows, step_size, float(self.ridge), float(self.lasso))
         squares, sizes = sum_over(updates.finish_features, n_features, 2, ended, state)
-        rows = (self.X.indptr, self.X.indices, self.X.data, self._predicted)
-        sum_over(updates.predict_rows, n_rows, 0, rows, state)
-        if self.fit_intercept:
-            self._solve_intercept(state.intercept, sum_over)
-        is_first = step_size is None
-        stores = self.reduction == "svrg" or (self.reduction == "saga" and is_first)
-        looked = (self._predicted, self.target, self._weight, self._value, self._derivative, stores)
-        (losses,) = sum_over(updates.look_at_rows, n_rows, 1, looked, state)
-        if stores:
-            sum_over(updates.average_gradients, n_features, 0, self._columns, state)
         pulled = 0.0 if self.pull is None else float(self.pull @ state.coef[:, 0])
-        return float(losses / n_rows + self.ridge / 2 * squares + self.lasso * sizes) - pulled
+        return float(self.ridge / 2 * squares + self.lasso * sizes) - pulled
 
     def _solve_intercept(self, intercept: NDArray[Any], sum_over: SumOver) -> None:
         """Move the intercept to where the slopes of the losses add up to 0."""
@@ -145,29 +161,42 @@ class Linear:
         def slopes(shift: NDArray[np.float64]) -> NDArray[np.float64]:
             return sum_over(updates.sum_slopes, len(self.target), self.n_outputs, data, shift) / len(self.target)
 
-        intercept[:] = find_rising_zero(slopes, intercept.astype(np.float64))
+        width = 1.0 / self.loss.curvature if np.isfinite(self.loss.curvature) else 1.0
+        intercept[:] = find_rising_zero(slopes, intercept.astype(np.float64), width=width, keep=SETTLED)
 
 
-def find_rising_zero(function: Any, start: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where each of several non-decreasing functions crosses 0, by regula falsi (Illinois) from a bracket around `start`.
+SETTLED = 1e-3
+"""What an intercept's slope keeps of what it was; the coefficients that move in the next epoch move the zero by more."""
 
-    A function that does not cross within a distance of about a million is left at the end of its bracket.
+
+def find_rising_zero(
+    function: Any, start: NDArray[np.float64], *, width: float = 1.0, keep: float = 0.0
+) -> NDArray[np.float64]:
+    """Return where each of several non-decreasing functions crosses 0, by regula falsi (Illinois) from a bracket.
+
+    The bracket reaches from `start` by `width` times the value there, then further until it holds the zero. A function that does
+    not cross within a distance of about a million is left there. Values are brought to `keep` of what they were, or to rounding.
     """
-    low, high = start - 1e-3, start + 1e-3
-    at_low, at_high = function(low), function(high)
-    width = 2e-3
-    while width < 1e6 and ((at_low > 0) | (at_high < 0)).any():
-        width *= 4
-        low, high = np.where(at_low > 0, low - width, low), np.where(at_high < 0, high + width, high)
-        at_low, at_high = function(low), function(high)
+    at_start = function(start)
+    enough = np.maximum(keep * np.abs(at_start), 1e-13)
+    near, at_near, far, at_far = start, at_start, start, at_start
+    reach = -width * at_start
+    while np.abs(reach).max() < 1e6 and (at_far * at_start > 0).any():
+        is_short = at_far * at_start > 0
+        near, at_near = np.where(is_short, far, near), np.where(is_short, at_far, at_near)
+        far = np.where(is_short, start + reach, far)
+        at_far, reach = function(far), 4 * reach
+    is_low = at_start < 0  # the start, and with it the near end
+    low, at_low = np.where(is_low, near, far), np.where(is_low, at_near, at_far)
+    high, at_high = np.where(is_low, far, near), np.where(is_low, at_far, at_near)
     for _ in range(60):
         span = at_high - at_low
         share = np.where(span > 0, -at_low / np.where(span > 0, span, 1), 0.5).clip(0.0, 1.0)
         middle = low + share * (high - low)
         at_middle = function(middle)
-        if (np.abs(at_middle) <= 1e-13).all() or (high - low <= 1e-13 * (1 + np.abs(low))).all():
+        if ((np.abs(at_middle) <= enough) | (high - low <= 1e-13 * (1 + np.abs(low)))).all():
             return middle
-        is_low = at_middle < 0
-        at_high, at_low = np.where(is_low, at_high / 2, at_middle), np.where(is_low, at_middle, at_low / 2)
-        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+        goes_low = at_middle < 0
+        at_high, at_low = np.where(goes_low, at_high / 2, at_middle), np.where(goes_low, at_middle, at_low / 2)
+        low, high = np.where(goes_low, middle, low), np.where(goes_low, high, middle)
     return middle

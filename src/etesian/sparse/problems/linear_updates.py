@@ -15,6 +15,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from etesian.sparse.atomics import prefetch_to_write
+
+AHEAD = 4  # rows between asking for what one touches and touching it: memory that another core wrote takes long to come
+
 
 class Rows(NamedTuple):
     """Rows of the data in some order, and what their updates need to know.
@@ -86,12 +90,31 @@ def shrink(x, tau):
     return 0.0 * x
 
 
+_EXPM1_SERIES = tuple(
+    1.0 / math.factorial(n) for n in range(13, 0, -1)
+)  # at -1/4 the next term is below 1e-18 of the sum
+
+
 @njit(nogil=True)
-def keep_and_gain(n, mu):
-    """Return the factors of x and of -nu after n times x <- (1 - mu) x - nu. Without mu the sum of n terms is n, not 0 / 0."""
+def fast_expm1(x):
+    """Return exp(x) - 1, to rounding, for x of 0 or less; near 0 by its Taylor series, which vectorizes and is not called."""
+    if x < -0.25:
+        return math.expm1(x)
+    total = 0.0
+    for coefficient in _EXPM1_SERIES:
+        total = total * x + coefficient
+    return total * x
+
+
+@njit(nogil=True)
+def keep_and_gain(n, mu, rate):
+    """Return the factors of x and of -nu after n times x <- (1 - mu) x - nu; `rate` is log(1 - mu), taken once for many n.
+
+    Without mu the sum of n terms is n, not 0 / 0.
+    """
     if n * mu < 1e-15:  # to rounding as if mu were 0
         return 1.0 - n * mu, float(n)
-    lost = math.expm1(n * math.log1p(-mu))
+    lost = fast_expm1(n * rate)
     return 1.0 + lost, -lost / mu
 
 
@@ -102,6 +125,7 @@ def after_steps(x, n, mu, nu, tau):
     While x keeps its sign a step is linear, with nu + tau or nu - tau. That path is monotone, so the step before which the sign is
     lost is found by bisection, and the step that loses it is made as it stands. A path leaves 0 at most once.
     """
+    rate = math.log1p(-mu)
     while n > 0:
         if x > 0.0 or (x == 0.0 and nu < -tau):
             sign = 1.0
@@ -109,8 +133,8 @@ def after_steps(x, n, mu, nu, tau):
             sign = -1.0
         else:
             return 0.0
-        kept = _steps_that_keep_sign(x, n, mu, nu + sign * tau, sign)
-        keep, gain = keep_and_gain(kept, mu)
+        kept = _steps_that_keep_sign(x, n, mu, rate, nu + sign * tau, sign)
+        keep, gain = keep_and_gain(kept, mu, rate)
         x = keep * x - gain * (nu + sign * tau)
         n -= kept
         if n > 0:
@@ -120,11 +144,11 @@ def after_steps(x, n, mu, nu, tau):
 
 
 @njit(nogil=True)
-def _steps_that_keep_sign(x, n, mu, nu, sign):
+def _steps_that_keep_sign(x, n, mu, rate, nu, sign):
     low, high = 0, n + 1  # low steps keep the sign (or none is made), high steps lose it
     middle = n
     while high - low > 1:
-        keep, gain = keep_and_gain(middle, mu)
+        keep, gain = keep_and_gain(middle, mu, rate)
         if sign * (keep * x - gain * nu) > 0.0:
             low = middle
         else:
@@ -148,44 +172,64 @@ def _target_of(target, output, n_outputs):
     return 1.0 if target == output else -1.0
 
 
-def update_rows(start, stop, rows, state, step_size):  # noqa: C901  one piece, see below
-    """Run the updates of rows start to stop - 1 in turn: SGD, SVRG or SAGA, as `rows` and `state` say.
-
-    In one piece, with the tuples taken apart once: numba counts references to the arrays of a tuple that is passed on, in memory
-    that all threads share, which made an update of two features eight times as slow.
-    """
+@njit(nogil=True, inline="always")
+def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0912  one piece, see `update_rows`
     indptr, indices, values, target, weight, steps, ids, ridge, lasso, learns_memory, derivative = rows
     coef, intercept, mean_gradient, memory, caught_up = state
-    n_outputs, n_rows, remembers = coef.shape[1], len(memory), len(memory) > 0
-    mu, tau = step_size * ridge, step_size * lasso
+    remembers, mu, tau = len(memory) > 0, step_size * ridge, step_size * lasso
+    rate, share = math.log1p(-mu), 1.0 / max(len(memory), 1)
     slope = np.empty(n_outputs)
     for e in range(start, stop):
+        step, first, last = steps[e], indptr[e], indptr[e + 1]
+        if e + AHEAD < stop:
+            if remembers:
+                prefetch_to_write(memory, (ids[e + AHEAD], 0))
+            for position in range(indptr[e + AHEAD], indptr[e + AHEAD + 1]):
+                j = indices[position]
+                prefetch_to_write(coef, (j, 0))
+                prefetch_to_write(caught_up, (j,))
+                if remembers:
+                    prefetch_to_write(mean_gradient, (j, 0))
         for k in range(n_outputs):
             slope[k] = intercept[k]
-        for position in range(indptr[e], indptr[e + 1]):  # make up what was missed, and predict
-            j = indices[position]
-            missed = steps[e] - caught_up[j]
+        for position in range(first, last):  # make up what was missed, and predict
+            j, value = indices[position], values[position]
+            missed = step - caught_up[j]
             if missed > 0:  # below 0 only where lock-free workers overtake one another
-                keep, gain = keep_and_gain(missed, mu)
+                keep, gain = keep_and_gain(missed, mu, rate)
                 for k in range(n_outputs):
                     nu = step_size * mean_gradient[j, k] if remembers else 0.0
                     coef[j, k] = _made_up(float(coef[j, k]), missed, keep, gain, mu, nu, tau)
             for k in range(n_outputs):
-                slope[k] += values[position] * coef[j, k]
+                slope[k] += value * coef[j, k]
         for k in range(n_outputs):  # from predictions to slopes, less those remembered
             new = weight[e] * derivative(slope[k], _target_of(target[e], k, n_outputs))
             slope[k] = new - memory[ids[e], k] if remembers else new
             if learns_memory:
                 memory[ids[e], k] = new
-        for position in range(indptr[e], indptr[e + 1]):  # step: the sparse part, and the dense part of this one step
-            j = indices[position]
-            caught_up[j] = steps[e] + 1
+        for position in range(first, last):  # step: the sparse part, and the dense part of this one step
+            j, value = indices[position], values[position]
+            caught_up[j] = step + 1
             for k in range(n_outputs):
-                change = slope[k] * values[position]
+                change = slope[k] * value
                 gradient = change + mean_gradient[j, k] if remembers else change
-                coef[j, k] = shrink((1.0 - mu) * coef[j, k] - step_size * gradient, tau)
+                moved = (1.0 - mu) * coef[j, k] - step_size * gradient
+                coef[j, k] = shrink(moved, tau) if tau > 0.0 else moved
                 if learns_memory:
-                    mean_gradient[j, k] += change / n_rows
+                    mean_gradient[j, k] += change * share
+
+
+def update_rows(start, stop, rows, state, step_size):
+    """Run the updates of rows start to stop - 1 in turn: SGD, SVRG or SAGA, as `rows` and `state` say.
+
+    In one piece, with the tuples taken apart once: numba counts references to the arrays of a tuple that is passed on, in memory
+    that all threads share, which made an update of two features eight times as slow. One output is the case that counts, and
+    its loops over outputs fall away when their number is known.
+    """
+    if state.coef.shape[1] == 1:
+        _update(start, stop, rows, state, step_size, 1)
+    else:
+        _update(start, stop, rows, state, step_size, state.coef.shape[1])
 
 
 def finish_features(start, stop, data, state, sums):
@@ -193,9 +237,10 @@ def finish_features(start, stop, data, state, sums):
     n_steps, step_size, ridge, lasso = data
     coef, _, mean_gradient, memory, caught_up = state
     remembers, mu, tau = len(memory) > 0, step_size * ridge, step_size * lasso
+    rate = math.log1p(-mu)
     for j in range(start, stop):
         missed = n_steps - caught_up[j]
-        keep, gain = keep_and_gain(missed, mu)
+        keep, gain = keep_and_gain(missed, mu, rate)
         caught_up[j] = 0
         for k in range(coef.shape[1]):
             if missed > 0:
@@ -228,16 +273,27 @@ def sum_slopes(start, stop, data, shift, sums):
 
 
 def look_at_rows(start, stop, data, state, sums):
-    """Sum the losses; store the slopes, where there is a memory for them and `stores` says so."""
-    predicted, target, weight, value, derivative, stores = data
+    """Sum the losses, and remember the slopes."""
+    predicted, target, weight, value, derivative = data
     intercept, memory = state.intercept, state.memory
     for e in range(start, stop):
         for k in range(predicted.shape[1]):
             aim = _target_of(target[e], k, predicted.shape[1])
             at = predicted[e, k] + intercept[k]
             sums[0] += weight[e] * value(at, aim)
-            if stores:
-                memory[e, k] = weight[e] * derivative(at, aim)
+            memory[e, k] = weight[e] * derivative(at, aim)
+
+
+def sum_losses(start, stop, data, state, sums):
+    """Predict, and sum the losses; remembers nothing."""
+    indptr, indices, values, target, weight, value = data
+    coef, intercept = state.coef, state.intercept
+    for e in range(start, stop):
+        for k in range(coef.shape[1]):
+            at = float(intercept[k])
+            for position in range(indptr[e], indptr[e + 1]):
+                at += values[position] * coef[indices[position], k]
+            sums[0] += weight[e] * value(at, _target_of(target[e], k, coef.shape[1]))
 
 
 def average_gradients(start, stop, data, state, sums):

@@ -27,7 +27,7 @@ class Problem(Protocol):
         Runs the updates that lie at start to stop - 1 of `data`, one after the other; compiled by numba, so module-level
         and plain. Every plan runs this same code.
     settles : bool
-        Whether `settle` changes variables, and so has to be called before the first epoch and after every one.
+        Whether it is a `SettledProblem`, whose `settle` is called before the first epoch and after every one.
     counts_steps : bool
         Whether `lay_out` needs ``plan.steps``.
     """
@@ -47,8 +47,16 @@ class Problem(Protocol):
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
         """Copy the data of the updates into the order in which they will run, ``plan.order``."""
 
-    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
-        """Solve for what every update reads (an intercept), make up what updates left open, and return the objective.
+    def objective(self, variables: Variables, sum_over: SumOver) -> float:
+        """Return what is minimized, summed by `sum_over`; changes nothing."""
 
-        `step_size` is that of the epoch that just ended; None where none did.
+
+class SettledProblem(Problem, Protocol):
+    """A problem with something that all updates read, or leave open, and that is settled between epochs."""
+
+    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float | None:
+        """Solve for what every update reads (an intercept), and make up what updates left open.
+
+        `step_size` is that of the epoch that just ended; None where none did. Returns the objective there if it came by on the
+        way, to spare a call of `objective`.
         """
