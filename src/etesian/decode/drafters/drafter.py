@@ -36,8 +36,30 @@ class DraftRequest:
     tokens_per_second: float
 
 
+@dataclass(frozen=True, slots=True)
+class StageWork:
+    """What one stage has done since its drafter was made.
+
+    Parameters
+    ----------
+    passes
+        Passes of its model; calls, for a stage without one.
+    seconds
+        Spent in this stage alone, without the stages inside it.
+    weight_bytes
+        Bytes of weights that its passes read.
+    """
+
+    passes: int = 0
+    seconds: float = 0.0
+    weight_bytes: int = 0
+
+
 class Drafter(Protocol):
-    """Proposes candidates; can make decoding slow, never wrong."""
+    """Proposes candidates; can make decoding slow, never wrong.
+
+    It may also have `stage_statistics()`, the `StageWork` of each of its `stages` by name, for the statistics of a request.
+    """
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -12,7 +12,12 @@ IntegerArray = Sequence[int] | NDArray[np.integer]
 
 
 class LanguageModel(Protocol):
-    """Weights and shape of a causal language model; every text it reads gets a `Context` of its own."""
+    """Weights and shape of a causal language model; every text it reads gets a `Context` of its own.
+
+    It may also tell `weight_bytes`, the bytes of weights that a pass reads; `rows_are_exact`, False where a token's logits may
+    differ in their last bits by what else is in the pass (the decoder then checks close decisions again); and
+    `supports_trees`, False where nodes may only follow one another.
+    """
 
     @property
     def vocabulary_size(self) -> int:
