@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from etesian.decode.drafters.drafter import DraftRequest
+from etesian.decode.sampling import GREEDY, Chooser
 from etesian.decode.tree import ROOT, TokenTree
 
 
@@ -38,3 +40,22 @@ def check_tree(tree: TokenTree, *, max_nodes: int, max_depth: int, vocabulary_si
     assert (tree.depths <= max_depth).all()
     assert ((tree.tokens >= 0) & (tree.tokens < vocabulary_size)).all()
     assert ((tree.probabilities >= 0) & (tree.probabilities <= 1)).all()
+
+
+def request_of(
+    text, *, sampling=GREEDY, max_nodes=16, max_depth=8, vocabulary_size=8, tokens_per_second=100.0
+) -> DraftRequest:
+    tokens = np.asarray(text, np.int32)
+    return DraftRequest(tokens, max_nodes, max_depth, Chooser(sampling, vocabulary_size, 0), tokens_per_second)
+
+
+def walk(tree: TokenTree, decide) -> list[int]:
+    """The nodes that a target takes which decides each next token from those of the path so far."""
+    accepted, path, node = [], [], ROOT
+    while True:
+        token = decide(path)
+        node = tree.children.get(node, {}).get(token)
+        if node is None:
+            return accepted
+        accepted.append(node)
+        path.append(token)

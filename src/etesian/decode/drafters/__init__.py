@@ -1,0 +1,43 @@
+"""Who proposes candidates: an N-gram, the text itself, a smaller model, or several of them together."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from etesian.decode.drafters.calibration import Calibration
+    from etesian.decode.drafters.combined import CombinedDrafter
+    from etesian.decode.drafters.drafter import Drafter, DraftRequest
+    from etesian.decode.drafters.lookup import LookupDrafter
+    from etesian.decode.drafters.model import ModelDrafter
+    from etesian.decode.drafters.ngram import NgramDrafter, build_ngram
+
+__all__ = [
+    "Calibration",
+    "CombinedDrafter",
+    "DraftRequest",
+    "Drafter",
+    "LookupDrafter",
+    "ModelDrafter",
+    "NgramDrafter",
+    "build_ngram",
+]
+
+# Imported at first use: compiled functions are slow to import, and nobody needs every drafter.
+_HOMES = {
+    "Calibration": "calibration",
+    "CombinedDrafter": "combined",
+    "DraftRequest": "drafter",
+    "Drafter": "drafter",
+    "LookupDrafter": "lookup",
+    "ModelDrafter": "model",
+    "NgramDrafter": "ngram",
+    "build_ngram": "ngram",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

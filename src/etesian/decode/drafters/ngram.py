@@ -1,0 +1,230 @@
+"""Drafts from a table of what follows two tokens: microseconds a tree. How the table is counted is in `katz.py`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from etesian.decode.drafters.calibration import Calibration, chance_of
+from etesian.decode.drafters.drafter import DraftRequest
+from etesian.decode.drafters.katz import KatzTrigram, Tokens
+from etesian.decode.drafters.ngram_table import MOST_SUCCESSORS, NgramTable, row_of
+from etesian.decode.drafters.samples import sample_texts
+from etesian.decode.models.language_model import LanguageModel
+from etesian.decode.noise import gumbel
+from etesian.decode.tree import ROOT, TokenTree
+
+SAMPLING_TEMPERATURE = 1.5  # of the text that is counted: Spector and Re (2023) found it to draft better than 1
+NOTHING = -1  # stands for a token before the text
+
+
+class NgramDrafter:
+    """Proposes what a trigram finds likely: a stage that costs about nothing (Spector and Re 2023, section 3.2).
+
+    Parameters
+    ----------
+    table
+        Counted by `NgramDrafter.count`, or loaded by `NgramDrafter.load`.
+    name
+        What its nodes bear as their origin.
+    """
+
+    def __init__(self, table: NgramTable, *, name: str = "ngram") -> None:
+        self.table = table
+        self.stages = (name,)
+        self.calibration = Calibration()
+
+    @classmethod
+    def count(
+        cls,
+        sequences: Iterable[Tokens],
+        vocabulary_size: int,
+        *,
+        temperature: float = 1.0,
+        max_contexts: int = 100_000,
+        max_successors: int = 6,
+        min_probability: float = 0.02,
+        name: str = "ngram",
+    ) -> NgramDrafter:
+        """Count sequences of tokens, read once.
+
+        Parameters
+        ----------
+        sequences
+            Rows of tokens; no run reaches from one into the next.
+        vocabulary_size
+        temperature
+            At which a model sampled them; 1 for text that people wrote.
+        max_contexts, max_successors, min_probability
+            What is kept, as `NgramTable.reduce` has it.
+        name
+            What its nodes bear as their origin.
+
+        Raises
+        ------
+        InputError
+            If a token does not belong to the vocabulary, or there are no three tokens in a row.
+        """
+        table = NgramTable.reduce(
+            KatzTrigram.count(sequences, vocabulary_size),
+            temperature=temperature,
+            max_contexts=max_contexts,
+            max_successors=max_successors,
+            min_probability=min_probability,
+        )
+        return cls(table, name=name)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, name: str = "ngram") -> NgramDrafter:
+        """Load what `save` wrote; raises InputError for anything else."""
+        return cls(NgramTable.load(path), name=name)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as an npz file, whole or not at all; what was learned of acceptance is not kept."""
+        self.table.save(path)
+
+    def propose(self, request: DraftRequest) -> TokenTree:
+        """Grow the tree of highest path probabilities, best first; with sampling, under the target's own noise."""
+        if request.max_nodes < 1 or request.max_depth < 1:
+            return TokenTree.empty()
+        text, sampling = request.text, request.chooser.sampling
+        numbers, shares = _grow(
+            self.table.lookup,
+            self.calibration.table,
+            (int(text[-2]) if len(text) > 1 else NOTHING, int(text[-1]) if len(text) else NOTHING),
+            len(text),
+            0.0 if sampling.is_greedy else self.table.temperature / float(sampling.temperature or 1.0),
+            np.uint64(sampling.seed % 2**64),
+            request.max_depth,
+            request.max_nodes,
+        )
+        tokens, parents, ranks, _ = numbers.T.copy()
+        _, chances, confidences = shares.T.copy()
+        tree = TokenTree(tokens, parents, chances, self.stages * len(tokens))
+        return self.calibration.remember(tree, np.zeros_like(ranks), ranks, confidences)
+
+    def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
+        """Learn how often the target takes what the trigram finds likely."""
+        self.calibration.observe(tree, accepted)
+
+
+def build_ngram(
+    model: LanguageModel,
+    *,
+    n_tokens: int,
+    starts: Sequence[Tokens],
+    temperature: float = SAMPLING_TEMPERATURE,
+    length: int = 128,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+    name: str = "ngram",
+) -> NgramDrafter:
+    """Count a trigram from text that a model writes, so that it drafts in that model's manner.
+
+    Parameters
+    ----------
+    model
+        Usually the draft model that it shall draft for. Text from a faster sampler is counted by `NgramDrafter.count`.
+    n_tokens
+        How many to sample; 20 or more for each entry of the vocabulary are worth having.
+    starts
+        Beginnings of texts, taken in turn, each of one token or more: a token that opens texts, or pieces of prompts.
+    temperature
+        Of the samples; Spector and Re (2023) take 1.5.
+    length
+        Tokens sampled for each text.
+    seed
+    progress
+        Called now and then with the number of tokens sampled so far.
+    name
+        What its nodes bear as their origin.
+    """
+    texts = sample_texts(
+        model, n_tokens=n_tokens, starts=starts, temperature=temperature, length=length, seed=seed, progress=progress
+    )
+    return NgramDrafter.count(texts, model.vocabulary_size, temperature=temperature, name=name)
+
+
+TOKEN, PARENT, RANK, DEPTH = range(4)
+PATH, CHANCE, CONFIDENCE = range(3)
+
+
+@njit(nogil=True, cache=True)
+def _grow(
+    table: Any, calibration: Any, ending: Any, length: Any, sharpness: Any, seed: Any, max_depth: Any, room: Any
+) -> Any:
+    """Grow the tree of the `room` likeliest nodes, best first.
+
+    Rows of what is returned are nodes: first those that were looked past, which never move, and behind them those that were
+    not, likeliest first. A node is looked past in the order of its path probability; its children are sorted in behind it.
+    """
+    numbers, shares = np.empty((room, 4), np.int32), np.empty((room, 3), np.float32)
+    scores, confidences = np.empty(MOST_SUCCESSORS), np.empty(MOST_SUCCESSORS, np.float32)
+    first, second = ending
+    node, filled, depth, path = ROOT, 0, 0, 1.0
+    while True:
+        row = row_of(table, first, second)
+        start, stop = table.starts[row], table.starts[row + 1]
+        _judge(table, start, stop, length + depth, sharpness, seed, scores, confidences)
+        for k in range(stop - start):
+            rank = 0
+            for other in range(stop - start):
+                rank += scores[other] > scores[k]
+            chance = chance_of(calibration, 0, rank, confidences[k])
+            if filled == room and path * chance <= shares[room - 1, PATH]:
+                continue
+            place = _make_place(numbers, shares, node, filled, path * chance)
+            filled = min(filled + 1, room)
+            numbers[place, TOKEN], numbers[place, PARENT] = table.tokens[start + k], node
+            numbers[place, RANK], numbers[place, DEPTH] = rank, depth + 1
+            shares[place, PATH], shares[place, CHANCE] = path * chance, chance
+            shares[place, CONFIDENCE] = confidences[k]
+        node += 1
+        while node < filled and numbers[node, DEPTH] >= max_depth:
+            node += 1
+        if node == filled or (filled == room and shares[node, PATH] <= shares[room - 1, PATH]):
+            return numbers[:filled], shares[:filled]
+        depth, path, second = numbers[node, DEPTH], shares[node, PATH], numbers[node, TOKEN]
+        first = ending[1] if numbers[node, PARENT] == ROOT else numbers[numbers[node, PARENT], TOKEN]
+
+
+@njit(nogil=True, cache=True)
+def _make_place(numbers: Any, shares: Any, parent: Any, filled: Any, path: Any) -> int:
+    """Move leaves that are less likely by one place; the last falls out where there is no room."""
+    place = min(filled, len(shares) - 1)
+    while place > parent + 1 and shares[place - 1, PATH] < path:
+        for k in range(4):
+            numbers[place, k] = numbers[place - 1, k]
+        for k in range(3):
+            shares[place, k] = shares[place - 1, k]
+        place -= 1
+    return place
+
+
+@njit(nogil=True, cache=True)
+def _judge(
+    table: Any, start: Any, stop: Any, position: Any, sharpness: Any, seed: Any, scores: Any, confidences: Any
+) -> None:
+    """Score the successors of one row, with the target's noise unless `sharpness` is 0, which stands for greedy."""
+    if sharpness == 0.0:
+        for k in range(stop - start):
+            scores[k] = table.logarithms[start + k]
+            confidences[k] = table.probabilities[start + k]
+        return
+    noise = gumbel(seed, position, table.tokens[start:stop])
+    rest, highest = 1.0, -np.inf
+    for k in range(stop - start):
+        rest -= table.probabilities[start + k]
+        scores[k] = sharpness * table.logarithms[start + k] + noise[k]
+        highest = max(highest, scores[k])
+    # Tokens that are not kept: as if each were as likely as the last that is, and had no noise.
+    total = max(rest, 0.0) * np.exp((sharpness - 1.0) * table.logarithms[stop - 1] - highest)
+    for k in range(stop - start):
+        confidences[k] = np.exp(scores[k] - highest)
+        total += confidences[k]
+    for k in range(stop - start):
+        confidences[k] /= total

@@ -1,0 +1,241 @@
+"""A trigram reduced to what drafting needs: for each context its few likeliest successors, in arrays, and as a file.
+
+Knows no tree and no drafter.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from etesian.decode.drafters.katz import LARGEST_VOCABULARY, KatzTrigram
+from etesian.decode.drafters.likeliest import Rows, best_successors, most_frequent
+from etesian.errors import InputError
+
+FORMAT_VERSION = 1
+MOST_SUCCESSORS = 255  # of one context: their number is kept in a byte
+
+_ARRAYS = ("format", "vocabulary_size", "temperature", "contexts", "lengths", "tokens", "probabilities")
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, OverflowError)
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # multiplicative hashing, Knuth, The Art of Computer Programming, volume 3, 6.4
+
+
+class Lookup(NamedTuple):
+    """A table as compiled functions read it."""
+
+    contexts: NDArray[np.int64]
+    slots: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+    logarithms: NDArray[np.float32]
+    vocabulary_size: int
+
+
+@dataclass(frozen=True, eq=False)
+class NgramTable:
+    """The likeliest successors of pairs of tokens, of single tokens, and of nothing.
+
+    Parameters
+    ----------
+    vocabulary_size
+    temperature
+        At which the text was sampled that was counted; 1 for text that people wrote.
+    contexts : ndarray of int64, shape (n_pairs,)
+        ``first * vocabulary_size + second``, ascending.
+    lengths : ndarray of uint8, shape (n_pairs + vocabulary_size + 1,)
+        How many successors are kept: of each pair, then of each single token, then of nothing.
+    tokens : ndarray of int32, shape (n_kept,)
+        Successors, the likeliest of each context first.
+    probabilities : ndarray of float32, shape (n_kept,)
+    """
+
+    vocabulary_size: int
+    temperature: float
+    contexts: NDArray[np.int64]
+    lengths: NDArray[np.uint8]
+    tokens: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+
+    @classmethod
+    def reduce(
+        cls,
+        trigram: KatzTrigram,
+        *,
+        temperature: float = 1.0,
+        max_contexts: int = 100_000,
+        max_successors: int = 6,
+        min_probability: float = 0.02,
+    ) -> NgramTable:
+        """Keep the most frequent pairs and the likeliest successors, backed-off ones among them.
+
+        Parameters
+        ----------
+        trigram
+        temperature
+            At which the text was sampled that was counted.
+        max_contexts
+            Pairs kept; others are drafted for from their last token. One that was met once says little and is left out.
+        max_successors
+            Kept for each context, at most 255.
+        min_probability
+            Less likely successors are left out, but for the likeliest of each context.
+        """
+        if temperature <= 0:
+            raise InputError(f"temperature must be above 0, that of the text that was counted; got {temperature}")
+        if not 1 <= max_successors <= MOST_SUCCESSORS:
+            raise InputError(f"max_successors must be from 1 to {MOST_SUCCESSORS}; got {max_successors}")
+        size = trigram.vocabulary_size
+        pairs = most_frequent(trigram.trigrams, max_contexts)
+        room = np.full(len(trigram.bigrams.contexts), max_successors)  # a pair looks past all that it has seen itself
+        last = np.searchsorted(trigram.bigrams.contexts, pairs.contexts % size)
+        np.maximum.at(room, last, max_successors + np.diff(pairs.starts))
+        nothing = Rows.of_unigrams(trigram.unigrams)
+        singles = best_successors(trigram.bigrams, nothing, np.zeros(len(room), np.int64), np.minimum(room, size), size)
+        double = best_successors(pairs, singles, last, np.full(len(last), min(max_successors, size)), size)
+        by_token = Rows.scattered(singles, trigram.bigrams.contexts, size)
+        kept = [rows.trimmed(max_successors, min_probability) for rows in (double, by_token, nothing)]
+        lengths, tokens, probabilities = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+        return cls(size, float(temperature), pairs.contexts, lengths, tokens, probabilities)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.vocabulary_size <= LARGEST_VOCABULARY:
+            raise InputError(f"vocabulary_size must be from 1 to {LARGEST_VOCABULARY}; got {self.vocabulary_size}")
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"temperature must be above 0; got {self.temperature}")
+        if len(self.lengths) != len(self.contexts) + self.vocabulary_size + 1:
+            raise InputError("lengths must have one entry for each pair and each token, and one for nothing")
+        if not len(self.tokens) == len(self.probabilities) == self.lengths.sum(dtype=np.int64):
+            raise InputError("tokens and probabilities must be as many as lengths add up to")
+        ends = (self.contexts[:1] >= 0).all() and (self.contexts[-1:] < self.vocabulary_size**2).all()
+        if not (ends and (np.diff(self.contexts) > 0).all()):
+            raise InputError("contexts must ascend, each a pair of tokens of the vocabulary")
+        if len(self.tokens) and not (self.tokens.min() >= 0 and self.tokens.max() < self.vocabulary_size):
+            raise InputError(f"tokens must be from 0 to {self.vocabulary_size - 1}")
+        if not ((self.probabilities > 0) & (self.probabilities <= 1)).all():
+            raise InputError("probabilities must be above 0 and at most 1")
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """Hash table, starts and logarithms beside what is kept."""
+        slots = np.full(1 << int(np.ceil(np.log2(2 * len(self.contexts) + 2))), -1, np.int32)
+        _fill_slots(self.contexts, slots)
+        starts = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)]).astype(np.int32)
+        logarithms = np.log(self.probabilities)
+        return Lookup(self.contexts, slots, starts, self.tokens, self.probabilities, logarithms, self.vocabulary_size)
+
+    def successors(self, first: int, second: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the tokens kept after two, the likeliest first, and their probabilities."""
+        row = row_of(self.lookup, first, second)
+        kept = slice(self.lookup.starts[row], self.lookup.starts[row + 1])
+        return self.tokens[kept], self.probabilities[kept]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an npz file, whole or not at all: beside it first, then moved there.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written.
+        """
+        small = self.vocabulary_size <= 1 << 16
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            allow_pickle=False,
+            format=np.int64(FORMAT_VERSION),
+            vocabulary_size=np.int64(self.vocabulary_size),
+            temperature=np.float64(self.temperature),
+            contexts=self.contexts.astype(np.uint32) if small else self.contexts,
+            lengths=self.lengths,
+            tokens=self.tokens.astype(np.uint16) if small else self.tokens,
+            probabilities=self.probabilities.astype(np.float16),
+        )
+        target = Path(path)
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            beside.write_bytes(content.getbuffer())
+            beside.replace(target)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+        finally:
+            beside.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> NgramTable:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, is damaged, is no such table, or was written by a later version.
+        """
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in _ARRAYS}
+            if int(arrays["format"]) != FORMAT_VERSION:
+                raise InputError(f"format {arrays['format']}; this version of Etesian reads {FORMAT_VERSION}")
+            return cls(
+                int(arrays["vocabulary_size"]),
+                float(arrays["temperature"]),
+                _row(arrays, "contexts", np.int64),
+                _row(arrays, "lengths", np.uint8),
+                _row(arrays, "tokens", np.int32),
+                _row(arrays, "probabilities", np.float32),
+            )
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        except _DAMAGED as error:
+            raise InputError(f"{path} is no N-gram table that can be used: {error}") from None
+
+
+def _row(arrays: dict[str, NDArray[Any]], name: str, dtype: Any) -> NDArray[Any]:
+    """An array of one dimension; refuses what would change by conversion."""
+    array = arrays[name]
+    if array.ndim != 1 or array.dtype.kind not in ("f" if dtype is np.float32 else "iu"):
+        raise InputError(f"{name} must be one row of numbers; got {array.dtype} of shape {array.shape}")
+    return array.astype(dtype)
+
+
+@njit(nogil=True, cache=True)
+def _slot_of(context: Any, n_slots: Any) -> int:
+    """Where to look for a context first; `n_slots` is a power of two."""
+    return int(np.int64((np.uint64(context) * _SPREAD) >> np.uint64(32)) & (n_slots - 1))
+
+
+@njit(nogil=True, cache=True)
+def _fill_slots(contexts: Any, slots: Any) -> None:
+    for place in range(len(contexts)):
+        slot = _slot_of(contexts[place], len(slots))
+        while slots[slot] >= 0:
+            slot = (slot + 1) & (len(slots) - 1)
+        slots[slot] = place
+
+
+@njit(nogil=True, cache=True)
+def row_of(table: Any, first: Any, second: Any) -> int:
+    """Return the row of a pair; of its last token where the pair is not kept; of nothing where that was never followed."""
+    size = table.vocabulary_size
+    n_pairs = len(table.contexts)
+    nothing = n_pairs + size
+    if not 0 <= second < size:
+        return nothing
+    if 0 <= first < size:
+        context = int(first) * size + second
+        slot = _slot_of(context, len(table.slots))
+        while table.slots[slot] >= 0:
+            if table.contexts[table.slots[slot]] == context:
+                return int(table.slots[slot])
+            slot = (slot + 1) & (len(table.slots) - 1)
+    single = n_pairs + int(second)
+    return single if table.starts[single] < table.starts[single + 1] else nothing
