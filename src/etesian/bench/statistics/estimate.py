@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scipy import special
@@ -50,8 +50,13 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """Give the fields by name as JSON allows them: null stands for infinite and for missing."""
-        fields = {name: _finite_or_none(value) for name, value in asdict(self).items()}
+        fields = {name: finite_or_none(value) for name, value in asdict(self).items()}
         return fields | {"is_reliable": self.is_reliable}
+
+    def scaled(self, factor: float) -> Estimate:
+        """Give the same in another unit: value and interval times a positive number."""
+        value, low, high = (None if each is None else each * factor for each in (self.value, self.low, self.high))
+        return replace(self, value=value, low=low, high=high)
 
     @classmethod
     def missing(cls, reason: str, *, runs: int, value: float | None = None, reliable_from: int = 2) -> Estimate:
@@ -75,5 +80,6 @@ def student_quantile(degrees: float, confidence: float) -> float:
     return float(special.stdtrit(degrees, (1 + confidence) / 2))
 
 
-def _finite_or_none(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
+    """Give null for a number that JSON cannot hold, and anything else as it is."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,27 @@
+"""What a careful reader would ask of anyone's runs: how long, how sure, at which threshold, and where the speed came from."""
+
+from etesian.bench.analysis.analysis import Analysis, analyse
+from etesian.bench.analysis.attribution import Attribution
+from etesian.bench.analysis.comparisons import Comparison
+from etesian.bench.analysis.entries import EntryFigures
+from etesian.bench.analysis.generalization import Generalization
+from etesian.bench.analysis.options import Options
+from etesian.bench.analysis.outliers import Outlier
+from etesian.bench.analysis.race_analysis import RaceAnalysis
+from etesian.bench.analysis.standing import Standing
+from etesian.bench.analysis.thresholds import Sensitivity, WinnerInterval
+
+__all__ = [
+    "Analysis",
+    "Attribution",
+    "Comparison",
+    "EntryFigures",
+    "Generalization",
+    "Options",
+    "Outlier",
+    "RaceAnalysis",
+    "Sensitivity",
+    "Standing",
+    "WinnerInterval",
+    "analyse",
+]

@@ -1,0 +1,137 @@
+"""Two entries of a race against each other, in both designs; what a design cannot say it refuses, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from etesian.bench.analysis.options import Options
+from etesian.bench.analysis.races import Entry, Race
+from etesian.bench.analysis.schedules import results, why_not_fixed
+from etesian.bench.statistics import Arrivals, Estimate, RankTest, Ratio, compare, log_rank, mean_difference
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One entry against the baseline of its race.
+
+    Parameters
+    ----------
+    task, target, entry, baseline
+        Which.
+    ratio
+        Time to target over that of the baseline.
+    test
+        Log-rank test that they arrive at the same times; None where `refusal` says why not.
+    refusal
+        Why times to target cannot be compared.
+    schedule_ratio
+        Time of the whole schedule over the baseline's, for two fixed schedules; None otherwise.
+    schedule_difference
+        Mean result minus the baseline's, for two fixed schedules; None otherwise.
+    schedule_refusal
+        Why the schedules cannot be compared.
+    """
+
+    task: str
+    target: str
+    entry: str
+    baseline: str
+    ratio: Ratio | None
+    test: RankTest | None
+    refusal: str | None
+    schedule_ratio: Ratio | None
+    schedule_difference: Estimate | None
+    schedule_refusal: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the fields by name, as JSON allows them."""
+        parts = ("ratio", "test", "schedule_ratio", "schedule_difference")
+        words = ("task", "target", "entry", "baseline", "refusal", "schedule_refusal")
+        plain = {name: getattr(self, name) for name in words}
+        return plain | {name: None if (part := getattr(self, name)) is None else part.as_dict() for name in parts}
+
+
+def compare_entries(race: Race, baseline: str | None, options: Options) -> tuple[Comparison, ...]:
+    """Compare every entry of a race with one; none where nobody arrived and no baseline was named."""
+    if baseline is None:
+        return ()
+    entries = {entry.name: entry for entry in race.entries}
+    against = entries.pop(baseline)
+    return tuple(compare_pair(race, entry, against, options) for entry in entries.values())
+
+
+def compare_pair(race: Race, entry: Entry, baseline: Entry, options: Options) -> Comparison:
+    """Compare two entries."""
+    pair = [each.curves.arrivals(race.target.threshold, options.rule) for each in (entry, baseline)]
+    refusal = _refusal([entry, baseline], pair)
+    ratio, test = (None, None) if refusal else _first_passage(pair, options)
+    schedule_refusal = next((f"{e.name}: {why}" for e in (entry, baseline) if (why := why_not_fixed(e))), None)
+    schedule_ratio, difference = (None, None) if schedule_refusal else _schedules(entry, baseline, options)
+    return Comparison(
+        task=race.task,
+        target=str(race.target),
+        entry=entry.name,
+        baseline=baseline.name,
+        ratio=ratio,
+        test=test,
+        refusal=refusal,
+        schedule_ratio=schedule_ratio,
+        schedule_difference=difference,
+        schedule_refusal=schedule_refusal,
+    )
+
+
+def _refusal(entries: Sequence[Entry], pair: Sequence[Arrivals]) -> str | None:
+    """Why times to target say nothing of these two."""
+    if not any(arrivals.arrived.any() for arrivals in pair):
+        return "no run of either reached the target"
+    for entry in entries:
+        if is_declared_fixed(entry):
+            return (
+                f"{entry.name} has a schedule fixed beforehand: its runs pass the target at its end or not at all, so a run that "
+                "just misses it would count as never; compare schedules that are shown to reach it on the mean"
+            )
+    return None
+
+
+def is_declared_fixed(entry: Entry) -> bool:
+    """Whether the runs say themselves that their length was set beforehand."""
+    return all(run.details.get("schedule") == "fixed" for run in entry.runs)
+
+
+def _first_passage(pair: Sequence[Arrivals], options: Options) -> tuple[Ratio, RankTest | None]:
+    ratio = compare(*pair, confidence=options.level, seed=options.seed)
+    return ratio, log_rank(*pair) if min(map(len, pair)) > 1 else None
+
+
+def _schedules(entry: Entry, baseline: Entry, options: Options) -> tuple[Ratio, Estimate]:
+    pair = [_whole(each) for each in (entry, baseline)]
+    ratio = compare(*pair, confidence=options.level, seed=options.seed)
+    return ratio, mean_difference(results(entry), results(baseline), confidence=options.level)
+
+
+def _whole(entry: Entry) -> Arrivals:
+    """Times of whole runs, as if the end were the target."""
+    seconds = entry.curves.spent
+    nobody = np.zeros(len(seconds), dtype=bool)
+    return Arrivals(seconds, ~nobody, nobody, seconds, float(seconds.max()), tuple(run.seed for run in entry.runs))
+
+
+def arrived_only(arrivals: Arrivals, values: np.ndarray[Any, np.dtype[np.float64]]) -> Arrivals:
+    """Give figures of the runs that arrived the form in which `compare` takes them."""
+    chosen = values[arrivals.arrived]
+    nobody = np.zeros(len(chosen), dtype=bool)
+    seeds = tuple(seed for seed, arrived in zip(arrivals.seeds, arrivals.arrived, strict=True) if arrived)
+    return replace(
+        arrivals,
+        seconds=chosen,
+        arrived=~nobody,
+        censored=nobody,
+        spent=chosen,
+        limit=float(chosen.max(initial=0.0)),
+        seeds=seeds,
+    )

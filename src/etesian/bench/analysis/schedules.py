@@ -1,0 +1,52 @@
+"""Runs of a fixed schedule, the design of the speedruns: all of one length, judged by the mean of their results."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from etesian.bench.analysis.options import Options
+from etesian.bench.analysis.races import Entry
+from etesian.bench.statistics import Estimate, ScheduleTest, mean_reaches
+from etesian.bench.statistics.arrivals import Floats
+from etesian.bench.workload import Target
+
+FIXED = "fixed"
+"""What a run's details say under ``schedule`` when its length was set beforehand."""
+
+
+def schedule_test(entry: Entry, target: Target, options: Options) -> ScheduleTest:
+    """Test the mean of an entry's results, or say why its runs do not allow that."""
+    reason = why_not_fixed(entry)
+    if reason is not None:
+        return ScheduleTest(Estimate.missing(reason, runs=len(entry.runs)), None, options.alpha, reason)
+    return mean_reaches(results(entry), target, alpha=options.alpha, confidence=options.level)
+
+
+def why_not_fixed(entry: Entry) -> str | None:
+    """Say why the runs are not of one length fixed beforehand; None when they are."""
+    if any(run.outcome == "failed" for run in entry.runs):
+        return "a run failed: it has no result, and leaving it out would flatter the mean"
+    if len({_work(entry, row) for row in range(len(entry.runs))}) > 1:
+        return "the runs ended after different amounts of work: their length was not fixed beforehand"
+    if all(run.details.get("schedule") == FIXED for run in entry.runs):
+        return None
+    passage = entry.curves.passage(entry.curves.target.threshold)
+    if np.all(passage.arrived & (passage.later == 0)):
+        return "every run ended where it reached the target: the target may have decided where they end"
+    if any(run.outcome == "out_of_time" for run in entry.runs):
+        return "the budget decided where runs end"
+    return None
+
+
+def results(entry: Entry) -> Floats:
+    """The race's metric at the end of each run, in its unit; NaN for a run without a measurement. Shape (runs,)."""
+    curves = entry.curves
+    last = np.maximum(curves.lengths - 1, 0)
+    heights = curves.heights[np.arange(len(curves)), last]
+    values = heights if curves.target.direction == "at_least" else -heights
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _work(entry: Entry, row: int) -> float:
+    count = int(entry.curves.lengths[row])
+    return float(entry.curves.work[row, count - 1]) if count else 0.0
