@@ -26,8 +26,8 @@ from waiting import Waiting
 
 from etesian import __version__
 from etesian.bench import machine
-from etesian.sparse import Plan, Ratings, WordPairs, Workers, inspect_conflicts, make_plan
-from etesian.sparse.choosing import keep_if_faster
+from etesian.sparse import SGD, Epochs, Plan, Ratings, WordPairs, Workers, inspect_conflicts, make_plan
+from etesian.sparse.choosing import N_TIMINGS
 from etesian.sparse.conflicts import as_touches
 from etesian.sparse.counting_sort import sort_by_key
 from etesian.sparse.levels import levels_of
@@ -164,9 +164,10 @@ def _epochs(
 
 
 def _what_auto_does(problem: Any, workers: Workers) -> str | None:
-    rng = np.random.default_rng(SEED)
-    plan = make_plan("auto", problem.touches, n_workers=workers.n_workers, rng=rng, keep_steps=True)
-    return keep_if_faster(plan, problem, workers, problem.start(rng), step_size=STEP_SIZE).note
+    epochs = Epochs(problem, workers, method=SGD(STEP_SIZE), schedule="auto", random_state=SEED)
+    for _ in range(2 * N_TIMINGS):  # the longest that it tries
+        epochs.advance()
+    return epochs.plan.note
 
 
 def as_text(results: list[dict[str, Any]]) -> str:

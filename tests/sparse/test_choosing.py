@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import touches_of
 
-from etesian.sparse import SGD, Linear, Ratings, Workers, choosing, make_plan, minimize
+from etesian.sparse import SGD, Linear, Ratings, choosing, make_plan, minimize
+from etesian.sparse.choosing import Choice
 from etesian.sparse.problems.losses import REGRESSION
 
 
@@ -14,73 +15,71 @@ def ratings_problem(n=20_000):
     return Ratings(rng.integers(0, 900, n), rng.integers(0, 900, n), rating, 900, 900, 8, penalty=0.01, biased=True)
 
 
-def chosen(monkeypatch, problem, *, plan_takes, serial_takes):
-    """What `keep_if_faster` returns where an epoch takes so long."""
-    monkeypatch.setattr(choosing, "time_epochs", lambda *_, **__: [plan_takes, serial_takes])
-    plan = make_plan("auto", problem.touches, n_workers=2, rng=np.random.default_rng(0), keep_steps=True)
-    with Workers(2) as workers:
-        return plan, choosing.keep_if_faster(
-            plan, problem, workers, problem.start(np.random.default_rng(0)), step_size=0.1
-        )
-
-
-def test_plan_that_is_faster_is_kept_and_says_by_how_much(monkeypatch):
-    plan, kept = chosen(monkeypatch, ratings_problem(), plan_takes=1.0, serial_takes=1.5)
-    assert kept.order is plan.order
-    assert kept.note.endswith("with 2 workers measured 1.50 times as fast as serial")
-
-
-def test_plan_that_gains_nothing_gives_way_to_its_serial_order(monkeypatch):
-    problem = ratings_problem()
-    _, kept = chosen(monkeypatch, problem, plan_takes=1.0, serial_takes=0.9)
-    serial = make_plan("serial", problem.touches, n_workers=1, rng=np.random.default_rng(0))
-    assert kept.schedule == "serial"
-    assert (kept.order == serial.order).all()
-    assert kept.note.endswith("measured 0.90 times as fast as serial, so the run is serial")
-
-
-@pytest.mark.parametrize("gain", [0.5, 2.0])
-def test_the_choice_cannot_change_the_bits(monkeypatch, gain):
-    monkeypatch.setattr(choosing, "time_epochs", lambda *_, **__: [1.0, gain])
-    options = {"method": SGD(0.01), "max_iter": 3, "tol": None, "random_state": 0, "redraw": True}
-    auto = minimize(ratings_problem(), schedule="auto", n_jobs=2, **options)
-    serial = minimize(ratings_problem(), schedule="serial", n_jobs=2, **options)
-    assert [array.tobytes() for array in auto.variables] == [array.tobytes() for array in serial.variables]
-    assert (auto.plan.n_workers == 1) == (gain < 1)
-
-
-def test_measuring_changes_neither_variables_nor_data():
-    problem = ratings_problem()
-    plan = make_plan("levels", problem.touches, n_workers=2, rng=np.random.default_rng(0), keep_steps=True)
-    variables = problem.start(np.random.default_rng(0))
-    before = [array.copy() for array in variables]
-    with Workers(2) as workers:
-        (seconds,) = choosing.time_epochs([plan], problem, workers, variables, step_size=0.1)
-    assert 0 < seconds < 60
-    assert all((now == then).all() for now, then in zip(variables, before, strict=True))
-
-
-def plan_of_independent_updates(n):
+def a_plan(n=5_000):
     touches = touches_of([{v} for v in range(n)], n)
     return make_plan("conflict_free", touches, n_workers=2, rng=np.random.default_rng(0), batch_size=100)
 
 
-@pytest.mark.parametrize("n", [800, 5_000, 20_000])
-def test_parts_of_a_long_epoch_are_whole_batches_that_do_not_overlap(monkeypatch, n):
-    monkeypatch.setattr(choosing, "PART_UPDATES", 110)
-    plan = plan_of_independent_updates(n)
-    parts = choosing._parts(plan)
-    assert len(parts) == choosing.N_PARTS
-    assert {len(part) for part in parts} <= {1, 2}
-    ends = np.array([[part[0, 0], part[-1, -1]] for part in parts]).ravel()
-    assert (np.diff(ends) >= 0).all()
-    assert set(np.concatenate(parts)[:, 0]) <= set(plan.offsets[:, 0])
+class Pretend:
+    """Carries out plans on a clock of its own: an update takes this long by all workers, and by one."""
+
+    def __init__(self, monkeypatch, *, by_all, by_one):
+        self.now, self.takes, self.ran = 0.0, {2: by_all, 1: by_one}, []
+        monkeypatch.setattr(choosing.time, "perf_counter", lambda: self.now)
+
+    def __call__(self, plan):
+        self.ran.append(plan)
+        self.now += self.takes[plan.n_workers] * (plan.offsets[-1, -1] - plan.offsets[0, 0])
 
 
-def test_a_short_epoch_is_timed_whole():
-    plan = plan_of_independent_updates(500)
-    (part,) = choosing._parts(plan)
-    assert part is plan.offsets
+def epochs_until_made(plan, run):
+    choice, epochs, taken = Choice(), 0, plan
+    while not choice.is_made:
+        taken = choice.carry_out(plan, run)
+        epochs += 1
+    return epochs, taken
+
+
+def test_workers_that_gain_keep_the_plan_and_it_says_by_how_much(monkeypatch):
+    _, taken = epochs_until_made(a_plan(), Pretend(monkeypatch, by_all=1.0, by_one=1.5))
+    assert taken.n_workers == 2
+    assert taken.note.endswith("2 workers measured 1.50 times as fast as one")
+
+
+def test_workers_that_gain_nothing_give_way_to_one(monkeypatch):
+    plan = a_plan()
+    _, taken = epochs_until_made(plan, Pretend(monkeypatch, by_all=1.0, by_one=0.9))
+    assert taken.n_workers == 1
+    assert (taken.order == plan.order).all()
+    assert taken.note.endswith("measured 0.90 times as fast as one, so one carries it out")
+
+
+@pytest.mark.parametrize("part_updates", [110, 1_000, 10**6])
+def test_a2_epochs_of_a_trial_run_every_update_once(monkeypatch, part_updates):
+    monkeypatch.setattr(choosing, "PART_UPDATES", part_updates)
+    plan, run = a_plan(), Pretend(monkeypatch, by_all=1.0, by_one=2.0)
+    epochs, _ = epochs_until_made(plan, run)
+    ran = np.concatenate([np.arange(part.offsets[0, 0], part.offsets[-1, -1]) for part in run.ran])
+    assert (ran == np.tile(np.arange(5_000), epochs)).all()
+    assert epochs == (1 if part_updates < 500 else 2 if part_updates == 1_000 else 6)
+
+
+def test_trial_is_fair_to_who_comes_first(monkeypatch):
+    run = Pretend(monkeypatch, by_all=1.0, by_one=1.0)
+    epochs_until_made(a_plan(), run)
+    assert [plan.n_workers for plan in run.ran] == [2, 1, 1, 2, 2, 1]
+
+
+@pytest.mark.parametrize("worth", [0.0, 1e9])
+@pytest.mark.parametrize("redraw", [False, True])
+def test_the_choice_cannot_change_the_bits(monkeypatch, worth, redraw):
+    monkeypatch.setattr(choosing, "WORTH_THREADS", worth)
+    options = {"method": SGD(0.01), "max_iter": 8, "tol": None, "random_state": 0, "redraw": redraw}
+    auto = minimize(ratings_problem(), schedule="auto", n_jobs=2, **options)
+    serial = minimize(ratings_problem(), schedule="serial", n_jobs=2, **options)
+    assert [array.tobytes() for array in auto.variables] == [array.tobytes() for array in serial.variables]
+    assert (auto.plan.n_workers == 1) == (worth > 1)
+    assert auto.plan.note.count("measured") == 1
 
 
 def test_auto_of_a_problem_with_lazy_terms_equals_its_serial_run():
@@ -93,7 +92,10 @@ def test_auto_of_a_problem_with_lazy_terms_equals_its_serial_run():
     assert len(bits) == 1
 
 
-def test_serial_plan_is_not_measured():
+def test_serial_plan_is_not_put_to_the_trial():
     plan = make_plan("serial", touches_of([{0}], 1), n_workers=1, rng=np.random.default_rng(0))
-    plan = replace(plan, note="as it was")
-    assert choosing.keep_if_faster(plan, None, None, (), step_size=0.1) is plan
+    plan, ran = replace(plan, note="as it was"), []
+    choice = Choice()
+    assert choice.carry_out(plan, ran.append) is plan
+    assert ran == [plan]
+    assert not choice.is_made

@@ -1,107 +1,87 @@
-"""Whether a plan's workers gain anything on this data and machine: parts of an epoch timed, on copies of the variables.
+"""Whether a plan's workers gain anything on this data and machine: measured on the run's own first updates.
 
 Predictions count updates. They do not know that rows which fit one core's cache have to travel between cores, or what a barrier
-costs here, so a plan is tried before it is taken. The choice cannot change the result: both plans give the same bits.
+costs here. Any plan that keeps the serial run's bits may be carried out by one worker just as well, so parts of the first epochs
+are, in turn with parts by all, and the rest of the run goes to whoever was faster. No update is made twice, and the choice cannot
+change the result.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.sparse.plan import Plan, serial
-from etesian.sparse.problems.problem import Problem, Variables
-from etesian.sparse.workers import Workers
+from etesian.sparse.plan import Plan
 
-N_PARTS = 7
+N_TIMINGS = 3  # of either
 PART_UPDATES = 32_768  # about a millisecond: much longer than starting the threads
 WORTH_THREADS = 1.1  # a measured gain below this is left to other programs on the machine
 
 
-def keep_if_faster(plan: Plan, problem: Problem, workers: Workers, variables: Variables, *, step_size: float) -> Plan:
-    """Return the plan if it is measured to be faster than a serial one of the same order, else the serial one.
+class Choice:
+    """Carries out epochs, by all workers and by one in turn until it is known which is faster."""
 
-    Parameters
-    ----------
-    plan
-        With `steps`; a serial plan is returned as it is.
-    problem, workers
-        What to run, and who runs it.
-    variables
-        Where the run will start; not changed.
-    step_size
-        Of the updates that are timed.
+    def __init__(self) -> None:
+        self._rates: tuple[list[float], list[float]] = ([], [])  # seconds an update: by all, by one
+        self._turn = 0
 
-    Returns
-    -------
-    Plan
-        Its note says what was measured. Which plan it is may differ from one call to the next; the bits of the result do not.
-    """
-    if plan.n_workers == 1:
-        return plan
-    alone = _serially(plan)
-    together, by_itself = time_epochs((plan, alone), problem, workers, variables, step_size=step_size)
-    gain = by_itself / together
-    measured = f"{plan.note}; {plan.schedule} with {plan.n_workers} workers measured {gain:.2f} times as fast as serial"
-    if gain >= WORTH_THREADS:
-        return replace(plan, note=measured)
-    return replace(alone, note=f"{measured}, so the run is serial")
+    @property
+    def is_made(self) -> bool:
+        """Whether enough was timed."""
+        return all(len(rates) >= N_TIMINGS for rates in self._rates)
 
+    def carry_out(self, plan: Plan, run: Callable[[Plan], None]) -> Plan:
+        """Run every update of an epoch once; the plan as it stands now, with a note once the choice is made.
 
-def _serially(plan: Plan) -> Plan:
-    """The serial plan of the order that `plan` keeps to."""
-    assert plan.steps is not None
-    order = np.empty_like(plan.order)
-    order[plan.steps] = plan.order
-    return replace(serial(order), steps=np.arange(len(order)))
+        Parameters
+        ----------
+        plan
+            One that keeps the serial run's bits.
+        run
+            Carries out a plan, or whole batches of one.
+        """
+        if plan.n_workers == 1:
+            run(plan)
+            return plan
+        done = 0
+        for part in _parts(plan):
+            if self.is_made:
+                break
+            self._time(replace(plan, offsets=part), run)
+            done += len(part)
+        taken = self._taken(plan) if self.is_made else plan
+        if done < plan.n_batches:
+            run(replace(taken, offsets=taken.offsets[done:]))
+        return taken
 
-
-def time_epochs(
-    plans: Sequence[Plan], problem: Problem, workers: Workers, variables: Variables, *, step_size: float
-) -> list[float]:
-    """Estimate the seconds of an epoch of each plan, from parts of it that run in turn.
-
-    Short epochs run whole, `N_PARTS` times; of longer ones `N_PARTS` parts at equal distances. The median rate counts. What
-    starting the threads costs is measured apart and counted once. All plans work in the same memory, so that they do not
-    differ in where rows lie, and every part starts from the same values.
-    """
-    data, scratch = [problem.lay_out(plan) for plan in plans], _copy(variables)
-    parts = [_parts(plan) for plan in plans]
-    idle = [[np.zeros((1, plan.n_workers + 1), np.int64)] * N_PARTS for plan in plans]
-
-    def run(number: int, offsets: NDArray[np.int64]) -> float:
-        for array, first in zip(scratch, variables, strict=True):
-            np.copyto(array, first)
+    def _time(self, part: Plan, run: Callable[[Plan], None]) -> None:
+        """Give a part to the one whose turn it is: all, one, one, all, and so on."""
+        by_one = self._turn % 4 in (1, 2)
+        self._turn += 1
         started = time.perf_counter()
-        part = replace(plans[number], offsets=offsets)
-        workers.run(part, problem.update_range, data[number], scratch, step_size)
-        return time.perf_counter() - started
+        run(_by_one(part) if by_one else part)
+        seconds = time.perf_counter() - started
+        self._rates[by_one].append(seconds / float(part.offsets[-1, -1] - part.offsets[0, 0]))
 
-    for number in range(len(plans)):
-        run(number, idle[number][0])  # compiles, and wakes the threads
-    start_ups = [np.median([run(number, part) for part in idle[number]]) for number in range(len(plans))]
-    rates: list[list[float]] = [[] for _ in plans]
-    for turn in range(N_PARTS):
-        for number, start_up in enumerate(start_ups):
-            part = parts[number][turn % len(parts[number])]
-            rates[number].append((run(number, part) - start_up) / (part[-1, -1] - part[0, 0]))
-    n = len(plans[0].order)
-    return [float(start_up + n * max(np.median(each), 0.0)) for start_up, each in zip(start_ups, rates, strict=True)]
+    def _taken(self, plan: Plan) -> Plan:
+        by_all, by_one = (float(np.median(rates)) for rates in self._rates)
+        gain = by_one / by_all
+        note = f"{plan.note}; {plan.n_workers} workers measured {gain:.2f} times as fast as one"
+        if gain >= WORTH_THREADS:
+            return replace(plan, note=note)
+        return replace(_by_one(plan), note=f"{note}, so one carries it out")
+
+
+def _by_one(plan: Plan) -> Plan:
+    """Batch by batch, each of its lists in turn."""
+    return replace(plan, offsets=np.ascontiguousarray(plan.offsets[:, [0, -1]]), predicted_speedup=1.0)
 
 
 def _parts(plan: Plan) -> list[NDArray[np.int64]]:
-    """The whole plan where it is short, or whole batches from the beginning of each of `N_PARTS` equal stretches."""
-    if len(plan.order) <= N_PARTS * PART_UPDATES:
-        return [plan.offsets]
-    stretches = np.array_split(plan.offsets, min(N_PARTS, plan.n_batches))
-    return [part[: 1 + np.searchsorted(part[:, -1], part[0, 0] + PART_UPDATES)] for part in stretches]
-
-
-def _copy(variables: Variables) -> Variables:
-    """Copies of the arrays, in the same kind of tuple."""
-    copies = [array.copy() for array in variables]
-    return variables._make(copies) if hasattr(variables, "_make") else tuple(copies)
+    """The whole plan where it is short, or stretches of whole batches."""
+    n = min(4 * N_TIMINGS, len(plan.order) // PART_UPDATES, plan.n_batches)
+    return np.array_split(plan.offsets, max(n, 1))

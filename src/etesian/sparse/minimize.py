@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from etesian.sparse.choosing import keep_if_faster
+from etesian.sparse.choosing import Choice
 from etesian.sparse.methods import SGD
 from etesian.sparse.plan import Plan, Schedule, make_plan
 from etesian.sparse.problems.problem import Problem, SettledProblem, Variables
@@ -254,6 +254,7 @@ class Epochs:
     ) -> None:
         self.problem, self.workers, self.method, self.redraw = problem, workers, method, redraw
         self._schedule, self._batch_size = schedule, batch_size
+        self._choice: Choice | None = None
         starting, self._ordering = np.random.default_rng(random_state).spawn(2)
         self.variables = problem.start(starting)
         self.done = 0
@@ -268,13 +269,10 @@ class Epochs:
             n_workers=self.workers.n_workers,
             rng=self._ordering,
             batch_size=self._batch_size,
-            keep_steps=self.problem.counts_steps or self._schedule == "auto",
+            keep_steps=self.problem.counts_steps,
         )
         if self._schedule == "auto":  # chosen once, also for runs that redraw
-            self.plan = keep_if_faster(
-                self.plan, self.problem, self.workers, self.variables, step_size=self.method.step_at(0)
-            )
-            self._schedule = self.plan.schedule
+            self._schedule, self._choice = self.plan.schedule, Choice()
         self._data = self.problem.lay_out(self.plan)
 
     def advance(self) -> None:
@@ -282,7 +280,16 @@ class Epochs:
         if self.redraw and self.done > 0:
             self._plan_an_epoch()
         step_size = self.method.step_at(self.done)
-        self.workers.run(self.plan, self.problem.update_range, self._data, self.variables, step_size)
+
+        def run(plan: Plan) -> None:
+            self.workers.run(plan, self.problem.update_range, self._data, self.variables, step_size)
+
+        if self._choice is None:
+            run(self.plan)
+        else:
+            self.plan = self._choice.carry_out(self.plan, run)
+            if self._choice.is_made and not self.redraw:
+                self._choice = None  # the plan is the one taken
         self._settle(step_size)
         self.done += 1
 

@@ -35,6 +35,7 @@ __all__ = [
 
 UNSYNCHRONIZED_BATCH = 2_048  # updates of a worker between two looks at whether the run was interrupted
 WORTH_PLANNING = 1.1  # a predicted speed-up below this is about 1: run serially
+WELL_SPLIT = 0.9  # of the workers: what components may reach before `auto` spares itself the planning of levels
 
 
 def make_plan(
@@ -212,6 +213,9 @@ def predicted_fastest(touches: csr_array, order: NDArray[np.int64], *, n_workers
     """Make the plan with the best predicted speed-up of those that give the serial run's bits; a note says why, no warning."""
     taken = as_touches(touches)
     components = best_batch_size(taken, order, n_workers=n_workers)
+    if components.predicted_speedup >= WELL_SPLIT * n_workers:  # nothing is left for levels to gain
+        plan = conflict_free(touches, order, n_workers=n_workers, batch_size=components.batch_size)
+        return replace(plan, note=f"auto: predicted speed-up {components.predicted_speedup:.2f} by components")
     grown = best_capacity(taken, order, n_workers=n_workers)
     best = max(components.predicted_speedup, grown.predicted_speedup)
     note = f"auto: predicted speed-up {components.predicted_speedup:.2f} by components, {grown.predicted_speedup:.2f} by levels"
