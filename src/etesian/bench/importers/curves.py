@@ -20,14 +20,24 @@ _NUMBERED = re.compile(
 
 
 class Measurement(NamedTuple):
-    """Metrics, and the time on the clock when they were taken."""
+    """Metrics, the time on the clock when they were taken, and the steps of work done before where they are known."""
 
     seconds: float
     metrics: Mapping[str, float]
+    slices: int | None = None
+
+
+class Scalar(NamedTuple):
+    """One value of one metric, as experiment trackers keep them."""
+
+    name: str
+    step: int
+    seconds: float
+    value: float
 
 
 def points_of(measurements: Iterable[Measurement], target: Target) -> tuple[Point, ...]:
-    """Number the measurements from 1, in the order of time; the state before any work was not measured.
+    """Put the measurements in the order of time; where steps are not known, number them from 1, since work precedes each.
 
     Raises
     ------
@@ -44,8 +54,42 @@ def points_of(measurements: Iterable[Measurement], target: Target) -> tuple[Poin
         if not 0 <= measurement.seconds < math.inf:  # also false for what is not a number
             raise UnreadableError(f"a time must be a number of seconds from 0 on; got {measurement.seconds}")
     return tuple(
-        Point(number, measurement.seconds, dict(measurement.metrics)) for number, measurement in enumerate(ordered, 1)
+        Point(number if taken.slices is None else taken.slices, taken.seconds, dict(taken.metrics))
+        for number, taken in enumerate(ordered, 1)
     )
+
+
+def measurements_of(scalars: Iterable[Scalar], target: Target, *, clock: str | None = None) -> list[Measurement]:
+    """Join what a tracker kept apart: at each step with the target's metric one measurement, with all else of that step.
+
+    Parameters
+    ----------
+    scalars
+        Of one run. Of several values of a metric at one step the last counts.
+    target
+        Names the metric.
+    clock
+        The metric that holds the seconds on the run's own clock; None for the time at which the target's metric was kept.
+
+    Raises
+    ------
+    UnreadableError
+        If the run has no such metric; names those that it has.
+    """
+    by_step: dict[int, dict[str, Scalar]] = {}
+    names: dict[str, None] = {}
+    for scalar in scalars:
+        names[scalar.name] = None
+        by_step.setdefault(scalar.step, {})[scalar.name] = scalar
+    for wanted in filter(None, (target.metric, clock)):
+        if wanted not in names:
+            raise UnreadableError(f"has no metric {wanted!r}; it has {', '.join(names) or 'none'}")
+    joined = []
+    for step, at_step in sorted(by_step.items()):
+        if target.metric in at_step and (clock is None or clock in at_step):
+            seconds = at_step[target.metric].seconds if clock is None else at_step[clock].value
+            joined.append(Measurement(seconds, {name: scalar.value for name, scalar in at_step.items()}, step))
+    return joined
 
 
 def outcome_of(points: Sequence[Point], target: Target, *, otherwise: Outcome = "exhausted") -> Outcome:
@@ -62,7 +106,7 @@ def seed_of(name: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def split_number(name: str) -> tuple[str, int | None]:
+def split_name(name: str) -> tuple[str, int | None]:
     """Take the number of the repeat off the end of a name: ``"adam/seed_3"`` is the entry ``"adam"``, number 3."""
     match = _NUMBERED.fullmatch(name)
     if match is None:

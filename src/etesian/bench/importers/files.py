@@ -38,12 +38,17 @@ def files_below(path: Path) -> list[Path]:
     InputError
         If there is no such file or folder.
     """
+    check_exists(path)
     if path.is_file():
         return [path]
-    if not path.is_dir():
-        raise InputError(f"there is no file or folder {path}")
     found = (entry for entry in path.rglob("*") if entry.is_file())
     return sorted(entry for entry in found if not any(part.startswith(".") for part in entry.relative_to(path).parts))
+
+
+def check_exists(path: Path) -> None:
+    """Refuse a path at which there is neither file nor folder."""
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"there is no file or folder {path}")
 
 
 def lines_of(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, str]]:
