@@ -1,1 +1,73 @@
 """Staged speculative decoding: several tokens a pass of the target, and the same text as one at a time."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from etesian.decode.decoder import Decoder, Stream
+    from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
+    from etesian.decode.generation import Generation, Piece
+    from etesian.decode.models.language_model import Context, LanguageModel
+    from etesian.decode.models.table import TableModel
+    from etesian.decode.output_text import Tokenizer
+    from etesian.decode.policy import FixedPolicy, Policy
+    from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
+    from etesian.decode.statistics import StageStatistics, Statistics
+    from etesian.decode.tree import ROOT, TokenTree
+
+# Imported at first use: compiled loops are slow to import, and torch and transformers much slower.
+_HOMES = {
+    "Choice": "sampling",
+    "Chooser": "sampling",
+    "Context": "models.language_model",
+    "Decoder": "decoder",
+    "DraftRequest": "drafters.drafter",
+    "Drafter": "drafters.drafter",
+    "FixedPolicy": "policy",
+    "GREEDY": "sampling",
+    "Generation": "generation",
+    "LanguageModel": "models.language_model",
+    "Piece": "generation",
+    "Policy": "policy",
+    "ROOT": "tree",
+    "Sampling": "sampling",
+    "StageStatistics": "statistics",
+    "StageWork": "drafters.drafter",
+    "Statistics": "statistics",
+    "Stream": "decoder",
+    "TableModel": "models.table",
+    "TokenTree": "tree",
+    "Tokenizer": "output_text",
+}
+
+__all__ = [
+    "GREEDY",
+    "ROOT",
+    "Choice",
+    "Chooser",
+    "Context",
+    "Decoder",
+    "DraftRequest",
+    "Drafter",
+    "FixedPolicy",
+    "Generation",
+    "LanguageModel",
+    "Piece",
+    "Policy",
+    "Sampling",
+    "StageStatistics",
+    "StageWork",
+    "Statistics",
+    "Stream",
+    "TableModel",
+    "TokenTree",
+    "Tokenizer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

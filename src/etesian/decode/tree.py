@@ -93,6 +93,23 @@ class TokenTree:
         ranked = np.argsort(-self.path_probabilities, kind="stable")[: max(n_nodes, 0)]
         return self.subtree(np.sort(ranked))
 
+    def likeliest_path(self) -> TokenTree:
+        """One node after another, each the likeliest child: for models that take no tree."""
+        path, children = [], self.children.get(ROOT)
+        while children:
+            path.append(max(children.values(), key=self.probabilities.__getitem__))
+            children = self.children.get(path[-1])
+        return self.subtree(np.array(path, np.int32))
+
+    def within(self, max_depth: int, vocabulary_size: int) -> TokenTree:
+        """The nodes that stand no deeper, and that bear, with all above them, tokens of the vocabulary."""
+        is_within = (self.depths <= max_depth) & (self.tokens >= 0) & (self.tokens < vocabulary_size)
+        if is_within.all():
+            return self
+        for node, parent in enumerate(self.parents.tolist()):
+            is_within[node] &= parent == ROOT or is_within[parent]
+        return self.subtree(np.flatnonzero(is_within))
+
     def subtree(self, nodes: NDArray[np.integer]) -> TokenTree:
         """These nodes, ascending, with every one's parent among them, renumbered."""
         places = np.full(len(self) + 1, ROOT, np.int32)  # its last entry, index -1, keeps `ROOT` where it is

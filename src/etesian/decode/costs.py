@@ -1,0 +1,207 @@
+"""What a pass of a model costs, by how many tokens it reads: measured once for a model and machine, and kept up to date.
+
+Knows nothing of drafting; `speculation.py` and the draft models decide by these figures what pays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etesian.decode.models.language_model import Context, LanguageModel
+
+ROWS = (1, 2, 4, 8, 16, 32, 64)
+"""How many tokens the measured passes read; costs between are interpolated."""
+
+MOST_CHANGE = 2.0  # one pass during which another program ran must not change an estimate by more
+DRIFT = 0.1  # of the machine's speed, in every pass: it is shared, grows warm, and texts grow long
+BEND = 0.02  # of the curve, where a pass of so many rows costs more or less than the others let expect
+PACKAGES = ("etesian", "torch", "transformers", "numba")
+FORMAT_VERSION = 1
+
+
+class PassCosts:
+    """Seconds of a pass by the number of its rows, the tokens that it reads.
+
+    Parameters
+    ----------
+    rows
+        Ascending, from 1 or above.
+    seconds
+        Of passes of so many rows; above 0. More rows are never taken to cost less.
+
+    Raises
+    ------
+    ValueError
+        If the two do not fit each other, or hold something else.
+    """
+
+    def __init__(self, rows: Sequence[int], seconds: Sequence[float]) -> None:
+        known = np.asarray(rows, np.float64)
+        measured = np.asarray(seconds, np.float64)
+        if not (known.ndim == measured.ndim == 1 and len(known) == len(measured) > 0):
+            raise ValueError("rows and seconds must be rows of numbers, one of seconds for each of rows")
+        if not (known[0] >= 1 and (np.diff(known) > 0).all()):
+            raise ValueError(f"rows must ascend from 1 or above; got {list(rows)}")
+        if not (np.isfinite(measured).all() and (measured > 0).all()):
+            raise ValueError(f"seconds must be above 0; got {list(seconds)}")
+        self._rows = known
+        self._seconds = np.maximum.accumulate(measured)
+        self._is_measured = True
+
+    @classmethod
+    def unmeasured(cls) -> PassCosts:
+        """Costs that are 0 until the first pass is observed, then the same for any number of rows until others are."""
+        costs = cls(ROWS, np.ones(len(ROWS)).tolist())
+        costs._is_measured = False
+        return costs
+
+    def seconds(self, n_rows: int) -> float:
+        """Seconds of a pass of so many rows."""
+        return float(self.curve(np.array([n_rows]))[0])
+
+    def curve(self, n_rows: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Seconds of passes of these numbers of rows; beyond the most that was measured, each row costs its share of that."""
+        if not self._is_measured:
+            return np.zeros(len(n_rows))
+        beyond = np.maximum(n_rows / self._rows[-1], 1.0)
+        return beyond * np.interp(n_rows, self._rows, self._seconds)
+
+    def observe(self, n_rows: int, seconds: float) -> None:
+        """Learn from a pass: most of what it took more or less is the machine's speed, a little the curve's shape."""
+        if seconds <= 0 or n_rows < 1:
+            return
+        if not self._is_measured:
+            self._seconds, self._is_measured = np.full(len(self._rows), seconds), True
+        ratio = min(max(seconds / self.seconds(n_rows), 1 / MOST_CHANGE), MOST_CHANGE)
+        nearness = np.interp(n_rows, self._rows, np.arange(len(self._rows))) - np.arange(len(self._rows))
+        weights = np.maximum(1 - np.abs(nearness), 0.0)
+        self._seconds = np.maximum.accumulate(self._seconds * ratio ** (DRIFT + BEND * weights))
+
+
+def measure_pass_costs(
+    model: LanguageModel, *, rows: Sequence[int] = ROWS, length: int = 256, rounds: int = 5
+) -> PassCosts:
+    """Time passes of a model, all numbers of rows in turn, and take medians.
+
+    Parameters
+    ----------
+    model
+    rows
+        How many tokens the passes read.
+    length
+        Tokens that they are read after; what follows is much the same for other lengths, and observed as it comes.
+    rounds
+        How often each is timed, after one round of warm-up.
+    """
+    longest = model.max_length
+    if longest is not None:
+        rows = [n_rows for n_rows in rows if n_rows < longest] or [1]
+        length = max(min(length, longest - rows[-1]), 0)
+    context = model.context()
+    context.extend(np.arange(length, dtype=np.int32) % model.vocabulary_size)
+    has_trees = getattr(model, "supports_trees", True)
+    seconds = [[_seconds_of_pass(context, n_rows, has_trees) for n_rows in rows] for _ in range(rounds + 1)]
+    return PassCosts(rows, np.median(seconds[1:], axis=0).tolist())
+
+
+def cached_pass_costs(
+    model: LanguageModel, *, rows: Sequence[int] = ROWS, length: int = 256, rounds: int = 5
+) -> PassCosts:
+    """Costs as they were measured before for this model, machine and versions; else measured now and kept.
+
+    A model that has no `fingerprint` is measured each time. A file that cannot be used is as good as none.
+    """
+    fingerprint = getattr(model, "fingerprint", None)
+    if fingerprint is None:
+        return measure_pass_costs(model, rows=rows, length=length, rounds=rounds)
+    place = cache_folder() / "pass_costs" / f"{_key(model, fingerprint, length)}.json"
+    costs = _read(place)
+    if costs is None:
+        costs = measure_pass_costs(model, rows=rows, length=length, rounds=rounds)
+        _write(place, costs)
+    return costs
+
+
+def cache_folder() -> Path:
+    """Where this user's programs keep what they could find out again: ``XDG_CACHE_HOME`` or ``~/.cache``, and ``etesian``."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(named) if Path(named).is_absolute() else Path.home() / ".cache") / "etesian"
+
+
+def _seconds_of_pass(context: Context, n_rows: int, has_trees: bool) -> float:
+    """One pass over a tree in which each node has two children, or over a chain; leaves the text as it was."""
+    nodes = np.arange(n_rows, dtype=np.int32)
+    parents = (nodes + 1) // 2 - 1 if has_trees else nodes - 1
+    tokens = nodes % 2  # siblings differ
+    started = time.perf_counter()
+    context.score(tokens, parents)
+    seconds = time.perf_counter() - started
+    context.truncate(context.length)
+    return max(seconds, 1e-9)  # a clock may stand still
+
+
+def _key(model: LanguageModel, fingerprint: Any, length: int) -> str:
+    """What decides how long a pass takes, as a file name."""
+    torch = sys.modules.get("torch")
+    decisive = {
+        "model": str(fingerprint),
+        "device": str(getattr(model, "device", "cpu")),
+        "length": length,
+        "processor": _processor(),
+        "threads": torch.get_num_threads() if torch is not None else os.environ.get("OMP_NUM_THREADS"),
+        "versions": [_version(package) for package in PACKAGES],
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{next(named, None) or platform.processor()} {platform.machine()} {os.cpu_count()}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _read(place: Path) -> PassCosts | None:
+    """What was kept; None if nothing was, or nothing that can be used."""
+    try:
+        kept = json.loads(place.read_text())
+        if kept["format"] != FORMAT_VERSION:
+            return None
+        return PassCosts([int(n) for n in kept["rows"]], [float(s) for s in kept["seconds"]])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _write(place: Path, costs: PassCosts) -> None:
+    """Keep measured costs, whole or not at all; a folder that cannot be written to means that they are measured again."""
+    kept = {"format": FORMAT_VERSION, "rows": [int(n) for n in costs._rows], "seconds": costs._seconds.tolist()}
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(kept))
+        beside.replace(place)
+    except OSError:
+        return
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""How much speculation pays at this moment: how large a tree, and whether any. Knows no model; costs come from `costs.py`.
+
+Gains are counted in plain passes: a step that decides n tokens gains n, less what it took over what a plain pass takes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from etesian.decode.costs import PassCosts
+from etesian.decode.tree import TokenTree
+
+PROBING = 0.02  # share of the time that may be lost in trying whether drafts pay by now
+CREDIT = 2.0  # plain passes that may be lost before anything was gained
+MOST_CREDIT = 10.0  # plain passes that are saved up for trying
+TRIED = 4  # nodes that are scored while drafts did not pay, or it would never be seen that they do by now
+FORGETTING = 0.9  # of gains, in each step that speculates: about the last ten count
+
+
+class Speculation:
+    """As many rows as bring the most tokens per second, down to none where plain decoding is faster.
+
+    Losing is bounded: while recent steps lost on the whole, further ones are tried only from what is saved up for it, `PROBING`
+    of the time and `CREDIT` passes in the beginning, whatever the drafter does.
+
+    Parameters
+    ----------
+    costs
+        Of the target's passes; learns from every one.
+    max_nodes, max_depth
+        Limits of a tree, beyond which it is not worth looking.
+    """
+
+    def __init__(self, costs: PassCosts, *, max_nodes: int = 31, max_depth: int = 16) -> None:
+        if max_nodes < 1 or max_depth < 1:
+            raise ValueError(f"max_nodes and max_depth must be at least 1; got {max_nodes} and {max_depth}")
+        self.costs = costs
+        self.max_nodes = max_nodes
+        self.max_depth = max_depth
+        self._recent_gain = 0.0  # plain passes
+        self._saved = CREDIT
+        self._is_speculating = False
+        self._draft_seconds = 0.0
+        self._tokens = self._seconds = 0.0  # of recent steps that speculated
+
+    def budget(self) -> tuple[int, int, float]:
+        """Return limits of the next tree, and the tokens per second that a draft's passes have to compete with."""
+        plain = self.costs.seconds(1)
+        self._is_speculating = plain > 0 and (self._recent_gain > 0 or self._saved > 0)
+        if plain == 0:  # the first pass of all shows what a pass costs
+            return 0, 0, 0.0
+        if not self._is_speculating:
+            return 0, 0, 1 / plain
+        rate = self._tokens / self._seconds if self._seconds > 0 else 0.0
+        return self.max_nodes, self.max_depth, max(rate, 1 / plain)
+
+    def trim(self, tree: TokenTree) -> TokenTree:
+        """Keep as many of the likeliest nodes as bring the most tokens per second, drafting included.
+
+        The expected number of tokens is 1, the target's own, and the sum of the path probabilities.
+        """
+        likeliest_first = np.sort(tree.path_probabilities.astype(np.float64))[::-1]
+        tokens = 1 + np.concatenate([[0.0], np.cumsum(likeliest_first)])
+        seconds = self._draft_seconds + self.costs.curve(np.arange(1, len(tree) + 2))
+        if seconds[0] <= 0:
+            return tree
+        return tree.likeliest(max(int(np.argmax(tokens / seconds)), 0 if self._recent_gain > 0 else TRIED))
+
+    def observe(self, rows: int, seconds: float, tokens: int, draft_seconds: float) -> None:
+        """Learn from a step.
+
+        Parameters
+        ----------
+        rows
+            Of the target's pass: 1 and the nodes of the tree.
+        seconds
+            Of that pass.
+        tokens
+            Decided by it; 0 where a close decision has to be made again.
+        draft_seconds
+            Spent before it on the draft.
+        """
+        self.costs.observe(rows, seconds)
+        plain = self.costs.seconds(1)
+        if plain == 0:
+            return
+        self._saved += PROBING * tokens
+        if self._is_speculating:
+            spent = draft_seconds + self.costs.seconds(rows)
+            self._count(tokens - spent / plain, tokens, spent, draft_seconds)
+        self._saved = min(self._saved, MOST_CREDIT)
+        self._is_speculating = False
+
+    def _count(self, gain: float, tokens: int, spent: float, draft_seconds: float) -> None:
+        """Add a step that speculated to what is known of recent ones."""
+        self._recent_gain = FORGETTING * self._recent_gain + gain
+        self._saved += gain
+        self._tokens = FORGETTING * self._tokens + tokens
+        self._seconds = FORGETTING * self._seconds + spent
+        usual = self._draft_seconds or draft_seconds
+        # A draft model that reads a new prompt takes long once: that says nothing of the next step.
+        self._draft_seconds = FORGETTING * usual + (1 - FORGETTING) * min(draft_seconds, 2 * usual)
