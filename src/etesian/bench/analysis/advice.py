@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from etesian.bench.analysis.comparisons import is_declared_fixed
 from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.race_analysis import RaceAnalysis
 from etesian.bench.analysis.races import Entry
+from etesian.bench.analysis.schedules import is_declared_fixed
 from etesian.bench.analysis.thresholds import nearest_change
 from etesian.bench.analysis.words import counted, listed, ranged, seconds_words
 
@@ -39,7 +39,7 @@ def _too_few_runs(analysis: RaceAnalysis, options: Options) -> Objections:
         )
     for each in analysis.entries:
         precision, needed = next(iter(each.runs_needed.items()), (0.0, 0))
-        if needed > each.runs >= 2:
+        if needed > each.runs >= 2 and not each.outliers:  # one wrong time makes any variation
             yield (
                 f"{each.name} has {each.runs} runs and a coefficient of variation of {each.variation.time.value:.1%}: "
                 f"its mean would be known to +-{precision:.0%} from {needed} runs on."
@@ -103,11 +103,11 @@ def _threshold_decides(analysis: RaceAnalysis, options: Options) -> Objections:
     target = analysis.race.target
     for threshold, beyond in nearest_change(analysis.sensitivity, target):
         side = "harder" if threshold == _harder(threshold, target.threshold, target.direction) else "easier"
-        who = listed(list(beyond.winners)) if beyond.winners else "nobody"
-        yield (
-            f"The winner depends on the threshold: {who} would win at one {side} than {threshold:g} "
-            f"({abs(threshold - target.threshold):.3g} from {target.threshold:g})."
-        )
+        away = f"one {side} than {threshold:g} ({abs(threshold - target.threshold):.3g} from {target.threshold:g})"
+        if beyond.winners:
+            yield f"The winner depends on the threshold: {listed(list(beyond.winners))} would win at {away}."
+        else:
+            yield f"No entry has a median time at {away}."
     half = next((row for row in analysis.sensitivity.rows if 2 * len(row.dropped_out) > len(analysis.entries)), None)
     if half is not None and _harder(half.threshold, target.threshold, target.direction) == half.threshold:
         yield (
@@ -176,15 +176,15 @@ def _stopped_at_easier_target(analysis: RaceAnalysis, options: Options) -> Objec
 def _designs(analysis: RaceAnalysis, options: Options) -> Objections:
     for entry, figures in zip(analysis.race.entries, analysis.entries, strict=True):
         test = figures.schedule
-        if test.p_value is None:
-            if is_declared_fixed(entry):
-                yield f"{entry.name} has a fixed schedule, and its mean cannot be tested: {test.reason}."
+        if not is_declared_fixed(entry):
             continue
-        verdict = "is shown to reach" if test.is_shown else "is not shown to reach"
-        yield (
-            f"{entry.name} has a schedule of fixed length: its mean of {test.mean.value:.5g} over {test.mean.runs} runs "
-            f"{verdict} {analysis.race.target} (p = {test.p_value:.2g}, {test.alpha:g} asked for)."
-        )
+        if test.p_value is None:
+            yield f"{entry.name} has a fixed schedule, and its mean cannot be tested: {test.reason}."
+        elif not test.is_shown:
+            yield (
+                f"{entry.name} has a fixed schedule, and its mean of {test.mean.value:.5g} over {test.mean.runs} runs "
+                f"is not shown to reach {analysis.race.target} (p = {test.p_value:.2g}, below {test.alpha:g} asked for)."
+            )
 
 
 def _outliers(analysis: RaceAnalysis, options: Options) -> Objections:

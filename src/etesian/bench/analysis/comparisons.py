@@ -10,7 +10,7 @@ import numpy as np
 
 from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Entry, Race
-from etesian.bench.analysis.schedules import results, why_not_fixed
+from etesian.bench.analysis.schedules import is_declared_fixed, results, whole_runs, why_not_fixed
 from etesian.bench.statistics import Arrivals, Estimate, RankTest, Ratio, compare, log_rank, mean_difference
 
 
@@ -98,27 +98,15 @@ def _refusal(entries: Sequence[Entry], pair: Sequence[Arrivals]) -> str | None:
     return None
 
 
-def is_declared_fixed(entry: Entry) -> bool:
-    """Whether the runs say themselves that their length was set beforehand."""
-    return all(run.details.get("schedule") == "fixed" for run in entry.runs)
-
-
 def _first_passage(pair: Sequence[Arrivals], options: Options) -> tuple[Ratio, RankTest | None]:
     ratio = compare(*pair, confidence=options.level, seed=options.seed)
     return ratio, log_rank(*pair) if min(map(len, pair)) > 1 else None
 
 
 def _schedules(entry: Entry, baseline: Entry, options: Options) -> tuple[Ratio, Estimate]:
-    pair = [_whole(each) for each in (entry, baseline)]
+    pair = [whole_runs(each) for each in (entry, baseline)]
     ratio = compare(*pair, confidence=options.level, seed=options.seed)
     return ratio, mean_difference(results(entry), results(baseline), confidence=options.level)
-
-
-def _whole(entry: Entry) -> Arrivals:
-    """Times of whole runs, as if the end were the target."""
-    seconds = entry.curves.spent
-    nobody = np.zeros(len(seconds), dtype=bool)
-    return Arrivals(seconds, ~nobody, nobody, seconds, float(seconds.max()), tuple(run.seed for run in entry.runs))
 
 
 def arrived_only(arrivals: Arrivals, values: np.ndarray[Any, np.dtype[np.float64]]) -> Arrivals:

@@ -6,12 +6,17 @@ import numpy as np
 
 from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Entry
-from etesian.bench.statistics import Estimate, ScheduleTest, mean_reaches
+from etesian.bench.statistics import Arrivals, Estimate, ScheduleTest, mean_reaches
 from etesian.bench.statistics.arrivals import Floats
 from etesian.bench.workload import Target
 
-FIXED = "fixed"
-"""What a run's details say under ``schedule`` when its length was set beforehand."""
+FIXED = "fixed_schedule"
+"""What a run's details say under ``design`` when its length was set beforehand."""
+
+
+def is_declared_fixed(entry: Entry) -> bool:
+    """Whether the runs say themselves that their length was set beforehand."""
+    return all(run.details.get("design") == FIXED for run in entry.runs)
 
 
 def schedule_test(entry: Entry, target: Target, options: Options) -> ScheduleTest:
@@ -28,7 +33,7 @@ def why_not_fixed(entry: Entry) -> str | None:
         return "a run failed: it has no result, and leaving it out would flatter the mean"
     if len({_work(entry, row) for row in range(len(entry.runs))}) > 1:
         return "the runs ended after different amounts of work: their length was not fixed beforehand"
-    if all(run.details.get("schedule") == FIXED for run in entry.runs):
+    if is_declared_fixed(entry):
         return None
     passage = entry.curves.passage(entry.curves.target.threshold)
     if np.all(passage.arrived & (passage.later == 0)):
@@ -45,6 +50,13 @@ def results(entry: Entry) -> Floats:
     heights = curves.heights[np.arange(len(curves)), last]
     values = heights if curves.target.direction == "at_least" else -heights
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def whole_runs(entry: Entry) -> Arrivals:
+    """Times of whole runs, as if the end of the schedule were the target."""
+    seconds = entry.curves.spent
+    nobody = np.zeros(len(seconds), dtype=bool)
+    return Arrivals(seconds, ~nobody, nobody, seconds, float(seconds.max()), tuple(run.seed for run in entry.runs))
 
 
 def _work(entry: Entry, row: int) -> float:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import numpy as np
 from scipy import stats
 
 from etesian.bench.analysis.entries import EntryFigures
 from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Race
-from etesian.bench.statistics import Ranks, rank_entries
+from etesian.bench.analysis.schedules import is_declared_fixed, whole_runs
+from etesian.bench.statistics import Arrivals, Ranks, rank_entries
+
+RankedBy = Literal["median", "olympic_mean", "fixed_schedule"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Standing:
     Parameters
     ----------
     ranked_by
-        ``"median"`` or ``"olympic_mean"``.
+        ``"median"`` time to target, ``"olympic_mean"``, or time of the ``"fixed_schedule"`` where all entries have one.
     names
         From the fastest on; entries that did not arrive last.
     seconds
@@ -35,7 +39,7 @@ class Standing:
         Probabilities and intervals; None where fewer than two entries have two runs.
     """
 
-    ranked_by: str
+    ranked_by: RankedBy
     names: tuple[str, ...]
     seconds: tuple[float, ...]
     places: tuple[int, ...]
@@ -78,20 +82,46 @@ class Standing:
 
 
 def stand(race: Race, figures: Sequence[EntryFigures], options: Options) -> Standing:
-    """Rank the entries of a race."""
-    seconds = [each.seconds(mlperf_rule=options.mlperf_rule) for each in figures]
+    """Rank the entries of a race.
+
+    Where all have a fixed schedule, that is by the time of the whole schedule, among those whose mean is shown to reach
+    the target; otherwise by the time to target.
+    """
+    ranked_by, arrivals = _arrivals(race, figures, options)
+    seconds = [
+        each.seconds(mlperf_rule=options.mlperf_rule) if ranked_by != "fixed_schedule" else _median(own)
+        for each, own in zip(figures, arrivals, strict=True)
+    ]
     order = sorted(range(len(figures)), key=seconds.__getitem__)
     places = stats.rankdata(seconds, method="min").astype(int)
-    repeated = [entry for entry in race.entries if len(entry.runs) > 1]
+    repeated = [index for index, own in enumerate(arrivals) if len(own) > 1]
     ranks = None
     if len(repeated) > 1:
-        arrivals = [entry.curves.arrivals(race.target.threshold, options.rule) for entry in repeated]
-        ranks = rank_entries(arrivals, confidence=options.level, seed=options.seed)
+        ranks = rank_entries([arrivals[index] for index in repeated], confidence=options.level, seed=options.seed)
     return Standing(
-        ranked_by="olympic_mean" if options.mlperf_rule else "median",
+        ranked_by=ranked_by,
         names=tuple(figures[index].name for index in order),
         seconds=tuple(seconds[index] for index in order),
         places=tuple(int(places[index]) for index in order),
-        tested=tuple(entry.name for entry in repeated) if ranks is not None else (),
+        tested=tuple(figures[index].name for index in repeated) if ranks is not None else (),
         ranks=ranks,
     )
+
+
+def _arrivals(race: Race, figures: Sequence[EntryFigures], options: Options) -> tuple[RankedBy, list[Arrivals]]:
+    if all(map(is_declared_fixed, race.entries)):
+        pairs = zip(race.entries, figures, strict=True)
+        return "fixed_schedule", [_if_shown(whole_runs(entry), each.schedule.is_shown) for entry, each in pairs]
+    times = [entry.curves.arrivals(race.target.threshold, options.rule) for entry in race.entries]
+    return "olympic_mean" if options.mlperf_rule else "median", times
+
+
+def _if_shown(arrivals: Arrivals, is_shown: bool) -> Arrivals:
+    """Times of a schedule that is shown to reach the target; one that is not never does."""
+    if is_shown:
+        return arrivals
+    return replace(arrivals, seconds=np.full(len(arrivals), np.inf), arrived=np.zeros(len(arrivals), dtype=bool))
+
+
+def _median(arrivals: Arrivals) -> float:
+    return float(np.median(arrivals.seconds)) if arrivals.arrived.all() else math.inf
