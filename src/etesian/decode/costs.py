@@ -12,6 +12,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -197,11 +198,9 @@ def _write(place: Path, costs: PassCosts) -> None:
     """Keep measured costs, whole or not at all; a folder that cannot be written to means that they are measured again."""
     kept = {"format": FORMAT_VERSION, "rows": [int(n) for n in costs._rows], "seconds": costs._seconds.tolist()}
     beside = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
+    with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(json.dumps(kept))
         beside.replace(place)
-    except OSError:
-        return
-    finally:
+    with suppress(OSError):
         beside.unlink(missing_ok=True)
