@@ -1,0 +1,146 @@
+"""Policies on made-up costs: time is what the costs say, no clock is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etesian.decode.costs import PassCosts
+from etesian.decode.speculation import CREDIT, PROBING, Speculation
+from etesian.decode.tree import TokenTree
+
+FLAT = PassCosts([1, 16, 32, 64], [1.0, 1.1, 1.35, 2.0])  # measured on a machine with wide rows
+STEEP = PassCosts([1, 2, 4, 8, 16, 32, 64], [1.0, 1.2, 1.7, 2.2, 3.0, 4.8, 8.6])  # and on one without
+
+
+def copied(costs):
+    rows = np.array([1, 2, 4, 8, 16, 32, 64])
+    return PassCosts(rows.tolist(), costs.curve(rows).tolist())
+
+
+class Decoding:
+    """Decodes by a policy: `drafted(step)` gives a tree and its seconds, `accepted(step)` how many of its tokens are taken."""
+
+    def __init__(self, true_costs, policy):
+        self.costs, self.policy = true_costs, policy
+        self.tokens, self.seconds, self.asked, self.largest_loss = 0, 0.0, 0, 0.0
+
+    def advance(self, tree, draft_seconds, accepted):
+        max_nodes, _, _ = self.policy.budget()
+        rows, tokens, drafting = 1, 1, 0.0
+        if max_nodes:
+            self.asked += 1
+            kept = self.policy.trim(tree)
+            rows, drafting = 1 + len(kept), draft_seconds
+            tokens = 1 + min(accepted, len(kept))
+        seconds = self.costs.seconds(rows)
+        self.policy.observe(rows, seconds, tokens, drafting)
+        self.largest_loss = max(self.largest_loss, (drafting + seconds) / self.costs.seconds(1) - tokens)
+        self.tokens += tokens
+        self.seconds += drafting + seconds
+
+    @property
+    def slowdown(self):
+        return self.seconds / (self.tokens * self.costs.seconds(1))
+
+
+def chain(n_nodes, chance):
+    return TokenTree.chain(list(range(n_nodes)), [chance] * n_nodes, "drawn")
+
+
+@pytest.mark.parametrize("costs", [FLAT, STEEP])
+@pytest.mark.parametrize("draft_seconds", [0.0001, 0.05, 0.3, 2.0])
+@pytest.mark.parametrize("claimed", [0.02, 0.5, 0.99])
+def test_a_useless_drafter_costs_three_percent_at_most(costs, draft_seconds, claimed):
+    decoding = Decoding(costs, Speculation(copied(costs)))
+    while decoding.tokens < 2_000:
+        decoding.advance(chain(16, claimed), draft_seconds, 0)
+    assert 1.0 < decoding.slowdown < 1.03
+    assert decoding.asked > 5  # it is still tried now and then
+
+
+def test_a_drafter_that_is_worth_it_is_asked_each_time():
+    decoding = Decoding(FLAT, Speculation(copied(FLAT)))
+    for _ in range(500):
+        decoding.advance(chain(16, 0.8), 0.3, 3)
+    assert decoding.asked == 500
+
+
+def test_a_drafter_that_becomes_worth_it_is_found_out():
+    decoding = Decoding(FLAT, Speculation(copied(FLAT)))
+    for _ in range(1_000):
+        decoding.advance(chain(16, 0.05), 0.3, 0)
+    before = decoding.asked
+    for _ in range(300):
+        decoding.advance(chain(16, 0.05), 0.3, 4)
+    assert decoding.asked - before > 200
+
+
+def test_a_prompt_that_takes_the_draft_model_long_to_read_does_not_switch_it_off():
+    decoding = Decoding(FLAT, Speculation(copied(FLAT)))
+    for step in range(100):
+        decoding.advance(chain(16, 0.8), 4.0 if step == 0 else 0.2, 3)
+    assert decoding.asked > 75
+
+
+@given(
+    draws=st.lists(st.tuples(st.integers(0, 16), st.floats(0.001, 3.0), st.integers(0, 6)), max_size=200),
+    data=st.data(),
+)
+def test_losses_are_bounded_whatever_the_drafter_does(draws, data):
+    spiteful = data.draw(st.booleans())  # it is good only while its tokens are not counted on
+    decoding = Decoding(STEEP, Speculation(copied(STEEP)))
+    for n_nodes, draft_seconds, accepted in draws:
+        wanted = 0 if spiteful and decoding.policy._recent_gain > 0 else accepted
+        decoding.advance(chain(n_nodes, 0.7), draft_seconds, wanted)
+    lost = decoding.seconds - decoding.tokens
+    assert lost <= CREDIT + PROBING * decoding.tokens + 2 * decoding.largest_loss + 1e-6
+
+
+@given(chances=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12), draft_seconds=st.floats(0, 1))
+def test_as_many_rows_are_kept_as_bring_the_most_tokens_per_second(chances, draft_seconds):
+    tree = TokenTree(
+        np.arange(len(chances), dtype=np.int32), np.full(len(chances), -1, np.int32), np.array(chances, np.float32),
+        ("drawn",) * len(chances),
+    )  # fmt: skip
+    policy = Speculation(copied(STEEP))
+    policy._draft_seconds, policy._recent_gain = draft_seconds, 1.0
+    best = sorted(chances, reverse=True)
+    rates = [(1 + sum(best[:n])) / (draft_seconds + STEEP.seconds(n + 1)) for n in range(len(best) + 1)]
+    assert rates[len(policy.trim(tree))] == pytest.approx(max(rates), rel=1e-6)
+
+
+def test_dear_rows_give_small_trees_and_cheap_rows_large_ones():
+    bush = TokenTree(
+        np.arange(31, dtype=np.int32), np.full(31, -1, np.int32), np.full(31, 0.03, np.float32), ("d",) * 31
+    )
+    sizes = []
+    for costs in (FLAT, STEEP):
+        policy = Speculation(copied(costs))
+        policy._recent_gain = 1.0
+        sizes.append(len(policy.trim(bush)))
+    assert sizes == [31, 0]
+
+
+def test_before_any_pass_nothing_is_drafted():
+    policy = Speculation(PassCosts.unmeasured())
+    assert policy.budget() == (0, 0, 0.0)
+    policy.observe(1, 0.5, 1, 0.0)
+    assert policy.budget() == (31, 16, pytest.approx(2.0))
+
+
+def test_a_second_is_worth_what_recent_steps_made_of_it():
+    policy = Speculation(copied(FLAT))
+    assert policy.budget()[2] == pytest.approx(1.0)
+    for _ in range(100):
+        policy.budget()
+        policy.observe(16, 1.1, 4, 0.4)
+    assert policy.budget()[2] == pytest.approx(4 / 1.5)
+
+
+@pytest.mark.parametrize("limits", [{"max_nodes": 0}, {"max_depth": 0}])
+def test_limits_of_nothing_are_refused(limits):
+    with pytest.raises(ValueError, match="at least 1"):
+        Speculation(FLAT, **limits)
