@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from etesian.decode.models.cuda import ReplayedPasses
 from etesian.decode.models.huggingface_context import HuggingFaceContext
+from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model
 from etesian.decode.models.model_limits import check_is_decoder, model_limits
 from etesian.decode.models.passes import EagerPasses
 from etesian.decode.models.self_check import check_scores
@@ -38,7 +40,7 @@ class HuggingFaceModel:
     supports_trees : bool
         False where the model takes no tree (attention biased by a key's index, say): every node must then follow the one before.
     rows_are_exact : bool
-        False: a row of a larger pass may round differently. See `etesian.decode.models.self_check.rows_agree_bitwise`.
+        False: a row of a larger pass may round differently. See `etesian.decode.models.self_check.probe_rows`.
 
     Raises
     ------
@@ -104,3 +106,22 @@ def _lay_out_for_products(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, Conv1D):
             module.weight.data = module.weight.data.t().contiguous().t()
+
+
+def load_huggingface(name: str | Path, options: LoadOptions | None = None) -> tuple[HuggingFaceModel, Any]:
+    """A model and its tokenizer, from a folder or by a hub name.
+
+    Parameters
+    ----------
+    name
+        A folder with ``config.json``, safetensors and a tokenizer, or a name on the hub.
+    options
+        Number type, device and where to look; the defaults of `LoadOptions` if None.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it cannot take drafted tokens.
+    """
+    tokenizer = load_tokenizer(name, options)  # first: it is read in no time
+    return HuggingFaceModel(load_transformers_model(name, options)), tokenizer
