@@ -47,8 +47,8 @@ def _too_few_runs(analysis: RaceAnalysis, options: Options) -> Objections:
 
 
 def _runs_that_do_not_arrive(analysis: RaceAnalysis, options: Options) -> Objections:
-    for each in analysis.entries:
-        if each.never or each.censored:
+    for entry, each in zip(analysis.race.entries, analysis.entries, strict=True):
+        if (each.never or each.censored) and not is_declared_fixed(entry):
             parts = [f"{each.never} never"] * bool(each.never) + [f"{each.censored} cut off"] * bool(each.censored)
             yield (
                 f"{each.name}: {each.reached} of {counted(each.runs, 'run')} arrived ({', '.join(parts)}); its mean "
@@ -77,7 +77,7 @@ def _target_inside_the_noise(analysis: RaceAnalysis, options: Options) -> Object
 def _evaluation_grid(analysis: RaceAnalysis, options: Options) -> Objections:
     figures = {each.name: each for each in analysis.entries}
     first, *others = analysis.standing.names
-    if not others or analysis.standing.winner is None:
+    if not others or analysis.standing.winner is None or analysis.standing.ranked_by == "fixed_schedule":
         return
     gap = analysis.standing.seconds[1] - analysis.standing.seconds[0]
     step = max(figures[name].evaluation_step or 0.0 for name in (first, others[0]))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from etesian.bench.analysis.comparisons import arrived_only
+from etesian.bench.analysis.comparisons import arrivals_of_pair, arrived_only
 from etesian.bench.analysis.entries import number_in
 from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Entry, Race
@@ -144,7 +144,7 @@ def _attribute_pair(race: Race, entry: Entry, baseline: Entry, options: Options)
     passages = [each.passage(race.target.threshold, options.rule) for each in curves]
     if not all(np.any(passage.work > 0) for passage in passages):
         return Attribution(*names, unit=unit, refusal="one of the two has no run that reached the target by work")
-    arrivals = [each.arrivals(race.target.threshold, options.rule) for each in curves]
+    arrivals = arrivals_of_pair(race, entry, baseline, options)
     work = [passage.work * scale for passage, scale in zip(passages, scales, strict=True)]
     times = [arrived_only(each, each.seconds) for each in arrivals]
     amounts = [arrived_only(each, done) for each, done in zip(arrivals, work, strict=True)]

@@ -66,7 +66,7 @@ def compare_entries(race: Race, baseline: str | None, options: Options) -> tuple
 
 def compare_pair(race: Race, entry: Entry, baseline: Entry, options: Options) -> Comparison:
     """Compare two entries."""
-    pair = [each.curves.arrivals(race.target.threshold, options.rule) for each in (entry, baseline)]
+    pair = arrivals_of_pair(race, entry, baseline, options)
     refusal = _refusal([entry, baseline], pair)
     ratio, test = (None, None) if refusal else _first_passage(pair, options)
     schedule_refusal = next((f"{e.name}: {why}" for e in (entry, baseline) if (why := why_not_fixed(e))), None)
@@ -83,6 +83,17 @@ def compare_pair(race: Race, entry: Entry, baseline: Entry, options: Options) ->
         schedule_difference=difference,
         schedule_refusal=schedule_refusal,
     )
+
+
+def arrivals_of_pair(race: Race, entry: Entry, baseline: Entry, options: Options) -> list[Arrivals]:
+    """Arrivals of two entries; without their seeds where somebody else, or another system, made the runs of the other.
+
+    Seeds then are no more than numbers of the repeats, and pairs of equal numbers have nothing in common.
+    """
+    pair = [each.curves.arrivals(race.target.threshold, options.rule) for each in (entry, baseline)]
+    if (entry.organization, entry.system) == (baseline.organization, baseline.system):
+        return pair
+    return [replace(arrivals, seeds=()) for arrivals in pair]
 
 
 def _refusal(entries: Sequence[Entry], pair: Sequence[Arrivals]) -> str | None:
@@ -113,7 +124,8 @@ def arrived_only(arrivals: Arrivals, values: np.ndarray[Any, np.dtype[np.float64
     """Give figures of the runs that arrived the form in which `compare` takes them."""
     chosen = values[arrivals.arrived]
     nobody = np.zeros(len(chosen), dtype=bool)
-    seeds = tuple(seed for seed, arrived in zip(arrivals.seeds, arrivals.arrived, strict=True) if arrived)
+    kept = zip(arrivals.seeds, arrivals.arrived, strict=bool(arrivals.seeds))
+    seeds = tuple(seed for seed, arrived in kept if arrived)
     return replace(
         arrivals,
         seconds=chosen,

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etesian.bench.analysis.analysis import Analysis
+from etesian.bench.analysis.comparisons import Comparison
 from etesian.bench.analysis.entries import EntryFigures
 from etesian.bench.analysis.race_analysis import RaceAnalysis
 from etesian.bench.report.wording import MISSING, Unit, interval, number
@@ -21,8 +22,8 @@ Row = Sequence[str]
 def as_tables(analysis: Analysis) -> Iterator[Table]:
     """Lay an analysis out: of every race the entries, and what there is to say of them; last the profiles."""
     for race in analysis.races:
-        yield _entries(race, analysis.options.level)
-        yield from filter(None, (_comparisons(race), _winners(race), _schedules(race)))
+        yield _standing(race, analysis.options.level)
+        yield from filter(None, (_variation(race), _comparisons(race), _winners(race), _schedules(race)))
         yield from filter(None, (_attribution(race), _time_use(race), _generalization(race)))
     if analysis.profiles:
         ranked = sorted(analysis.profiles.items(), key=lambda each: -each[1].score)
@@ -35,22 +36,21 @@ def as_advice(analysis: Analysis) -> Iterator[Text]:
     return (Text(f"- {sentence}") for sentence in analysis.advice)
 
 
-def _entries(race: RaceAnalysis, level: float) -> Table:
+def _standing(race: RaceAnalysis, level: float) -> Table:
     figures = {each.name: each for each in race.entries}
     priced = any(each.cost is not None for each in race.entries)
-    headings = ["entry", "arrived", "median time", "mean time", "expected time", "variation", "of it passing", "speed"]
-    headings += ["cost"] * priced + ["P(fastest)", "rank"]
-    rows = [_entry_row(race, figures[name], index, priced=priced) for index, name in enumerate(race.standing.names)]
+    headings = ["entry", "arrived", "median time", "expected time", *["cost"] * priced, "P(fastest)", "rank"]
+    rows = [_standing_row(race, figures[name], index, priced=priced) for index, name in enumerate(race.standing.names)]
     table = _table(str(race.race), headings, rows)
     table.caption = (
-        f"Below each figure its {level:.0%} interval. Mean time, variation and cost: of the runs that arrived. Median "
-        "and expected time: of all runs."
+        f"Below each figure its {level:.0%} interval. Median: runs that never arrive come last. Expected: of trying until "
+        "one arrives. Cost: of the runs that arrived."
     )
     table.caption_justify = "left"
     return table
 
 
-def _entry_row(race: RaceAnalysis, each: EntryFigures, place: int, *, priced: bool) -> Row:
+def _standing_row(race: RaceAnalysis, each: EntryFigures, place: int, *, priced: bool) -> Row:
     standing = race.standing
     chance, ranks = MISSING, str(standing.places[place])
     if standing.ranks is not None and each.name in standing.tested:
@@ -61,28 +61,45 @@ def _entry_row(race: RaceAnalysis, each: EntryFigures, place: int, *, priced: bo
         each.name,
         f"{each.reached} of {each.runs}",
         _figure(each.median, "s"),
-        _figure(each.mean, "s"),
         _figure(each.expected_running_time, "s"),
-        _figure(each.variation.time, "%"),
-        number(each.variation.passing_point.value, "%"),
-        number(each.variation.speed.value, "%"),
         *[MISSING if each.cost is None else _figure(each.cost)] * priced,
         chance,
         ranks,
     ]
 
 
+def _variation(race: RaceAnalysis) -> Table | None:
+    rows = [
+        [
+            each.name,
+            _figure(each.mean, "s"),
+            _figure(each.variation.time, "%"),
+            _figure(each.variation.passing_point, "%"),
+            _figure(each.variation.speed, "%"),
+            number(each.variation.evaluation_step.value, "%"),
+        ]
+        for each in race.entries
+        if each.reached > 1
+    ]
+    headings = ["entry", "mean time", "its variation", "of the passing point", "of the speed", "evaluation step"]
+    return _table("Variation of the runs that arrived", headings, rows) if rows else None
+
+
 def _comparisons(race: RaceAnalysis) -> Table | None:
-    rows = []
-    for each in race.comparisons:
-        if each.ratio is None:
-            rows.append([each.entry, MISSING, MISSING, each.refusal or ""])
-            continue
-        p_value = MISSING if each.test is None else number(each.test.p_value)
-        how = f"{each.ratio.of}{', paired by seed' * each.ratio.paired}"
-        rows.append([each.entry, _figure(each.ratio.estimate), p_value, each.ratio.estimate.reason or how])
-    title = f"Time to target over that of {race.baseline}"
+    rows = [_comparison_row(each) for each in race.comparisons]
+    title = f"Time over that of {race.baseline}"
     return _table(title, ["entry", "ratio", "p (log-rank)", "of"], rows, words=1) if rows else None
+
+
+def _comparison_row(each: Comparison) -> Row:
+    if each.ratio is not None:
+        p_value = MISSING if each.test is None else number(each.test.p_value)
+        how = each.ratio.estimate.reason or each.ratio.of + ", paired by seed" * each.ratio.paired
+        return [each.entry, _figure(each.ratio.estimate), p_value, how]
+    if each.schedule_ratio is not None and each.schedule_difference is not None:
+        differs = f"whole schedules; the result differs by {number(each.schedule_difference.value)}"
+        return [each.entry, _figure(each.schedule_ratio.estimate), MISSING, differs]
+    return [each.entry, MISSING, MISSING, each.refusal or MISSING]
 
 
 def _winners(race: RaceAnalysis) -> Table | None:
@@ -163,13 +180,18 @@ def _figure(estimate: Estimate, unit: Unit = "") -> str:
     return number(estimate.value, unit) + (f"\n{ends}" if ends else "")
 
 
+def _result(mean: Estimate) -> str:
+    """Five digits: results of one schedule differ in the fourth."""
+    return f"{mean.value:.5g}\n{mean.low:.5g} to {mean.high:.5g}"
+
+
 def _table(title: str, headings: Sequence[str], rows: Sequence[Row], *, words: int = 0) -> Table:
     """Words on the left in the first column and the last `words` ones, figures on the right."""
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.title_justify = "left"
     for index, heading in enumerate(headings):
         is_text = index == 0 or index >= len(headings) - words
-        table.add_column(heading, justify="left" if is_text else "right")
+        table.add_column(heading, justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -161,7 +161,7 @@ def _shown_faster(entries: Sequence[Arrivals], alpha: float) -> NDArray[np.bool_
     faster = np.zeros((len(entries), len(entries)), dtype=bool)
     for row, first in enumerate(entries):
         for column in range(row):
-            test = log_rank(first, entries[column])
+            test = log_rank(replace(first, seeds=()), entries[column])
             if test.p_value < alpha:
                 is_first = test.first_is_faster
                 faster[row, column], faster[column, row] = is_first, not is_first
