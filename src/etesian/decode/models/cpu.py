@@ -35,7 +35,7 @@ class CpuModel:
     network
         Shape and weights, of bfloat16 or float32; see `etesian.decode.models.architecture.read_network`.
     n_threads : int, optional
-        torch's own number by default. The answer does not depend on it.
+        By default torch's own number, or one where weights are few. The answer does not depend on it.
 
     Raises
     ------
@@ -52,8 +52,7 @@ class CpuModel:
         self.shape, self.weights = pack_network(network)
         self._rotation_speeds = network.rotation_speeds
         self._rotation_scale = network.rotation_scale
-        asked = n_threads or torch.get_num_threads()
-        self.n_threads = asked if self.weight_bytes > SMALL_BYTES else 1
+        self.n_threads = n_threads or (torch.get_num_threads() if self.weight_bytes > SMALL_BYTES else 1)
         self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
 
     @classmethod
