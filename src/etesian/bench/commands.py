@@ -13,29 +13,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etesian import bench
-from etesian.console import PlainErrors
+from etesian.bench import transfer_commands
+from etesian.bench.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    StoreArgument,
+    StoreOption,
+    SuiteOption,
+    TargetOption,
+    parse_target,
+)
+from etesian.console import PlainErrors, imported_when_run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from etesian.bench.overview import Group
 
-DEFAULT_STORE = "etesian.db"
 EXIT_FAILED_RUNS = 1
 
 app = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Time to accuracy: how long until the target, how sure.")
-transfer = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Bring runs into a store.")
-app.add_typer(transfer, name="import")
-
-StoreArgument = Annotated[
-    str, typer.Argument(metavar="[STORE]", help="SQLite file, or database URL.", show_default=True)
-]
-StoreOption = Annotated[str, typer.Option("--store", metavar="STORE", help="SQLite file, or database URL.")]
-SuiteOption = Annotated[str | None, typer.Option("--suite", metavar="NAME", help="Only runs of this suite.")]
-TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="TARGET", help="Only runs towards this target, such as 'loss<=3.28'.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+app.add_typer(transfer_commands.importing, name="import")
+app.command("export")(transfer_commands.export_runs)
+app.command(
+    "analyse",
+    help="Analyse runs: how long, how sure, at which threshold, which is faster and why.",
+    cls=imported_when_run("etesian.bench.analysis_commands", "app"),
+)(lambda: None)
 
 
 @app.command("run")
@@ -120,33 +124,6 @@ def report(
     typer.echo(f"wrote {output}", err=True)
 
 
-@app.command("export")
-def export_runs(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="SQLite file, or database URL.")],
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON Lines file to write.")],
-    suite: SuiteOption = None,
-) -> None:
-    """Write the stored runs as JSON Lines, one run a line."""
-    with bench.Store(store, create=False) as opened:
-        entries = opened.entries(suite)
-    if not entries:
-        raise bench.InputError(f"the store {store} holds no runs" + (f" of the suite {suite}" if suite else ""))
-    written = bench.write_jsonl(entries, path)
-    typer.echo(f"wrote {written} runs to {path}", err=True)
-
-
-@transfer.command("jsonl")
-def import_jsonl(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON Lines file to read.")],
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Read runs from a JSON Lines file: all of them or, after an error, none."""
-    entries = bench.read_jsonl(path)
-    with bench.Store(store) as opened:
-        added, already_there = opened.add_all(entries)
-    typer.echo(f"added {added} runs to {store}; {already_there} were already there", err=True)
-
-
 def parse_seeds(text: str) -> list[int]:
     """Read ``"5"`` as the seeds 0 to 4, and ``"3,7"`` or ``"3,"`` as those seeds."""
     try:
@@ -161,19 +138,12 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _adjusted(suite: bench.Suite, *, target: str | None, budget_seconds: float | None) -> bench.Suite:
-    changes: dict[str, Any] = {} if target is None else {"target": _parse_target(target)}
+    changes: dict[str, Any] = {} if target is None else {"target": parse_target(target)}
     if budget_seconds is not None:
         if not budget_seconds > 0:
             raise bench.InputError(f"--budget takes a positive number of seconds; got {budget_seconds}")
         changes["budget_seconds"] = budget_seconds
     return dataclasses.replace(suite, **changes)
-
-
-def _parse_target(text: str) -> bench.Target:
-    try:
-        return bench.Target.parse(text)
-    except ValueError as error:
-        raise bench.InputError(f"--target: {error}") from None
 
 
 def _check_names(suites: list[bench.Suite]) -> None:
@@ -191,7 +161,7 @@ def _check_folder(path: Path) -> None:
 def _stored_groups(store: str, suite: str | None, target: str | None) -> list[Group]:
     from etesian.bench.overview import select  # statistics take a second to import
 
-    wanted = None if target is None else _parse_target(target)
+    wanted = None if target is None else parse_target(target)
     with bench.Store(store, create=False) as opened:
         groups = _grouped(opened.entries())
     if not groups:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from etesian.bench.errors import InputError
+from etesian.bench.exporters.whole import written_whole
 from etesian.bench.record import Run
 from etesian.bench.store import StoredRun
 
@@ -26,20 +25,8 @@ def write_jsonl(entries: Iterable[StoredRun], path: str | Path) -> int:
         How many runs were written.
     """
     lines = [_as_line(entry) for entry in entries]
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise InputError(f"the folder to write to must exist; there is no {path.parent}")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner reads
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with written_whole(path) as file:
+        file.write("".join(lines).encode())
     return len(lines)
 
 
@@ -96,9 +83,3 @@ def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         repeated = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the field {repeated!r} appears twice")
     return fields
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # there is no way to read it but to set it
-    os.umask(mask)
-    return mask
