@@ -73,13 +73,13 @@ def as_table(tags):
 
 SERIAL = {"schedule": "serial", "max_iter": 3, "random_state": 0}
 ESTIMATORS = {
-    "SparseClassifier": SparseClassifier(random_state=0),
-    "SparseRegressor": SparseRegressor(random_state=0),
+    "SparseClassifier": SparseClassifier(schedule="serial", random_state=0),
+    "SparseRegressor": SparseRegressor(schedule="serial", random_state=0),
     "MatrixFactorization": RatingRows(4, **SERIAL),
     "WordEmbedding": SentenceRows(4, min_count=1, **SERIAL),
 }
 ANOTHER_ORDER = (
-    "rows of weight 2 and rows that stand twice are sampled in different orders, and both fits stop within tol of the one solution; "
+    "rows of weight 2 and rows that stand twice have other orders, and both fits stop within tol of the one solution; "
     "the objectives are the same, see test_integer_weights_are_repetitions"
 )
 DO_NOT_APPLY: dict[str, dict[str, str]] = {
