@@ -27,7 +27,7 @@ class Fake:
 
 
 class Equal(Fake):
-    """Proposes the best tokens of a table's logits by the target's own rule: with the target's table, a draft equal to the target."""
+    """Proposes the best tokens of a table by the target's own rule: with the target's table, a draft equal to the target."""
 
     def __init__(self, model: TableModel, *, place: int = 0) -> None:
         super().__init__("equal")
@@ -99,7 +99,7 @@ def drafters(model: TableModel) -> st.SearchStrategy[Fake]:
         st.just(None).map(lambda _: Equal(model)),
         st.just(None).map(lambda _: Equal(model, place=VOCABULARY - 1)),  # hopeless: what the target likes least
         seeds.map(lambda seed: Equal(TableModel(VOCABULARY, seed=seed))),
-        seeds.map(lambda seed: RandomTrees(seed)),
+        seeds.map(RandomTrees),
         seeds.map(lambda seed: RandomTrees(seed, unruly=True)),
     )
 

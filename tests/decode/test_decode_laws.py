@@ -123,4 +123,4 @@ def test_same_noise_makes_a_similar_draft_agree_more_often():
         out = Decoder(EVEN, kind(close)).generate(PROMPT, Sampling(temperature=1.0, seed=1), max_tokens=200)
         return out.stats.passes
 
-    assert passes(Equal) < 0.6 * passes(Unseeded)  # 50 against 180
+    assert passes(Equal) < 0.6 * passes(Unseeded)  # 28 against 183

@@ -234,6 +234,10 @@ class Chooser:
         if forced is not None:
             return forced, False
         row = self._processors.apply(logits, text)
+        if not np.isfinite(row.max()):
+            raise InputError(
+                f"no token can follow the {len(text)} of the text: all are banned, or the logits are no numbers"
+            )
         if self.sampling.is_greedy:
             token = int(np.argmax(row))
             is_close = self._tolerance is not None and bool(np.sum(row > row[token] - self._tolerance) > 1)
@@ -255,7 +259,7 @@ class Chooser:
         if self._tolerance is not None:
             surely, maybe = uncertain_bounds(row, self.sampling, self._tolerance)
         tokens = np.flatnonzero(row >= maybe)
-        scores = row[tokens] / self._temperature + noise.gumbel(self._seed, position, tokens)
+        scores = row[tokens].astype(np.float64) / self._temperature + noise.gumbel(self._seed, position, tokens)
         place = int(np.argmax(np.where(row[tokens] >= lowest, scores, -np.inf)))
         margin = float(scores[place] - np.max(np.delete(scores, place), initial=-np.inf))
         return int(tokens[place]), self._is_close(margin) or bool(row[tokens[place]] < surely)
