@@ -46,7 +46,7 @@ def test_models_without_output_layer_are_refused():
 def test_attention_that_takes_no_mask_is_refused():
     network = tiny_models.tiny_model("llama")
     network.config._attn_implementation = "flash_attention_2"
-    with pytest.raises(InputError, match="'flash_attention_2' of model type 'llama' takes no tree's mask; .*'sdpa'"):
+    with pytest.raises(InputError, match=r"'flash_attention_2' of model type 'llama' takes no tree's mask; .*'sdpa'"):
         HuggingFaceModel(network)
 
 

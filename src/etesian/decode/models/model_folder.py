@@ -36,13 +36,15 @@ def check_model_folder(name: str | Path) -> str:
 def check_location(name: str | Path) -> str:
     """The folder or hub name as transformers takes it; refuse a file, and a folder that is not there."""
     location = str(Path(name).expanduser()) if str(name).startswith("~") else str(name)
+    if not location.strip():
+        raise InputError(f"name must be a folder or a hub name; got {location!r}")
     path = Path(location)
     if path.is_file():
         raise InputError(f"{location!r} is a file; give the folder that holds config.json and model.safetensors")
     looks_like_a_path = (
         location.startswith((".", "/")) or location.count("/") >= _HUB_NAME_PARTS or isinstance(name, Path)
     )
-    if not path.exists() and (looks_like_a_path or not location.strip()):
+    if looks_like_a_path and not path.exists():
         raise InputError(
             f"there is no folder {location!r}; give a folder with config.json and model.safetensors, or a hub name"
         )
