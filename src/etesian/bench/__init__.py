@@ -15,6 +15,7 @@ from etesian.bench.workload import Suite, Target, Workload
 
 if TYPE_CHECKING:
     from etesian.bench import report, statistics
+    from etesian.bench.analysis import Analysis, analyse
     from etesian.bench.jsonl import read_jsonl, write_jsonl
     from etesian.bench.load import known_names, load_suite
     from etesian.bench.store import Store, StoredRun
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyStoredError",
+    "Analysis",
     "Event",
     "InputError",
     "Outcome",
@@ -33,6 +35,7 @@ __all__ = [
     "Target",
     "UnknownMetricError",
     "Workload",
+    "analyse",
     "check_workload",
     "known_names",
     "load_suite",
@@ -46,9 +49,11 @@ __all__ = [
 
 # Imported at first use: databases, processes and statistics are slow to import, and a workload's file needs none of them.
 _HOMES = {
+    "Analysis": "analysis",
     "Event": "suites",
     "Store": "store",
     "StoredRun": "store",
+    "analyse": "analysis",
     "known_names": "load",
     "load_suite": "load",
     "read_jsonl": "jsonl",
