@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from drafting import check_tree, request_of, trees
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etesian.decode.drafters.combined import CombinedDrafter, merge
+from etesian.decode.drafters.lookup import LookupDrafter
+from etesian.decode.drafters.ngram import NgramDrafter
+from etesian.decode.tree import ROOT, TokenTree
+
+
+def chances_by_path(tree):
+    return {tuple(tree.tokens[tree.path_to(node)].tolist()): tree.probabilities[node] for node in range(len(tree))}
+
+
+@given(several=st.lists(trees(), min_size=1, max_size=4))
+def test_a_merged_tree_holds_every_path_once(several):
+    merged = merge(several)
+    check_tree(merged, max_nodes=sum(map(len, several)), max_depth=100, vocabulary_size=5)
+    expected = set().union(*(chances_by_path(tree) for tree in several))
+    assert set(chances_by_path(merged)) == expected
+    assert len(merged) == len(expected)
+
+
+@given(several=st.lists(trees(), min_size=1, max_size=4))
+def test_siblings_are_taken_with_a_chance_of_one_together_at_most(several):
+    merged = merge(several)
+    together = np.bincount(merged.parents + 1, merged.probabilities, len(merged) + 1)
+    assert (together <= 1 + 1e-5).all()
+
+
+def test_a_node_that_two_propose_keeps_the_best_chance_and_the_first_origin():
+    a = TokenTree(
+        np.array([1, 2], np.int32), np.array([ROOT, 0], np.int32), np.array([0.3, 0.5], np.float32), ("a",) * 2
+    )
+    b = TokenTree(
+        np.array([4, 1, 3], np.int32),
+        np.array([ROOT, ROOT, 1], np.int32),
+        np.array([0.1, 0.6, 0.2], np.float32),
+        ("b",) * 3,
+    )
+    merged = merge([a, b])
+    assert merged.tokens.tolist() == [1, 2, 4, 3]
+    assert merged.parents.tolist() == [ROOT, 0, ROOT, 0]
+    assert merged.probabilities == pytest.approx([0.6, 0.5, 0.1, 0.2])
+    assert merged.origins == ("a", "a", "b", "b")
+
+
+@given(text=st.lists(st.integers(0, 4), max_size=30), max_nodes=st.integers(0, 12), max_depth=st.integers(0, 6))
+def test_every_proposal_is_a_tree_within_its_limits(text, max_nodes, max_depth):
+    drafter = CombinedDrafter([LookupDrafter(), NgramDrafter.count([[0, 1, 2, 3, 4, 0, 2]], 5)])
+    tree = drafter.propose(request_of(text, max_nodes=max_nodes, max_depth=max_depth))
+    check_tree(tree, max_nodes=max_nodes, max_depth=max_depth, vocabulary_size=5)
+    assert set(tree.origins) <= set(drafter.stages) == {"lookup", "ngram"}
+
+
+def test_each_drafter_learns_from_what_it_proposed():
+    lookup, ngram = LookupDrafter(), NgramDrafter.count([[0, 1, 2, 3] * 9], 5)
+    drafter = CombinedDrafter([lookup, ngram])
+    request = request_of([0, 1, 4, 0, 1], max_depth=1)  # the text went on with 4, the trigram says 2
+    before = drafter.propose(request)
+    for _ in range(100):
+        tree = drafter.propose(request)
+        drafter.observe(tree, [tree.children[ROOT][2]])
+    after = drafter.propose(request)
+    assert lookup.propose(request).probabilities[0] < 0.2
+    assert ngram.propose(request).probabilities[0] > 0.9
+    assert before.probabilities[before.children[ROOT][4]] > after.probabilities[after.children[ROOT][4]]
+    assert drafter.stage_statistics().keys() == {"lookup", "ngram"}
+
+
+def test_drafters_that_cannot_be_told_apart_are_refused():
+    with pytest.raises(ValueError, match="differ in their names"):
+        CombinedDrafter([LookupDrafter(), LookupDrafter()])
+    with pytest.raises(ValueError, match="at least one"):
+        CombinedDrafter([])
