@@ -177,3 +177,11 @@ def test_a_folder_that_cannot_be_written_to_is_no_error(kept, monkeypatch, tmp_p
 def test_a_cache_folder_that_is_not_absolute_is_not_used(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert cache_folder().parts[-2:] == (".cache", "etesian")
+
+
+def test_a_slow_first_pass_is_soon_forgotten():
+    costs = PassCosts.unmeasured()
+    costs.observe(1, 50.0)  # compilation
+    for _ in range(15):
+        costs.observe(1, 1.0)
+    assert costs.seconds(1) < 2.0

@@ -25,7 +25,7 @@ from etesian.decode.models.language_model import Context, LanguageModel
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 """How many tokens the measured passes read; costs between are interpolated."""
 
-MOST_CHANGE = 2.0  # one pass during which another program ran must not change an estimate by more
+SLOWEST = 2.0  # times the estimate: what took longer, perhaps because another program ran, counts as this
 DRIFT = 0.1  # of the machine's speed, in every pass: it is shared, grows warm, and texts grow long
 BEND = 0.02  # of the curve, where a pass of so many rows costs more or less than the others let expect
 PACKAGES = ("etesian", "torch", "transformers", "numba")
@@ -60,6 +60,7 @@ class PassCosts:
         self._rows = known
         self._seconds = np.maximum.accumulate(measured)
         self._is_measured = True
+        self._n_guessed = 0  # passes observed in place of a measurement
 
     @classmethod
     def unmeasured(cls) -> PassCosts:
@@ -84,11 +85,15 @@ class PassCosts:
         if seconds <= 0 or n_rows < 1:
             return
         if not self._is_measured:
-            self._seconds, self._is_measured = np.full(len(self._rows), seconds), True
-        ratio = min(max(seconds / self.seconds(n_rows), 1 / MOST_CHANGE), MOST_CHANGE)
+            self._seconds, self._is_measured, self._n_guessed = np.full(len(self._rows), seconds), True, 1
+        drift = DRIFT
+        if 0 < self._n_guessed < 1 / DRIFT:  # the first passes of all are slow for reasons of their own
+            self._n_guessed += 1
+            drift = 1 / self._n_guessed
+        ratio = min(seconds / self.seconds(n_rows), SLOWEST)  # nothing is fast by accident
         nearness = np.interp(n_rows, self._rows, np.arange(len(self._rows))) - np.arange(len(self._rows))
         weights = np.maximum(1 - np.abs(nearness), 0.0)
-        self._seconds = np.maximum.accumulate(self._seconds * ratio ** (DRIFT + BEND * weights))
+        self._seconds = np.maximum.accumulate(self._seconds * ratio ** (drift + BEND * weights))
 
 
 def measure_pass_costs(
