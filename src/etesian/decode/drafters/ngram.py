@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from etesian.decode.drafters.calibration import Calibration, chance_of
-from etesian.decode.drafters.drafter import DraftRequest
+from etesian.decode.drafters.drafter import DraftRequest, StageWork
+from etesian.decode.drafters.growth import CHANCE, CONFIDENCE, DEPTH, PARENT, PATH, RANK, TOKEN, make_place
 from etesian.decode.drafters.katz import KatzTrigram, Tokens
 from etesian.decode.drafters.ngram_table import MOST_SUCCESSORS, NgramTable, row_of
 from etesian.decode.drafters.samples import sample_texts
@@ -37,6 +39,7 @@ class NgramDrafter:
         self.table = table
         self.stages = (name,)
         self.calibration = Calibration()
+        self._calls, self._seconds = 0, 0.0
 
     @classmethod
     def count(
@@ -91,6 +94,20 @@ class NgramDrafter:
         """Grow the tree of highest path probabilities, best first; with sampling, under the target's own noise."""
         if request.max_nodes < 1 or request.max_depth < 1:
             return TokenTree.empty()
+        started = time.perf_counter()
+        tree = self._grown(request)
+        self._calls, self._seconds = self._calls + 1, self._seconds + time.perf_counter() - started
+        return tree
+
+    def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
+        """Learn how often the target takes what the trigram finds likely."""
+        self.calibration.observe(tree, accepted)
+
+    def stage_statistics(self) -> Mapping[str, StageWork]:
+        """Calls so far and their seconds."""
+        return {self.stages[0]: StageWork(self._calls, self._seconds)}
+
+    def _grown(self, request: DraftRequest) -> TokenTree:
         text, sampling = request.text, request.chooser.sampling
         numbers, shares = _grow(
             self.table.lookup,
@@ -106,10 +123,6 @@ class NgramDrafter:
         _, chances, confidences = shares.T.copy()
         tree = TokenTree(tokens, parents, chances, self.stages * len(tokens))
         return self.calibration.remember(tree, np.zeros_like(ranks), ranks, confidences)
-
-    def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
-        """Learn how often the target takes what the trigram finds likely."""
-        self.calibration.observe(tree, accepted)
 
 
 def build_ngram(
@@ -149,10 +162,6 @@ def build_ngram(
     return NgramDrafter.count(texts, model.vocabulary_size, temperature=temperature, name=name)
 
 
-TOKEN, PARENT, RANK, DEPTH = range(4)
-PATH, CHANCE, CONFIDENCE = range(3)
-
-
 @njit(nogil=True, cache=True)
 def _grow(
     table: Any, calibration: Any, ending: Any, length: Any, sharpness: Any, seed: Any, max_depth: Any, room: Any
@@ -177,7 +186,7 @@ def _grow(
             chance = chance_of(calibration, 0, rank, confidences[k])
             if filled == room and path * chance <= shares[room - 1, PATH]:
                 continue
-            place = _make_place(numbers, shares, node, filled, path * chance)
+            place = make_place(numbers, shares, node, filled, path * chance)
             filled = min(filled + 1, room)
             numbers[place, TOKEN], numbers[place, PARENT] = table.tokens[start + k], node
             numbers[place, RANK], numbers[place, DEPTH] = rank, depth + 1
@@ -190,19 +199,6 @@ def _grow(
             return numbers[:filled], shares[:filled]
         depth, path, second = numbers[node, DEPTH], shares[node, PATH], numbers[node, TOKEN]
         first = ending[1] if numbers[node, PARENT] == ROOT else numbers[numbers[node, PARENT], TOKEN]
-
-
-@njit(nogil=True, cache=True)
-def _make_place(numbers: Any, shares: Any, parent: Any, filled: Any, path: Any) -> int:
-    """Move leaves that are less likely by one place; the last falls out where there is no room."""
-    place = min(filled, len(shares) - 1)
-    while place > parent + 1 and shares[place - 1, PATH] < path:
-        for k in range(4):
-            numbers[place, k] = numbers[place - 1, k]
-        for k in range(3):
-            shares[place, k] = shares[place - 1, k]
-        place -= 1
-    return place
 
 
 @njit(nogil=True, cache=True)
