@@ -204,7 +204,7 @@ class Rounding(TableModel):
 
 GUARDED = [
     Sampling(),
-    Sampling(temperature=1.0, seed=1),
+    Sampling(temperature=0.1, seed=1),
     Sampling(temperature=1.0, top_k=5, seed=2),
     Sampling(temperature=0.8, top_p=0.6, seed=3),
     Sampling(temperature=0.8, min_p=0.3, repetition_penalty=1.2, seed=3),
