@@ -1,0 +1,67 @@
+"""The shapes of the bundled models, and how one is stored.
+
+Heads are 64 wide and widths divide 1280, so that `benchmarks/widen.py` can repeat both models to the shapes of the paper.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+Shape = Literal["target", "draft"]
+LONGEST_TEXT = 1024
+SIZES: dict[str, dict[str, int]] = {
+    "target": {"hidden_size": 320, "intermediate_size": 832, "num_hidden_layers": 8, "num_attention_heads": 5},
+    "draft": {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2},
+}
+
+
+def new_model(shape: Shape, *, vocabulary_size: int, n_layers: int | None = None) -> Any:
+    """Return an untrained Llama in float32 whose blocks add nothing yet: what they write starts at zero."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = dict(SIZES[shape])
+    sizes["num_hidden_layers"] = n_layers or sizes["num_hidden_layers"]
+    config = LlamaConfig(
+        **sizes,
+        num_key_value_heads=sizes["num_attention_heads"],
+        head_dim=64,
+        vocab_size=vocabulary_size,
+        max_position_embeddings=LONGEST_TEXT,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.5 * sizes["hidden_size"] ** -0.5,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.zero_()
+            elif "embed_tokens" in name:
+                weight.normal_(0, 0.02)
+    return model
+
+
+def deepen(model: Any, n_layers: int) -> Any:
+    """Return a deeper model that begins with this one's layers, repeated in order: deep models learn faster so."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig.from_dict({**model.config.to_dict(), "num_hidden_layers": n_layers})
+    deeper = LlamaForCausalLM(config)
+    weights = model.state_dict()
+    for name in list(weights):
+        if name.startswith("model.layers."):
+            _, _, layer, rest = name.split(".", 3)
+            for copy in range(int(layer), n_layers, model.config.num_hidden_layers):
+                weights[f"model.layers.{copy}.{rest}"] = weights[name]
+    deeper.load_state_dict(weights)
+    return deeper
+
+
+def save(model: Any, folder: Path) -> None:
+    """Write config.json and safetensors; the weights in bfloat16."""
+    import copy
+
+    import torch
+
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
