@@ -1,0 +1,264 @@
+"""Drafts by a smaller model, for which another drafter drafts in turn: staged speculative decoding, to any depth.
+
+The model reads the inner drafter's tree in one pass, together with the tokens that its context is missing, keeps what it finds
+likely, and grows the best leaves in further passes while these pay (Spector and Re 2023, section 3).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etesian.decode.costs import PassCosts
+from etesian.decode.drafters.calibration import Calibration
+from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
+from etesian.decode.drafters.growth import (
+    CHANCE,
+    CONFIDENCE,
+    DEPTH,
+    PARENT,
+    PATH,
+    RANK,
+    SLOT,
+    SOURCE,
+    TOKEN,
+    UNSCORED,
+    grow_ranked,
+)
+from etesian.decode.drafters.reading import NOTHING, Reading
+from etesian.decode.models.language_model import LanguageModel
+from etesian.decode.tree import ROOT, TokenTree
+
+FIRST_TRUST = 0.6  # share of the best guesses that are right, before any was judged
+FORGETTING = 0.95  # of that share, in each pass
+BEST_CASE = 4.0  # tokens that a pass could add below a leaf, if the inner drafter's guesses were right
+
+
+class ModelDrafter:
+    """Proposes what a model finds likely, in as many passes as pay.
+
+    Parameters
+    ----------
+    model
+        The draft model, with the target's tokens; 15 to 20 times smaller than the target does well.
+    inner
+        Who drafts for it: usually an `NgramDrafter`, or another `ModelDrafter`. None: the model alone.
+    name
+        What nodes bear as their origin that the model came upon itself; those of the inner drafter keep theirs.
+    costs
+        Of the model's passes; None to learn them as they come.
+    n_children
+        How many of the likeliest tokens are looked at after each.
+    max_rows
+        The most tokens that one pass reads for growing the tree.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        inner: Drafter | None = None,
+        *,
+        name: str = "draft",
+        costs: PassCosts | None = None,
+        n_children: int = 4,
+        max_rows: int = 16,
+    ) -> None:
+        inner_stages = inner.stages if inner is not None else ()
+        if name in inner_stages:
+            raise ValueError(
+                f"name must differ from those of the inner stages, {', '.join(inner_stages)}; got {name!r}"
+            )
+        if n_children < 1 or max_rows < 1:
+            raise ValueError(f"n_children and max_rows must be at least 1; got {n_children} and {max_rows}")
+        self.model = model
+        self.inner = inner
+        self.stages = (*inner_stages, name)
+        self.costs = costs or PassCosts.unmeasured()
+        self.calibration = Calibration(len(self.stages))
+        self.n_children = n_children
+        self.max_rows = max_rows
+        self._reading: Reading | None = None
+        self._trust = FIRST_TRUST
+        self._passes = 0
+        self._seconds = self._inner_seconds = 0.0
+
+    def propose(self, request: DraftRequest) -> TokenTree:
+        """Read what is missing and the inner drafter's tree, then grow leaves while a pass is worth its time."""
+        started = time.perf_counter()
+        reading, self._reading = self._reading or Reading(self.model, self.n_children, len(self.stages) - 1), None
+        tree = self._drafted(reading, request)
+        self._reading = reading  # a pass that failed midway leaves none: the next text is read anew
+        self._seconds += time.perf_counter() - started
+        return tree
+
+    def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
+        """Learn how often the target takes what the model finds likely; the inner drafter is judged by the model itself."""
+        self.calibration.observe(tree, accepted)
+
+    def stage_statistics(self) -> Mapping[str, StageWork]:
+        """Work of each stage so far."""
+        inner: Mapping[str, StageWork] = getattr(self.inner, "stage_statistics", dict)()
+        weight_bytes = self._passes * getattr(self.model, "weight_bytes", 0)
+        return {**inner, self.stages[-1]: StageWork(self._passes, self._seconds - self._inner_seconds, weight_bytes)}
+
+    def _drafted(self, reading: Reading, request: DraftRequest) -> TokenTree:
+        longest = self.model.max_length
+        if longest is not None:
+            request = replace(request, max_depth=min(request.max_depth, longest - len(request.text)))
+        if request.max_nodes < 1 or request.max_depth < 1 or not len(request.text):
+            return TokenTree.empty()
+        missing = reading.follow(request.text, request.chooser)
+        if len(missing) and missing.max() >= self.model.vocabulary_size:
+            return TokenTree.empty()  # a token of the target's that the model cannot read
+        if reading.catch_up(missing):
+            self._passes += 1
+            missing = missing[-1:]
+        end = self._read_end(reading, request, missing)
+        grown = self._grown(reading, request, end)
+        while self._read_leaves(reading, request, grown):
+            grown = self._grown(reading, request, end)
+        return self._proposal(grown)
+
+    def _grown(self, reading: Reading, request: DraftRequest, end: int) -> _Grown:
+        """The tree of the likeliest nodes below the text's last token, which stands in the slot `end`."""
+        rankings = reading.ranked, reading.confidences, reading.sources, reading.children
+        return _Grown(end, *grow_ranked(*rankings, self.calibration.table, end, request.max_nodes, request.max_depth))
+
+    def _proposal(self, grown: _Grown) -> TokenTree:
+        numbers, shares = grown.numbers.T.copy(), grown.shares.T.copy()
+        origins = tuple(self.stages[source] for source in numbers[SOURCE].tolist())
+        tree = TokenTree(numbers[TOKEN], numbers[PARENT], shares[CHANCE], origins)
+        return self.calibration.remember(tree, numbers[SOURCE], numbers[RANK], shares[CONFIDENCE])
+
+    def _read_end(self, reading: Reading, request: DraftRequest, missing: NDArray[np.int32]) -> int:
+        """Score missing tokens and as much of the inner drafter's tree as pays, in one pass; returns the text's slot."""
+        guess = self._ask_inner(request, (), request.max_depth)
+        gains = np.sort(self._worth(guess))[::-1]
+        guess = guess.likeliest(self._n_that_pay(gains, request, n_before=len(missing)))
+        chain = np.arange(ROOT, len(missing) + ROOT, dtype=np.int32)
+        self._score(reading, missing, chain, guess, below=len(missing) - 1, n_unranked=len(missing) - 1)
+        return len(missing)
+
+    def _read_leaves(self, reading: Reading, request: DraftRequest, grown: _Grown) -> bool:
+        """Score the likeliest leaves, and below the best of them what the inner drafter says, if that pays."""
+        leaves = grown.leaves(request.max_depth)[: self.max_rows]
+        if not self._supports_trees:
+            leaves = np.array([leaf for leaf in leaves[:1] if grown.slot_above(leaf) == reading.n_slots - 1], np.int64)
+        if not len(leaves):
+            return False
+        # A new node takes the place of the least likely one where there is no room left.
+        replaced = grown.shares[-1, PATH] if len(grown.shares) == request.max_nodes else 0.0
+        paths = grown.shares[leaves, PATH]
+        best_case = BEST_CASE * (paths[0] * self._trust - replaced)
+        if best_case <= request.tokens_per_second * self.costs.seconds(1):
+            return False
+        guess = self._ask_inner(
+            request, grown.path_to(leaves[0]), request.max_depth - int(grown.numbers[leaves[0], DEPTH])
+        )
+        gains = np.concatenate([paths * self._trust, paths[0] * self._worth(guess)]) - replaced
+        order = np.argsort(-gains, kind="stable")
+        chosen = order[: self._n_that_pay(gains[order], request)]
+        read = np.sort(leaves[chosen[chosen < len(leaves)]])
+        if not len(read):
+            return False
+        guess = guess.likeliest(len(chosen) - len(read))
+        above = np.array([grown.slot_above(leaf) for leaf in read], np.int32)
+        self._score(reading, grown.numbers[read, TOKEN], above - 1, guess, below=reading.n_slots - 1)
+        return True
+
+    def _worth(self, guess: TokenTree) -> NDArray[np.float64]:
+        """Accepted tokens expected from reading each node: the target has to take all of its path, and one more."""
+        return guess.path_probabilities * self._trust ** (guess.depths + 1.0)
+
+    def _n_that_pay(self, gains: NDArray[np.floating], request: DraftRequest, n_before: int = 0) -> int:
+        """How many of the best rows to read, when `n_before` are read anyway: those whose gains exceed their time the most."""
+        n_rows = np.arange(n_before, n_before + min(len(gains), self.max_rows) + 1)
+        seconds = self.costs.curve(n_rows) * (n_rows > 0)
+        net = np.concatenate([[0.0], np.cumsum(gains[: self.max_rows])]) - request.tokens_per_second * seconds
+        return int(np.argmax(net))
+
+    def _ask_inner(self, request: DraftRequest, path: Sequence[int], max_depth: int) -> TokenTree:
+        """Let the inner drafter go on from a path below the text; a token that it gets right saves a pass of this model."""
+        if self.inner is None or max_depth < 2:  # the last token of a path is not read: nothing follows it
+            return TokenTree.empty()
+        started = time.perf_counter()
+        plain = self.costs.seconds(1)
+        worth = 1 / plain if plain > 0 else request.tokens_per_second
+        text = np.append(request.text, np.array(path, np.int32)) if path else request.text
+        inner = DraftRequest(text, self.max_rows, max_depth - 1, request.chooser, worth)
+        guess = self.inner.propose(inner).within(max_depth - 1, self.model.vocabulary_size)
+        self._inner_seconds += time.perf_counter() - started
+        return guess if self._supports_trees else guess.likeliest_path()
+
+    def _score(
+        self, reading: Reading, tokens: NDArray[np.int32], parents: NDArray[np.int32], guess: TokenTree, *, below: int,
+        n_unranked: int = 0,
+    ) -> None:  # fmt: skip
+        """Read tokens, and the inner drafter's guess below the node `below`, in one pass; tell that drafter what came of it."""
+        if not len(tokens) + len(guess):
+            return
+        first = reading.n_slots
+        start = first + len(tokens)  # slot of the guess's first node
+        under = np.where(guess.parents == ROOT, below, guess.parents + start - 1).astype(np.int32)
+        sources = np.full(len(tokens) + len(guess), NOTHING, np.int32)
+        sources[len(tokens) :] = [self.stages.index(origin) for origin in guess.origins]
+        started = time.perf_counter()
+        reading.score(
+            np.append(tokens, guess.tokens), np.append(parents, under), sources, n_unranked=max(n_unranked, 0)
+        )
+        self.costs.observe(len(sources), time.perf_counter() - started)
+        self._passes += 1
+        ranked = slice(first + max(n_unranked, 0), reading.n_slots)
+        self._learn_trust(reading, ranked)
+        if self.inner is not None and len(guess):
+            self.inner.observe(guess, _agreed(guess, reading.ranked[:, 0], below + 1, start))
+
+    def _learn_trust(self, reading: Reading, ranked: slice) -> None:
+        confidences, sources = reading.confidences[ranked, 0], reading.sources[ranked, 0]
+        chances = self.calibration.chances(sources, np.zeros_like(sources), confidences)
+        self._trust = FORGETTING * self._trust + (1 - FORGETTING) * float(chances.mean())
+
+    @property
+    def _supports_trees(self) -> bool:
+        return getattr(self.model, "supports_trees", True)
+
+
+class _Grown(NamedTuple):
+    """A tree as `grow_ranked` makes it: columns of each node's numbers and shares."""
+
+    end: int
+    numbers: NDArray[np.int32]
+    shares: NDArray[np.float32]
+
+    def leaves(self, max_depth: int) -> NDArray[np.int64]:
+        """Nodes that the model has not read and that may have children, the likeliest first."""
+        (leaves,) = np.nonzero((self.numbers[:, SLOT] == UNSCORED) & (self.numbers[:, DEPTH] < max_depth))
+        return leaves
+
+    def slot_above(self, node: int) -> int:
+        """Slot of a node's parent; of the text's last token for those that follow it."""
+        parent = self.numbers[node, PARENT]
+        return self.end if parent == ROOT else int(self.numbers[parent, SLOT])
+
+    def path_to(self, node: int) -> list[int]:
+        """Tokens from the text's end down to a node."""
+        path = []
+        while node != ROOT:
+            path.append(int(self.numbers[node, TOKEN]))
+            node = int(self.numbers[node, PARENT])
+        return path[::-1]
+
+
+def _agreed(guess: TokenTree, likeliest: NDArray[np.int32], end: int, start: int) -> list[int]:
+    """Nodes of a guess that the model would have chosen itself: the guess hangs below slot `end` and begins at slot `start`."""
+    agreed: list[int] = []
+    node, slot = ROOT, end
+    while (child := guess.children.get(node, {}).get(int(likeliest[slot]))) is not None:
+        agreed.append(child)
+        node, slot = child, start + child
+    return agreed
