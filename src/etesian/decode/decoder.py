@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ from etesian.decode.statistics import TARGET, Recorder
 from etesian.decode.tree import ROOT, TokenTree
 from etesian.decode.verify import Walk, walk
 from etesian.errors import InputError
+
+if TYPE_CHECKING:
+    from etesian.decode.models.loading import LoadOptions
 
 
 class Decoder:
@@ -60,6 +65,45 @@ class Decoder:
         self.policy = policy or FixedPolicy()
         self._tolerance = tolerance_of(target) if exact else None
         self._spare: tuple[Context, NDArray[np.int32]] | None = None  # of the last request, with the tokens it has read
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | Path,
+        *,
+        draft: str | Path | None = "auto",
+        ngram: str | Path | None = "auto",
+        stages: Sequence[str | Path] | None = None,
+        options: LoadOptions | None = None,
+        exact: bool = True,
+    ) -> Decoder:
+        """Load a target, and what drafts for it.
+
+        Parameters
+        ----------
+        name_or_path
+            ``"bundled"``, a folder with safetensors, a folder that holds such folders ``target`` and ``draft``, or a hub name.
+        draft
+            The draft model, likewise; ``"auto"`` for the one beside the target, None for none.
+        ngram
+            A file of `NgramDrafter.save`; ``"auto"`` for ``ngram.npz`` in the folder (and `LookupDrafter` if there is no draft
+            either), None for none.
+        stages
+            In place of `draft` and `ngram`: all that draft, the innermost first, each for the next: N-gram files (``.npz``),
+            models, ``"lookup"``.
+        options
+            Number type, device and where to look.
+        exact
+            As `Decoder` has it.
+
+        Raises
+        ------
+        InputError
+            For what is not there or cannot be loaded, and for a draft whose tokens are not the target's.
+        """
+        from etesian.decode.load import load_decoder
+
+        return load_decoder(name_or_path, draft=draft, ngram=ngram, stages=stages, options=options, exact=exact)
 
     def generate(
         self, prompt: Prompt, sampling: Sampling = GREEDY, *, max_tokens: int = 256, speculate: bool = True
