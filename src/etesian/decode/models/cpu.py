@@ -111,12 +111,12 @@ class CpuModel:
         return CpuContext(self)
 
     def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Cosines and sines by position, shape (n_positions, rotary_width / 2)."""
+        """Cosines and sines by position, flat: (n_positions, rotary_width / 2)."""
         import torch
 
         if self._rotation_speeds is None:
-            return np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)
-        angles = torch.outer(torch.arange(n_positions).float(), self._rotation_speeds.float().cpu())
+            return np.ones(1, np.float32), np.zeros(1, np.float32)
+        angles = torch.outer(torch.arange(n_positions).float(), self._rotation_speeds.float().cpu()).flatten()
         return (angles.cos() * self._rotation_scale).numpy(), (angles.sin() * self._rotation_scale).numpy()
 
     def run(
@@ -157,7 +157,7 @@ class CpuContext:
             piece = tokens[first : first + LONGEST_PASS]
             positions = np.arange(self.length, self.length + len(piece))
             is_seen = np.tri(len(piece), dtype=np.uint8)
-            self._run(piece, positions, is_seen, np.empty((0, 0), np.float32))
+            self._run(piece, positions, is_seen, np.empty(0, np.float32))
             self.length += len(piece)
 
     def score(self, tokens: IntegerArray, parents: IntegerArray) -> NDArray[np.float32]:
@@ -170,7 +170,7 @@ class CpuContext:
             stop = min(start + LONGEST_PASS, len(tokens))
             positions = np.array(self._positions[: first + stop], np.int64)
             is_seen = np.ascontiguousarray(self._is_seen[first + start : first + stop, : first + stop])
-            self._run(tokens[start:stop], positions, is_seen, logits[start:stop])
+            self._run(tokens[start:stop], positions, is_seen, logits[start:stop].reshape(-1))
         return logits
 
     def keep(self, nodes: IntegerArray) -> None:

@@ -89,7 +89,7 @@ class Cache(NamedTuple):
 
     keys: NDArray[Any]  # (layer, head, panel of slots, step, slot, lane)
     values: NDArray[Any]  # (layer, head, slot, value_width)
-    cosines: NDArray[np.float32]  # (capacity, rotary_width // 2)
+    cosines: NDArray[np.float32]  # (position, rotary_width // 2)
     sines: NDArray[np.float32]
     capacity: int
 
@@ -120,7 +120,7 @@ class Rows(NamedTuple):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
-    """One thread's part of a pass. Where `logits` has rows, all are filled; else keys and values alone are wanted."""
+    """One thread's part of a pass. Where `logits`, flat, has room, all rows are filled; else keys and values alone are wanted."""
     _embed(worker, n_workers, shape, weights, scratch, rows)
     for layer in range(shape.n_layers):
         _normalize(worker, n_workers, shape, weights, layer, FIRST_NORM, scratch, rows, scratch.normed)
@@ -177,7 +177,7 @@ def _embed(worker, n_workers, shape, weights, scratch, rows):
             value = read(weights.embedding, source + i) * shape.embedding_scale
             if shape.rotary_width == 0:
                 value += read(weights.positions, place + i)
-            scratch.hidden[row * shape.width + i] = value
+            write(scratch.hidden, row * shape.width + i, value)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
@@ -185,8 +185,9 @@ def _mean_and_square(x, start, n, center):
     """The mean, and the mean square about `center`: one order of sums for a length, whatever the row."""
     total, squares = np.float32(0), np.float32(0)
     for i in range(n):
-        total += x[start + i]
-        difference = x[start + i] - center
+        value = read(x, start + i)
+        total += value
+        difference = value - center
         squares += difference * difference
     return total / np.float32(n), squares / np.float32(n)
 
@@ -204,8 +205,8 @@ def _normalize(worker, n_workers, shape, weights, layer, kind, scratch, rows, ou
         _, square = _mean_and_square(scratch.hidden, start, shape.width, mean)
         scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
         for i in range(shape.width):
-            value = (scratch.hidden[start + i] - mean) * scale
-            write(out, row * stride + i, value * weights.vectors[factor + i] + weights.vectors[term + i])
+            value = (read(scratch.hidden, start + i) - mean) * scale * read(weights.vectors, factor + i)
+            write(out, row * stride + i, value + read(weights.vectors, term + i))
 
 
 @njit(nogil=True, cache=True)
@@ -266,8 +267,8 @@ def _project_heads(worker, n_workers, shape, weights, layer, scratch, rows):
         _multiply_panel(scratch.normed, len(rows.tokens), shape.width, shape.lanes, weights.packed, place, panel, 0)
         for row in range(len(rows.tokens)):
             for c in range(PANEL):
-                value = panel[row * PANEL + c] + weights.vectors[bias + j * PANEL + c]
-                scratch.heads[row * stride + j * PANEL + c] = value
+                value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
+                write(scratch.heads, row * stride + j * PANEL + c, value)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -281,8 +282,9 @@ def _add_product(worker, n_workers, shape, weights, layer, kind, n_in, scratch, 
         _multiply_panel(scratch.inner, len(rows.tokens), n_in, shape.lanes, weights.packed, place, panel, 0)
         for row in range(len(rows.tokens)):
             for c in range(min(PANEL, shape.width - j * PANEL)):
-                value = panel[row * PANEL + c] + weights.vectors[bias + j * PANEL + c]
-                scratch.hidden[row * shape.width + j * PANEL + c] += value
+                place = row * shape.width + j * PANEL + c
+                value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
+                write(scratch.hidden, place, read(scratch.hidden, place) + value)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -295,7 +297,8 @@ def _project_logits(worker, n_workers, shape, weights, scratch, rows, logits):
         _multiply_panel(scratch.normed, len(rows.tokens), shape.width, shape.lanes, weights.packed, place, panel, 0)
         for row in range(len(rows.tokens)):
             for c in range(min(PANEL, shape.vocabulary_size - j * PANEL)):
-                logits[row, j * PANEL + c] = panel[row * PANEL + c] + weights.vectors[bias + j * PANEL + c]
+                value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
+                write(logits, row * shape.vocabulary_size + j * PANEL + c, value)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -312,25 +315,43 @@ def _activate(worker, n_workers, shape, weights, layer, scratch, rows):
             _multiply_panel(
                 scratch.normed_twice, n_rows, shape.width, shape.lanes, weights.packed, place, panel, out_start
             )
+        _add_bias(panel, 0, n_rows, weights.vectors, bias)
+        _apply(shape.activation, panel, n_rows * PANEL)
+        if shape.is_gated:
+            _add_bias(panel, n_rows * PANEL, n_rows, weights.vectors, bias + PANEL)
+            for i in range(n_rows * PANEL):
+                write(panel, i, read(panel, i) * read(panel, n_rows * PANEL + i))
         for row in range(n_rows):
             for c in range(min(PANEL, shape.inner_width - j * PANEL)):
-                value = _apply(shape.activation, panel[row * PANEL + c] + weights.vectors[bias + c])
-                if shape.is_gated:
-                    value *= panel[(n_rows + row) * PANEL + c] + weights.vectors[bias + PANEL + c]
-                write(scratch.inner, row * stride + j * PANEL + c, value)
+                write(scratch.inner, row * stride + j * PANEL + c, read(panel, row * PANEL + c))
+
+
+@njit(nogil=True, cache=True)
+def _add_bias(panel, start, n_rows, vectors, bias):
+    for row in range(n_rows):
+        for c in range(PANEL):
+            place = start + row * PANEL + c
+            write(panel, place, read(panel, place) + read(vectors, bias + c))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _apply(activation, x):
+def _apply(activation, x, n):
+    """One loop for each activation: a choice inside would keep the compiler from taking many numbers at once."""
     one = np.float32(1)
     if activation == _RELU:
-        return max(x, np.float32(0))
-    if activation == _GELU:
-        return x * _normal_chance(x)
-    if activation == _GELU_TANH:  # (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u))
-        u = np.float32(1.5957691216) * (x + np.float32(0.044715) * x * x * x)
-        return x / (one + exponential(-u))
-    return x / (one + exponential(-x))
+        for i in range(n):
+            write(x, i, max(read(x, i), np.float32(0)))
+    elif activation == _GELU:
+        for i in range(n):
+            write(x, i, read(x, i) * _normal_chance(read(x, i)))
+    elif activation == _GELU_TANH:  # (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u))
+        for i in range(n):
+            v = read(x, i)
+            u = np.float32(1.5957691216) * (v + np.float32(0.044715) * v * v * v)
+            write(x, i, v / (one + exponential(-u)))
+    else:
+        for i in range(n):
+            write(x, i, read(x, i) / (one + exponential(-read(x, i))))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -373,12 +394,13 @@ def _turn(shape, weights, start, cache, heads, place, position):
         _, square = _mean_and_square(heads, place, shape.head_width, np.float32(0))
         scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
         for i in range(shape.head_width):
-            heads[place + i] *= scale * weights.vectors[start + i]
+            write(heads, place + i, read(heads, place + i) * scale * read(weights.vectors, start + i))
     half = shape.rotary_width // 2
     for i in range(half):
-        cosine, sine = cache.cosines[position, i], cache.sines[position, i]
-        x, y = heads[place + i], heads[place + half + i]
-        heads[place + i], heads[place + half + i] = x * cosine - y * sine, y * cosine + x * sine
+        cosine, sine = read(cache.cosines, position * half + i), read(cache.sines, position * half + i)
+        x, y = read(heads, place + i), read(heads, place + half + i)
+        write(heads, place + i, x * cosine - y * sine)
+        write(heads, place + half + i, y * cosine + x * sine)
 
 
 @njit(nogil=True, cache=True)
@@ -397,8 +419,8 @@ def _store(shape, weights, layer, head, cache, scratch, rows):
         _turn(shape, weights, start, cache, scratch.heads, key, rows.positions[n_old + row])
         slot = (layer * shape.n_key_heads + head) * cache.capacity + rows.n_kept + n_old + row
         for i in range(width):
-            write(cache.keys, key_place(slot, i, width, shape.lanes), scratch.heads[key + i])
-            write(cache.values, slot * shape.value_width + i, scratch.heads[value + i])
+            write(cache.keys, key_place(slot, i, width, shape.lanes), read(scratch.heads, key + i))
+            write(cache.values, slot * shape.value_width + i, read(scratch.heads, value + i))
 
 
 @njit(nogil=True, cache=True)
@@ -416,7 +438,7 @@ def _prepare_queries(shape, weights, layer, head, cache, scratch, rows, queries)
         place = row * _row_stride_of_heads(shape) + (head * group + query % group) * width
         _turn(shape, weights, start, cache, scratch.heads, place, rows.positions[n_old + row])
         for i in range(width):
-            write(queries, query * width + i, scratch.heads[place + i])
+            write(queries, query * width + i, read(scratch.heads, place + i))
 
 
 @njit(nogil=True, cache=True)
@@ -430,16 +452,16 @@ def _score_slots(shape, height, queries, first, cache, keys, n_slots, scores):
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
 def _largest(x, start, n):
-    largest = x[start]
+    largest = read(x, start)
     for i in range(n):
-        largest = max(largest, x[start + i])
+        largest = max(largest, read(x, start + i))
     return largest
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _weigh(shape, window, rows, row, scores, start):
     """Turn a row's scores into weights: exactly zero at slots that it does not see; their sum is taken with the mixture."""
-    n_nodes = len(rows.positions)
+    n_nodes, scale = len(rows.positions), shape.attention_scale
     earliest = rows.positions[n_nodes - len(rows.tokens) + row] - window + 1
     for slot in range(min(earliest, rows.n_kept)):
         scores[start + slot] = -np.inf
@@ -449,7 +471,7 @@ def _weigh(shape, window, rows, row, scores, start):
     n_slots = rows.n_kept + n_nodes
     largest = _largest(scores, start, n_slots)
     for slot in range(n_slots):
-        scores[start + slot] = exponential((scores[start + slot] - largest) * shape.attention_scale)
+        write(scores, start + slot, exponential((read(scores, start + slot) - largest) * scale))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -460,7 +482,7 @@ def _write_mixed(shape, mixed, height, first, group, head, column, out):
         scale = np.float32(1) / mixed[i * MIXED + PANEL]
         place = query // group * stride + (head * group + query % group) * shape.head_width + column
         for c in range(min(PANEL, shape.head_width - column)):
-            write(out, place + c, mixed[i * MIXED + c] * scale)
+            write(out, place + c, read(mixed, i * MIXED + c) * scale)
 
 
 @njit(nogil=True, cache=True)
