@@ -1,0 +1,239 @@
+"""Milliseconds of a forward pass by rows: the packed CPU model, transformers, products alone, and what the machine allows.
+
+A GPT-2 of random weights at the size asked for, bfloat16, after a text of some tokens. Rows of one round are timed one after
+another, both models in turn; ratios are taken round by round. Two floors: the bytes of the weights over the bandwidth of a sum
+of many numbers, and two operations a weight and row over the rate of a product that stays in the cache. Example:
+
+    python benchmarks/decode_pass_costs.py --out benchmarks/results/2026-11-23_pass_costs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from timing import cell, seconds_of, spread
+
+from etesian import __version__
+from etesian.bench import machine
+from etesian.decode.models import forward
+from etesian.decode.models.cpu import CpuModel
+from etesian.decode.models.instructions import PANEL, TILE_ROWS
+
+ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 64)
+SHAPES = {"paper": (1280, 36, 20, 50_257), "toy": (64, 2, 2, 300)}  # width, layers, heads, vocabulary
+
+
+def make_reference(shape: tuple[int, int, int, int], n_positions: int) -> Any:
+    """A GPT-2 of random weights; its `Conv1D` turned into `Linear`, as fast as transformers' code gets."""
+    import torch
+    from transformers import AutoModelForCausalLM, GPT2Config
+
+    width, n_layers, n_heads, n_tokens = shape
+    config = GPT2Config(
+        n_embd=width, n_layer=n_layers, n_head=n_heads, vocab_size=n_tokens, n_positions=n_positions,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child).__name__ == "Conv1D":
+                linear = torch.nn.Linear(1, 1)
+                linear.weight = torch.nn.Parameter(child.weight.detach().T.contiguous(), requires_grad=False)
+                linear.bias = child.bias
+                setattr(module, name, linear)
+    return model
+
+
+def packed_pass(model: CpuModel, n_kept: int, n_rows: int) -> Callable[[], Any]:
+    """A binary tree of random tokens below a text."""
+    random = np.random.default_rng(n_rows)
+    context = model.context()
+    context.extend(random.integers(0, model.vocabulary_size, n_kept))
+    tokens, parents = random.integers(0, model.vocabulary_size, n_rows), (np.arange(n_rows) + 1) // 2 - 1
+
+    def work() -> None:
+        context.truncate(n_kept)
+        context.score(tokens, parents)
+
+    return work
+
+
+def transformers_pass(model: Any, n_kept: int, n_rows: int) -> Callable[[], Any]:
+    """As many tokens below as long a text, as transformers runs them."""
+    import torch
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    with torch.inference_mode():
+        model(torch.zeros(1, n_kept, dtype=torch.long), past_key_values=cache, logits_to_keep=1)
+
+    def work() -> None:
+        with torch.inference_mode():
+            model(torch.zeros(1, n_rows, dtype=torch.long), past_key_values=cache, use_cache=True)
+        cache.crop(-n_rows)
+
+    return work
+
+
+def onednn_products(model: Any, n_rows: int) -> Callable[[], Any]:
+    """The same products alone, from weights that oneDNN has packed; an input is random and the same for all of a width."""
+    import torch
+
+    pack, multiply = torch.ops.mkldnn._reorder_linear_weight, torch.ops.mkldnn._linear_pointwise
+    weights = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    packed = [(w.shape[1], pack(w.detach(), n_rows)) for w in weights]
+    inputs = {width: torch.randn(n_rows, width, dtype=torch.bfloat16) for width, _ in packed}
+
+    def work() -> None:
+        with torch.inference_mode():
+            for width, weight in packed:
+                multiply(inputs[width], weight, None, "none", [], "")
+
+    return work
+
+
+def bandwidth(n_bytes: int) -> float:
+    """Bytes a second of a sum."""
+    import torch
+
+    numbers = torch.ones(n_bytes // 4)
+    numbers.sum()
+    return n_bytes / min(seconds_of(numbers.sum) for _ in range(7))
+
+
+def operations_a_second(model: CpuModel, repeats: int) -> float:
+    """Multiplications and additions a second of a panel that stays in the cache, on all threads together."""
+    width, n_rows = 1_024, 8 * TILE_ROWS
+    x = np.zeros(n_rows * forward.stride_of(width), np.uint16)
+    panel = np.zeros(width * PANEL, np.uint16)
+    outs = [np.zeros(n_rows * PANEL, np.float32) for _ in range(model.n_threads)]
+
+    def work(worker: int) -> None:
+        for _ in range(repeats):
+            forward._multiply_panel(x, n_rows, width, 2, panel, 0, outs[worker], 0)
+
+    model._on_all_threads(work)
+    seconds = min(seconds_of(lambda: model._on_all_threads(work)) for _ in range(7))
+    return 2.0 * n_rows * width * PANEL * repeats * model.n_threads / seconds
+
+
+def compare(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """A record for each number of rows."""
+    import torch
+
+    torch.set_num_threads(asked.threads)
+    reference = make_reference(SHAPES["toy" if asked.toy else "paper"], 2 * asked.kept + max(ROWS))
+    model = CpuModel.from_transformers(reference, n_threads=asked.threads)
+    read = bandwidth(4_000_000 if asked.toy else 2_000_000_000)
+    rate = operations_a_second(model, 2 if asked.toy else 50)
+    found = {
+        n_rows: interleave(
+            {
+                "ours": packed_pass(model, asked.kept, n_rows),
+                "one row": packed_pass(model, asked.kept, 1),
+                "transformers": transformers_pass(reference, asked.kept, n_rows),
+            },
+            asked.rounds,
+        )
+        for n_rows in ROWS
+    }
+    products = {n_rows: interleave({"onednn": onednn_products(reference, n_rows)}, asked.rounds) for n_rows in ROWS}
+    return [
+        as_record(model, n_rows, found[n_rows] | products[n_rows], bandwidth=read, rate=rate) for n_rows in ROWS
+    ]  # fmt: skip
+
+
+def interleave(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds of each, round by round, after one of warm-up."""
+    for work in works.values():
+        work()
+    seconds = [{name: seconds_of(work) for name, work in works.items()} for _ in range(rounds)]
+    return {name: np.array([row[name] for row in seconds]) for name in works}
+
+
+def as_record(
+    model: CpuModel, n_rows: int, seconds: dict[str, np.ndarray], *, bandwidth: float, rate: float
+) -> dict[str, Any]:
+    """Medians and spreads of one number of rows."""
+    n_weights = len(model.weights.packed)
+    return {
+        "rows": n_rows,
+        "rows are exact": model.rows_are_exact,
+        "ours ms": spread(1e3 * seconds["ours"]),
+        "over one row": spread(seconds["ours"] / seconds["one row"]),
+        "transformers ms": spread(1e3 * seconds["transformers"]),
+        "transformers over ours": spread(seconds["transformers"] / seconds["ours"]),
+        "onednn products ms": spread(1e3 * seconds["onednn"]),
+        "memory floor ms": 1e3 * model.weight_bytes / bandwidth,
+        "arithmetic floor ms": 1e3 * 2 * n_weights * n_rows / rate,
+        "gigabytes a second": bandwidth / 1e9,
+        "gigaoperations a second": rate / 1e9,
+        "outside the kernel": share_outside(model, n_rows),
+    }
+
+
+def share_outside(model: CpuModel, n_rows: int) -> float:
+    """The share of a pass that the calling thread spends outside the compiled loop, waiting for the others' end included."""
+    inside: list[float] = []
+    run_pass = forward.run_pass
+
+    def timed(worker: int, *arguments: Any) -> None:
+        seconds = seconds_of(lambda: run_pass(worker, *arguments))
+        if worker == 0:
+            inside.append(seconds)
+
+    work = packed_pass(model, 16, n_rows)
+    work()
+    forward.run_pass = timed
+    try:
+        whole = sum(seconds_of(work) for _ in range(9))
+    finally:
+        forward.run_pass = run_pass
+    return 1 - sum(inside) / whole
+
+
+def as_text(records: list[dict[str, Any]]) -> str:
+    """The table that a reader wants."""
+    lines = [
+        "| rows | ours ms | over one row | transformers ms | transformers / ours | oneDNN's products alone ms "
+        "| memory floor ms | arithmetic floor ms | outside the kernel |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {r['rows']} | {cell(r['ours ms'], 1)} | {cell(r['over one row'], 2)} | {cell(r['transformers ms'], 1)} "
+        f"| {cell(r['transformers over ours'], 2)} | {cell(r['onednn products ms'], 1)} "
+        f"| {r['memory floor ms']:.1f} | {r['arithmetic floor ms']:.1f} | {r['outside the kernel']:.1%} |"
+        for r in records
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kept", type=int, default=200, help="tokens of the text before the tree")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
+    parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
+    asked = parser.parse_args(arguments)
+    records = compare(asked)
+    table = as_text(records)
+    print(table)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        whole = {"version": __version__, "arguments": sys.argv[1:], "machine": machine.describe(), "results": records}
+        (asked.out / "records.json").write_text(json.dumps(whole, indent=1) + "\n")
+        (asked.out / "table.md").write_text(table + "\n")
+    return records
+
+
+if __name__ == "__main__":
+    main()
