@@ -33,12 +33,12 @@ def write_csv(entries: Iterable[StoredRun], path: str | Path) -> int:
     """
     entries = list(entries)
     columns = [*_COLUMNS, *_metrics(entries)]
-    with written_whole(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(_rows(entries))
-        text.flush()
-        text.detach()  # the file is closed by the one that opened it
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_rows(entries))
+    with written_whole(path) as file:
+        file.write(text.getvalue().encode())
     return len(entries)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,7 +82,6 @@ def _find_targets(path: Path) -> Path:
     raise InputError(f"there is no workload_targets*.json at {path} or above; give AlgoPerf's file by --targets")
 
 
-@lru_cache(maxsize=8)
 def _read_goals(path: Path) -> dict[str, _Goal]:
     try:
         workloads = json_of(path)["workloads"]

@@ -73,15 +73,14 @@ def read_each(
         If there is no such path, or no candidate in the folder.
     """
     path = Path(path)
-    any_candidate = False
-    for file in files_below(path):
-        if file == path or is_candidate(file):
-            any_candidate = True
+    files = {file: file == path or is_candidate(file) for file in files_below(path)}
+    if not any(files.values()):
+        raise InputError(f"the folder {path} holds no {sought}")
+    for file, is_sought in files.items():
+        if is_sought:
             yield from _read_one(file, read)
         else:
             yield Ignored(printable(str(file)))
-    if not any_candidate:
-        raise InputError(f"the folder {path} holds no {sought}")
 
 
 def attempt(path: str, read: Callable[[], Iterable[Found]]) -> Iterator[Found]:

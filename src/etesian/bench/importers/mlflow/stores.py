@@ -111,7 +111,9 @@ def _flat_yaml(file: Path) -> dict[str, str]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    connection.text_factory = lambda content: content.decode(errors="replace")  # a damaged file may hold any bytes
+    return connection
 
 
 def _read_row(path: Path, run_id: str) -> Tracked:

@@ -7,9 +7,7 @@ v0.5 has folders of the submitter's own choosing before ``results``, which belon
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +80,17 @@ def system_file_of(path: Path) -> Path | None:
 def describe_system(file: Path | None) -> dict[str, Any]:
     """Hardware and software of a system; empty where its file cannot be read, which is reported when the file's turn comes."""
     try:
-        return {} if file is None else dict(_described(file))
+        return {} if file is None else _described(file)
     except DAMAGES:
         return {}
 
 
-@lru_cache(maxsize=256)
-def _described(file: Path) -> Mapping[str, Any]:
+def _described(file: Path) -> dict[str, Any]:
     data = {name: value for name, value in json_of(file).items() if str(value).strip().lower() not in _NOT_GIVEN}
     model = data.get("accelerator_model_name")
     accelerators = _product(data.get("number_of_nodes"), data.get("accelerators_per_node"))
     hardware = f"{accelerators} x {model}" if accelerators and model else model or data.get("host_processor_model_name")
-    return plain(
+    described: dict[str, Any] = plain(
         {
             "hardware": hardware,
             "nodes": _product(data.get("number_of_nodes")),
@@ -103,6 +100,7 @@ def _described(file: Path) -> Mapping[str, Any]:
             "division": data.get("division"),
         }
     )
+    return described
 
 
 def _round_of(parts: tuple[str, ...], log: Log) -> tuple[tuple[int, int], str, int | None]:

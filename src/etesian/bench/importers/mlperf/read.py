@@ -75,6 +75,8 @@ def _read_file(file: Path, target: Target | None) -> Iterator[StoredRun | Skippe
     yield from (Skipped(printable(str(file)), printable(complaint)) for complaint in shown)
     if len(complaints) > len(shown):
         yield Skipped(printable(str(file)), f"{len(complaints) - len(shown)} more lines cannot be read")
+    if log.start is None:
+        raise UnreadableError("has no run_start, so no time in it can be told")
     place = place_of(file, log)
     yield _run_of(file, log, place, _quality(place, target))
 
@@ -91,8 +93,7 @@ def _quality(place: Place, target: Target | None) -> Quality:
 
 
 def _run_of(file: Path, log: Log, place: Place, quality: Quality) -> StoredRun:
-    if log.start is None:
-        raise UnreadableError("has no run_start, so no time in it can be told")
+    assert log.start is not None
     run_seconds = None if log.stop is None else round(log.stop - log.start, _DECIMALS)
     if run_seconds is not None and run_seconds < 0:
         raise UnreadableError(f"run_stop stands {-run_seconds:g} s before run_start")
@@ -137,7 +138,7 @@ def _times(log: Log, run_seconds: float | None) -> list[float]:
     if max(times) > run_seconds:  # evaluated after the run: as far into it as its work was into the run's
         work = [index if e.progress is None else e.progress[1] for index, e in enumerate(log.evaluations, 1)]
         times = [run_seconds * done / max(work) for done in work] if max(work) > 0 else [run_seconds] * len(work)
-    if log.is_success:
+    if log.is_success is not False:
         times[times.index(max(times))] = run_seconds
     return times
 
