@@ -39,7 +39,7 @@ def _too_few_runs(analysis: RaceAnalysis, options: Options) -> Objections:
         )
     for each in analysis.entries:
         precision, needed = next(iter(each.runs_needed.items()), (0.0, 0))
-        if needed > each.runs >= 2 and not each.outliers:  # one wrong time makes any variation
+        if needed > each.runs >= 2:
             yield (
                 f"{each.name} has {each.runs} runs and a coefficient of variation of {each.variation.time.value:.1%}: "
                 f"its mean would be known to +-{precision:.0%} from {needed} runs on."
