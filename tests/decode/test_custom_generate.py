@@ -1,0 +1,98 @@
+"""transformers' `generate` with one argument more gives its own tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor
+
+from etesian.decode.custom_generate import speculative
+from etesian.errors import InputError
+
+END = 7
+
+
+def tiny(seed, n_layer=2):
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=60, n_positions=128, n_embd=32, n_layer=n_layer, n_head=4, bos_token_id=END, eos_token_id=END
+    )
+    config.initializer_range = 0.6  # far from ties
+    return GPT2LMHeadModel(config).eval()
+
+
+@pytest.fixture(autouse=True)
+def costs_are_kept_in_a_folder_of_the_test(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+MODEL, DRAFT = tiny(0), tiny(1, n_layer=1)
+PROMPT = torch.tensor([[3, 14, 15, 9, 2, 6, 5]])
+OPTIONS = [
+    {},
+    {"repetition_penalty": 1.3},
+    {"suppress_tokens": [1, 2, 3]},
+    {"bad_words_ids": [[4], [5]]},
+    {"sequence_bias": {(8,): 3.0, (9,): -2.0}},
+    {"forced_eos_token_id": END},
+    {"renormalize_logits": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("draft", [None, DRAFT], ids=["lookup", "draft"])
+def test_greedy_tokens_are_transformers(options, draft):
+    asked = {"max_new_tokens": 40, "do_sample": False, **options}
+    plain = MODEL.generate(PROMPT, **asked)
+    sooner = MODEL.generate(PROMPT, **asked, custom_generate=speculative(draft=draft))
+    assert torch.equal(plain, sooner)
+
+
+def test_rows_of_a_batch_are_transformers_with_padding():
+    prompts = torch.tensor([[END, END, 3, 14], [9, 2, 6, 5], [END, 8, 8, 1]])
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1], [0, 1, 1, 1]])
+    asked = {"attention_mask": mask, "max_new_tokens": 30, "do_sample": False, "pad_token_id": END}
+    sooner = MODEL.generate(prompts, **asked, custom_generate=speculative())
+    plain = MODEL.generate(prompts, **asked)
+    assert torch.equal(plain, sooner)
+
+
+def test_sampled_tokens_have_transformers_distribution_and_torchs_seed():
+    door = speculative(draft=DRAFT)
+    prompts = PROMPT.repeat(200, 1)
+    asked = {"max_new_tokens": 2, "do_sample": True, "temperature": 3.0, "top_k": 8, "pad_token_id": END}
+    torch.manual_seed(5)
+    ours = MODEL.generate(prompts, **asked, custom_generate=door)
+    theirs = MODEL.generate(prompts, **asked)
+    for place in (-2, -1):
+        table = np.array([np.bincount(each[:, place].numpy(), minlength=60) for each in (ours, theirs)])
+        table = table[:, table.sum(0) >= 10]
+        assert stats.chi2_contingency(table).pvalue > 1e-3
+    torch.manual_seed(5)
+    assert torch.equal(ours, MODEL.generate(prompts, **asked, custom_generate=door))
+    assert not torch.equal(ours, MODEL.generate(prompts, **asked, custom_generate=door))
+
+
+class Unknown(LogitsProcessor):
+    def __call__(self, input_ids, scores):
+        return scores
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_beams": 2}, "num_beams must be 1"),
+        ({"no_repeat_ngram_size": 2}, "NoRepeatNGramLogitsProcessor"),
+        ({"logits_processor": [Unknown()]}, "does not know the logits processor Unknown"),
+        ({"max_time": 3.0}, "MaxTimeCriteria"),
+        ({"bad_words_ids": [[1, 2]]}, "one token each"),
+        ({"suppress_tokens": [1], "bad_words_ids": [[2]]}, "takes one"),
+        ({"output_scores": True, "return_dict_in_generate": True}, "output_scores must be off"),
+        ({"token_type_ids": torch.zeros_like(PROMPT)}, "token_type_ids"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        MODEL.generate(PROMPT, max_new_tokens=3, do_sample=False, **options, custom_generate=speculative())
