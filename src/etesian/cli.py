@@ -37,13 +37,25 @@ def main(
     """Faster machine learning that gives the same answer, and speed-ups that can be trusted."""
 
 
-def _add_sparse_command(name: str, summary: str) -> None:
-    app.command(name, help=summary, cls=imported_when_run("etesian.sparse.commands", name))(lambda: None)
+def _add_command(name: str, module: str, application: str, summary: str) -> None:
+    app.command(name, help=summary, cls=imported_when_run(module, application))(lambda: None)
 
 
-_add_sparse_command("fit", "Fit a linear model, ratings or words to a file, on all cores.")
-_add_sparse_command("predict", "Predict by a model that `etesian fit` wrote.")
-_add_sparse_command("inspect", "Tell how updates on a file's data conflict, and what several cores would gain.")
+_SPARSE = "etesian.sparse.commands"
+_add_command("fit", _SPARSE, "fit", "Fit a linear model, ratings or words to a file, on all cores.")
+_add_command("predict", _SPARSE, "predict", "Predict by a model that `etesian fit` wrote.")
+_add_command(
+    "inspect", _SPARSE, "inspect", "Tell how updates on a file's data conflict, and what several cores would gain."
+)
+_add_command(
+    "generate",
+    "etesian.decode.commands",
+    "generate",
+    "Continue a text by a model, several tokens a pass: the same text as one at a time.",
+)
+_add_command(
+    "ngram", "etesian.decode.ngram_commands", "app", "Count an N-gram that drafts for a draft model, or show one."
+)
 
 
 @app.command("demo")

@@ -1,0 +1,134 @@
+"""Output on a terminal: pieces as they arrive, colored by who proposed them, a legend, and statistics as a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import IO
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from etesian.decode.generation import Generation, Piece
+from etesian.decode.statistics import TARGET, Statistics
+
+COLORS = ("green", "cyan", "magenta", "blue")
+"""Of the drafter's stages, the innermost first; deeper ones begin again."""
+TARGET_COLOR = "yellow"
+
+_CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {127: 0x2421}
+
+
+def color_of(origin: str, stages: Sequence[str]) -> str:
+    """Return the color of a stage's tokens, or of the target's own."""
+    return COLORS[stages.index(origin) % len(COLORS)] if origin in stages else TARGET_COLOR
+
+
+class PieceWriter:
+    """Writes text as it comes, and counts what it has written, so that an interrupt loses nothing and repeats nothing.
+
+    Parameters
+    ----------
+    stages
+        The drafter's, for their colors; None writes without colors.
+    file
+        Where to; None for standard output.
+    """
+
+    def __init__(self, stages: Sequence[str] | None = None, file: IO[str] | None = None) -> None:
+        console = Console(file=file)
+        self._stages = stages
+        self._file = file
+        self._is_terminal = console.is_terminal
+        self.is_colored = stages is not None and console.color_system is not None and not console.no_color
+        self.n_written = 0
+        self._is_at_line_start = True
+
+    def write(self, piece: Piece) -> None:
+        """Write the text of a piece."""
+        self.n_written += len(piece.text)
+        if self.is_colored and self._stages is not None:
+            colored = (
+                _colored(self._printable(text), color_of(origin, self._stages))
+                for text, origin in zip(piece.texts, piece.origins, strict=True)
+            )
+            self._put("".join(colored), piece.text)
+        else:
+            self._put(self._printable(piece.text), piece.text)
+
+    def write_prompt(self, prompt: str) -> None:
+        """Write what comes before the output, faint where tokens are colored."""
+        text = self._printable(prompt)
+        self._put(typer.style(text, dim=True) if self.is_colored else text, prompt)
+
+    def finish(self, text: str) -> None:
+        """Write what `text`, the whole output, holds beyond the pieces written, and end the line."""
+        rest = text[self.n_written :]
+        self._put(self._printable(rest), rest)
+        if not self._is_at_line_start:
+            self._put("\n", "\n")
+
+    def _printable(self, text: str) -> str:
+        """Signs that could steer a terminal stand as pictures of themselves there; elsewhere text is written as it is."""
+        return text.translate(_CONTROL) if self._is_terminal else text
+
+    def _put(self, styled: str, text: str) -> None:
+        if text:
+            typer.echo(styled, file=self._file, nl=False, color=self.is_colored or None)
+            self._is_at_line_start = text.endswith("\n")
+
+
+def _colored(text: str, color: str) -> str:
+    """Color a text, but for its ends of line: some terminals would fill them."""
+    return "\n".join(typer.style(line, fg=color) if line else "" for line in text.split("\n"))
+
+
+def legend(output: Generation, stages: Sequence[str]) -> Text:
+    """Say how many tokens each stage proposed, in its color."""
+    counts = Counter(output.origins)
+    line = Text()
+    for origin in (*stages, TARGET):
+        share = counts[origin] / max(len(output.origins), 1)
+        line.append("■ ", style=color_of(origin, stages)).append(f"{origin} {counts[origin]} ({share:.0%})   ")
+    line.rstrip()
+    return line
+
+
+def statistics_table(stats: Statistics) -> Table:
+    """Draw what a request cost: a line for each stage, and the sums below."""
+    table = Table(title=_headline(stats), title_justify="left", title_style="", caption=_caption(stats))
+    table.caption_justify = "left"
+    table.add_column("stage")
+    for heading in ("passes", "proposed", "accepted", "share", "seconds"):
+        table.add_column(heading, justify="right")
+    for stage in stats.stages:
+        share = f"{stage.accepted / stage.proposed:.0%}" if stage.proposed else "-"
+        passes = "-" if stage.passes is None else f"{stage.passes}"
+        table.add_row(stage.name, passes, f"{stage.proposed}", f"{stage.accepted}", share, _seconds(stage.seconds))
+    table.add_row(TARGET, f"{stats.passes}", "-", "-", "-", _seconds(stats.target_seconds))
+    table.add_row("verification", "", "", "", "", _seconds(stats.verify_seconds))
+    table.add_row("everything else", "", "", "", "", _seconds(stats.other_seconds))
+    return table
+
+
+def _headline(stats: Statistics) -> str:
+    return (
+        f"{stats.tokens} tokens in {stats.seconds:.2f} s: {stats.tokens_per_second:.1f} tokens/s, "
+        f"{stats.mean_accepted_length:.2f} tokens a pass"
+    )
+
+
+def _caption(stats: Statistics) -> str:
+    reused = f", {stats.reused_tokens} of them as before" if stats.reused_tokens else ""
+    lines = [f"prompt: {stats.prompt_tokens} tokens{reused}, {stats.prompt_seconds:.2f} s"]
+    if stats.relative_weight_bytes is not None:
+        lines.append(f"weights read: {stats.relative_weight_bytes:.2f} of what plain decoding reads")
+    if stats.rechecked:
+        lines.append(f"close decisions made again in a pass of one row: {stats.rechecked}")
+    return "\n".join(lines)
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.3f}"
