@@ -51,6 +51,21 @@ def test_runs_that_do_not_arrive(sound):
     assert said.startswith("a: 10 of 12 runs arrived (1 never, 1 cut off)")
 
 
+def test_many_entries_share_a_sentence():
+    runs = [
+        run
+        for k in range(7)
+        for run in (
+            *climbs([8.0, 10.0 + k], workload=f"e{k}"),
+            curve([0.1, 0.2], workload=f"e{k}", seed=5, outcome="exhausted"),
+        )
+    ]
+    (said,) = advice_on(runs, "never arrived")
+    assert said.startswith("Of 21 runs of 7 entries, e0, e1, e2 and 4 others, 7 never arrived and 0 were cut off")
+    (said,) = advice_on(runs, "to know their means")
+    assert said.startswith("7 entries, e0, e1, e2 and 4 others, have fewer runs")
+
+
 def test_target_within_the_noise():
     runs = [curve([0.1, 0.91, 0.5, 0.95], seed=seed) for seed in range(3)]
     (said,) = advice_on([*runs, curve([0.1, 0.91, 0.92], seed=3)], "noise")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from etesian.bench.analysis.entries import PRECISIONS, EntryFigures
 from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.race_analysis import RaceAnalysis
 from etesian.bench.analysis.races import Entry
@@ -16,6 +17,9 @@ from etesian.bench.analysis.words import counted, listed, ranged, seconds_words
 
 FEW = 5
 """Runs of an entry, below which no interval of its median covers without assuming a distribution."""
+
+MOST_SENTENCES = 5
+"""Entries with the same objection that are named one by one; more of them share a sentence."""
 
 Objections = Iterator[str]
 
@@ -37,23 +41,45 @@ def _too_few_runs(analysis: RaceAnalysis, options: Options) -> Objections:
             f"{'has' if len(few) == 1 else 'have'} {ranged([each.runs for each in few], 'run')}; "
             f"it takes {FEW} for an interval of the median, and with one nothing is known of the variation."
         )
-    for each in analysis.entries:
-        precision, needed = next(iter(each.runs_needed.items()), (0.0, 0))
-        if needed > each.runs >= 2:
-            yield (
-                f"{each.name} has {each.runs} runs and a coefficient of variation of {each.variation.time.value:.1%}: "
-                f"its mean would be known to +-{precision:.0%} from {needed} runs on."
-            )
+    wanting = [each for each in analysis.entries if _needed(each) > each.runs >= 2]
+    if len(wanting) > MOST_SENTENCES:
+        yield (
+            f"{len(wanting)} entries, {listed([each.name for each in wanting])}, have fewer runs than it takes to know "
+            f"their means to +-{PRECISIONS[0]:.0%}: {min(map(_needed, wanting))} to {max(map(_needed, wanting))} each."
+        )
+        return
+    for each in wanting:
+        yield (
+            f"{each.name} has {each.runs} runs and a coefficient of variation of {each.variation.time.value:.1%}: "
+            f"its mean would be known to +-{PRECISIONS[0]:.0%} from {_needed(each)} runs on."
+        )
+
+
+def _needed(each: EntryFigures) -> int:
+    return each.runs_needed.get(PRECISIONS[0], 0)
 
 
 def _runs_that_do_not_arrive(analysis: RaceAnalysis, options: Options) -> Objections:
-    for entry, each in zip(analysis.race.entries, analysis.entries, strict=True):
-        if (each.never or each.censored) and not is_declared_fixed(entry):
-            parts = [f"{each.never} never"] * bool(each.never) + [f"{each.censored} cut off"] * bool(each.censored)
-            yield (
-                f"{each.name}: {each.reached} of {counted(each.runs, 'run')} arrived ({', '.join(parts)}); its mean "
-                "and variation are of those alone, the median and the expected running time are of all."
-            )
+    pairs = zip(analysis.race.entries, analysis.entries, strict=True)
+    losing = [each for entry, each in pairs if each.never + each.censored and not is_declared_fixed(entry)]
+    if len(losing) > MOST_SENTENCES:
+        lost = sum(each.never for each in losing), sum(each.censored for each in losing)
+        yield (
+            f"Of {counted(sum(each.runs for each in losing), 'run')} of {len(losing)} entries, "
+            f"{listed([each.name for each in losing])}, {lost[0]} never arrived and {lost[1]} were cut off; their means and "
+            "variations are of the others alone, medians and expected running times are of all."
+        )
+        return
+    for each in losing:
+        parts = [f"{each.never} never"] * bool(each.never) + [f"{each.censored} cut off"] * bool(each.censored)
+        yield (
+            f"{each.name}: {each.reached} of {counted(each.runs, 'run')} arrived ({', '.join(parts)}); its mean "
+            "and variation are of those alone, the median and the expected running time are of all."
+        )
+
+
+def _no_olympic_mean(analysis: RaceAnalysis, options: Options) -> Objections:
+    for each in analysis.entries:
         if options.mlperf_rule and each.olympic.seconds is None:
             yield f"{each.name} has no Olympic mean: {each.olympic.reason}."
 
@@ -196,6 +222,7 @@ def _outliers(analysis: RaceAnalysis, options: Options) -> Objections:
 _RULES: tuple[Callable[[RaceAnalysis, Options], Objections], ...] = (
     _too_few_runs,
     _runs_that_do_not_arrive,
+    _no_olympic_mean,
     _winner_not_shown,
     _threshold_decides,
     _target_inside_the_noise,

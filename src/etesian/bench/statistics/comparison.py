@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -60,7 +61,7 @@ def compare(
     """
     check_confidence(confidence)
     paired = has_pairs(arrivals, baseline)
-    draws = _draw(len(arrivals), len(baseline), paired, resamples, np.random.default_rng(seed))
+    draws = _draw(len(arrivals), len(baseline), paired, resamples, seed)
     if paired:
         arrivals, baseline = by_seed(arrivals), by_seed(baseline)
     if not (arrivals.arrived.all() and baseline.arrived.all()):
@@ -71,12 +72,14 @@ def compare(
 Draws = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def _draw(n: int, n_baseline: int, paired: bool, resamples: int, rng: np.random.Generator) -> Draws:
+@lru_cache(maxsize=4)  # comparisons of many entries with one draw the same again and again
+def _draw(n: int, n_baseline: int, paired: bool, resamples: int, seed: int) -> Draws:
     """How often each run is drawn, shapes (resamples, n) and (resamples, n_baseline)."""
+    rng = np.random.default_rng(seed)
     counts = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-    return counts, counts if paired else rng.multinomial(
-        n_baseline, np.full(n_baseline, 1 / n_baseline), size=resamples
-    )
+    if paired:
+        return counts, counts
+    return counts, rng.multinomial(n_baseline, np.full(n_baseline, 1 / n_baseline), size=resamples)
 
 
 def has_pairs(arrivals: Arrivals, baseline: Arrivals) -> bool:
