@@ -185,6 +185,17 @@ def test_accepted_nodes_are_kept_and_not_read_again():
     assert model.passes == [(1, [-1])]  # the token that the target chose otherwise
 
 
+def test_a_text_that_ends_with_a_node_that_was_read_costs_no_pass():
+    model = Counted(VOCABULARY, scale=3.0, seed=1)
+    path = greedy_from(model, [1, 2, 3], 2)
+    drafter = drafter_of(model, Fixed(TokenTree.chain(path, [0.9] * 2, "fixed")))
+    request = request_of([1, 2, 3], max_depth=4, tokens_per_second=1e-6)
+    drafter.propose(request)
+    model.passes.clear()
+    drafter.propose(_with_chooser(request_of([1, 2, 3, *path], max_depth=1), request.chooser))
+    assert model.passes == []
+
+
 def test_leaves_cost_no_pass():
     model = Counted(VOCABULARY, scale=1.0, seed=1)
     tree = drafter_of(model).propose(request_of([1, 2, 3], max_nodes=4, max_depth=1))

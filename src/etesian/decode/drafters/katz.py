@@ -6,7 +6,7 @@ what the discounts set free, in proportion to the next shorter context (Katz 198
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,11 +116,8 @@ class KatzTrigram:
         """
         single, pairs, triples = _count_runs(sequences, vocabulary_size)
         unigrams = (single + 1) / (single.sum() + vocabulary_size)
-        bigrams = _discounted(pairs, vocabulary_size, lambda _, tokens: unigrams[tokens])
-
-        def after_one(contexts: Keys, tokens: NDArray[np.int32]) -> NDArray[np.float64]:
-            return _after_one(bigrams, unigrams, contexts % vocabulary_size, tokens)
-
+        bigrams = _discounted(pairs, vocabulary_size, unigrams[pairs.keys % vocabulary_size])
+        after_one = _after_one(bigrams, triples.keys % vocabulary_size**2, vocabulary_size)
         return cls(unigrams, bigrams, _discounted(triples, vocabulary_size, after_one))
 
     @property
@@ -154,10 +151,8 @@ def good_turing_discounts(counts: NDArray[np.integer]) -> NDArray[np.float64]:
     return (r - met[1] / (met[1] + 2 * met[2])) / r if met[2] else (r - 0.5) / r
 
 
-def _discounted(
-    runs: Counts, size: int, shorter: Callable[[Keys, NDArray[np.int32]], NDArray[np.float64]]
-) -> Successors:
-    """Probabilities of what was seen; `shorter` gives those of tokens after their contexts less the first token."""
+def _discounted(runs: Counts, size: int, shorter: NDArray[np.float64]) -> Successors:
+    """Probabilities of what was seen; `shorter` holds those of the same tokens after their contexts less the first."""
     factors = np.append(good_turing_discounts(runs.counts), 1.0)[np.minimum(runs.counts, DISCOUNTED + 1) - 1]
     contexts, starts = np.unique(runs.keys // size, return_index=True)
     tokens = (runs.keys % size).astype(np.int32)
@@ -165,24 +160,17 @@ def _discounted(
     lengths = np.diff(np.append(starts, len(tokens)))
     probabilities = factors * runs.counts / np.repeat(totals, lengths)
     kept = np.add.reduceat(probabilities, starts)
-    covered = np.add.reduceat(shorter(np.repeat(contexts, lengths), tokens), starts)
+    covered = np.add.reduceat(shorter, starts)
     whole = 1 - covered < NOTHING  # nobody is left to share what the discounts set free
     probabilities /= np.repeat(np.where(whole, kept, 1.0), lengths)
     backoff = np.where(whole, 0.0, np.maximum(1 - kept, 0.0) / np.where(whole, 1.0, 1 - covered))
     return Successors(contexts, np.append(starts, len(tokens)), totals, tokens, probabilities, backoff)
 
 
-def _after_one(
-    bigrams: Successors, unigrams: NDArray[np.float64], contexts: Keys, tokens: NDArray[np.int32]
-) -> NDArray[np.float64]:
-    """Probability of each token after its one-token context."""
-    size = len(unigrams)
+def _after_one(bigrams: Successors, pairs: Keys, size: int) -> NDArray[np.float64]:
+    """Probability of the second token of each pair after the first; every pair was seen, as part of a triple."""
     seen = np.repeat(bigrams.contexts, np.diff(bigrams.starts)) * size + bigrams.tokens
-    wanted = contexts * size + tokens
-    places = np.minimum(np.searchsorted(seen, wanted), len(seen) - 1)
-    backoff = np.ones(size)
-    backoff[bigrams.contexts] = bigrams.backoff
-    return np.where(seen[places] == wanted, bigrams.probabilities[places], backoff[contexts] * unigrams[tokens])
+    return bigrams.probabilities[np.searchsorted(seen, pairs)]
 
 
 def _count_runs(sequences: Iterable[Tokens], size: int) -> tuple[NDArray[np.int64], Counts, Counts]:
