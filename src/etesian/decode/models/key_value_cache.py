@@ -51,6 +51,8 @@ class PreallocatedLayer(CacheLayerMixin):
 
     is_sliding = False  # every key stays: a window shorter than the text is the mask's business
     is_compileable = False
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self, place: WritePlace) -> None:
         super().__init__()

@@ -125,9 +125,10 @@ class EagerPasses:
         self.model(
             input_ids=torch.zeros((1, 1), dtype=torch.int64, device=self.device), past_key_values=cache, use_cache=True
         )
-        if not cache.layers:
+        layers: list[Any] = cache.layers
+        if not layers:
             raise ValueError("its layers keep no keys and values")
         return [
             LayerShape(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[1], layer.values.shape[3])
-            for layer in cache.layers
+            for layer in layers
         ]
