@@ -100,28 +100,26 @@ def best_of_all(
 
 @njit(nogil=True, cache=True)
 def rank(
+    tokens: NDArray[np.int64],
     logits: NDArray[np.float32],
-    best_logits: NDArray[np.float32],
     weights: NDArray[np.float32],
     temperature: float,
     seed: np.uint64,
-    positions: NDArray[np.int64],
+    position: int,
     count: int,
     is_noisy: bool,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the `count` tokens of each row with the highest logits / temperature + noise, and their share of its exponentials.
+    """Return the `count` tokens with the highest logits / temperature + noise, and their shares of its exponentials.
 
-    `weights` are exp((logits - best_logits) / temperature), 0 for tokens ruled out; they are overwritten.
+    `weights` are exp((logits - the highest) / temperature), 0 for tokens ruled out; they are overwritten.
     """
-    tokens = np.empty((len(logits), count), np.int32)
-    shares = np.zeros((len(logits), count), np.float32)
-    for row in range(len(logits)):
-        key, highest = position_key(seed, positions[row]), best_logits[row] / temperature
-        total = _add_noise(weights[row], key) if is_noisy else _total(weights[row])
-        scores = _select(logits[row], weights[row], temperature, highest, key, is_noisy, tokens[row])
-        for place in range(count):
-            shares[row, place] = min(1.0, math.exp(scores[place] - highest) / total)
-    return tokens, shares
+    key, highest = position_key(seed, position), float(np.max(logits)) / temperature
+    total = _add_noise(tokens, weights, key) if is_noisy else _total(weights)
+    places, scores = _select(tokens, logits, weights, temperature, highest, key, is_noisy, count)
+    shares = np.empty(count, np.float32)
+    for place in range(count):
+        shares[place] = min(1.0, math.exp(scores[place] - highest) / total)
+    return tokens[places].astype(np.int32), shares
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc"})
@@ -133,43 +131,50 @@ def _total(weights: Any) -> float:
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _add_noise(weights: Any, key: Any) -> float:
+def _add_noise(tokens: Any, weights: Any, key: Any) -> float:
     """Multiply each by exp(noise) = 1 / -log(1 - u), cut after four terms of its series in u: no logarithm, never too small."""
     total = 0.0
-    for token in range(len(weights)):
-        u = _uniform(key, token)
-        weight = weights[token] * (1.0 / u - 0.5 - u * (1.0 / 12.0 + u * (1.0 / 24.0)))
-        weights[token] = weight
+    for place in range(len(weights)):
+        u = _uniform(key, tokens[place])
+        weight = weights[place] * (1.0 / u - 0.5 - u * (1.0 / 12.0 + u * (1.0 / 24.0)))
+        weights[place] = weight
         total += weight
     return total
 
 
 @njit(nogil=True, cache=True)
 def _select(
-    logits: Any, weights: Any, temperature: float, highest: float, key: Any, is_noisy: bool, tokens: Any
+    tokens: Any,
+    logits: Any,
+    weights: Any,
+    temperature: float,
+    highest: float,
+    key: Any,
+    is_noisy: bool,
+    count: int,
 ) -> Any:
-    """Fill `tokens` with the best, best first, as `best_of_all` would score them; return their scores.
+    """Find the best, best first, as `best_of_all` would score them: their places and scores.
 
     `weights` bound a score from above, so it is computed only for tokens that can be among the best.
     """
-    count, filled, floor = len(tokens), 0, 0.0
-    scores = np.full(count, -np.inf)
-    for token in range(len(logits)):
-        if filled == count and weights[token] <= floor:
+    filled, floor = 0, 0.0
+    best, scores = np.zeros(count, np.int64), np.full(count, -np.inf)
+    for place in range(len(logits)):
+        if filled == count and weights[place] <= floor:
             continue
         score = -np.inf
-        if weights[token] > 0.0:
-            score = logits[token] / temperature
+        if weights[place] > 0.0:
+            score = logits[place] / temperature
             if is_noisy:
-                score += _gumbel_of(_uniform(key, token))
-        place = filled if filled < count else count
-        while place > 0 and scores[place - 1] < score:
-            place -= 1
-        if place == count:
+                score += _gumbel_of(_uniform(key, tokens[place]))
+        rank = filled
+        while rank > 0 and scores[rank - 1] < score:
+            rank -= 1
+        if rank == count:
             continue
         filled = min(filled + 1, count)
-        for later in range(filled - 1, place, -1):
-            scores[later], tokens[later] = scores[later - 1], tokens[later - 1]
-        scores[place], tokens[place] = score, token
+        for later in range(filled - 1, rank, -1):
+            scores[later], best[later] = scores[later - 1], best[later - 1]
+        scores[rank], best[rank] = score, place
         floor = 0.999 * math.exp(scores[count - 1] - highest)  # less than the rounding of 32-bit weights could hide
-    return scores
+    return best, scores

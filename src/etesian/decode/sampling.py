@@ -170,6 +170,7 @@ class Chooser:
         self._seed = np.uint64(sampling.seed % 2**64)
         self._processors = Processors(sampling, vocabulary_size, prompt_length)
         self._text = np.empty(0, np.int32)
+        self._every = np.arange(vocabulary_size)
 
     def choose(self, logits: NDArray[np.float32], text: NDArray[np.int32]) -> Choice:
         """Decide the token that follows `text`, from the logits after its last token, of shape (vocabulary_size,)."""
@@ -207,17 +208,29 @@ class Chooser:
             Their share of exp(logits / temperature + the target's own noise) in the row, without noise if greedy; 0 for
             tokens that cannot be chosen.
         """
-        rows = np.stack([self._drafted(row, int(at)) for row, at in zip(logits, positions, strict=True)])
-        best = rows.max(axis=1)
-        weights = np.exp((rows - best[:, np.newaxis]) / np.float32(self._temperature))
-        if self.sampling.is_truncated:
-            for row, weight in zip(rows, weights, strict=True):
-                weight[row < lowest_kept(row, self.sampling)] = 0
-        count = min(count, rows.shape[1])
-        places = np.asarray(positions, np.int64)
-        return noise.rank(
-            rows, best, weights, self._temperature, self._seed, places, count, not self.sampling.is_greedy
-        )
+        count = min(count, logits.shape[1], self.vocabulary_size)
+        tokens = np.empty((len(logits), count), np.int32)
+        confidences = np.empty((len(logits), count), np.float32)
+        for place, position in enumerate(np.asarray(positions).tolist()):
+            row = self._drafted(logits[place], position)
+            tokens[place], confidences[place] = self._rank_row(row, position, count)
+        return tokens, confidences
+
+    def _rank_row(
+        self, row: NDArray[np.float32], position: int, count: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        every, weights = self._every[: len(row)], row - row.max()
+        weights /= np.float32(self._temperature)
+        np.exp(weights, out=weights)
+        rule = self._temperature, self._seed, position, count, not self.sampling.is_greedy
+        if not self.sampling.is_truncated:
+            return noise.rank(every, row, weights, *rule)
+        is_kept = row >= lowest_kept(row, self.sampling)
+        kept = np.flatnonzero(is_kept)
+        if len(kept) >= count:
+            return noise.rank(kept, row[kept], weights[kept], *rule)
+        weights[~is_kept] = 0
+        return noise.rank(every, row, weights, *rule)
 
     def _drafted(self, logits: NDArray[np.float32], position: int) -> NDArray[np.float32]:
         """A drafter's row as the target would change its own."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from etesian.decode.sampling import Sampling
 
 Row = NDArray[np.float32]
-_BANDS = (8.0, 20.0, math.inf)  # nats below the best: the few that hold the mass are mostly within the first
+_BANDS = (3.0, 8.0, 20.0, math.inf)  # nats below the best: the few that hold the mass are mostly within the first
 
 
 def lowest_kept(logits: Row, sampling: Sampling, *, mass_shift: float = 0.0) -> float:
