@@ -6,14 +6,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from etesian.decode.custom_generate import speculative
     from etesian.decode.decoder import Decoder, Stream
+    from etesian.decode.drafters.combined import CombinedDrafter
     from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
+    from etesian.decode.drafters.lookup import LookupDrafter
+    from etesian.decode.drafters.model import ModelDrafter
+    from etesian.decode.drafters.ngram import NgramDrafter, build_ngram
     from etesian.decode.generation import Generation, Piece
+    from etesian.decode.models.cpu import CpuModel
+    from etesian.decode.models.huggingface import HuggingFaceModel
     from etesian.decode.models.language_model import Context, LanguageModel
+    from etesian.decode.models.loading import LoadOptions
     from etesian.decode.models.table import TableModel
     from etesian.decode.output_text import Tokenizer
     from etesian.decode.policy import FixedPolicy, Policy
     from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
+    from etesian.decode.speculation import Speculation
     from etesian.decode.statistics import StageStatistics, Statistics
     from etesian.decode.tree import ROOT, TokenTree
 
@@ -21,18 +30,26 @@ if TYPE_CHECKING:
 _HOMES = {
     "Choice": "sampling",
     "Chooser": "sampling",
+    "CombinedDrafter": "drafters.combined",
     "Context": "models.language_model",
+    "CpuModel": "models.cpu",
     "Decoder": "decoder",
     "DraftRequest": "drafters.drafter",
     "Drafter": "drafters.drafter",
     "FixedPolicy": "policy",
     "GREEDY": "sampling",
     "Generation": "generation",
+    "HuggingFaceModel": "models.huggingface",
     "LanguageModel": "models.language_model",
+    "LoadOptions": "models.loading",
+    "LookupDrafter": "drafters.lookup",
+    "ModelDrafter": "drafters.model",
+    "NgramDrafter": "drafters.ngram",
     "Piece": "generation",
     "Policy": "policy",
     "ROOT": "tree",
     "Sampling": "sampling",
+    "Speculation": "speculation",
     "StageStatistics": "statistics",
     "StageWork": "drafters.drafter",
     "Statistics": "statistics",
@@ -40,6 +57,8 @@ _HOMES = {
     "TableModel": "models.table",
     "TokenTree": "tree",
     "Tokenizer": "output_text",
+    "build_ngram": "drafters.ngram",
+    "speculative": "custom_generate",
 }
 
 __all__ = [
@@ -47,16 +66,24 @@ __all__ = [
     "ROOT",
     "Choice",
     "Chooser",
+    "CombinedDrafter",
     "Context",
+    "CpuModel",
     "Decoder",
     "DraftRequest",
     "Drafter",
     "FixedPolicy",
     "Generation",
+    "HuggingFaceModel",
     "LanguageModel",
+    "LoadOptions",
+    "LookupDrafter",
+    "ModelDrafter",
+    "NgramDrafter",
     "Piece",
     "Policy",
     "Sampling",
+    "Speculation",
     "StageStatistics",
     "StageWork",
     "Statistics",
@@ -64,6 +91,8 @@ __all__ = [
     "TableModel",
     "TokenTree",
     "Tokenizer",
+    "build_ngram",
+    "speculative",
 ]
 
 

@@ -82,10 +82,10 @@ class Sampling:
             raise InputError(f"stop must be a list of strings, none of them empty; got {self.stop!r}")
 
     def _check_numbers(self) -> None:
-        check_real("temperature", self.temperature, "0 or above, or None for greedy", lambda x: x >= 0)
+        check_real("temperature", self.temperature, "0 or above, or None for greedy", lambda x: 0 <= x < math.inf)
         check_real("top_p", self.top_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
         check_real("min_p", self.min_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
-        check_real("repetition_penalty", self.repetition_penalty, "above 0", lambda x: x > 0)
+        check_real("repetition_penalty", self.repetition_penalty, "above 0, and finite", lambda x: 0 < x < math.inf)
         check_real("presence_penalty", self.presence_penalty, "finite", math.isfinite)
         check_real("frequency_penalty", self.frequency_penalty, "finite", math.isfinite)
         for token, bias in self.logit_bias.items():
@@ -93,6 +93,8 @@ class Sampling:
         check_whole("top_k", self.top_k, at_least=1)
         check_whole("logprobs", self.logprobs, at_least=0)
         check_whole("seed", self.seed)
+        if self.seed is None:
+            raise InputError("seed must be a whole number; got None")
 
     def _check_tokens(self) -> None:
         for token in (*self.logit_bias, *self.banned_tokens, *self.forced_tokens.values(), *self.stop_tokens):
