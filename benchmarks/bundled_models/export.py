@@ -94,7 +94,7 @@ def page(account: dict[str, Any]) -> str:
         f" 32 tokens, 48 tokens or longer. On the target's greedy texts the draft's first choice is the target's for"
         f" {account['agreement_greedy']:.0%} of the tokens.",
         machine=account["machine"],
-        stages=f"The target had {layers[0]} layers at first, which were then repeated to {layers[-1]}."
+        stages=f"The target had {layers[0]} layers at first; copies of each that wrote zeros made them {layers[-1]}."
         if layers[1:]
         else "",
         sample=account["sample"].rstrip(),

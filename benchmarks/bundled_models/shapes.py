@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 Shape = Literal["target", "draft"]
 LONGEST_TEXT = 1024
+WRITERS = ("o_proj.weight", "down_proj.weight")  # what a layer adds to the text comes out of these
 SIZES: dict[str, dict[str, int]] = {
     "target": {"hidden_size": 320, "intermediate_size": 832, "num_hidden_layers": 8, "num_attention_heads": 5},
     "draft": {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -35,7 +36,7 @@ def new_model(shape: Shape, *, vocabulary_size: int, n_layers: int | None = None
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
+            if name.endswith(WRITERS):
                 weight.zero_()
             elif "embed_tokens" in name:
                 weight.normal_(0, 0.02)
@@ -43,17 +44,23 @@ def new_model(shape: Shape, *, vocabulary_size: int, n_layers: int | None = None
 
 
 def deepen(model: Any, n_layers: int) -> Any:
-    """Return a deeper model that begins with this one's layers, repeated in order: deep models learn faster so."""
+    """Return a deeper model that is the same function yet: behind each layer stand copies that write zeros until they learn."""
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig.from_dict({**model.config.to_dict(), "num_hidden_layers": n_layers})
-    deeper = LlamaForCausalLM(config)
-    weights = model.state_dict()
-    for name in list(weights):
-        if name.startswith("model.layers."):
-            _, _, layer, rest = name.split(".", 3)
-            for copy in range(int(layer), n_layers, model.config.num_hidden_layers):
-                weights[f"model.layers.{copy}.{rest}"] = weights[name]
+    n_own = model.config.num_hidden_layers
+    deeper = LlamaForCausalLM(LlamaConfig.from_dict({**model.config.to_dict(), "num_hidden_layers": n_layers}))
+    own = model.state_dict()
+    weights = {name: weight for name, weight in own.items() if not name.startswith("model.layers.")}
+    for layer in range(n_layers):
+        source, is_copy = (
+            layer * n_own // n_layers,
+            layer > 0 and (layer - 1) * n_own // n_layers == layer * n_own // n_layers,
+        )
+        for part in model.model.layers[source].state_dict():
+            weight = own[f"model.layers.{source}.{part}"]
+            writes_zeros = is_copy and part.endswith(WRITERS)
+            weights[f"model.layers.{layer}.{part}"] = torch.zeros_like(weight) if writes_zeros else weight
     deeper.load_state_dict(weights)
     return deeper
 

@@ -24,9 +24,9 @@ import typer
 from optimizer import optimizers
 from shapes import SIZES, deepen, new_model, save
 
-HELD_OUT_TOKENS = 32_768
-WARM_UP_STEPS = 100
-CHECKPOINT_SECONDS = 240.0
+HELD_OUT_TOKENS = 16_384
+WARM_UP_STEPS = 50
+CHECKPOINT_SECONDS = 150.0
 
 
 @dataclass
@@ -149,31 +149,34 @@ def run(
     held_out: Path,
     minutes: float,
     decay_minutes: float,
+    rate: float,
+    steps: int | None,
 ) -> None:
     """Step until the time is over; log a JSON line now and then."""
     steppers = optimizers(model)
     progress = resume(folder, model, steppers)
     progress.finish_at = 60 * minutes
-    worked, last_saved, mean_loss = WorkedTime(), progress.seconds, 0.0
+    worked, last_saved, recent = WorkedTime(), progress.seconds, deque[float](maxlen=50)
     with (folder / "log.jsonl").open("a") as log:
-        while progress.seconds < progress.finish_at:
+        over = progress.seconds >= progress.finish_at
+        while not over:
             begun = time.perf_counter()
             loss = loss_of(model, batches.draw(progress.step))
             loss.backward()
-            factor = rate_factor(progress, decay_seconds=60 * decay_minutes)
+            factor = rate * rate_factor(progress, decay_seconds=60 * decay_minutes)
             for stepper in steppers:
                 stepper.step(factor)
-            mean_loss += (loss.item() - mean_loss) * max(0.02, 1 / (progress.step + 1))
+            recent.append(loss.item())
             progress.step += 1
             progress.tokens += batches.rows * batches.length
             progress.seconds += worked.of(time.perf_counter() - begun)
             if (folder / "finish").exists():
                 (folder / "finish").unlink()
                 progress.finish_at = min(progress.finish_at, progress.seconds + 60 * decay_minutes)
-            over = progress.seconds >= progress.finish_at
+            over = progress.seconds >= progress.finish_at or progress.step == steps
             if over or progress.seconds - last_saved > CHECKPOINT_SECONDS or progress.step == WARM_UP_STEPS:
                 last_saved = progress.seconds
-                line = {**asdict(progress), "loss": mean_loss, "rate": factor}
+                line = {**asdict(progress), "loss": statistics.fmean(recent), "rate": factor}
                 line["held_out"] = held_out_loss(model, held_out, length=batches.length)
                 log.write(json.dumps(line) + "\n")
                 log.flush()
@@ -197,8 +200,10 @@ def main(
     out: Annotated[Path, typer.Option(help="folder of this run: checkpoint, log, model")],
     minutes: Annotated[float, typer.Option(help="minutes to work in all")] = 100.0,
     decay_minutes: Annotated[float, typer.Option(help="the last of them, in which the rate falls to zero")] = 25.0,
+    rate: Annotated[float, typer.Option(help="share of the full step sizes")] = 0.5,
     rows: Annotated[int, typer.Option(help="windows a step")] = 16,
     length: Annotated[int, typer.Option(help="tokens a window")] = 256,
+    steps: Annotated[int | None, typer.Option(help="end there, whatever the time")] = None,
     layers: Annotated[int | None, typer.Option(help="another depth than the shape's")] = None,
     start: Annotated[Path | None, typer.Option(help="folder of a model to begin with; may be shallower")] = None,
     teacher: Annotated[Path | None, typer.Option(help="folder of a model to learn the distribution of")] = None,
@@ -218,7 +223,7 @@ def main(
     batches = Batches(data / "training.npy", rows=rows, length=length, seed=seed)
     run(
         model, batches, out, loss_of=loss_of, held_out=data / "held_out.npy",
-        minutes=minutes, decay_minutes=decay_minutes,
+        minutes=minutes, decay_minutes=decay_minutes, rate=rate, steps=steps,
     )  # fmt: skip
 
 
