@@ -3,6 +3,7 @@
 from etesian.bench.analysis.analysis import Analysis, analyse
 from etesian.bench.analysis.attribution import Attribution
 from etesian.bench.analysis.comparisons import Comparison
+from etesian.bench.analysis.costs import Costs
 from etesian.bench.analysis.entries import EntryFigures
 from etesian.bench.analysis.generalization import Generalization
 from etesian.bench.analysis.options import Options
@@ -15,6 +16,7 @@ __all__ = [
     "Analysis",
     "Attribution",
     "Comparison",
+    "Costs",
     "EntryFigures",
     "Generalization",
     "Options",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from etesian.bench.analysis.comparisons import arrivals_of_pair, arrived_only
-from etesian.bench.analysis.entries import number_in
+from etesian.bench.analysis.costs import number_in
 from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Entry, Race
 from etesian.bench.record import Run

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from etesian.bench.analysis.options import Options, PerEntry, figure_of
+from etesian.bench.analysis.costs import Costs, costs_of
+from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.outliers import Outlier, find_outliers
 from etesian.bench.analysis.races import Entry, Race
 from etesian.bench.analysis.schedules import schedule_test
-from etesian.bench.record import Run
 from etesian.bench.statistics import (
     Arrivals,
     Estimate,
     OlympicMean,
     Passage,
+    Rule,
     ScheduleTest,
     Variation,
     arrival_band,
@@ -86,10 +87,8 @@ class EntryFigures:
         Runs that arrived and stood short of the target again later.
     unconfirmed
         Runs that ended at the measurement that arrived: whether they would have stayed cannot be told.
-    cost, expected_cost
-        Money until the target: of the runs that arrived, and of trying until one arrives.
-    energy, expected_energy
-        The same in joules.
+    costs
+        Money and energy until the target.
     schedule
         Test of the mean result, for runs of a fixed schedule; with the reason where they are not.
     curve
@@ -120,10 +119,7 @@ class EntryFigures:
     runs_needed: dict[float, int]
     falls_back: int
     unconfirmed: int
-    cost: Estimate | None
-    expected_cost: Estimate | None
-    energy: Estimate | None
-    expected_energy: Estimate | None
+    costs: Costs
     schedule: ScheduleTest
     curve: Curve
     outliers: tuple[Outlier, ...]
@@ -164,17 +160,9 @@ class EntryFigures:
             "reached_share": self.share.value,
             "evaluation_step_seconds": self.evaluation_step,
             "evaluation_step_share": self.variation.evaluation_step.value,
-            **{name: None if each is None else each.value for name, each in self._priced().items()},
+            **{name: None if each is None else each.value for name, each in self.costs.by_name().items()},
         }
         return {name: finite_or_none(value) for name, value in numbers.items()}
-
-    def _priced(self) -> dict[str, Estimate | None]:
-        return {
-            "cost": self.cost,
-            "expected_cost": self.expected_cost,
-            "energy_joules": self.energy,
-            "expected_energy_joules": self.expected_energy,
-        }
 
     def _estimates(self) -> dict[str, Estimate]:
         estimates: dict[str, Estimate | None] = {
@@ -187,7 +175,7 @@ class EntryFigures:
             "cv_passing_point": self.variation.passing_point,
             "cv_speed": self.variation.speed,
             "evaluation_step_share": self.variation.evaluation_step,
-            **self._priced(),
+            **self.costs.by_name(),
         }
         return {name: each for name, each in estimates.items() if each is not None}
 
@@ -207,10 +195,6 @@ def _analyze(race: Race, entry: Entry, passage: Passage, horizon: float, options
     before, after, work = (each[passage.arrived] for each in (passage.before, passage.after, passage.work))
     spread = variation_between(before, after, work, confidence=level)
     mean, expected = mean_time(arrivals, confidence=level), expected_running_time(arrivals, confidence=level)
-    price = _per_hour(options.price, entry, "cost_per_hour")
-    watts = _per_hour(options.watts, entry, "watts")
-    stays = entry.curves.passage(threshold, "stays_above")
-    first = entry.curves.passage(threshold, "first_passage")
     return EntryFigures(
         name=entry.name,
         task=race.task,
@@ -232,16 +216,18 @@ def _analyze(race: Race, entry: Entry, passage: Passage, horizon: float, options
         evaluation_step=_step(before, after),
         olympic=olympic_mean(arrivals, dropped=_dropped(entry)),
         runs_needed=_runs_needed(spread.time.value, level),
-        falls_back=int(np.sum(first.arrived & (~stays.arrived | (stays.later < first.later)))),
+        falls_back=_falls_back(entry, threshold),
         unconfirmed=int(np.sum(passage.arrived & (passage.later == 0))),
-        cost=_published_cost(entry, passage) if price is None else mean.scaled(price / 3600),
-        expected_cost=None if price is None else expected.scaled(price / 3600),
-        energy=None if watts is None else mean.scaled(watts),
-        expected_energy=None if watts is None else expected.scaled(watts),
+        costs=costs_of(entry, passage, mean, expected, options),
         schedule=schedule_test(entry, race.target, options),
         curve=_curve(arrivals, level),
         outliers=tuple(find_outliers(entry)),
     )
+
+
+def _falls_back(entry: Entry, threshold: float) -> int:
+    first, stays = (entry.curves.passage(threshold, rule) for rule in get_args(Rule))
+    return int(np.sum(first.arrived & (~stays.arrived | (stays.later < first.later))))
 
 
 def _horizon(race: Race, passages: Sequence[Passage]) -> float:
@@ -272,32 +258,6 @@ def _runs_needed(variation: float | None, level: float) -> dict[float, int]:
     if not variation:
         return {}
     return {precision: runs_needed(variation, precision=precision, confidence=level) for precision in PRECISIONS}
-
-
-def _per_hour(figure: PerEntry, entry: Entry, detail: str) -> float | None:
-    """What was given, or what every run's details say."""
-    given = figure_of(figure, entry.name)
-    if given is not None:
-        return given
-    told = [number_in(run, detail) for run in entry.runs]
-    known = [each for each in told if each is not None]
-    return float(np.mean(known)) if known and len(known) == len(told) else None
-
-
-def _published_cost(entry: Entry, passage: Passage) -> Estimate | None:
-    """Mean of the costs that the runs' details state as a whole: no interval, as it is not known what they hold."""
-    costs = [number_in(run, "cost") for run, arrived in zip(entry.runs, passage.arrived, strict=True) if arrived]
-    known = [cost for cost in costs if cost is not None]
-    if not known or len(known) < len(costs):
-        return None
-    return Estimate.missing("as published", runs=len(known), value=float(np.mean(known)))
-
-
-def number_in(run: Run, detail: str) -> float | None:
-    """Read a finite number from a run's details; None where there is none."""
-    value = run.details.get(detail)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None  # type: ignore[arg-type]
 
 
 def _curve(arrivals: Arrivals, level: float) -> Curve:

@@ -38,7 +38,7 @@ def as_advice(analysis: Analysis) -> Iterator[Text]:
 
 def _standing(race: RaceAnalysis, level: float) -> Table:
     figures = {each.name: each for each in race.entries}
-    priced = any(each.cost is not None for each in race.entries)
+    priced = any(each.costs.cost is not None for each in race.entries)
     headings = ["entry", "arrived", "median time", "expected time", *["cost"] * priced, "P(fastest)", "rank"]
     rows = [_standing_row(race, figures[name], index, priced=priced) for index, name in enumerate(race.standing.names)]
     table = _table(str(race.race), headings, rows)
@@ -62,7 +62,7 @@ def _standing_row(race: RaceAnalysis, each: EntryFigures, place: int, *, priced:
         f"{each.reached} of {each.runs}",
         _figure(each.median, "s"),
         _figure(each.expected_running_time, "s"),
-        *[MISSING if each.cost is None else _figure(each.cost)] * priced,
+        *[MISSING if each.costs.cost is None else _figure(each.costs.cost)] * priced,
         chance,
         ranks,
     ]
