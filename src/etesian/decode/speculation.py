@@ -5,6 +5,8 @@ Gains are counted in plain passes: a step that decides n tokens gains n, less wh
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from etesian.decode.costs import PassCosts
@@ -14,6 +16,8 @@ PROBING = 0.02  # share of the time that may be lost in trying whether drafts pa
 CREDIT = 2.0  # plain passes that may be lost before anything was gained
 MOST_CREDIT = 10.0  # plain passes that are saved up for trying
 TRIED = 4  # nodes that are scored while drafts did not pay, or it would never be seen that they do by now
+USUAL = 9  # drafts whose median is what drafting usually takes
+ACCIDENT = 3.0  # times what drafting usually takes: what is longer was warm-up, a new prompt or another program, and tells little
 FORGETTING = 0.9  # of gains, in each step that speculates: about the last ten count
 
 
@@ -21,7 +25,8 @@ class Speculation:
     """As many rows as bring the most tokens per second, down to none where plain decoding is faster.
 
     Losing is bounded: while recent steps lost on the whole, further ones are tried only from what is saved up for it, `PROBING`
-    of the time and `CREDIT` passes in the beginning, whatever the drafter does.
+    of the time and `CREDIT` passes in the beginning, whatever the drafter proposes. A draft that takes far longer than usual is
+    counted as `ACCIDENT` times the usual, or a plain pass, so that it does not switch off for long what pays as a rule.
 
     Parameters
     ----------
@@ -40,7 +45,7 @@ class Speculation:
         self._recent_gain = 0.0  # plain passes
         self._saved = CREDIT
         self._is_speculating = False
-        self._draft_seconds = 0.0
+        self._drafts: deque[float] = deque(maxlen=USUAL)  # seconds of the latest
         self._tokens = self._seconds = 0.0  # of recent steps that speculated
 
     def budget(self) -> tuple[int, int, float]:
@@ -61,7 +66,7 @@ class Speculation:
         """
         likeliest_first = np.sort(tree.path_probabilities.astype(np.float64))[::-1]
         tokens = 1 + np.concatenate([[0.0], np.cumsum(likeliest_first)])
-        seconds = self._draft_seconds + self.costs.curve(np.arange(1, len(tree) + 2))
+        seconds = self._usual_draft() + self.costs.curve(np.arange(1, len(tree) + 2))
         if seconds[0] <= 0:
             return tree
         return tree.likeliest(max(int(np.argmax(tokens / seconds)), 0 if self._recent_gain > 0 else TRIED))
@@ -86,17 +91,20 @@ class Speculation:
             return
         self._saved += PROBING * tokens
         if self._is_speculating:
-            spent = draft_seconds + self.costs.seconds(rows)
-            self._count(tokens - spent / plain, tokens, spent, draft_seconds)
+            drafting = min(draft_seconds, max(ACCIDENT * self._usual_draft(), plain))
+            self._drafts.append(draft_seconds)
+            self._count(tokens, drafting + self.costs.seconds(rows), plain)
         self._saved = min(self._saved, MOST_CREDIT)
         self._is_speculating = False
 
-    def _count(self, gain: float, tokens: int, spent: float, draft_seconds: float) -> None:
+    def _usual_draft(self) -> float:
+        """Median of the seconds of recent drafts, the lower of two middle ones; 0 before any."""
+        return sorted(self._drafts)[(len(self._drafts) - 1) // 2] if self._drafts else 0.0
+
+    def _count(self, tokens: int, spent: float, plain: float) -> None:
         """Add a step that speculated to what is known of recent ones."""
+        gain = tokens - spent / plain
         self._recent_gain = FORGETTING * self._recent_gain + gain
         self._saved += gain
         self._tokens = FORGETTING * self._tokens + tokens
         self._seconds = FORGETTING * self._seconds + spent
-        usual = self._draft_seconds or draft_seconds
-        # A draft model that reads a new prompt takes long once: that says nothing of the next step.
-        self._draft_seconds = FORGETTING * usual + (1 - FORGETTING) * min(draft_seconds, 2 * usual)
