@@ -1,0 +1,97 @@
+"""A bundle of small random models, made here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from etesian.decode import Decoder, FixedPolicy, NgramDrafter, Sampling
+from etesian.errors import InputError
+
+ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+END = len(ALPHABET)
+
+
+def save_tokenizer(folder, *, reverse=False):
+    letters = ALPHABET[::-1] if reverse else ALPHABET
+    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)} | {"<end>": END}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
+
+
+def save_model(folder, seed, *, n_layer, padding=0):
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=END + 1 + padding,
+        n_positions=96,
+        n_embd=32,
+        n_layer=n_layer,
+        n_head=4,
+        eos_token_id=END,
+        bos_token_id=END,
+    )
+    config.initializer_range = 0.3
+    GPT2LMHeadModel(config).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    save_model(folder / "target", 0, n_layer=2)
+    save_model(folder / "draft", 1, n_layer=1, padding=7)
+    for part in ("target", "draft"):
+        save_tokenizer(folder / part)
+    texts = np.random.default_rng(0).integers(0, END, (50, 60))
+    NgramDrafter.count(texts, END + 1).save(folder / "ngram.npz")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def costs_are_kept_in_a_folder_of_the_tests(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def test_a_bundle_brings_all_its_stages(bundle):
+    decoder = Decoder.load(bundle)
+    assert decoder.drafter.stages == ("ngram", "draft")
+    assert decoder.end_tokens == (END,)
+    assert Decoder.load(bundle, draft=None).drafter.stages == ("ngram",)
+    assert Decoder.load(bundle, ngram=None).drafter.stages == ("draft",)
+    assert Decoder.load(bundle, draft=None, ngram=None).drafter is None
+    assert Decoder.load(bundle / "target").drafter.stages == ("lookup",)
+    assert Decoder.load(bundle / "target", draft=bundle / "draft").drafter.stages == ("draft",)
+    stages = [bundle / "ngram.npz", "lookup", bundle / "draft", bundle / "target"]
+    assert Decoder.load(bundle, stages=stages).drafter.stages == ("ngram", "lookup", "draft", "draft 2")
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1.0, top_p=0.9, seed=4, stop=["~"])], ids=str)
+def test_b1_holds_for_what_was_loaded(bundle, sampling):
+    loaded = Decoder.load(bundle)
+    decoder = Decoder(loaded.target, loaded.drafter, loaded.tokenizer, policy=FixedPolicy(12, 5))
+    plain = decoder.generate("Straße", sampling, max_tokens=60, speculate=False)
+    drafted = decoder.generate("Straße", sampling, max_tokens=60)
+    assert drafted.token_ids == plain.token_ids
+    assert drafted.text == plain.text
+    assert drafted.stats.passes < plain.stats.passes
+    assert {stage.name for stage in drafted.stats.stages if stage.passes} == {"ngram", "draft"}
+
+
+def test_what_is_missing_is_told(bundle, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"there is no N-gram file .*nowhere\.npz"):
+        Decoder.load(bundle, ngram=tmp_path / "nowhere.npz")
+    with pytest.raises(InputError, match="there is no folder"):
+        Decoder.load(tmp_path / "nowhere")
+    monkeypatch.setattr("etesian.decode.bundled.bundled_folder", lambda: tmp_path)
+    with pytest.raises(InputError, match="no bundled models"):
+        Decoder.load("bundled")
+
+
+def test_a_draft_of_other_tokens_is_refused(bundle, tmp_path):
+    save_model(tmp_path, 2, n_layer=1)
+    save_tokenizer(tmp_path, reverse=True)
+    with pytest.raises(InputError, match="differs from the target's in"):
+        Decoder.load(bundle, draft=tmp_path)
