@@ -51,6 +51,7 @@ def test_oddities_of_the_real_files_change_nothing(tsv: str, tmp_path: Path) -> 
     run = one_run(read_dawnbench(entry(tmp_path, tsv)))
     assert run.seconds == 1800.0
     assert len(run.points) == 2
+    assert one_run(read_dawnbench(entry(tmp_path, tsv, "\ufeff" + DAWNBENCH_JSON))) == run
 
 
 def test_run_below_the_target_never_arrives(tmp_path: Path) -> None:
