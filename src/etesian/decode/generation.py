@@ -115,7 +115,7 @@ class Output:
         return self._max_tokens - len(self._choices)
 
     def __len__(self) -> int:
-        return len(self._choices)
+        return len(self._texts)  # where an interrupt came amid a token, that is left out
 
     def take(self, choice: Choice, origin: str) -> bool:
         """Add a token; True if the text ends with it."""
@@ -147,13 +147,13 @@ class Output:
         return self._text is not None and self._text.has_stopped
 
     def _from(self, first: int) -> Piece:
-        choices = self._choices[first:]
+        choices = self._choices[first : len(self)]
         logprobs = tuple(choice.logprob for choice in choices if choice.logprob is not None)
         has_logprobs = 0 < len(logprobs) == len(choices)
         return Piece(
             token_ids=tuple(choice.token for choice in choices),
             texts=tuple(self._texts[first:]),
-            origins=tuple(self._origins[first:]),
+            origins=tuple(self._origins[first : len(self)]),
             logprobs=logprobs if has_logprobs else None,
             alternatives=tuple(choice.alternatives for choice in choices) if has_logprobs else None,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import IO
@@ -41,7 +42,7 @@ class PieceWriter:
         console = Console(file=file)
         self._stages = stages
         self._file = file
-        self._is_terminal = console.is_terminal
+        self._is_terminal = (file or sys.stdout).isatty()
         self.is_colored = stages is not None and console.color_system is not None and not console.no_color
         self.n_written = 0
         self._is_at_line_start = True
@@ -76,7 +77,7 @@ class PieceWriter:
 
     def _put(self, styled: str, text: str) -> None:
         if text:
-            typer.echo(styled, file=self._file, nl=False, color=self.is_colored or None)
+            typer.echo(styled, file=self._file, nl=False, color=True)  # what is not wanted was never put in
             self._is_at_line_start = text.endswith("\n")
 
 
