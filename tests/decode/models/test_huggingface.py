@@ -252,8 +252,9 @@ def test_interrupted_pass_leaves_no_nodes(monkeypatch):
         patch.setattr(model._passes, "logits", interrupt)
         with pytest.raises(KeyboardInterrupt):
             context.score([4, 5], [-1, 0])
-    row = context.score([6], [-1])[0]
-    np.testing.assert_allclose(row, plain_logits(model, [1, 2, 3, 6])[-1], rtol=0, atol=1e-5)
+    context.score([6], [-1])
+    row = context.score([7], [0])[0]  # 6 is node 0, not 4
+    np.testing.assert_allclose(row, plain_logits(model, [1, 2, 3, 6, 7])[-1], rtol=0, atol=1e-5)
 
 
 def test_no_tokens_are_no_rows():
