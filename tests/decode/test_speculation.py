@@ -61,11 +61,24 @@ def test_a_useless_drafter_costs_three_percent_at_most(costs, draft_seconds, cla
     assert decoding.asked > 5  # it is still tried now and then
 
 
-def test_a_drafter_that_is_worth_it_is_asked_each_time():
+def test_a_drafter_that_is_worth_it_is_asked_but_for_a_plain_step_now_and_then():
     decoding = Decoding(FLAT, Speculation(copied(FLAT)))
     for _ in range(500):
         decoding.advance(chain(16, 0.8), 0.3, 3)
-    assert decoding.asked == 500
+    # plain after 4, 8, 16, 32 and 64 steps that speculate, then after every 64
+    assert decoding.asked == 500 - 5 - (500 - (4 + 8 + 16 + 32 + 64) - 5) // 65
+
+
+def test_costs_that_were_measured_wrong_are_found_out():
+    # a plain pass takes half of what was measured, so two tokens a step do not pay for the draft
+    truth = PassCosts([1, 4, 8, 16], [0.5, 0.9, 1.0, 1.1])
+    decoding = Decoding(truth, Speculation(PassCosts([1, 4, 8, 16], [1.0, 1.0, 1.0, 1.1])))
+    for _ in range(1_000):
+        decoding.advance(chain(16, 0.4), 0.4, 1)
+    decoding.tokens, decoding.seconds = 0, 0.0
+    for _ in range(1_000):
+        decoding.advance(chain(16, 0.4), 0.4, 1)
+    assert decoding.slowdown < 1.03
 
 
 def test_a_drafter_that_becomes_worth_it_is_found_out():

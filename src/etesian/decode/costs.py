@@ -27,7 +27,8 @@ ROWS = (1, 2, 4, 8, 16, 32, 64)
 
 SLOWEST = 2.0  # times the estimate: what took longer, perhaps because another program ran, counts as this
 DRIFT = 0.1  # of the machine's speed, in every pass: it is shared, grows warm, and texts grow long
-BEND = 0.02  # of the curve, where a pass of so many rows costs more or less than the others let expect
+BEND = 0.02  # of the curve by a pass of so many rows, for each pass since the last of about as many: what is old is doubtful
+MOST_BEND = 0.3
 PACKAGES = ("etesian", "torch", "transformers", "numba")
 FORMAT_VERSION = 1
 
@@ -60,6 +61,7 @@ class PassCosts:
         self._rows = known
         self._seconds = np.maximum.accumulate(measured)
         self._is_measured = True
+        self._age = np.zeros(len(known))  # passes since one of about so many rows
         self._n_guessed = 0  # passes observed in place of a measurement
 
     @classmethod
@@ -81,7 +83,7 @@ class PassCosts:
         return beyond * np.interp(n_rows, self._rows, self._seconds)
 
     def observe(self, n_rows: int, seconds: float) -> None:
-        """Learn from a pass: most of what it took more or less is the machine's speed, a little the curve's shape."""
+        """Learn from a pass: what it took more or less is the machine's speed, unless passes of so many rows are rare."""
         if seconds <= 0 or n_rows < 1:
             return
         if not self._is_measured:
@@ -93,7 +95,9 @@ class PassCosts:
         ratio = min(seconds / self.seconds(n_rows), SLOWEST)  # nothing is fast by accident
         nearness = np.interp(n_rows, self._rows, np.arange(len(self._rows))) - np.arange(len(self._rows))
         weights = np.maximum(1 - np.abs(nearness), 0.0)
-        self._seconds = np.maximum.accumulate(self._seconds * ratio ** (drift + BEND * weights))
+        bend = np.minimum(BEND * (1 + self._age), MOST_BEND) * weights
+        self._age = (self._age + 1) * (1 - weights)
+        self._seconds = np.maximum.accumulate(self._seconds * ratio ** (drift + bend))
 
 
 def measure_pass_costs(

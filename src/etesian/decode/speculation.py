@@ -18,6 +18,10 @@ MOST_CREDIT = 10.0  # plain passes that are saved up for trying
 TRIED = 4  # nodes that are scored while drafts did not pay, or it would never be seen that they do by now
 USUAL = 9  # drafts whose median is what drafting usually takes
 ACCIDENT = 3.0  # times what drafting usually takes: what is longer was warm-up, a new prompt or another program, and tells little
+SOONEST, LATEST = (
+    4,
+    64,
+)  # steps between plain ones among those that speculate: at first it is doubtful what a plain one takes
 FORGETTING = 0.9  # of gains, in each step that speculates: about the last ten count
 
 
@@ -46,16 +50,19 @@ class Speculation:
         self._saved = CREDIT
         self._is_speculating = False
         self._drafts: deque[float] = deque(maxlen=USUAL)  # seconds of the latest
+        self._since_plain, self._patience = 0, SOONEST
         self._tokens = self._seconds = 0.0  # of recent steps that speculated
 
     def budget(self) -> tuple[int, int, float]:
         """Return limits of the next tree, and the tokens per second that a draft's passes have to compete with."""
         plain = self.costs.seconds(1)
-        self._is_speculating = plain > 0 and (self._recent_gain > 0 or self._saved > 0)
+        pays = self._recent_gain > 0 or self._saved > 0
+        self._is_speculating = plain > 0 and pays and self._since_plain < self._patience
         if plain == 0:  # the first pass of all shows what a pass costs
             return 0, 0, 0.0
         if not self._is_speculating:
             return 0, 0, 1 / plain
+        self._since_plain += 1
         rate = self._tokens / self._seconds if self._seconds > 0 else 0.0
         return self.max_nodes, self.max_depth, max(rate, 1 / plain)
 
@@ -94,6 +101,8 @@ class Speculation:
             drafting = min(draft_seconds, max(ACCIDENT * self._usual_draft(), plain))
             self._drafts.append(draft_seconds)
             self._count(tokens, drafting + self.costs.seconds(rows), plain)
+        elif self._since_plain >= self._patience:
+            self._since_plain, self._patience = 0, min(2 * self._patience, LATEST)
         self._saved = min(self._saved, MOST_CREDIT)
         self._is_speculating = False
 
