@@ -32,16 +32,16 @@ def test_siblings_are_taken_with_a_chance_of_one_together_at_most(several):
     assert (together <= 1 + 1e-5).all()
 
 
+def tree_of(origin, *nodes):
+    tokens, parents, chances = zip(*nodes, strict=True)
+    return TokenTree(
+        np.array(tokens, np.int32), np.array(parents, np.int32), np.array(chances, np.float32), (origin,) * len(nodes)
+    )
+
+
 def test_a_node_that_two_propose_keeps_the_best_chance_and_the_first_origin():
-    a = TokenTree(
-        np.array([1, 2], np.int32), np.array([ROOT, 0], np.int32), np.array([0.3, 0.5], np.float32), ("a",) * 2
-    )
-    b = TokenTree(
-        np.array([4, 1, 3], np.int32),
-        np.array([ROOT, ROOT, 1], np.int32),
-        np.array([0.1, 0.6, 0.2], np.float32),
-        ("b",) * 3,
-    )
+    a = tree_of("a", (1, ROOT, 0.3), (2, 0, 0.5))
+    b = tree_of("b", (4, ROOT, 0.1), (1, ROOT, 0.6), (3, 1, 0.2), (2, 1, 0.4))
     merged = merge([a, b])
     assert merged.tokens.tolist() == [1, 2, 4, 3]
     assert merged.parents.tolist() == [ROOT, 0, ROOT, 0]

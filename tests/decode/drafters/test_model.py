@@ -233,16 +233,19 @@ def test_the_inner_drafter_goes_on_below_the_best_leaf():
 
 def test_the_inner_drafter_is_told_what_the_model_itself_would_have_taken():
     model = Counted(VOCABULARY, scale=3.0, seed=1)
-    text = [1, 2, 3]
-    right = greedy_from(model, text, 2)
-    wrong = (right[1] + 1) % VOCABULARY
-    inner = Fixed(
-        TokenTree(np.array([right[0], wrong], np.int32), np.array([-1, 0], np.int32), np.ones(2, np.float32), ("",) * 2)
-    )
-    drafter_of(model, inner).propose(request_of(text, max_depth=3, tokens_per_second=1e-6))
+    right = greedy_from(model, [1, 2, 3], 3)
+    wrong = (right[2] + 1) % VOCABULARY
+    inner = Fixed(TokenTree.chain([*right[:2], wrong], [1.0] * 3, "fixed"))
+    drafter_of(model, inner).propose(request_of([1, 2, 3], max_depth=4, tokens_per_second=1e-6))
     told, accepted = inner.told[0]
-    assert told.tokens.tolist() == [right[0], wrong]
-    assert accepted == [0]
+    assert told.tokens.tolist() == [*right[:2], wrong]
+    assert accepted == [0, 1]
+
+
+def test_where_no_further_pass_could_pay_the_inner_drafter_is_not_asked_again():
+    inner = Fixed(TokenTree.empty())
+    drafter_of(inner=inner).propose(request_of([1, 2, 3], tokens_per_second=1e3))
+    assert inner.texts == [[1, 2, 3]]
 
 
 def test_what_the_model_finds_unlikely_is_not_proposed():
@@ -319,8 +322,8 @@ def test_a_pass_that_fails_midway_leaves_nothing_half_read():
     with pytest.raises(KeyboardInterrupt):
         drafter.propose(request_of([1, 2, 3, 4]))
     drafter.model.is_broken = False
-    drafter.propose(request_of([1, 2, 3, 4]))
-    check_reading(drafter, [1, 2, 3, 4], GREEDY)
+    drafter.propose(request_of([1, 2, 3, 5], tokens_per_second=FREE))
+    check_reading(drafter, [1, 2, 3, 5], GREEDY)
 
 
 def test_acceptance_is_learned():
