@@ -1,0 +1,160 @@
+"""Text by four decoders that write the same: plain, a drafted chain, a drafted tree, and a tree that an N-gram drafts for.
+
+As in DAWNBench's inference track, what counts is the time of a prediction, here of a token; `etesian bench analyse --price` makes
+a cost of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from etesian.bench import Suite, Target
+from etesian.errors import InputError
+from etesian.suite.prompts import PROMPTS
+
+if TYPE_CHECKING:
+    from etesian.decode import Decoder, Generation, Sampling
+
+DecoderKind = Literal["plain", "chain", "tree", "staged"]
+Choosing = Literal["greedy", "sampled"]
+BUNDLED = "bundled"
+N_TOKENS = 64
+CHAIN_LENGTH = 4
+"""Drafted tokens in a row. Leviathan et al. (2023, section 3.5) find that drafts of this quality pay up to about there."""
+
+
+def greedy(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS) -> Suite:
+    """Race the decoders where the likeliest token is taken.
+
+    Parameters
+    ----------
+    models
+        ``"bundled"``, or a folder with ``target``, ``draft`` and perhaps ``ngram.npz``.
+    n_tokens
+        Tokens of each output.
+    """
+    return _suite("decoding", "greedy", models, n_tokens)
+
+
+def sampled(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS) -> Suite:
+    """Race them where tokens are sampled, at a temperature of 0.8 from 95 % of the probability; else as `greedy`."""
+    return _suite("decoding-sampled", "sampled", models, n_tokens)
+
+
+def _suite(name: str, choosing: Choosing, models: str | os.PathLike[str], n_tokens: int) -> Suite:
+    workloads = [Decoding(kind, choosing, os.fspath(models), n_tokens=n_tokens) for kind in get_args(DecoderKind)]
+    return Suite(name, workloads, Target("tokens", len(PROMPTS) * n_tokens), budget_seconds=120)
+
+
+class Decoding:
+    """Continue each of `prompts`, a slice a prompt, always by the same number of tokens.
+
+    Metrics are `tokens`, those written so far; `tokens_per_pass` of the target; and `fingerprint`, a number made from all
+    tokens: two runs with equal fingerprints wrote the same.
+
+    Parameters
+    ----------
+    kind
+        The decoder; also the workload's name.
+    choosing
+        ``"greedy"`` or ``"sampled"``; with the latter, the seed of the run is that of the text.
+    models
+        ``"bundled"``, or a folder like it.
+    n_tokens
+        Tokens of each output.
+    prompts
+    """
+
+    def __init__(
+        self,
+        kind: DecoderKind,
+        choosing: Choosing = "greedy",
+        models: str = BUNDLED,
+        *,
+        n_tokens: int = N_TOKENS,
+        prompts: Sequence[str] = PROMPTS,
+    ) -> None:
+        self.name: str = kind
+        self.kind = kind
+        self.choosing = choosing
+        self.models = models
+        self.n_tokens = n_tokens
+        self.prompts = tuple(prompts)
+        self.units = {"tokens": float(n_tokens)}
+
+    def prepare(self, seed: int) -> None:
+        """Load the models, and decode a text that does not count, so that all is compiled and costs are known."""
+        self._sampling = sampling_of(self.choosing, seed)
+        self._decoder = make_decoder(self.kind, self.models)
+        self._generate(f"# {self.prompts[0]}")
+        self._outputs: list[Generation] = []
+
+    def advance(self) -> bool:
+        """Continue the next prompt."""
+        if len(self._outputs) == len(self.prompts):
+            return False
+        self._outputs.append(self._generate(self.prompts[len(self._outputs)]))
+        return True
+
+    def measure(self) -> Mapping[str, float]:
+        """Return how much was written so far, in how many passes, and the fingerprint."""
+        written = [token for output in self._outputs for token in output.token_ids]
+        passes = sum(output.stats.passes for output in self._outputs)
+        digest = hashlib.sha256(np.array(written, np.int32).tobytes()).digest()
+        return {
+            "tokens": float(len(written)),
+            "tokens_per_pass": len(written) / passes if passes else 0.0,
+            "fingerprint": float(int.from_bytes(digest[:6], "big")),  # 48 bits: exact in a float
+        }
+
+    def _generate(self, prompt: str) -> Generation:
+        is_speculative = self.kind != "plain"
+        return self._decoder.generate(prompt, self._sampling, max_tokens=self.n_tokens, speculate=is_speculative)
+
+
+def sampling_of(choosing: Choosing, seed: int) -> Sampling:
+    """Return how tokens are chosen in a run."""
+    from etesian.decode import GREEDY, Sampling
+
+    return GREEDY if choosing == "greedy" else Sampling(temperature=0.8, top_p=0.95, seed=seed)
+
+
+def make_decoder(kind: DecoderKind, models: str = BUNDLED) -> Decoder:
+    """Return a decoder that never ends a text by itself. Weights are loaded once in a process; what it learns is its own.
+
+    Raises
+    ------
+    InputError
+        If the folder lacks a draft, or its N-gram.
+    """
+    from etesian.decode import Decoder, FixedPolicy
+    from etesian.decode.costs import cached_pass_costs
+    from etesian.decode.drafters import ModelDrafter, NgramDrafter
+    from etesian.decode.speculation import Speculation
+
+    loaded = _loaded(models)
+    if kind == "plain":
+        return Decoder(loaded.target, None, loaded.tokenizer)
+    staged = loaded.drafter
+    if not (isinstance(staged, ModelDrafter) and isinstance(staged.inner, NgramDrafter)):
+        raise InputError(f"models must be a folder with target, draft and ngram.npz; {models!r} lacks some")
+    inner = NgramDrafter(staged.inner.table) if kind == "staged" else None
+    costs = cached_pass_costs(staged.model)
+    if kind == "chain":
+        drafter = ModelDrafter(staged.model, costs=costs, n_children=1)
+        return Decoder(loaded.target, drafter, loaded.tokenizer, policy=FixedPolicy(CHAIN_LENGTH, CHAIN_LENGTH))
+    drafter = ModelDrafter(staged.model, inner, costs=costs)
+    return Decoder(loaded.target, drafter, loaded.tokenizer, policy=Speculation(cached_pass_costs(loaded.target)))
+
+
+@cache
+def _loaded(models: str) -> Decoder:
+    from etesian.decode import Decoder
+
+    return Decoder.load(models)

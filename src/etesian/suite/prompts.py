@@ -1,0 +1,60 @@
+"""Beginnings of Python functions, each with what it should do: prompts in the manner of HumanEval, written for this package."""
+
+from __future__ import annotations
+
+PROMPTS = (
+    '''def running_mean(values, window):
+    """Return the mean of each run of `window` neighboring values.
+
+    >>> running_mean([1, 2, 3, 4], 2)
+    [1.5, 2.5, 3.5]
+    """
+''',
+    '''def count_words(text):
+    """Return a dictionary from each word of a text to how often it occurs, upper and lower case taken as one.
+
+    >>> count_words("The wind, the sea")
+    {'the': 2, 'wind': 1, 'sea': 1}
+    """
+''',
+    '''import os
+
+
+def newest_file(folder, suffix=".txt"):
+    """Return the path of the file that was changed last, among those whose names end with `suffix`; None if there is none."""
+''',
+    '''class Interval:
+    """A closed interval of real numbers."""
+
+    def __init__(self, low, high):
+        if low > high:
+            raise ValueError("low must not be above high")
+        self.low = low
+        self.high = high
+
+    def __contains__(self, value):
+        return self.low <= value <= self.high
+
+    def overlaps(self, other):
+''',
+    '''import numpy as np
+
+
+def normalize_rows(matrix, eps=1e-12):
+    """Divide each row of a matrix by its Euclidean norm.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_rows, n_columns)
+    eps : float
+''',
+    '''def is_balanced(text):
+    """Check whether every bracket of a text is closed by one of its own kind, in the right order.
+
+    >>> is_balanced("f(a[1], {2})")
+    True
+    >>> is_balanced("(]")
+    False
+    """
+''',
+)

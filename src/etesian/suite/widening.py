@@ -1,0 +1,106 @@
+"""A small trained model at a large one's cost: wider and deeper, and still the same function.
+
+Speed at scale needs a target that was trained, since what is accepted depends on training; training a large one takes days.
+Repeating hidden units, dividing what reads them by their number and adding layers that write zeros gives one whose logits are
+the small model's, and whose every pass costs what the large shape costs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etesian.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+WIDTHS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
+HEAD_NORMS = ("q_norm.weight", "k_norm.weight")  # of one head's width, which stays
+WRITERS = ("o_proj", "down_proj")  # what a layer adds to the text comes out of these
+
+
+def widen(source: Path, out: Path, *, times: int, n_layers: int) -> None:
+    """Write the model in folder `source` to `out`, `times` as wide and with `n_layers` layers, as the same function.
+
+    Parameters
+    ----------
+    source : Path
+        A folder as transformers writes it, of a Llama, Mistral, Qwen2 or Qwen3 in one safetensors file. Norms that divide by
+        the root of the mean square, which all four have, do not see that units are repeated.
+    times : int
+        Copies of each hidden unit, each unit of the feed-forward layers and each head. A power of two divides the weights
+        without rounding.
+    n_layers : int
+        Layers of the result; those beyond the source's own add zero.
+
+    Raises
+    ------
+    InputError
+        If the family is another, or the source is already deeper.
+    """
+    from safetensors.torch import load_file, save_file
+
+    config = json.loads((source / "config.json").read_text())
+    if config["model_type"] not in FAMILIES:
+        raise InputError(f"source must be one of {', '.join(FAMILIES)}; {source} holds a {config['model_type']!r}")
+    if n_layers < config["num_hidden_layers"]:
+        raise InputError(f"n_layers must be at least the source's {config['num_hidden_layers']}; got {n_layers}")
+    small = load_file(source / "model.safetensors")
+    wide = {name: wider(name, weight, times) for name, weight in deeper(small, config["num_hidden_layers"], n_layers)}
+    if config.get("tie_word_embeddings"):  # the embedding also reads the output: what is read is made smaller instead
+        wide["model.norm.weight"] = wide["model.norm.weight"] / times
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(wide, out / "model.safetensors", metadata={"format": "pt"})
+    (out / "config.json").write_text(json.dumps(wider_config(config, times, n_layers), indent=1))
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        if (source / name).exists():
+            shutil.copy(source / name, out / name)
+
+
+def widen_all(source: Path, out: Path, *, times: int) -> None:
+    """Write a folder's ``target`` and ``draft``, each `times` as wide, and its N-gram, to `out`; see `widen`."""
+    for name in ("target", "draft"):
+        n_layers = json.loads((source / name / "config.json").read_text())["num_hidden_layers"]
+        widen(source / name, out / name, times=times, n_layers=n_layers)
+    shutil.copy(source / "ngram.npz", out / "ngram.npz")
+
+
+def deeper(weights: Mapping[str, torch.Tensor], n_own: int, n_layers: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights, and for each further layer a copy of an own one that writes zeros."""
+    for name, weight in weights.items():
+        yield name, weight
+        prefix, _, rest = name.partition("layers.")
+        if not rest:
+            continue
+        layer, _, part = rest.partition(".")
+        writes = any(writer in part for writer in WRITERS)
+        for copy in range(int(layer) + n_own, n_layers, n_own):
+            yield f"{prefix}layers.{copy}.{part}", weight.new_zeros(weight.shape) if writes else weight
+
+
+def wider(name: str, weight: torch.Tensor, times: int) -> torch.Tensor:
+    """Repeat outputs and inputs of a weight; what sums over repeated inputs is divided by their number."""
+    if name.endswith(HEAD_NORMS):
+        return weight.clone()
+    if "embed_tokens" in name:
+        return weight.tile(1, times)  # (vocabulary, hidden): a table, not a sum
+    if name.startswith("lm_head"):
+        return weight.tile(1, times) / times
+    if weight.ndim == 1:  # gains and biases
+        return weight.tile(times)
+    return weight.tile(times, times) / times
+
+
+def wider_config(config: Mapping[str, Any], times: int, n_layers: int) -> dict[str, Any]:
+    """Return the configuration of the wide model; a head's width stays."""
+    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    wide = {**config, "num_hidden_layers": n_layers, "head_dim": head_dim}
+    wide |= {name: config[name] * times for name in WIDTHS if config.get(name)}
+    if config.get("layer_types"):
+        wide["layer_types"] = [config["layer_types"][0]] * n_layers
+    return wide
