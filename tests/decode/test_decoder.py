@@ -229,6 +229,12 @@ def test_close_decisions_are_made_again_where_rows_are_not_exact(sampling):
     assert careless.generate([1], sampling, max_tokens=800).token_ids != plain.token_ids
 
 
+def test_where_rows_are_not_exact_each_prompt_is_read_anew():
+    for exact, reused in ((True, 0), (False, 2)):
+        decoder = Decoder(Rounding(VOCABULARY), exact=exact)
+        assert [decoder.generate([1, 2, 3], max_tokens=4).stats.reused_tokens for _ in range(2)] == [0, reused]
+
+
 def test_where_rows_are_exact_nothing_is_made_again():
     out = Decoder(MODEL, Equal(MODEL)).generate([1], max_tokens=50)
     assert out.stats.rechecked == 0
