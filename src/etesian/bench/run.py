@@ -7,9 +7,11 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from etesian.bench import machine
 from etesian.bench.clock import Stopwatch
+from etesian.bench.conclusion import conclude
 from etesian.bench.errors import UnknownMetricError
 from etesian.bench.record import Outcome, Point, Run
 from etesian.bench.workload import Target, Workload, check_budget
@@ -63,6 +65,7 @@ def run(
     check_budget(budget_seconds)
     started, load_average = timestamp(), machine.load_average()
     stopwatch, points, units, error = Stopwatch(clock), list[Point](), dict[str, float](), None
+    details: dict[str, Any] = {}
     wait = synchronize or getattr(workload, "synchronize", None) or _nothing_to_wait_for
 
     def measure() -> Point:
@@ -84,12 +87,25 @@ def run(
                 outcome = "exhausted"
                 break
             point = measure()
+        points[-1], details = conclude(workload, points[-1])
     except (Exception, SystemExit) as problem:
         if isinstance(problem, UnknownMetricError) and not points:
             raise
         outcome, error = "failed", describe_error(problem)
     described = machine.describe() | {"load_average": load_average}  # the load from before the run, not its own
-    return Run(workload.name, seed, target, outcome, tuple(points), budget_seconds, units, error, described, started)
+    return Run(
+        workload=workload.name,
+        seed=seed,
+        target=target,
+        outcome=outcome,
+        points=tuple(points),
+        budget_seconds=budget_seconds,
+        units=units,
+        error=error,
+        machine=described,
+        started=started,
+        details=details,
+    )
 
 
 def timestamp() -> str:

@@ -17,9 +17,12 @@ _TARGET = re.compile(r"\s*(?P<metric>[^<>=\s]+)\s*(?P<comparison>>=|<=)\s*(?P<th
 class Workload(Protocol):
     """One thing to time. Only `advance` runs on the clock.
 
-    Two more attributes are read where they are there. `units`, a mapping such as ``{"examples": 60_000}``, says what one
+    Four more attributes are read where they are there. `units`, a mapping such as ``{"examples": 60_000}``, says what one
     slice of work is worth: it is read once, after `prepare`, and the harness does the counting. `synchronize()` waits for
-    work that `advance` left running (on a GPU, say) and is called on the clock, at the end of each slice.
+    work that `advance` left running (on a GPU, say) and is called on the clock, at the end of each slice. `conclude()` is
+    called once, after the outcome is decided, and returns more metrics of the state at the end: those of data that should
+    decide nothing. For each it gives a number, or an array of bool, one for each example, whose mean is the metric.
+    `resources`, such as ``{"cores": 4, "gpus": 1}``, says what a run needs of a cluster.
     """
 
     @property

@@ -1,0 +1,63 @@
+"""What is measured once a run has ended, on data that decided nothing. Knows nothing of targets and clocks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from etesian.bench.record import Point
+from etesian.bench.workload import Workload
+
+
+def conclude(workload: Workload, last: Point) -> tuple[Point, dict[str, Any]]:
+    """Ask the workload for its last metrics, where it has a method `conclude`.
+
+    The outcome is known by now: no target, not even one given on the command line, can be decided by what comes here.
+
+    Parameters
+    ----------
+    workload
+        See `Workload`.
+    last
+        The last measurement.
+
+    Returns
+    -------
+    Point
+        The last measurement with the new metrics.
+    dict
+        What belongs into `Run.details`: the answers to each example as 0 and 1, by metric, under ``"correct"``.
+
+    Raises
+    ------
+    TypeError
+        If what the workload returns is no mapping of names to numbers or arrays of bool.
+    ValueError
+        If a name is one that was measured all along, or an array is empty.
+    """
+    if not hasattr(workload, "conclude"):
+        return last, {}
+    returned = workload.conclude()
+    if not isinstance(returned, Mapping):
+        raise TypeError(f"conclude must return a mapping of names to numbers or arrays of bool; got {returned!r}")
+    twice = sorted(returned.keys() & last.metrics.keys())
+    if twice:
+        raise ValueError(f"conclude must return metrics that measure does not; got {twice[0]!r} from both")
+    values = {str(name): _as_array(name, value) for name, value in returned.items()}
+    correct = {name: value.astype(int).tolist() for name, value in values.items() if value.ndim == 1}
+    metrics = dict(last.metrics) | {name: float(value.mean()) for name, value in values.items()}
+    return dataclasses.replace(last, metrics=metrics), {"correct": correct} if correct else {}
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    """Shape () for a number, (examples,) for answers."""
+    array = np.asarray(value)
+    is_number = array.ndim == 0 and array.dtype.kind in "biuf"
+    if not is_number and not (array.ndim == 1 and array.dtype == bool):
+        raise TypeError(f"{name} of conclude must be a number or an array of bool, one for each example; got {value!r}")
+    if array.size == 0:
+        raise ValueError(f"{name} of conclude must have at least one example; got none")
+    return array
