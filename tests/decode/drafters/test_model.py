@@ -233,13 +233,13 @@ def test_the_inner_drafter_goes_on_below_the_best_leaf():
 
 def test_the_inner_drafter_is_told_what_the_model_itself_would_have_taken():
     model = Counted(VOCABULARY, scale=3.0, seed=1)
-    right = greedy_from(model, [1, 2, 3], 3)
-    wrong = (right[2] + 1) % VOCABULARY
-    inner = Fixed(TokenTree.chain([*right[:2], wrong], [1.0] * 3, "fixed"))
-    drafter_of(model, inner).propose(request_of([1, 2, 3], max_depth=4, tokens_per_second=1e-6))
+    right = greedy_from(model, [1, 2, 3], 4)
+    wrong = (right[3] + 1) % VOCABULARY
+    inner = Fixed(TokenTree.chain([*right[:3], wrong], [1.0] * 4, "fixed"))
+    drafter_of(model, inner).propose(request_of([1, 2, 3], max_depth=5, tokens_per_second=1e-6))
     told, accepted = inner.told[0]
-    assert told.tokens.tolist() == [*right[:2], wrong]
-    assert accepted == [0, 1]
+    assert told.tokens.tolist() == [*right[:3], wrong]
+    assert accepted == [0, 1, 2]
 
 
 def test_where_no_further_pass_could_pay_the_inner_drafter_is_not_asked_again():
