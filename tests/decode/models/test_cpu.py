@@ -136,6 +136,20 @@ def test_a_prompt_gives_the_same_bits_however_it_is_cut(dtype):
     np.testing.assert_array_equal(whole.score([7], [-1]), pieces.score([7], [-1]))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_text_outgrows_its_first_cache(dtype):
+    longer = {"max_position_embeddings": 700}
+    tokens, n_kept = random_tokens(600, 4), 590
+    reference = tiny_models.tiny_model("llama", **longer).to(getattr(torch, dtype))
+    with torch.no_grad():
+        expected = reference(torch.tensor(tokens)[None]).logits[0, n_kept:].float().numpy()
+    context = packed("llama", dtype, **longer).context()
+    for first in range(0, n_kept, 100):  # grown twice in between
+        context.extend(tokens[first : min(first + 100, n_kept)])
+    logits = context.score(tokens[n_kept:], np.arange(10) - 1)
+    np.testing.assert_allclose(logits, expected, atol=TOLERANCES[dtype], rtol=0)
+
+
 @pytest.mark.parametrize("family", ["mistral", "phi3"])
 def test_a_sliding_window_is_seen_by_trees_too(family):
     tokens, parents = random_tokens(40, 2), [-1, 0, 0, 1, 1, 2, 5, 6, 7, 8]
