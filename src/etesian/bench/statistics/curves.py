@@ -115,6 +115,12 @@ class Curves:
         return np.array([run.outcome in ("out_of_time", "reached") for run in self.runs])
 
     @cached_property
+    def _budgets(self) -> dict[float, Flags]:
+        """Budgets, and which runs had each."""
+        budgets = {run.budget_seconds for run in self.runs if run.budget_seconds is not None}
+        return {budget: np.array([run.budget_seconds == budget for run in self.runs]) for budget in budgets}
+
+    @cached_property
     def _best_so_far(self) -> Floats:
         return np.maximum.accumulate(self.heights, axis=1)
 
@@ -152,10 +158,10 @@ class Curves:
         censored = ~passage.arrived & self._may_go_on
         spent = np.where(passage.arrived, passage.after, self.spent)
         seconds = np.where(passage.arrived, passage.after, np.where(censored, self.spent, np.inf))
-        budgets = np.array([np.nan if run.budget_seconds is None else run.budget_seconds for run in self.runs])
-        for budget in np.unique(budgets[np.isfinite(budgets)]):
-            _move_behind_overruns(seconds, passage.arrived, censored & (budgets == budget), budgets == budget, budget)
-        limit = float(np.nanmax([*budgets, spent.max()]))
+        for budget in sorted(self._budgets):
+            same = self._budgets[budget]
+            _move_behind_overruns(seconds, passage.arrived, censored & same, same, budget)
+        limit = max(float(spent.max()), *self._budgets) if self._budgets else float(spent.max())
         return Arrivals(seconds, passage.arrived, censored, spent, limit, tuple(run.seed for run in self.runs))
 
     def thresholds(self, rule: Rule = "first_passage") -> Floats:
