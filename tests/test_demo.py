@@ -1,10 +1,21 @@
+import dataclasses
+import io
 import json
+import re
 import subprocess
 import sys
+from html import unescape
+from pathlib import Path
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
 
-from etesian.bench import InputError
+from etesian import demo
+from etesian.bench import InputError, Store
+from etesian.cli import app
+from etesian.demo import decoding
+from etesian.demo.decoding_section import add_section, decoding_section
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +48,100 @@ def test_demo_writes_its_report(folder_and_output):
 
 
 def test_demo_without_the_report_extra_says_so_before_it_runs(tmp_path, monkeypatch):
-    from etesian import demo
-
     monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "plotly" else object())
     with pytest.raises(InputError, match=r"needs plotly: pip install 'etesian\[report\]'"):
         demo.demo(tmp_path, n_seeds=1, console=None)
+
+
+@pytest.fixture(scope="module")
+def text_demo(bundle, tmp_path_factory):
+    """The decoding half on random models, with drafts that are always tried."""
+    folder = tmp_path_factory.mktemp("decoding")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setattr(decoding, "bundled_folder", lambda: bundle)
+        patch.setattr(decoding, "N_TOKENS", 6)
+        patch.setattr(decoding, "SHOWN_PROMPT", "<the> & wind")
+        patch.setattr(decoding, "SHOWN_TOKENS", 30)
+        patch.setattr(decoding, "PROMPTS", PROMPTS)
+        patch.setattr("etesian.suite.decoding.PROMPTS", PROMPTS)
+        found = decoding.race_decoders(folder / "runs.db", n_seeds=2, console=Console(file=io.StringIO()))
+    with Store(folder / "runs.db") as store:
+        assert {(entry.suite, entry.run.workload) for entry in store.entries()} == {
+            (suite, decoder) for suite in ("decoding", "decoding-sampled") for decoder in DECODERS
+        }
+    return found
+
+
+PROMPTS = ("the wind", "over the sea")
+DECODERS = ["plain", "chain", "tree", "staged"]
+
+
+def changed(found):
+    """The same with another text by one decoder."""
+    *races, last = found.races
+    run = last.runs[-1]
+    points = [dataclasses.replace(p, metrics={**p.metrics, "fingerprint": 1.0}) for p in run.points]
+    runs = [*last.runs[:-1], dataclasses.replace(run, points=tuple(points))]
+    return dataclasses.replace(found, races=[*races, dataclasses.replace(last, runs=runs)])
+
+
+def printed(found):
+    console = Console(file=io.StringIO(), width=120)
+    decoding.print_decoding(found, console)
+    return console.file.getvalue()
+
+
+def test_decoders_are_raced_greedy_and_sampled_and_write_the_same(text_demo):
+    report = text_demo.as_dict()
+    assert list(report) == ["greedy", "sampled"]
+    for race in report.values():
+        assert list(race) == DECODERS
+        assert all(each["identical_to_plain"] for each in race.values())
+        assert race["plain"]["speedups"] == [1.0, 1.0]
+        assert (race["plain"]["tokens_per_pass"], len(race["staged"]["speedups"])) == (1.0, 2)
+    assert text_demo.is_identical
+    text = printed(text_demo)
+    assert re.search(r"greedy +│ plain +│ +[\d.]+ │ +1 │ +1\.00 │ +yes", text)
+    assert "DIFFER" not in text
+    assert text_demo.sample.text.splitlines()[0] in text
+
+
+def test_decoder_that_writes_another_text_is_told_loudly(text_demo):
+    wrong = changed(text_demo)
+    assert not wrong.is_identical
+    assert "THE TEXTS DIFFER" in printed(wrong)
+    assert "The texts differ" in decoding_section(wrong)
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_demo_fails_if_a_decoder_writes_another_text(text_demo, is_right, tmp_path, monkeypatch):
+    words = demo.WordsDemo([], None, {})
+    found = demo.Demo(words, text_demo if is_right else changed(text_demo), tmp_path / "report.html")
+    monkeypatch.setattr(demo, "demo", lambda *_, **__: found)
+    monkeypatch.setattr(demo, "print_words", lambda *_: None)
+    result = CliRunner().invoke(app, ["demo"])
+    assert (result.exit_code, "THE TEXTS DIFFER" in result.stdout) == ((0, False) if is_right else (1, True))
+
+
+def test_section_shows_each_token_by_who_proposed_it(text_demo, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("<main><p>before</p></main>after", "utf-8")
+    add_section(page, decoding_section(text_demo))
+    html = page.read_text("utf-8")
+    assert html.index("before") < html.index("Text by four decoders") < html.index("</main>after")
+    shown = re.findall(r'<span class="token from-(\w+)" title="(\w+)">(.*?)</span>', html, re.DOTALL)
+    assert [(origin, unescape(text)) for _, origin, text in shown] == list(
+        zip(text_demo.sample.origins, text_demo.sample.texts, strict=True)
+    )
+    assert {"0": "ngram", "1": "draft", "target": "target"}.items() >= {(number, origin) for number, origin, _ in shown}
+    assert "&lt;the&gt; &amp; wind" in html
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_demo_without_models_or_libraries_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "torch" else object())
+    assert demo.why_no_decoding() == "it needs torch: pip install 'etesian[decode]'"
+    monkeypatch.undo()
+    monkeypatch.setattr(demo, "bundled_folder", lambda: Path("nowhere"))
+    assert demo.why_no_decoding() == "this installation has no bundled models"

@@ -1,10 +1,9 @@
-"""`etesian demo`: the suite's first pages on real input in a few minutes, and report.html."""
+"""The half of the demo that trains: word vectors by three schedules, on the documentation of Python's standard library."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from etesian.bench import InputError, Run, Store, run_suite
+from etesian.bench import Run, Store, run_suite
 from etesian.bench.progress import SuiteProgress
-from etesian.bench.report import write_report
 from etesian.bench.report.wording import interval, number
 from etesian.bench.statistics import Estimate, Summary, WorkloadSummary, summarize
 from etesian.sparse import WordEmbedding
@@ -25,8 +23,8 @@ LOOKED_UP = ("day", "server", "integer", "read", "thread", "class")
 
 
 @dataclass(frozen=True)
-class Demo:
-    """What the demo found.
+class WordsDemo:
+    """What was found.
 
     Parameters
     ----------
@@ -36,14 +34,11 @@ class Demo:
         Their statistics, with the serial schedule as baseline.
     neighbors
         The nearest words of some words, nearest first.
-    report
-        The page that was written.
     """
 
     runs: Sequence[Run]
     summary: Summary
     neighbors: dict[str, list[str]]
-    report: Path
 
     def as_dict(self) -> dict[str, Any]:
         """Give the findings as JSON allows them."""
@@ -51,7 +46,6 @@ class Demo:
             "target": str(self.summary.target),
             "schedules": {each.workload: self._schedule(each) for each in self.summary.workloads},
             "neighbors": self.neighbors,
-            "report": str(self.report),
         }
 
     def _schedule(self, each: WorkloadSummary) -> dict[str, Any]:
@@ -66,39 +60,26 @@ class Demo:
         }
 
 
-def demo(folder: Path, *, n_seeds: int, console: Console) -> Demo:
-    """Race the three schedules, train vectors to look at, and write the report.
+def race_words(folder: Path, store: Path, *, n_seeds: int, console: Console) -> WordsDemo:
+    """Race the three schedules, and train vectors to look at.
 
     Parameters
     ----------
     folder
-        Where the counted text, the runs and report.html go.
+        Where the counted text goes.
+    store
+        Where the runs go.
     n_seeds
         Runs of each schedule.
     console
         Where progress is drawn.
     """
-    _check_report_can_be_written()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("reading the standard library's documentation", total=1.0)
         counts = save_counts(folder, lambda share: progress.update(task, completed=share))
-    suite = words(folder)
-    store = folder / "runs.db"
-    store.unlink(missing_ok=True)  # a demo is run to be watched: nothing is taken from an earlier one
     with Store(store) as opened, SuiteProgress(console) as progress_of_runs:
-        runs = run_suite(suite, seeds=n_seeds, store=opened, progress=progress_of_runs)
-    report = write_report(
-        runs, folder / "report.html", title="Word vectors by three schedules", command="etesian demo", baseline=BASELINE
-    )
-    return Demo(runs, summarize(runs, baseline=BASELINE), find_neighbors(counts), report)
-
-
-def _check_report_can_be_written() -> None:
-    missing = [name for name in ("jinja2", "plotly") if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"the demo writes a report, which needs {' and '.join(missing)}: pip install 'etesian[report]'"
-        )
+        runs = run_suite(words(folder), seeds=n_seeds, store=opened, progress=progress_of_runs)
+    return WordsDemo(runs, summarize(runs, baseline=BASELINE), find_neighbors(counts))
 
 
 def find_neighbors(counts: Path) -> dict[str, list[str]]:
@@ -128,7 +109,7 @@ def _with_interval(estimate: Estimate) -> str:
     return f"{number(estimate.value)} ({ends})" if ends else number(estimate.value)
 
 
-def as_table(found: Demo) -> Table:
+def as_table(found: WordsDemo) -> Table:
     """Draw the findings for a terminal."""
     table = Table(title=f"Word vectors until {found.summary.target}, {found.summary.workloads[0].runs} runs each")
     table.add_column("schedule")
@@ -147,8 +128,8 @@ def as_table(found: Demo) -> Table:
     return table
 
 
-def print_demo(found: Demo, console: Console) -> None:
-    """Say what was found."""
+def print_words(found: WordsDemo, console: Console) -> None:
+    """Say which schedule arrived when, and what vectors came out."""
     console.print(as_table(found))
     console.print(
         f"[dim]Intervals hold the truth in {found.summary.confidence:.0%} of cases; evaluation is off the clock."
@@ -156,4 +137,3 @@ def print_demo(found: Demo, console: Console) -> None:
     console.print("\nNearest words, from the documentation of Python's standard library:")
     for word, near in found.neighbors.items():
         console.print(f"  [bold]{word:10}[/bold] {', '.join(near)}")
-    console.print(f"\nThe full report, to open in a browser: {found.report}")

@@ -1,0 +1,104 @@
+"""`etesian demo`: the suite's first pages on real input in a few minutes, and report.html. Each half has a file of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from etesian.bench import InputError
+from etesian.bench.report import write_report
+from etesian.decode.bundled import bundled_folder
+from etesian.demo.decoding import DecodingDemo, print_decoding, race_decoders
+from etesian.demo.decoding_section import add_section, decoding_section
+from etesian.demo.words import BASELINE, WordsDemo, print_words, race_words
+
+LIBRARIES_OF_DECODING = ("torch", "transformers", "tokenizers", "safetensors")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found.
+
+    Parameters
+    ----------
+    words
+        Training.
+    decoding
+        Generation; None where its libraries are not installed.
+    report
+        The page that was written.
+    """
+
+    words: WordsDemo
+    decoding: DecodingDemo | None
+    report: Path
+
+    @property
+    def keeps_the_promise(self) -> bool:
+        """Whether every decoder wrote the text of plain decoding."""
+        return self.decoding is None or self.decoding.is_identical
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the findings as JSON allows them."""
+        decoding = None if self.decoding is None else self.decoding.as_dict()
+        return {**self.words.as_dict(), "decoding": decoding, "report": str(self.report)}
+
+
+def demo(folder: Path, *, n_seeds: int, console: Console) -> Demo:
+    """Race three schedules and four decoders, and write the report.
+
+    Parameters
+    ----------
+    folder
+        Where the counted text, the runs and report.html go.
+    n_seeds
+        Runs of each schedule, and of each decoder up to `etesian.demo.decoding.MOST_SEEDS`.
+    console
+        Where progress is drawn.
+    """
+    _check_report_can_be_written()
+    store = folder / "runs.db"
+    store.unlink(missing_ok=True)  # a demo is run to be watched: nothing is taken from an earlier one
+    found = race_words(folder, store, n_seeds=n_seeds, console=console)
+    decoding = None if why_no_decoding() else race_decoders(store, n_seeds=n_seeds, console=console)
+    report = write_report(
+        found.runs,
+        folder / "report.html",
+        title="Word vectors by three schedules" + (", text by four decoders" if decoding else ""),
+        command="etesian demo",
+        baseline=BASELINE,
+    )
+    if decoding:
+        add_section(report, decoding_section(decoding))
+    return Demo(found, decoding, report)
+
+
+def _check_report_can_be_written() -> None:
+    missing = [name for name in ("jinja2", "plotly") if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the demo writes a report, which needs {' and '.join(missing)}: pip install 'etesian[report]'"
+        )
+
+
+def why_no_decoding() -> str | None:
+    """Say what the decoding half lacks here; None for nothing."""
+    missing = [name for name in LIBRARIES_OF_DECODING if find_spec(name) is None]
+    if missing:
+        return f"it needs {', '.join(missing)}: pip install 'etesian[decode]'"
+    return None if (bundled_folder() / "target").is_dir() else "this installation has no bundled models"
+
+
+def print_demo(found: Demo, console: Console) -> None:
+    """Say what was found."""
+    print_words(found.words, console)
+    console.print()
+    if found.decoding is None:
+        console.print(f"Decoding was left out: {why_no_decoding()}", markup=False)
+    else:
+        print_decoding(found.decoding, console)
+    console.print(f"\nThe full report, to open in a browser: {found.report}", markup=False)

@@ -1,0 +1,209 @@
+"""The half of the demo that writes text: four decoders, one text, greedy and sampled, at the cost of a larger model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from etesian.bench import Run, Store, Suite, run_suite
+from etesian.bench.progress import SuiteProgress
+from etesian.decode.bundled import bundled_folder
+from etesian.decode.generation import Generation
+from etesian.decode.showing import color_of, legend
+from etesian.suite.decoding import Choosing, greedy, make_decoder, sampled
+from etesian.suite.prompts import PROMPTS
+from etesian.suite.widening import widen_all
+
+BASELINE = "plain"
+TIMES = 4
+"""How much wider than bundled the models are. As bundled, a pass is over about as soon as a draft is made: nothing to gain."""
+N_TOKENS = 24
+MOST_SEEDS = 3
+SHOWN_PROMPT, SHOWN_TOKENS = PROMPTS[0], 96
+
+
+@dataclass(frozen=True)
+class Race:
+    """The four decoders under one rule of choice.
+
+    Parameters
+    ----------
+    choosing
+        ``"greedy"`` or ``"sampled"``.
+    runs
+        Of every decoder with every seed.
+    """
+
+    choosing: Choosing
+    runs: Sequence[Run]
+
+    def is_identical(self, decoder: str) -> bool:
+        """Whether every run has plain decoding's tokens of its seed, after every prompt."""
+        return self._fingerprints(decoder) == self._fingerprints(BASELINE)
+
+    def _fingerprints(self, decoder: str) -> dict[int, list[float]]:
+        return {
+            run.seed: [p.metrics["fingerprint"] for p in run.points] for run in self.runs if run.workload == decoder
+        }
+
+    @property
+    def decoders(self) -> list[str]:
+        """Their names, plain decoding first."""
+        return list(dict.fromkeys(run.workload for run in self.runs))
+
+    @property
+    def n_seeds(self) -> int:
+        """Runs of each."""
+        return len({run.seed for run in self.runs})
+
+    def tokens_per_second(self, decoder: str) -> float:
+        """Median over the runs that came to an end; 0 if none did."""
+        seconds = self._seconds(decoder).values()
+        return median(len(PROMPTS) * N_TOKENS / each for each in seconds) if seconds else 0.0
+
+    def speedups(self, decoder: str) -> list[float]:
+        """How many times as fast as plain decoding, for each seed; ascending."""
+        plain, own = self._seconds(BASELINE), self._seconds(decoder)
+        return sorted(plain[seed] / own[seed] for seed in plain.keys() & own.keys())
+
+    def _seconds(self, decoder: str) -> dict[int, float]:
+        return {run.seed: run.seconds for run in self.runs if run.workload == decoder and run.seconds}
+
+    def tokens_per_pass(self, decoder: str) -> float:
+        """Median over the runs that came to an end; 0 if none did."""
+        ended = [run.points[-1] for run in self.runs if run.workload == decoder and run.seconds]
+        return median(point.metrics["tokens_per_pass"] for point in ended) if ended else 0.0
+
+
+@dataclass(frozen=True)
+class DecodingDemo:
+    """What was found.
+
+    Parameters
+    ----------
+    races
+        Greedy and sampled.
+    prompt, sample
+        A text that the staged decoder wrote, to look at.
+    stages
+        Its drafter's.
+    million_parameters
+        Of the target as it was raced.
+    """
+
+    races: Sequence[Race]
+    prompt: str
+    sample: Generation
+    stages: tuple[str, ...]
+    million_parameters: float
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether all decoders wrote the same."""
+        return all(race.is_identical(decoder) for race in self.races for decoder in race.decoders)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the findings as JSON allows them."""
+        return {race.choosing: {name: _as_dict(race, name) for name in race.decoders} for race in self.races}
+
+
+def _as_dict(race: Race, decoder: str) -> dict[str, Any]:
+    return {
+        "tokens_per_second": race.tokens_per_second(decoder),
+        "speedups": race.speedups(decoder),
+        "tokens_per_pass": race.tokens_per_pass(decoder),
+        "identical_to_plain": race.is_identical(decoder),
+    }
+
+
+def race_decoders(store: Path, *, n_seeds: int, console: Console) -> DecodingDemo:
+    """Race the decoders on the bundled models, made wider.
+
+    Parameters
+    ----------
+    store
+        Where the runs go.
+    n_seeds
+        Runs of each decoder; `MOST_SEEDS` at most, since these vary less than trainings do.
+    console
+        Where progress is drawn.
+    """
+    with tempfile.TemporaryDirectory(prefix="etesian-") as name, Store(store) as opened:
+        folder = Path(name)
+        with console.status("widening the bundled models"):
+            widen_all(bundled_folder(), folder, times=TIMES)
+        races: list[Race] = []
+        suites: dict[Choosing, Suite] = {
+            "greedy": greedy(folder, n_tokens=N_TOKENS),
+            "sampled": sampled(folder, n_tokens=N_TOKENS),
+        }
+        for choosing, suite in suites.items():
+            with SuiteProgress(console) as progress:
+                # in this process: the models are loaded once for all
+                runs = run_suite(suite, seeds=min(n_seeds, MOST_SEEDS), store=opened, isolate=False, progress=progress)
+            races.append(Race(choosing, runs))
+        decoder = make_decoder("staged", str(folder))
+        sample = decoder.generate(SHOWN_PROMPT, max_tokens=SHOWN_TOKENS)
+        stages = () if decoder.drafter is None else decoder.drafter.stages
+        size = getattr(decoder.target, "weight_bytes", 0) / 2 / 1e6  # two bytes each
+    return DecodingDemo(races, SHOWN_PROMPT, sample, stages, size)
+
+
+def describe_speedups(speedups: Sequence[float]) -> str:
+    """Write the median and the range of several runs."""
+    if not speedups:
+        return "-"
+    return f"{median(speedups):.2f} ({speedups[0]:.2f} to {speedups[-1]:.2f})"
+
+
+def print_decoding(found: DecodingDemo, console: Console) -> None:
+    """Say how fast each decoder was, whether all wrote the same, and show a text."""
+    console.print(as_table(found))
+    n_seeds, millions = found.races[0].n_seeds, found.million_parameters
+    console.print(
+        f"[dim]{len(PROMPTS)} prompts, {N_TOKENS} tokens each, {n_seeds} runs. The bundled models, made {TIMES} times as wide: "
+        f"the same text, at the cost of {millions:.0f} million parameters."
+    )
+    if not found.is_identical:
+        console.print("[bold red]THE TEXTS DIFFER: a decoder wrote other tokens than plain decoding. This is a bug.")
+    console.print(f"\nText by the staged decoder, {found.sample.stats.mean_accepted_length:.1f} tokens a pass:\n")
+    console.print(colored_sample(found), soft_wrap=True)
+    console.print(legend(found.sample, found.stages), soft_wrap=True)
+
+
+def as_table(found: DecodingDemo) -> Table:
+    """Draw the findings for a terminal."""
+    table = Table(title="Text by four decoders")
+    table.add_column("tokens")
+    table.add_column("decoder")
+    for heading in ("tokens/s", "times as fast (range)", "tokens a pass", "same text as plain"):
+        table.add_column(heading, justify="right")
+    for race in found.races:
+        for decoder in race.decoders:
+            table.add_row(
+                race.choosing if decoder == BASELINE else "",
+                decoder,
+                f"{race.tokens_per_second(decoder):.1f}",
+                "1" if decoder == BASELINE else describe_speedups(race.speedups(decoder)),
+                f"{race.tokens_per_pass(decoder):.2f}",
+                "yes" if race.is_identical(decoder) else "[bold red]NO",
+            )
+        table.add_section()
+    return table
+
+
+def colored_sample(found: DecodingDemo) -> Text:
+    """Return prompt and text, each token in the color of who proposed it."""
+    text = Text(found.prompt, style="dim")
+    for token, origin in zip(found.sample.texts, found.sample.origins, strict=True):
+        text.append(token, style=Style(color=color_of(origin, found.stages), dim=False))
+    return text
