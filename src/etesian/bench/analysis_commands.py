@@ -60,10 +60,10 @@ def analyse_runs(
         targets=[parse_target(text) for text in target] if target else None,
         level=level,
         seed=seed,
-        rule=_parse_rule(rule),
+        rule=parse_rule(rule),
         mlperf_rule=mlperf_rule,
-        price=_parse_figures("--price", price),
-        watts=_parse_figures("--watts", watts),
+        price=parse_figures("--price", price),
+        watts=parse_figures("--watts", watts),
         baseline=baseline,
         fresh=fresh,
         alpha=alpha,
@@ -94,13 +94,14 @@ def _is_sqlite(path: Path) -> bool:
         return True
 
 
-def _parse_rule(text: str) -> Rule:
+def parse_rule(text: str) -> Rule:
+    """Read ``--rule``."""
     if text not in ("first_passage", "stays_above"):
         raise bench.InputError(f"--rule must be first_passage or stays_above; got {text!r}")
     return text  # type: ignore[return-value]
 
 
-def _parse_figures(option: str, texts: list[str] | None) -> float | dict[str, float] | None:
+def parse_figures(option: str, texts: list[str] | None) -> float | dict[str, float] | None:
     """Read ``["3"]`` as a figure for all entries, and ``["a=3", "b=4"]`` as one for each of these."""
     if not texts:
         return None

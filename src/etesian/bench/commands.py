@@ -7,7 +7,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,6 +39,16 @@ app.command(
     help="Analyse runs: how long, how sure, at which threshold, which is faster and why.",
     cls=imported_when_run("etesian.bench.analysis_commands", "app"),
 )(lambda: None)
+app.command(
+    "report",
+    help="Write runs as one HTML page: leaderboard, curves, a threshold to move, advice.",
+    cls=imported_when_run("etesian.bench.report_commands", "report_app"),
+)(lambda: None)
+app.command(
+    "serve",
+    help="Show a store's report in the browser, and new runs in it as they finish.",
+    cls=imported_when_run("etesian.bench.report_commands", "serve_app"),
+)(lambda: None)
 
 
 @app.command("run")
@@ -59,6 +68,12 @@ def run_suites(
     ] = None,
     in_process: Annotated[bool, typer.Option("--in-process", help="No fresh process for each run.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="ray[://HOST:PORT]", help="Make the runs on a Ray cluster, as many at once as it holds."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run suites, each workload with each seed, and keep every finished run.
@@ -84,6 +99,7 @@ def run_suites(
                     source=source,
                     retry_failed=retry_failed,
                     progress=progress,
+                    on=on,
                 )
                 runs += [bench.StoredRun(suite.name, run) for run in finished]
     _print_groups(_grouped(runs), as_json=as_json)
@@ -100,28 +116,6 @@ def show(
 ) -> None:
     """Show how long the stored runs took to their targets, with intervals."""
     _print_groups(_stored_groups(store, suite, target), as_json=as_json)
-
-
-@app.command()
-def report(
-    store: StoreArgument = DEFAULT_STORE,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
-        "report.html"
-    ),
-    suite: SuiteOption = None,
-    target: TargetOption = None,
-) -> None:
-    """Write one suite's runs as one HTML page: table, curves, times to target."""
-    groups = _stored_groups(store, suite, target)
-    if len(groups) > 1:
-        held = ", ".join(map(str, groups))
-        raise bench.InputError(f"a report is of one suite and target; choose by --suite and --target among {held}")
-    _check_folder(output)
-    try:
-        bench.report.write_report(groups[0].runs, output, title=groups[0].suite)
-    except ImportError as error:
-        raise bench.InputError(str(error)) from error
-    typer.echo(f"wrote {output}", err=True)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -151,11 +145,6 @@ def _check_names(suites: list[bench.Suite]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise bench.InputError(f"suites that are run together must have names that differ; got {twice[0]!r} twice")
-
-
-def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise bench.InputError(f"the folder to write to must exist; there is no {path.parent}")
 
 
 def _stored_groups(store: str, suite: str | None, target: str | None) -> list[Group]:

@@ -11,13 +11,14 @@ import re
 import pytest
 from made_runs import MACHINE, TARGET, make_run
 
+from etesian.bench import Point, Target, analyse
 from etesian.bench.record import Run
 from etesian.bench.report import write_report
-from etesian.bench.report.figures import POINTS_DRAWN
 from etesian.bench.report.marks import assign_marks
-from etesian.bench.report.tables import machine_records
-from etesian.bench.report.wording import interval, number, verdict
-from etesian.bench.statistics import Estimate, summarize
+from etesian.bench.report.run_tables import machine_records
+from etesian.bench.report.verdict import verdict
+from etesian.bench.report.wording import interval, number
+from etesian.bench.statistics import Estimate
 
 
 @pytest.fixture
@@ -31,31 +32,58 @@ def read(tmp_path):
     return read
 
 
+def data_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+
+
 def figures(page):
-    return json.loads(re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.S)[1])
+    return data_of(page)["figures"]
+
+
+def rows_of(page, anchor):
+    """Rows of the table of a section: of each the heading and the text of the cells, without intervals."""
+    section = re.search(rf'<section aria-labelledby="{anchor}">(.*?)</section>', page, re.S)[1]
+    body = re.search(r"<tbody>\s*(<tr.*?)</tbody>", section, re.S)[1]
+    lines = re.findall(r"<tr.*?</tr>", re.sub(r'<span class="interval">.*?</span>', "", body), re.S)
+    return [
+        [html.unescape(re.sub(r"<.*?>", "", cell)).strip() for cell in re.split("</t[hd]>", line)[:-1]]
+        for line in lines
+    ]
 
 
 def rename(runs, names):
     return [dataclasses.replace(run, workload=names.get(run.workload, run.workload)) for run in runs]
 
 
-def test_table_holds_exactly_the_figures_of_the_summary(runs, read):
-    page = read(runs)
-    cells = re.findall(r'<td data-key="([^"]+)"[^>]*><data value="([^"]*)">', page)
-    found = iter(cells)
-    for workload in summarize(runs).as_dict()["workloads"]:
-        for key in ("reached", "median", "ratio", "restricted_mean", "expected_running_time", "variation.time"):
-            value = workload[key.split(".")[0]]
-            value = value[key.split(".")[1]] if "." in key else value
-            name, shown = next(cell for cell in found if cell[0] == key)
-            expected = value["value"] if value else None
-            assert (float(shown) if shown else None) == expected, name
+def test_tables_hold_exactly_the_figures_of_the_analysis(runs, read):
+    page = read(runs, baseline="serial")
+    shown = {}
+    for line in re.findall(r"<tr[^>]*><th scope=\"row\">.*?</tr>", page, re.S):
+        name = html.unescape(re.sub(r"<.*?>", "", line[: line.index("</th>")])).strip()
+        for key, value in re.findall(r'data-key="([^"]+)"[^>]*><data value="([^"]*)">', line):
+            shown.setdefault((name, key), set()).add(float(value))
+    analysis = analyse(runs, baseline="serial").as_dict()
+    for entry in analysis["entries"]:
+        for key, estimate in entry["estimates"].items():
+            if estimate["value"] is not None:
+                assert shown[entry["name"], key] == {estimate["value"]}, (entry["name"], key)
+    for each in analysis["comparisons"]:
+        assert shown[each["entry"], "ratio"] == {each["ratio"]["value"]}
+
+
+def test_the_leaderboard_is_in_the_order_of_the_ranking(runs, read):
+    rows = rows_of(read(runs), "leaderboard")
+    ranking = analyse(runs).as_dict()["targets"][0]["ranking"]["entries"]
+    assert [(row[0], row[1]) for row in rows] == [(each["name"], str(each["rank"])) for each in ranking]
+    assert [row[2] for row in rows] == ["7 of 7", "4 of 7", "7 of 7"]
 
 
 def test_nothing_is_loaded_from_outside(runs, read):
     page = read(runs)
-    assert re.findall(r"""(?:src|href|action|srcset|data-src)\s*=|url\(|@import""", page) == []
+    assert re.findall(r"""(?:src|action|srcset|data-src)\s*=|url\(|@import""", page) == []
+    assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', page))
     assert "default-src 'none'" in page
+    assert "connect-src" not in page
 
 
 def test_plotly_is_inlined_once(runs, tmp_path):
@@ -71,16 +99,21 @@ def test_names_errors_titles_and_commands_are_text_and_not_markup(runs, read):
     assert html.escape(evil) in page
     assert "<script>alert('x')" not in page
     assert "alert(&#39;x&#39;)" in page
-    drawn = figures(page)
-    assert {trace["name"] for trace in drawn["curves"]["data"]} >= {"&lt;script&gt;alert(1)&lt;/script&gt;"}
+    assert {trace.get("name") for trace in figures(page)["arrivals"]["data"]} >= {
+        "&lt;script&gt;alert(1)&lt;/script&gt;"
+    }
 
 
-def test_every_run_is_a_curve_with_the_target_across(runs, read):
-    curves = figures(read(runs))["curves"]
-    assert len(curves["data"]) == len(runs)
-    assert curves["layout"]["shapes"][0]["y0"] == TARGET.threshold
-    for run, trace in zip(runs, curves["data"], strict=True):
-        assert trace["x"] == pytest.approx([point.seconds for point in run.points], rel=1e-5)
+def test_every_run_is_held_and_the_target_is_drawn_across(runs, read):
+    page = read(runs)
+    race = data_of(page)["races"]["results"]
+    assert figures(page)["curves"]["layout"]["shapes"][0]["y0"] == TARGET.threshold
+    held = {(race["entries"][entry], seed): (seconds, values) for entry, seed, *_, seconds, values in race["runs"]}
+    assert len(held) == len(runs)
+    for run in runs:
+        seconds, values = held[run.workload, run.seed]
+        assert seconds == pytest.approx([point.seconds for point in run.points], rel=1e-5)
+        assert values == pytest.approx([point.metrics["accuracy"] for point in run.points], rel=1e-5)
 
 
 def test_a_run_without_a_time_stands_at_the_margin_and_never_at_its_longest_time(runs, read):
@@ -101,27 +134,20 @@ def test_workloads_differ_in_color_and_without_color():
     assert len({mark.dash for mark in marks}) == 5
 
 
-def test_a_workload_has_one_color_all_over_the_page(runs, read):
+def test_an_entry_has_one_color_all_over_the_page(runs, read):
     page = read(runs)
     color = assign_marks(["serial", "conflict-free", "lock-free"])["conflict-free"].color
-    drawn = figures(page)
-    assert {t["line"]["color"] for t in drawn["curves"]["data"] if t["name"] == "conflict-free"} == {color}
-    assert f'style="background: {color}"></span>conflict-free' in page
-    assert any(trace["marker"]["color"] == color for trace in drawn["times"]["data"])
-
-
-def test_long_runs_are_thinned_but_keep_where_they_passed(read):
-    short = make_run("long", 0, 3.0)
-    points = [dataclasses.replace(short.points[0], seconds=float(k), slices=k) for k in range(5000)]
-    points[-1] = dataclasses.replace(short.points[-1], seconds=5000.0, slices=5000)
-    (trace,) = figures(read([dataclasses.replace(short, points=tuple(points))]))["curves"]["data"]
-    assert len(trace["x"]) <= POINTS_DRAWN + 2
-    assert trace["x"][-2:] == [4998.0, 5000.0]
+    assert data_of(page)["marks"]["conflict-free"][0] == color
+    assert f'style="background: {color}"></span><a href="#entry-conflict-free">conflict-free' in page
+    assert any(trace["marker"]["color"] == color for trace in figures(page)["times"]["data"])
+    assert any(
+        t["line"].get("color") == color for t in figures(page)["arrivals"]["data"] if t["name"] == "conflict-free"
+    )
 
 
 def test_values_that_are_not_finite_leave_a_gap_and_valid_json(read):
-    (trace,) = figures(read([make_run("plain", 0, 3.0, outcome="diverged")]))["curves"]["data"]
-    assert trace["y"][-1] is None
+    (run,) = data_of(read([make_run("plain", 0, 3.0, outcome="diverged")]))["races"]["results"]["runs"]
+    assert run[-1][-1] is None
 
 
 def test_an_unfinished_report_leaves_the_old_one_in_place(runs, tmp_path, monkeypatch):
@@ -179,44 +205,123 @@ def test_machines_and_command_are_told(runs, read):
         "cpu.model",
         "Example CPU",
         "21 runs on",
-        "1 runs on",
+        "1 run on",
         "bench-2",
-        "<pre>etesian bench run words</pre>",
+        "etesian bench run words</pre>",
     ):
         assert text in page
 
 
-def test_figures_have_titles_and_tables(runs, read):
+def test_every_figure_has_a_title_and_its_table(runs, read):
     page = read(runs)
-    assert page.count("<details>") == 2
-    assert page.count('role="img" aria-labelledby') == 2
-
-
-def verdict_of(*paces, seeds=7, outcomes=("reached", "reached")):
-    names = ("plain", "fancy")
-    return verdict(
-        summarize(
-            [
-                make_run(name, seed, pace + 0.05 * seed, outcome=outcome)
-                for name, pace, outcome in zip(names, paces, outcomes, strict=False)
-                for seed in range(seeds)
-            ]
+    drawn = figures(page)
+    assert set(drawn) == set(re.findall(r'data-figure="([^"]+)" role="img"', page)) >= {"curves", "times", "variation"}
+    for anchor in drawn:
+        assert f'role="img" aria-labelledby="{anchor}"' in page
+        assert f'id="{anchor}"' in page
+        assert re.search(
+            rf'<details id="{anchor}-table"><summary>[^<]+</summary>\s*<div class="scroll[^>]*>\s*<table>', page
         )
+
+
+def test_every_link_leads_somewhere_and_every_anchor_is_given_once(runs, read):
+    renamed = rename(runs, {"serial": "Conflict free!"})  # beside "conflict-free": the same letters
+    page = read(renamed)
+    anchors = re.findall(r' id="([^"]+)"', page)
+    assert len(anchors) == len(set(anchors))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(anchors)
+    assert {"entry-conflict-free", "entry-conflict-free-2", "leaderboard", "thresholds", "advice"} <= set(anchors)
+
+
+def test_every_control_has_a_label(runs, read):
+    page = read(runs)
+    ids = re.findall(r'<input type="(?:range|number)" id="([^"]+)"', page)
+    assert len(ids) == 2
+    assert all(f'<label for="{each}"' in page or f'for="{each}">' in page for each in ids)
+    assert page.count('<label><input type="checkbox"') == 3
+
+
+def test_each_target_has_a_part_of_the_page_and_profiles_join_them(runs, read):
+    page = read([*runs, *(dataclasses.replace(run, target=Target("accuracy", 0.9)) for run in runs)])
+    assert "2 races" in page
+    for part in ("accuracy-leaderboard", "accuracy-2-leaderboard", "profiles"):
+        assert f'id="{part}"' in page
+    assert page.count('<p class="verdict">') == 2
+    score = analyse([*runs, *(dataclasses.replace(r, target=Target("accuracy", 0.9)) for r in runs)]).profiles
+    shown = dict(row[:2] for row in rows_of(page, "profiles"))
+    assert {name: number(each.score) for name, each in score.items()} == shown
+
+
+def test_advice_is_told_in_full(runs, read):
+    page = html.unescape(read(runs))
+    advice = analyse(runs).advice
+    assert advice
+    assert all(sentence in page for sentence in advice)
+
+
+def test_costs_are_told_where_a_price_is_known(runs, read):
+    assert "cost" not in read(runs)[: read(runs).index("Had the target")]
+    priced = [dataclasses.replace(run, details={"cost_per_hour": 3600.0}) for run in runs]
+    costs = dict(re.findall(r'data-key="(cost|expected_cost)"[^>]*><data value="([^"]+)"', read(priced)))
+    assert set(costs) == {"cost", "expected_cost"}
+
+
+def test_generalization_and_use_of_time_have_parts_where_they_are_recorded(runs, read):
+    def tell(run):
+        points = tuple(
+            Point(p.slices, p.seconds, {**p.metrics, "fresh_accuracy": p.metrics["accuracy"] - 0.01})
+            for p in run.points
+        )
+        spent = run.points[-1].seconds
+        details = {"seconds_in": {"communication": 0.3 * spent, "input": 0.2 * spent}}
+        return dataclasses.replace(run, points=points, details=details, units={"examples": 100.0})
+
+    page = read([tell(run) for run in runs], baseline="serial")
+    assert {row[0]: row[2] for row in rows_of(page, "time-use")} == dict.fromkeys(
+        ("serial", "conflict-free", "lock-free"), "20%"
     )
+    assert {row[3] for row in rows_of(page, "generalization")} == {"-0.01"}
+    speedup, less_work, pace = (
+        float(text) for text in {row[0]: row[1:4] for row in rows_of(page, "attribution")}["conflict-free"]
+    )
+    assert speedup == pytest.approx(less_work * pace, rel=0.01)
+    bars = [trace for trace in figures(page)["attribution"]["data"] if trace["type"] == "bar"]
+    whole = figures(page)["attribution"]["data"][-1]["x"]
+    assert [sum(parts) for parts in zip(*(bar["x"] for bar in bars), strict=True)] == pytest.approx(whole)
 
 
-def test_verdict_says_which_is_faster():
+def race_of(*paces, seeds=7, outcomes=("reached", "reached"), baseline=None):
+    names = ("plain", "fancy")
+    made = [
+        make_run(name, seed, pace + 0.05 * seed, outcome=outcome)
+        for name, pace, outcome in zip(names, paces, outcomes, strict=False)
+        for seed in range(seeds)
+    ]
+    return analyse(made, baseline=baseline).races[0]
+
+
+def verdict_of(*paces, **options):
+    return verdict(race_of(*paces, **options), level=0.95)
+
+
+def test_verdict_says_which_is_faster_than_the_baseline():
+    said = verdict_of(6, 3, baseline="plain")
+    assert re.match(r"To reach accuracy ≥ 0.93, fancy takes 0\.5\d* times as long as plain \(95% inter", said)
+
+
+def test_verdict_says_which_is_the_fastest_and_how_far_the_next_is_behind():
+    said = verdict_of(6, 3)
     assert re.match(
-        r"To reach accuracy ≥ 0.93, fancy takes 0\.5\d* times as long as plain \(95% inter", verdict_of(6, 3)
+        r"fancy reaches accuracy ≥ 0.93 first, in [\d.]+\ss; plain, the next, takes 1\.\d+ times as long as fancy", said
     )
-
-
-def test_verdict_says_when_nothing_is_faster():
-    assert verdict_of(3, 6).startswith("Nothing reaches accuracy ≥ 0.93 sooner than plain: fancy, the closest, takes ")
 
 
 def test_verdict_claims_no_difference_that_is_not_shown():
-    assert verdict_of(4, 4).startswith("No workload is shown to reach accuracy ≥ 0.93 sooner than plain")
+    assert "plain is not shown to be slower" in verdict_of(4.05, 4) or "tie" in verdict_of(4.05, 4)
+
+
+def test_verdict_says_when_entries_tie():
+    assert verdict_of(4, 4).startswith("plain and fancy tie: each reaches accuracy ≥ 0.93 in")
 
 
 def test_verdict_of_single_runs_claims_nothing():
@@ -225,6 +330,12 @@ def test_verdict_of_single_runs_claims_nothing():
 
 def test_verdict_when_no_run_arrived():
     assert verdict_of(6, 3, outcomes=("exhausted", "exhausted")) == "No run reached accuracy ≥ 0.93."
+
+
+def test_verdict_when_the_other_does_not_arrive():
+    assert verdict_of(6, 3, outcomes=("exhausted", "reached")).endswith(
+        "no other entry does in more than half of its runs."
+    )
 
 
 @pytest.mark.parametrize(

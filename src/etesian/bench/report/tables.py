@@ -1,125 +1,245 @@
-"""The page's tables as rows of words and exact figures."""
+"""The page's tables of a race: what the analysis says, in words and exact figures. Those of runs have a file beside."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
-from etesian.bench.record import Run
-from etesian.bench.report.wording import MISSING, OUTCOMES, Unit, interval, number
-from etesian.bench.statistics import Estimate, Summary, WorkloadSummary
+from etesian.bench.analysis import Attribution, EntryFigures, Generalization, Options, RaceAnalysis, Sensitivity
+from etesian.bench.analysis.attribution import TimeUse
+from etesian.bench.analysis.comparisons import Comparison
+from etesian.bench.report.cells import Cell, Row, Table, figure, five_digits, plain, words
+from etesian.bench.report.marks import Mark
+from etesian.bench.report.wording import MISSING, Unit, number
+from etesian.bench.statistics import Estimate, Profile
 
+Links = Mapping[str, str]
+"""Anchor of each entry, by name."""
 
-@dataclass(frozen=True)
-class Cell:
-    """A figure as it is read, its interval, and what a reader must know about them."""
-
-    key: str
-    exact: float | None
-    text: str
-    interval: str
-    note: str | None = None
-    is_reliable: bool = True
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """One run in words."""
-
-    workload: str
-    seed: int
-    outcome: str
-    ended: str
-    passed_between: str
-    measurements: int
-    first: str
-    last: str
-    error: str | None
+_COSTS = {
+    "cost": "cost",
+    "expected_cost": "cost with restarts",
+    "energy_joules": "energy (J)",
+    "expected_energy_joules": "energy with restarts (J)",
+}
 
 
-def summary_rows(summary: Summary) -> list[tuple[WorkloadSummary, list[Cell]]]:
-    """One row a workload: the same figures as in the summary, in the order of the template's header."""
-    return [(each, _cells(each)) for each in summary.workloads]
-
-
-def run_rows(runs: Sequence[Run]) -> list[RunRow]:
-    """One row a run, in the order given."""
-    return [_run_row(run) for run in runs]
-
-
-def machine_records(runs: Sequence[Run]) -> list[tuple[int, list[tuple[str, str]]]]:
-    """Give every machine that occurs, with the number of its runs and the range of its load; nested names joined by points."""
-    loads: dict[str, list[float | None]] = {}
-    for run in runs:
-        lasting = {name: value for name, value in run.machine.items() if name != "load_average"}
-        text = json.dumps(lasting, sort_keys=True, default=str)
-        load = run.machine.get("load_average")
-        loads.setdefault(text, []).append(load[0] if load else None)
-    return [(len(each), _flatten(json.loads(text)) + _load_row(each)) for text, each in loads.items()]
-
-
-def _load_row(loads: Sequence[float | None]) -> list[tuple[str, str]]:
-    known = [load for load in loads if load is not None]
-    return [("load_average", f"{min(known):.2f} to {max(known):.2f} (over a minute, as runs began)")] if known else []
-
-
-def _cells(workload: WorkloadSummary) -> list[Cell]:
-    spread = workload.variation
-    return [
-        _cell("reached", workload.reached, "%"),
-        _cell("median", workload.median, "s"),
-        _ratio_cell(workload),
-        _cell("restricted_mean", workload.restricted_mean, "s"),
-        _cell("expected_running_time", workload.expected_running_time, "s"),
-        _cell("variation.time", spread.time, "%"),
-        _cell("variation.passing_point", spread.passing_point, "%"),
-        _cell("variation.speed", spread.speed, "%"),
-        _cell("variation.evaluation_step", spread.evaluation_step, "%"),
-    ]
-
-
-def _ratio_cell(workload: WorkloadSummary) -> Cell:
-    if workload.ratio is None:
-        return Cell("ratio", None, "baseline", "")
-    return _cell("ratio", workload.ratio.estimate, "")
-
-
-def _cell(key: str, estimate: Estimate, unit: Unit) -> Cell:
-    reliable = estimate.is_reliable or not estimate.has_interval
-    return Cell(key, estimate.value, number(estimate.value, unit), interval(estimate, unit), estimate.reason, reliable)
-
-
-def _run_row(run: Run) -> RunRow:
-    metric = run.target.metric
-    values = [point.metrics[metric] for point in run.points if metric in point.metrics]
-    return RunRow(
-        workload=run.workload,
-        seed=run.seed,
-        outcome=OUTCOMES[run.outcome],
-        ended=number(run.points[-1].seconds, "s") if run.points else MISSING,
-        passed_between=_passed_between(run),
-        measurements=len(run.points),
-        first=number(values[0]) if values else MISSING,
-        last=number(values[-1]) if values else MISSING,
-        error=run.error,
-    )
-
-
-def _passed_between(run: Run) -> str:
-    passing = run.passing if run.outcome == "reached" else None
-    if passing is None:
-        return MISSING
-    before, after = passing
-    return f"{number(before.seconds if before else 0.0)} and {number(after.seconds, 's')}"
-
-
-def _flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def leaderboard(race: RaceAnalysis, options: Options, marks: Mapping[str, Mark], links: Links) -> Table:
+    """Entries from the fastest on: how many runs arrived, how long it took, at what cost, how sure that is."""
+    figures = {each.name: each for each in race.entries}
+    costs = [name for name in _COSTS if any(getattr(each.costs, name) is not None for each in race.entries)]
+    olympic = ["Olympic mean"] * options.mlperf_rule
+    headings = ["entry", "place", "runs at the target", "median time", *olympic, f"over {race.baseline or 'baseline'}"]
+    headings += ["time with restarts", *(_COSTS[name] for name in costs), "chance to be the fastest"]
     rows = []
-    for name, value in record.items():
-        if isinstance(value, Mapping):
-            rows += _flatten(value, f"{prefix}{name}.")
-        else:
-            rows.append((prefix + name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
-    return rows
+    for index, name in enumerate(race.standing.names):
+        each = figures[name]
+        cells = [_place(race, index), _arrived(each), figure("median_seconds", each.median, "s")]
+        cells += [_olympic(each)] * options.mlperf_rule
+        cells += [_ratio(race, name), figure("expected_running_time", each.expected_running_time, "s")]
+        cells += [figure(cost, getattr(each.costs, cost)) for cost in costs]
+        cells.append(_chance(race, name))
+        rows.append(Row(name, cells, links[name], is_home=True, mark=marks[name]))
+    return Table(f"Leaderboard, {race.race}", headings, rows)
+
+
+def times(race: RaceAnalysis, links: Links) -> Table:
+    """First and last to arrive, and between which measurements the median lies for certain."""
+    rows = []
+    for each in race.entries:
+        first, last = each.curve.seconds[:1], each.curve.seconds[-1:]
+        grid = MISSING if each.grid is None else f"{number(each.grid[0])} and {number(each.grid[1], 's')}"
+        cells = [plain(first[0] if first else None, "s"), figure("median_seconds", each.median, "s")]
+        cells += [plain(last[0] if last else None, "s"), Cell(grid)]
+        rows.append(Row(each.name, [*cells, *(Cell(str(n)) for n in (each.censored, each.never))], links[each.name]))
+    headings = [
+        "entry",
+        "first to arrive",
+        "median",
+        "last to arrive",
+        "passed on the median between",
+        "cut off",
+        "never",
+    ]
+    return Table(f"Times to target, {race.race}", headings, rows)
+
+
+def variation(race: RaceAnalysis, links: Links) -> Table:
+    """Means of the runs that arrived, their spread and its parts, and how many runs would be enough."""
+    headings = ["entry", "mean time", f"mean within {race.entries[0].horizon:.3g} s", "variation of the time"]
+    headings += ["of the passing point", "of the speed", "evaluation step", "runs for ±5%"]
+    return Table(f"Variation, {race.race}", headings, [_variation_row(each, links) for each in race.entries])
+
+
+def comparisons(race: RaceAnalysis, links: Links) -> Table:
+    """Time of each entry over that of the baseline, and how sure it is that they differ."""
+    rows = [Row(each.entry, _comparison(each), links[each.entry]) for each in race.comparisons]
+    return Table(f"Time over that of {race.baseline}", ["entry", "ratio", "p (log-rank)", "of"], rows)
+
+
+def thresholds(race: RaceAnalysis, around: Sensitivity, drawn: Sequence[str]) -> Table:
+    """The race at each threshold: median times, how many arrive, who wins, how the ranking agrees with the official one."""
+    headings = ["threshold", "winner", "entries that arrive", "Kendall's tau", "weighted tau", *drawn]
+    places = [around.entries.index(name) for name in drawn]
+    rows = []
+    for row in around.rows:
+        taus = [plain(row.kendall_tau), plain(row.weighted_tau)]
+        arriving = Cell(f"{sum(map(math.isfinite, row.seconds))} of {len(row.seconds)}")
+        times = [plain(row.seconds[at], "s") for at in places]
+        rows.append(Row(f"{row.threshold:.6g}", [words(", ".join(row.winners)), arriving, *taus, *times]))
+    return Table(f"Median times by threshold of {race.race.target.metric}", headings, rows)
+
+
+def winners(around: Sensitivity) -> Table:
+    """Intervals of the threshold with the same winner."""
+    rows = [
+        Row(f"{each.easiest:.6g}", [words(f"{each.hardest:.6g}"), words(", ".join(each.winners) or "nobody")])
+        for each in around.winners
+    ]
+    return Table("Winner by threshold", ["beyond", "up to", "winner"], rows)
+
+
+def arrivals(race: RaceAnalysis, links: Links) -> Table:
+    """When a tenth, a quarter, half, three quarters and nine tenths of the runs had arrived."""
+    shares = (0.1, 0.25, 0.5, 0.75, 0.9)
+    rows = []
+    for each in race.entries:
+        steps = list(zip(each.curve.seconds, each.curve.shares, strict=True))
+        cells = [plain(_first_at(steps, share), "s") for share in shares]
+        rows.append(Row(each.name, [*cells, figure("reached_share", each.share, "%")], links[each.name]))
+    headings = ["entry", *(f"{share:.0%} arrived after" for share in shares), "arrived in the end"]
+    return Table(f"Arrivals, {race.race}", headings, rows)
+
+
+def attribution(known: Sequence[Attribution], refused: Sequence[Attribution], links: Links) -> Table:
+    """Speed-up over the baseline and its parts."""
+    rows = [Row(each.entry, _attribution(each), links[each.entry]) for each in known]
+    rows += [Row(each.entry, [Cell(MISSING)] * 5 + [words(each.refusal or "")], links[each.entry]) for each in refused]
+    headings = [
+        "entry",
+        "speed-up",
+        "less work",
+        "throughput",
+        "scaling efficiency",
+        "steps of the throughput",
+        "differs in",
+    ]
+    return Table("Where the speed came from", headings, rows)
+
+
+def time_use(uses: Sequence[TimeUse], links: Links) -> Table:
+    """Shares of the time, and how near an entry came to its machine's limits."""
+    things = list(dict.fromkeys(name for each in uses for name in each.shares))
+    rows = []
+    for each in uses:
+        cells = [figure(f"share.{name}", each.shares.get(name), "%") for name in things]
+        roof = each.roofline
+        attained = MISSING if roof is None else f"{number(roof.share, '%')} of what {roof.bound} allows"
+        rows.append(Row(each.entry, [*cells, words(attained)], links[each.entry]))
+    return Table("Use of time and machine", ["entry", *things, "attained"], rows)
+
+
+def generalization(entries: Sequence[Generalization], baseline: str | None, links: Links) -> Table:
+    """The metric tuned for against the same on data that decided nothing."""
+    rows = []
+    for each in entries:
+        p_value = None if each.disagreement is None else each.disagreement.p_value
+        difference = figure("difference", each.examples or each.difference)
+        cells = [plain(each.tuned), plain(each.fresh), figure("gap", each.gap), difference, plain(p_value)]
+        rows.append(Row(each.entry, cells, links[each.entry]))
+    headings = ["entry", "tuned for", "fresh", "fresh - tuned", f"fresh - {baseline}", "p (McNemar)"]
+    return Table("On data that decided nothing", headings, rows)
+
+
+def schedules(entries: Iterable[EntryFigures], links: Links) -> Table:
+    """Runs of equal length: whether the mean at their end is shown to reach the target."""
+    rows = []
+    for each in entries:
+        shown = words("yes" if each.schedule.is_shown else "no")
+        cells = [five_digits("schedule.mean", each.schedule.mean), plain(each.schedule.p_value), shown]
+        rows.append(Row(each.name, cells, links[each.name]))
+    return Table("Runs of equal length", ["entry", "mean at their end", "p", "shown to reach the target"], rows)
+
+
+def profiles(found: Mapping[str, Profile], marks: Mapping[str, Mark]) -> Table:
+    """Mean height of each profile, and on how many races the entry is nearly the fastest."""
+    ranked = sorted(found.items(), key=lambda each: -each[1].score)
+    rows = []
+    for name, profile in ranked:
+        steps = list(zip(profile.shares, profile.ratios, strict=True))
+        within = [max([share for share, ratio in steps if ratio <= most], default=0.0) for most in (1.0, 1.5, 2.0, 4.0)]
+        rows.append(Row(name, [plain(profile.score), *(plain(each, "%") for each in within)], mark=marks[name]))
+    headings = ["entry", "score", "fastest", "within 1.5 times", "within 2 times", "within 4 times"]
+    return Table("Performance profiles", headings, rows)
+
+
+def _place(race: RaceAnalysis, index: int) -> Cell:
+    standing, name = race.standing, race.standing.names[index]
+    place = str(standing.places[index])
+    if not math.isfinite(standing.seconds[index]):
+        place = MISSING
+    if standing.ranks is None or name not in standing.tested:
+        return Cell(place, note="from one run nothing is known of its rank")
+    at = standing.tested.index(name)
+    low, high = standing.ranks.low[at], standing.ranks.high[at]
+    return Cell(place, interval=f"{low} to {high}" if low < high else str(low))
+
+
+def _arrived(each: EntryFigures) -> Cell:
+    lost = [f"{each.never} never"] * bool(each.never) + [f"{each.censored} cut off"] * bool(each.censored)
+    return Cell(f"{each.reached} of {each.runs}", "reached_share", each.share.value, ", ".join(lost))
+
+
+def _olympic(each: EntryFigures) -> Cell:
+    return plain(each.olympic.seconds, "s", key="olympic_mean_seconds", note=each.olympic.reason)
+
+
+def _ratio(race: RaceAnalysis, name: str) -> Cell:
+    if name == race.baseline:
+        return Cell("baseline")
+    compared = next((each for each in race.comparisons if each.entry == name), None)
+    ratio = None if compared is None else compared.ratio or compared.schedule_ratio
+    return Cell(MISSING) if ratio is None else figure("ratio", ratio.estimate)
+
+
+def _chance(race: RaceAnalysis, name: str) -> Cell:
+    standing = race.standing
+    if standing.ranks is None or name not in standing.tested:
+        return Cell(MISSING, note="needs two entries with two runs or more")
+    return plain(standing.ranks.fastest[standing.tested.index(name)], "%", key="probability_fastest")
+
+
+def _variation_row(each: EntryFigures, links: Links) -> Row:
+    spread = each.variation
+    estimates: list[tuple[str, Estimate, Unit]] = [
+        ("mean_seconds", each.mean, "s"),
+        ("restricted_mean_seconds", each.restricted_mean, "s"),
+        ("cv", spread.time, "%"),
+        ("cv_passing_point", spread.passing_point, "%"),
+        ("cv_speed", spread.speed, "%"),
+        ("evaluation_step_share", spread.evaluation_step, "%"),
+    ]
+    cells = [figure(key, estimate, unit) for key, estimate, unit in estimates]
+    return Row(each.name, [*cells, Cell(str(each.runs_needed.get(0.05, MISSING)))], links[each.name])
+
+
+def _comparison(each: Comparison) -> list[Cell]:
+    if each.ratio is not None:
+        how = each.ratio.estimate.reason or each.ratio.of + ", paired by seed" * each.ratio.paired
+        p_value = None if each.test is None else each.test.p_value
+        return [figure("ratio", each.ratio.estimate), plain(p_value), words(how)]
+    if each.schedule_ratio is not None and each.schedule_difference is not None:
+        how = f"whole schedules; the result differs by {number(each.schedule_difference.value)}"
+        return [figure("ratio", each.schedule_ratio.estimate), Cell(MISSING), words(how)]
+    return [Cell(MISSING), Cell(MISSING), words(each.refusal or "")]
+
+
+def _attribution(each: Attribution) -> list[Cell]:
+    parts = [("speedup", each.speedup), ("statistical", each.statistical), ("throughput", each.throughput)]
+    cells = [figure(key, None if part is None else part.estimate) for key, part in parts]
+    steps = "; ".join(f"{step.axis} \u00d7 {number(step.factor)}" for step in each.steps)
+    return [*cells, plain(each.scaling_efficiency, "%"), words(steps), words(", ".join(each.differs_in))]
+
+
+def _first_at(steps: Sequence[tuple[float, float]], share: float) -> float:
+    return next((seconds for seconds, arrived in steps if arrived >= share - 1e-9), math.inf)
