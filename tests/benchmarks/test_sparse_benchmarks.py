@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from data import differences_along, mesh_edges, power_law_pairs, power_law_ratings, scattered_rows
+from hot_variables import main as hot_variables
 from races.entries import least_iterations
 from races.table import write_readme
 from races.tasks import LinearRows, MeshMatrix
@@ -184,3 +185,10 @@ def test_made_data_is_the_same_each_time_and_in_range():
     assert (np.diff(X.indptr) == 5).all()
     assert X.has_canonical_format
     assert set(y) == {-1.0, 1.0}
+
+
+def test_lists_that_share_hot_variables_are_counted_beside_the_serial_order(tmp_path):
+    hot_variables(["--toy", "--out", str(tmp_path)])
+    (found,) = json.loads((tmp_path / "records.json").read_text())["results"].values()
+    assert [each["lists"] for each in found] == [1, 2]
+    assert found[0]["epochs"] == 10  # the serial order's own goal
