@@ -1,0 +1,1 @@
+"""What `decoding.py` races: our decoders, peers in processes of their own, prompts, and tables of what was found."""

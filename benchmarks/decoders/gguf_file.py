@@ -1,0 +1,106 @@
+"""A Llama with a byte-level BPE tokenizer as a GGUF file, which llama.cpp and OpenVINO GenAI read. Needs the package gguf.
+
+Knows the one family that the bundled models have.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import MODEL_ARCH, GGMLQuantizationType, GGUFWriter, TensorNameMap, TokenType, get_tensor_name_map, quants
+from safetensors.numpy import load_file
+
+TYPES = {
+    "F16": GGMLQuantizationType.F16,
+    "BF16": GGMLQuantizationType.BF16,
+    "Q8_0": GGMLQuantizationType.Q8_0,
+    "Q4_0": GGMLQuantizationType.Q4_0,
+}
+
+
+def write_gguf(source: Path, out: Path, kind: str) -> None:
+    """Write the model in folder `source` with matrices of a type of `TYPES`; vectors stay exact."""
+    config = json.loads((source / "config.json").read_text())
+    writer = GGUFWriter(out, "llama")
+    _add_shape(writer, config)
+    _add_tokenizer(writer, json.loads((source / "tokenizer.json").read_text()))
+    names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    for name, weight in _weights(source):
+        _add_weight(writer, names, name, _for_llama_cpp(name, weight, config), TYPES[kind])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _weights(source: Path) -> list[tuple[str, Any]]:
+    """Names and float32 arrays; numpy has no bfloat16 of its own."""
+    from safetensors import safe_open
+
+    with safe_open(source / "model.safetensors", "np") as file:
+        types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    if set(types.values()) == {"F32"}:
+        return list(load_file(source / "model.safetensors").items())
+    return list(_read_bfloat16(source / "model.safetensors"))
+
+
+def _read_bfloat16(path: Path) -> Any:
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        start = file.tell()
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            first, last = entry["data_offsets"]
+            file.seek(start + first)
+            raw = np.frombuffer(file.read(last - first), np.uint16 if entry["dtype"] == "BF16" else np.float32)
+            values = (raw.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else raw
+            yield name, values.reshape(entry["shape"])
+
+
+def _add_shape(writer: GGUFWriter, config: dict[str, Any]) -> None:
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_rope_dimension_count(config["head_dim"])
+    writer.add_vocab_size(config["vocab_size"])
+
+
+def _add_tokenizer(writer: GGUFWriter, tokenizer: dict[str, Any]) -> None:
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    tokens = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].__getitem__)
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in tokenizer["model"]["merges"]]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([TokenType.CONTROL if token in special else TokenType.NORMAL for token in tokens])
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    writer.add_add_bos_token(False)
+
+
+def _for_llama_cpp(name: str, weight: Any, config: dict[str, Any]) -> Any:
+    """Queries and keys in llama.cpp's order: the two numbers that a rotation turns stand side by side."""
+    heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
+    for part, n_heads in heads.items():
+        if part in name:
+            halves = weight.reshape(n_heads, 2, weight.shape[0] // n_heads // 2, weight.shape[1])
+            return halves.swapaxes(1, 2).reshape(weight.shape)
+    return weight
+
+
+def _add_weight(writer: GGUFWriter, names: TensorNameMap, name: str, weight: Any, kind: Any) -> None:
+    new_name = names.get_name(name, try_suffixes=(".weight",))
+    if weight.ndim == 1:
+        writer.add_tensor(new_name, weight.astype(np.float32))
+    else:
+        writer.add_tensor(new_name, quants.quantize(np.ascontiguousarray(weight), kind), raw_dtype=kind)

@@ -1,0 +1,79 @@
+"""A peer in a process of its own, by lines of JSON: `serve` is the peer's side, `Peer` ours. Imports nothing heavy.
+
+Libraries whose threads and versions do not get on live side by side so, each asked in its turn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from decoders.written import Choosing, Written
+
+Writers = Mapping[str, Callable[[list[int], Choosing, int], Written]]
+"""What a peer can do, by name: each continues prompt tokens by a number of tokens."""
+
+
+def serve(writers: Writers) -> None:
+    """Tell the names of what can be asked, then answer line after line until there is no more."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    print(json.dumps(list(writers)), file=answers)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        written = writers[asked["writer"]](asked["prompt"], Choosing(*asked["choosing"]), asked["n_tokens"])
+        print(json.dumps(asdict(written)), file=answers)
+
+
+class Peer:
+    """Runs a peer's program.
+
+    Parameters
+    ----------
+    module
+        In this folder; it calls `serve`.
+    arguments
+        Of that program.
+    python
+        The interpreter of the environment in which its library lives.
+
+    Raises
+    ------
+    RuntimeError
+        If it ends before it says what it can do: most often its library is not installed there.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], python: str = sys.executable) -> None:
+        self.module = module
+        self._process = subprocess.Popen(
+            [python, "-m", f"decoders.{module}", *arguments],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.names: list[str] = json.loads(self._read_line())
+
+    def write(self, writer: str, prompt: list[int], choosing: Choosing, n_tokens: int) -> Written:
+        """Ask for a continuation."""
+        asked = {"writer": writer, "prompt": prompt, "choosing": choosing, "n_tokens": n_tokens}
+        assert self._process.stdin is not None
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        return Written(**json.loads(self._read_line()))
+
+    def close(self) -> None:
+        """Let it end."""
+        self._process.communicate()
+
+    def _read_line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self.close()
+            raise RuntimeError(f"{self.module} ended with exit code {self._process.returncode}")
+        return line

@@ -1,0 +1,192 @@
+"""MAIN PATH: tokens a second of decoders that write the same text, plain to staged, and of peers on the same weights.
+
+Each round continues each prompt by every entry, one after another in an order that turns from round to round; ratios are taken
+within a round. Reading the prompt is off the clock. Runs are added to `runs.jsonl` in the folder `--out`, so that several short
+calls add up, and `table.md` is made anew from all of them. Peers that do not start are left out, and said to be. Example:
+
+    python benchmarks/widen.py bundled/target runs/wide/target --times 4 --layers 36
+    python benchmarks/widen.py bundled/draft runs/wide/draft --times 4 --layers 14
+    cp bundled/ngram.npz runs/wide
+    python benchmarks/decoding.py paper runs/wide --data ../shared/data --out benchmarks/results/<date>_decoding
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from decode_pass_costs import bandwidth
+from decoders.ours import load_ours
+from decoders.prompts import mixed_prompts
+from decoders.serving import Peer
+from decoders.table import as_text
+from decoders.written import Choosing, Written
+
+from etesian.bench import machine
+from etesian.decode import Decoder
+
+OURS = ("plain", "chain 4", "tree", "staged")
+TOP_K = 50
+N_WARM_UP = 24  # tokens
+BANDWIDTH_BYTES = 2_000_000_000
+
+
+class Entry(Protocol):
+    """One that continues prompts."""
+
+    name: str
+
+    def write(self, prompt: list[int], choosing: Choosing, n_tokens: int) -> Written:
+        """Continue prompt tokens by a number of tokens."""
+
+
+@dataclass(frozen=True)
+class PeerEntry:
+    """One of the ways in which a peer's process can continue prompts."""
+
+    name: str
+    peer: Peer
+
+    def write(self, prompt: list[int], choosing: Choosing, n_tokens: int) -> Written:
+        """Continue prompt tokens by a number of tokens."""
+        return self.peer.write(self.name, prompt, choosing, n_tokens)
+
+
+def race(asked: argparse.Namespace, out: Path) -> None:
+    """Load, warm up, and run round after round until there were enough, or the time is up."""
+    import torch
+
+    torch.set_num_threads(asked.threads)
+    started = time.monotonic()
+    with ExitStack() as stack:
+        plain, ours = load_ours(list(asked.entries), asked.models)
+        peers, missing = start_peers(asked, stack)
+        entries: list[Entry] = [*ours, *peers]
+        prompts = read_prompts(plain, asked.data, asked.prompts)
+        for entry in entries:  # compiles, and tells our policies what passes cost
+            entry.write(next(iter(prompts.values())), Choosing(), min(N_WARM_UP, asked.tokens))
+        append(out, session(asked, plain, missing))
+        for number in range(asked.first_round, asked.first_round + asked.rounds):
+            for choosing in choosings(asked.choosing, seed=number):
+                for record in one_round(entries, prompts, choosing, asked, number):
+                    append(out, record)
+            if time.monotonic() - started > asked.seconds:
+                return
+
+
+def choosings(names: Sequence[str], seed: int) -> Iterator[Choosing]:
+    """The ways of choosing asked for."""
+    for name in names:
+        yield Choosing() if name == "greedy" else Choosing(TOP_K, seed)
+
+
+def one_round(
+    entries: Sequence[Entry], prompts: dict[str, list[int]], choosing: Choosing, asked: argparse.Namespace, number: int
+) -> Iterator[dict[str, Any]]:
+    """Every prompt by every entry; peers get the first few alone."""
+    for place, (name, prompt) in enumerate(prompts.items()):
+        racing = [entry for entry in entries if place < asked.peer_prompts or not isinstance(entry, PeerEntry)]
+        turn = (number + place) % len(racing)
+        written = {e.name: e.write(prompt, choosing, asked.tokens) for e in racing[turn:] + racing[:turn]}
+        expected = written["plain"].tokens if "plain" in written else None
+        for entry, result in written.items():
+            yield {
+                "setting": asked.setting,
+                "choosing": "greedy" if choosing.top_k is None else f"top-k {choosing.top_k}",
+                "round": number,
+                "prompt": name,
+                "entry": entry,
+                "tokens": result.timed_tokens,
+                "seconds": result.seconds,
+                "same text": expected is not None and result.tokens == expected,
+                **result.details,
+            }
+
+
+def start_peers(asked: argparse.Namespace, stack: ExitStack) -> tuple[list[PeerEntry], list[str]]:
+    """Entries of the peers that start, and the names of those that do not."""
+    entries: list[PeerEntry] = []
+    missing: list[str] = []
+    for module in asked.peers:
+        python = asked.peer_python if asked.peer_python and module != "with_transformers" else sys.executable
+        try:
+            peer = Peer(module, [str(Path(asked.models).resolve()), str(asked.threads)], python)
+        except RuntimeError as error:
+            missing.append(str(error))
+            continue
+        stack.callback(peer.close)
+        entries += [PeerEntry(name, peer) for name in peer.names]
+    return entries, missing
+
+
+def read_prompts(plain: Decoder, data: Path | None, count: int) -> dict[str, list[int]]:
+    """Prompts as the models read them."""
+    assert plain.tokenizer is not None
+    return {name: plain.tokenizer.encode(text) for name, text in mixed_prompts(data, count).items()}
+
+
+def session(asked: argparse.Namespace, plain: Decoder, missing: list[str]) -> dict[str, Any]:
+    """What a call of this program ran on, and how fast memory was."""
+    weight_bytes = getattr(plain.target, "weight_bytes", 0)
+    return {
+        "session": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
+        "setting": asked.setting,
+        "arguments": {name: str(value) for name, value in vars(asked).items()},
+        "weight bytes": weight_bytes,
+        "bytes a second": bandwidth(asked.bandwidth_bytes),
+        "missing peers": missing,
+        "machine": machine.describe(),
+    }
+
+
+def append(out: Path, record: dict[str, Any]) -> None:
+    """Add a line, so that a call that is cut off loses no run."""
+    with out.open("a") as file:
+        print(json.dumps(record), file=file)
+
+
+def main(arguments: list[str] | None = None) -> str:
+    """Run what the command line asks for; returns the table."""
+    asked = parse(arguments)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    runs = asked.out / "runs.jsonl"
+    race(asked, runs)
+    table = as_text([json.loads(line) for line in runs.read_text().splitlines()])
+    (asked.out / "table.md").write_text(table + "\n")
+    print(table)
+    return table
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = partial(parser.add_argument)
+    add("setting", help="name under which the runs are kept")
+    add("models", help="folder with target, draft and ngram.npz, or 'bundled'")
+    add("--out", type=Path, required=True)
+    add("--data", type=Path, help="folder with prompts/HumanEval.jsonl")
+    add("--entries", nargs="+", default=OURS, help="of ours; 'chain 5' drafts 5 tokens in a row")
+    add("--peers", nargs="*", default=["with_transformers"], help="modules of benchmarks/decoders")
+    add("--peer-python", help="interpreter for peers other than transformers")
+    add("--choosing", nargs="+", choices=["greedy", "top-k"], default=["greedy", "top-k"])
+    add("--prompts", type=int, default=4)
+    add("--peer-prompts", type=int, default=1, help="so many of them for peers, which are slow")
+    add("--tokens", type=int, default=128)
+    add("--rounds", type=int, default=5)
+    add("--first-round", type=int, default=0, help="number of the first; also the seed of its noise")
+    add("--seconds", type=float, default=float("inf"), help="begin no round after that time")
+    add("--threads", type=int, default=2)
+    add("--bandwidth-bytes", type=int, default=BANDWIDTH_BYTES)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
