@@ -62,6 +62,7 @@ def run_suite(
     synchronize: Callable[[], object] | None = None,
     retry_failed: bool = False,
     progress: Progress | None = None,
+    on: str | None = None,
 ) -> list[Run]:
     """Run every workload of a suite with every seed, except what the store already holds.
 
@@ -90,6 +91,9 @@ def run_suite(
         Whether to run failed runs again, and replace them.
     progress
         Called with each `Event`.
+    on
+        ``"ray"`` or ``"ray://host:port"`` makes the runs on a Ray cluster, as many at once as the `resources` of the workloads
+        let it. A run that is lost with its node is started again, and told of as started again, up to three times.
 
     Returns
     -------
@@ -101,20 +105,24 @@ def run_suite(
     InputError
         If a workload cannot be sent to a process, or lacks the target's metric.
     ValueError
-        If `seeds` or `jobs` name nothing to do, or `jobs` is above 1 without isolation.
+        If `seeds` or `jobs` name nothing to do, or `jobs` is above 1 without isolation or on a cluster.
 
     Notes
     -----
     After an interrupt from the keyboard the processes are ended and the interrupt is passed on; the same call with the
     same store resumes. Scripts that call this guard it by ``if __name__ == "__main__":``, as fresh processes import them.
     """
-    _check_jobs(jobs, isolate=isolate)
+    _check_jobs(jobs, isolate=isolate, on=on)
     plan = plan_jobs(suite, _as_seeds(seeds))
     endings = {} if store is None else store.endings(suite.name, suite.target)
     missing = [job for job in plan if _is_missing(job, endings, retry_failed=retry_failed)]
     ledger = _Ledger(suite, plan, endings, store, progress)
     ledger.plan(missing)
-    if isolate:
+    if on is not None:
+        from etesian.bench.ray_cluster import run_on_ray  # for those who have a cluster
+
+        run_on_ray(missing, suite, ledger, address=on, source=source, synchronize=synchronize)
+    elif isolate:
         recipes = _recipes(suite, {job.workload for job in missing}, source)
         _run_in_processes(missing, recipes, ledger, at_once=jobs, synchronize=synchronize)
     else:
@@ -274,8 +282,17 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
     return chosen
 
 
-def _check_jobs(jobs: int, *, isolate: bool) -> None:
+def _check_jobs(jobs: int, *, isolate: bool, on: str | None) -> None:
     if jobs < 1:
         raise InputError(f"jobs must be at least 1; got {jobs!r}")
     if jobs > 1 and not isolate:
         raise InputError(f"jobs must be 1 when runs share one process (isolate=False); got {jobs!r}")
+    if on is None:
+        return
+    if jobs > 1 or not isolate:
+        what = f"jobs={jobs!r}" if jobs > 1 else "isolate=False"
+        raise InputError(
+            f"runs on a cluster have processes of their own, as many as it holds; got {what} with on={on!r}"
+        )
+    if on != "ray" and not on.startswith("ray://"):
+        raise InputError(f"on must be 'ray' or 'ray://host:port'; got {on!r}")
