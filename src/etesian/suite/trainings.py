@@ -1,0 +1,208 @@
+"""A training as a workload: which batches, which learning rate, which numbers. Knows neither data nor networks: see `Task`."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from etesian.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Part = Literal["validation", "fresh"]
+
+
+class Task(Protocol):
+    """What is learned, from what, by which network."""
+
+    def load(self, device: torch.device) -> int:
+        """Bring the data to the device; how many examples there are to train on."""
+
+    def network(self, chance: torch.Generator) -> torch.nn.Module:
+        """Make a network that knows nothing yet."""
+
+    def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
+        """Mean loss on the examples of these numbers, from 0."""
+
+    def score(self, network: torch.nn.Module, part: Part) -> Mapping[str, torch.Tensor]:
+        """By metric, a number or a truth for each example of a part that is not trained on, shape (examples,)."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a task is learned.
+
+    Parameters
+    ----------
+    batch_size
+        Examples a step.
+    learning_rate
+        Of the optimizer; its highest one where the schedule changes it.
+    schedule
+        ``"constant"``, or ``"one_cycle"``: up for the first 30 % of all steps, then down to nothing (Smith and Topin 2019).
+    optimizer
+        ``"sgd"`` with Nesterov's momentum of 0.9, or ``"adam"``.
+    precision
+        ``"bfloat16"`` multiplies matrices in 16 bits and keeps weights in 32.
+    epochs
+        After which no work is left; the one-cycle schedule is stretched to them.
+    """
+
+    batch_size: int = 32
+    learning_rate: float = 0.05
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    epochs: float = 40
+
+    def learning_rate_at(self, share: float) -> float:
+        """Return the learning rate when this share of all steps is done, 0 to 1.
+
+        Source: Smith and Topin 2019, "Super-convergence", section 3; the ends are joined by cosines.
+        """
+        if self.schedule == "constant":
+            return self.learning_rate
+        rising, lowest = 0.3, 0.04
+        if share < rising:
+            low, place = lowest, 1 - share / rising
+        else:
+            low, place = 0.0, (share - rising) / (1 - rising)
+        return self.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * place)) / 2)
+
+
+class Training:
+    """Learn a task by a recipe; a slice is `examples_per_slice` examples, whatever the batch.
+
+    The metrics are the task's, on validation data. Those on fresh data, with `fresh_` before the name, are measured once, when
+    the run has ended. Uses a GPU where PyTorch finds one.
+
+    Parameters
+    ----------
+    name
+        Of the workload.
+    task
+        What to learn; picklable.
+    recipe
+        How.
+    examples_per_slice
+        A multiple of the recipe's batch size.
+    """
+
+    def __init__(self, name: str, task: Task, recipe: Recipe, *, examples_per_slice: int) -> None:
+        if examples_per_slice < 1 or examples_per_slice % recipe.batch_size:
+            raise ValueError(
+                f"examples_per_slice must be a multiple of the batch size {recipe.batch_size}; got {examples_per_slice}"
+            )
+        self.name = name
+        self.task = task
+        self.recipe = recipe
+        self.examples_per_slice = examples_per_slice
+        self.units = {"examples": float(examples_per_slice)}
+
+    def prepare(self, seed: int) -> None:
+        """Load the data, make the network, and train a copy for a step, so that memory and kernels are there."""
+        import torch
+
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._chance = torch.Generator().manual_seed(seed)  # on the processor: the same numbers on every device
+        self._n_examples = self.task.load(self._device)
+        self._steps, self._queue = 0, torch.empty(0, dtype=torch.int64)
+        self._network = self.task.network(self._chance).to(self._device)
+        self._optimizer = self._make_optimizer(self._network)
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        network = copy.deepcopy(self._network)
+        rows = self._rows(range(self.recipe.batch_size))
+        self._train(network, self._make_optimizer(network), rows, self._chance.clone_state())
+        self._score(network, "validation")
+
+    def _make_optimizer(self, network: torch.nn.Module) -> torch.optim.Optimizer:
+        import torch
+
+        if self.recipe.optimizer == "adam":
+            return torch.optim.Adam(network.parameters(), lr=self.recipe.learning_rate)
+        return torch.optim.SGD(network.parameters(), lr=self.recipe.learning_rate, momentum=0.9, nesterov=True)
+
+    def advance(self) -> bool:
+        """Take the steps of one slice; False once all epochs are done."""
+        if self._steps >= self._all_steps:
+            return False
+        for _ in range(self.examples_per_slice // self.recipe.batch_size):
+            for group in self._optimizer.param_groups:
+                group["lr"] = self.recipe.learning_rate_at(min(1.0, self._steps / self._all_steps))
+            self._train(self._network, self._optimizer, self._next_rows(), self._chance)
+            self._steps += 1
+        return True
+
+    @property
+    def _all_steps(self) -> int:
+        return math.ceil(self.recipe.epochs * self._n_examples / self.recipe.batch_size)
+
+    def _next_rows(self) -> torch.Tensor:
+        """Draw without putting back; what an epoch leaves over begins the next batch."""
+        import torch
+
+        while len(self._queue) < self.recipe.batch_size:
+            self._queue = torch.cat([self._queue, torch.randperm(self._n_examples, generator=self._chance)])
+        rows, self._queue = self._queue[: self.recipe.batch_size], self._queue[self.recipe.batch_size :]
+        return rows.to(self._device)
+
+    def _rows(self, numbers: range) -> torch.Tensor:
+        import torch
+
+        return torch.tensor(numbers, device=self._device) % self._n_examples
+
+    def _train(
+        self, network: torch.nn.Module, optimizer: torch.optim.Optimizer, rows: torch.Tensor, chance: torch.Generator
+    ) -> None:
+        optimizer.zero_grad()
+        with self._numbers():
+            loss = self.task.loss(network, rows, chance)
+        loss.backward()
+        optimizer.step()
+
+    def _numbers(self) -> Any:
+        import torch
+
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
+
+    def _score(self, network: torch.nn.Module, part: Part) -> dict[str, torch.Tensor]:
+        import torch
+
+        with torch.no_grad(), self._numbers():
+            return dict(self.task.score(network, part))
+
+    def measure(self) -> Mapping[str, float]:
+        """Return the means of the task's metrics over the validation data."""
+        return {
+            name: values.double().mean().item() for name, values in self._score(self._network, "validation").items()
+        }
+
+    def conclude(self) -> Mapping[str, float | np.ndarray]:
+        """Return the metrics on fresh data, truths one by one."""
+        import torch
+
+        return {
+            f"fresh_{name}": values.cpu().numpy() if values.dtype == torch.bool else values.double().mean().item()
+            for name, values in self._score(self._network, "fresh").items()
+        }
+
+    def synchronize(self) -> None:
+        """Wait for the GPU, where there is one."""
+        import torch
+
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def require_torch() -> None:
+    """Say how to install PyTorch, where it is missing."""
+    if importlib.util.find_spec("torch") is None:
+        raise InputError("this suite trains with PyTorch, which is not installed: pip install 'etesian[suite]'")
