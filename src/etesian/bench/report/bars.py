@@ -128,7 +128,7 @@ def _bars(values: Sequence[float | None], words: str, row: int) -> Figure:
         "x": list(values),
         "y": _rows(len(values)),
         "width": 0.4,
-        "marker": {"color": color, "pattern": {"shape": shape, "fgcolor": "#ffffff", "size": 6}},
+        "marker": {"color": color, "pattern": {"shape": shape, "fillmode": "overlay", "fgcolor": "#ffffff", "size": 6}},
     }
 
 

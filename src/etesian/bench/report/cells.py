@@ -74,9 +74,11 @@ class Table:
 
 
 def figure(key: str, estimate: Estimate | None, unit: Unit = "") -> Cell:
-    """Write an estimate with its interval; a dash where there is none at all."""
+    """Write an estimate with its interval, for which one run is not enough; a dash where there is no estimate at all."""
     if estimate is None:
         return Cell(MISSING, key)
+    if estimate.runs < 2:
+        return Cell(number(estimate.value, unit), key, estimate.value, note=estimate.reason or "of one run")
     is_reliable = estimate.is_reliable or not estimate.has_interval
     words = number(estimate.value, unit)
     return Cell(words, key, estimate.value, interval(estimate, unit), estimate.reason, is_reliable)

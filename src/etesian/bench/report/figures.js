@@ -6,6 +6,37 @@ const figures = (() => {
   const extraShapes = {};
   let data = {};
 
+  const DASHES = { dash: "6 4", dot: "2 3", dashdot: "6 3 2 3", longdash: "11 4" };
+  const SHAPES = {
+    circle: "M13 1a4 4 0 1 0 0.01 0z",
+    square: "M9 1h8v8h-8z",
+    diamond: "M13 0l5 5-5 5-5-5z",
+    bar: "M5 0h16v10h-16z",
+  };
+
+  // How a trace looks, and its name: a list beside the figure, since names in it would take its room.
+  function keyOf(trace) {
+    const isBar = trace.type === "bar";
+    const item = document.createElement("li");
+    const color = isBar || trace.mode === "markers" ? trace.marker.color : trace.line.color;
+    const shape = SHAPES[isBar ? "bar" : trace.marker?.symbol || "circle"];
+    const line = `<path d="M0 5h26" stroke="${color}" stroke-width="2" stroke-dasharray="${DASHES[trace.line?.dash] || ""}"/>`;
+    const stripes = isBar && trace.marker.pattern.shape ? '<path d="M6 10l6-10M13 10l6-10" stroke="#fff" stroke-width="1.5"/>' : "";
+    const drawing = isBar || trace.mode === "markers" ? `<path d="${shape}" fill="${color}"/>${stripes}` : line;
+    item.innerHTML = `<svg width="26" height="10" aria-hidden="true">${drawing}</svg>${trace.name}`; // the name is escaped already
+    return item;
+  }
+
+  function showLegend(box, traces) {
+    let legend = box.previousElementSibling;
+    if (!legend?.classList.contains("legend")) {
+      legend = document.createElement("ul");
+      legend.className = "legend";
+      box.before(legend);
+    }
+    legend.replaceChildren(...traces.filter((trace) => trace.name && trace.showlegend !== false).map(keyOf));
+  }
+
   function themed(figure, shapes, { width, printed }) {
     const isDark = dark.matches && !printed;
     const ink = isDark ? "#e6e9ed" : "#1b1f24";
@@ -21,8 +52,7 @@ const figures = (() => {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, sans-serif", size: 13, color: ink },
-      showlegend: figure.legend !== false,
-      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", itemclick: false, itemdoubleclick: false },
+      showlegend: false,
       xaxis: { ...axis, ...given.xaxis },
       yaxis: { ...axis, ...given.yaxis },
       shapes: [...(given.shapes || []), ...shapes].map((shape) => ({ line: { color: faint, width: 1.5, dash: "dash" }, ...shape })),
@@ -35,6 +65,7 @@ const figures = (() => {
     if (!figure) return;
     const traces = [...figure.data, ...(extraTraces[id] ? extraTraces[id]() : [])];
     const shapes = extraShapes[id] ? extraShapes[id]() : [];
+    if (figure.legend !== false) showLegend(box, traces);
     Plotly.react(box, traces, themed(figure, shapes, { width: box.clientWidth, ...options }), { displayModeBar: false });
     box.dataset.drawn = "yes";
   }

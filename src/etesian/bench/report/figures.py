@@ -11,7 +11,7 @@ from etesian.bench.analysis import RaceAnalysis, Sensitivity
 from etesian.bench.report.curves import rounded
 from etesian.bench.report.marks import Mark
 from etesian.bench.report.times_figure import Figure, plain
-from etesian.bench.report.wording import target_words
+from etesian.bench.report.wording import number, target_words
 from etesian.bench.statistics import Profile
 
 MOST_DRAWN = 12
@@ -86,7 +86,10 @@ def thresholds_figure(
     official = {"type": "line", "yref": "paper", "x0": target.threshold, "x1": target.threshold, "y0": 0, "y1": 1}
     layout = {
         "xaxis": {"title": {"text": f"threshold of {plain(target.metric)}"}, "range": [thresholds[0], thresholds[-1]]},
-        "yaxis": {"title": {"text": "median seconds"}, "type": "log"},
+        "yaxis": {
+            "title": {"text": "median seconds"},
+            **_logarithmic([y for trace in traces for y in trace["y"] if y]),
+        },
         "shapes": [official],
         "hovermode": "closest",
     }
@@ -120,6 +123,16 @@ def _line(name: str, mark: Mark) -> Figure:
         "line": {"color": mark.color, "dash": mark.dash, "width": 2, "shape": "hv"},
         "hovertemplate": f"{plain(name)}<br>%{{x}}: %{{y}}<extra></extra>",
     }
+
+
+def _logarithmic(values: Sequence[float]) -> Figure:
+    """A logarithmic axis with its numbers written out: 1, 2 and 5 of each power of ten, fewer where these are many."""
+    if not values:
+        return {}
+    powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    leading = (1,) if len(powers) > 4 else (1, 2, 5) if len(powers) > 2 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    ticks = [first * 10.0**power for power in powers for first in leading]
+    return {"type": "log", "tickvals": ticks, "ticktext": [number(tick) for tick in ticks]}
 
 
 def _metric_range(race: RaceAnalysis) -> list[float] | None:

@@ -107,11 +107,12 @@ def _sections(
         yield _thresholds(race, marks, prefix)
     yield _curves(race, options, links, prefix)
     yield _times(race, options, marks, links, prefix)
-    yield _arrivals(race, marks, links, prefix)
+    if any(each.runs > 1 for each in race.entries):
+        yield _arrivals(race, marks, links, prefix)
     yield _variation(race, links, prefix)
     if race.comparisons:
         table = tables.comparisons(race, links)
-        yield Section(f"{prefix}comparison", f"Compared with {race.baseline}", table, note=_COMPARISON)
+        yield Section(f"{prefix}comparison", "Comparison", table, note=f"With {race.baseline}. {_COMPARISON}")
     if any(map(is_declared_fixed, race.race.entries)):
         table = tables.schedules((each for each in race.entries if each.schedule.p_value is not None), links)
         yield Section(f"{prefix}schedules", "Fixed schedules", table)
@@ -200,14 +201,15 @@ def _variation(race: RaceAnalysis, links: tables.Links, prefix: str) -> Section:
         "smaller differences say nothing."
     )
     figure = bars.variation_figure(known) if known else None
-    table = tables.variation(race, links)
-    return Section(f"{prefix}variation", "Variation", table, figure, note + _of_how_many(race, drawn))
+    of_how_many = _of_how_many(race, drawn) if figure else ""
+    return Section(f"{prefix}variation", "Variation", tables.variation(race, links), figure, note + of_how_many)
 
 
 def _attribution(race: RaceAnalysis, links: tables.Links, prefix: str) -> Section:
-    known = [each for each in race.attribution if _is_drawable(each)]
-    refused = [each for each in race.attribution if not _is_drawable(each)]
-    drawn = [each for name in figures.drawn_names(race) for each in known if each.entry == name]
+    ranked = sorted(race.attribution, key=lambda each: race.standing.names.index(each.entry))
+    known = [each for each in ranked if _is_drawable(each)]
+    refused = [each for each in ranked if not _is_drawable(each)]
+    drawn = known[: figures.MOST_DRAWN]
     note = (
         "Speed-up = less work until the target \u00d7 more work a second, over the runs that arrived; on this scale the two bars "
         "add up to the diamond."

@@ -29,7 +29,7 @@ def leaderboard(race: RaceAnalysis, options: Options, marks: Mapping[str, Mark],
     figures = {each.name: each for each in race.entries}
     costs = [name for name in _COSTS if any(getattr(each.costs, name) is not None for each in race.entries)]
     olympic = ["Olympic mean"] * options.mlperf_rule
-    headings = ["entry", "place", "runs at the target", "median time", *olympic, f"over {race.baseline or 'baseline'}"]
+    headings = ["entry", "place", "runs at the target", "median time", *olympic, _over(race.baseline)]
     headings += ["time with restarts", *(_COSTS[name] for name in costs), "chance to be the fastest"]
     rows = []
     for index, name in enumerate(race.standing.names):
@@ -46,7 +46,7 @@ def leaderboard(race: RaceAnalysis, options: Options, marks: Mapping[str, Mark],
 def times(race: RaceAnalysis, links: Links) -> Table:
     """First and last to arrive, and between which measurements the median lies for certain."""
     rows = []
-    for each in race.entries:
+    for each in in_order(race):
         first, last = each.curve.seconds[:1], each.curve.seconds[-1:]
         grid = MISSING if each.grid is None else f"{number(each.grid[0])} and {number(each.grid[1], 's')}"
         cells = [plain(first[0] if first else None, "s"), figure("median_seconds", each.median, "s")]
@@ -64,16 +64,22 @@ def times(race: RaceAnalysis, links: Links) -> Table:
     return Table(f"Times to target, {race.race}", headings, rows)
 
 
+def in_order(race: RaceAnalysis) -> list[EntryFigures]:
+    """Entries from the fastest on."""
+    return sorted(race.entries, key=lambda each: race.standing.names.index(each.name))
+
+
 def variation(race: RaceAnalysis, links: Links) -> Table:
     """Means of the runs that arrived, their spread and its parts, and how many runs would be enough."""
     headings = ["entry", "mean time", f"mean within {race.entries[0].horizon:.3g} s", "variation of the time"]
     headings += ["of the passing point", "of the speed", "evaluation step", "runs for ±5%"]
-    return Table(f"Variation, {race.race}", headings, [_variation_row(each, links) for each in race.entries])
+    return Table(f"Variation, {race.race}", headings, [_variation_row(each, links) for each in in_order(race)])
 
 
 def comparisons(race: RaceAnalysis, links: Links) -> Table:
     """Time of each entry over that of the baseline, and how sure it is that they differ."""
-    rows = [Row(each.entry, _comparison(each), links[each.entry]) for each in race.comparisons]
+    compared = {each.entry: each for each in race.comparisons}
+    rows = [Row(name, _comparison(compared[name]), links[name]) for name in race.standing.names if name in compared]
     return Table(f"Time over that of {race.baseline}", ["entry", "ratio", "p (log-rank)", "of"], rows)
 
 
@@ -103,7 +109,7 @@ def arrivals(race: RaceAnalysis, links: Links) -> Table:
     """When a tenth, a quarter, half, three quarters and nine tenths of the runs had arrived."""
     shares = (0.1, 0.25, 0.5, 0.75, 0.9)
     rows = []
-    for each in race.entries:
+    for each in in_order(race):
         steps = list(zip(each.curve.seconds, each.curve.shares, strict=True))
         cells = [plain(_first_at(steps, share), "s") for share in shares]
         rows.append(Row(each.name, [*cells, figure("reached_share", each.share, "%")], links[each.name]))
@@ -171,6 +177,10 @@ def profiles(found: Mapping[str, Profile], marks: Mapping[str, Mark]) -> Table:
         rows.append(Row(name, [plain(profile.score), *(plain(each, "%") for each in within)], mark=marks[name]))
     headings = ["entry", "score", "fastest", "within 1.5 times", "within 2 times", "within 4 times"]
     return Table("Performance profiles", headings, rows)
+
+
+def _over(baseline: str | None) -> str:
+    return f"over {baseline}" if baseline and len(baseline) <= 24 else "over the baseline"
 
 
 def _place(race: RaceAnalysis, index: int) -> Cell:

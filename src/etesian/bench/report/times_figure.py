@@ -121,9 +121,9 @@ def _arrived_trace(entry: Entry, passage: Passage, heights: np.ndarray[Any, Any]
 
 
 def _median_trace(figures: EntryFigures, row: int, margin: float, mark: Mark) -> Figure:
-    """A thick bar from end to end of the median's interval, and the median on it."""
-    median, y = figures.median, row - 0.36
-    if median.low is None or median.high is None or median.value is None:
+    """A thick bar from end to end of the median's interval, and the median on it; of one run the dot tells all."""
+    median, y = figures.median, row - 0.33
+    if figures.runs < 2 or median.low is None or median.high is None or median.value is None:
         return {"x": []}
     ends = [min(end, margin) for end in (median.low, median.value, median.high)]
     is_finite = math.isfinite(median.value)
@@ -158,7 +158,7 @@ def _without_time(runs: Sequence[Run], heights: Sequence[float], margin: float, 
 
 
 def _row_label(name: str, row: int) -> Figure:
-    return {"text": shortened(name), "xref": "paper", "x": 0, "xanchor": "left", "y": row + 0.4, "showarrow": False}
+    return {"text": shortened(name), "xref": "paper", "x": 0, "xanchor": "left", "y": row + 0.42, "showarrow": False}
 
 
 def _margin_label(margin: float) -> Figure:

@@ -34,7 +34,7 @@ def _alone(entry: EntryFigures, goal: str) -> str:
 
 
 def _against_baseline(compared: Comparison, goal: str, level: float) -> str:
-    times, ends = _times_as_long(compared, level)
+    times, ends = _times_as_long(compared, level, than=f" as {compared.baseline}")
     if ends is None:
         return f"To reach {goal}, {compared.entry} took {times}; with so few runs there is no interval to that."
     if ends[1] < 1:
@@ -59,12 +59,12 @@ def _ahead(race: RaceAnalysis, compared: dict[str, Comparison], goal: str, level
     return f"{first} reaches {goal} first, in {took}; {second}, the next, takes {times}{few}."
 
 
-def _times_as_long(compared: Comparison, level: float) -> tuple[str, tuple[float, float] | None]:
+def _times_as_long(compared: Comparison, level: float, *, than: str = "") -> tuple[str, tuple[float, float] | None]:
     """How many times as long, in words with the interval, and its ends."""
     ratio = compared.ratio or compared.schedule_ratio
     if ratio is None or ratio.estimate.value is None:
         return f"a time that cannot be compared with that of {compared.baseline}", None
-    times = f"{number(ratio.estimate.value)} times as long as {compared.baseline}"
+    times = f"{number(ratio.estimate.value)} times as long{than}"
     if ratio.estimate.low is None or ratio.estimate.high is None:
         return times, None
     ends = f" ({number(level, '%')} interval {interval(ratio.estimate)})"
@@ -73,4 +73,8 @@ def _times_as_long(compared: Comparison, level: float) -> tuple[str, tuple[float
 
 def _shortfall(race: RaceAnalysis, name: str) -> str:
     entry = next(each for each in race.entries if each.name == name)
-    return "" if entry.reached == entry.runs else f" It reached the target in {entry.reached} of its {entry.runs} runs."
+    return (
+        ""
+        if entry.reached == entry.runs
+        else f" {name} reached the target in {entry.reached} of its {entry.runs} runs."
+    )
