@@ -26,3 +26,16 @@ def make_run(workload, seed, pace, *, outcome="reached", error=None, machine=MAC
     return Run(
         workload, seed, TARGET, outcome, tuple(points), BUDGET, {}, error, machine, f"2026-01-01T00:00:{seed:02d}Z"
     )
+
+
+def suite_runs():
+    """Three workloads by seven seeds; of the third some run out of time or work, diverge or fail."""
+    endings = {("lock-free", 2): "out_of_time", ("lock-free", 4): "exhausted", ("lock-free", 6): "diverged"}
+    paces = {"serial": 6.0, "conflict-free": 3.0, "lock-free": 4.5}
+    made = [
+        make_run(name, seed, pace + 0.2 * ((seed * 5) % 7), outcome=endings.get((name, seed), "reached"))
+        for seed in range(7)
+        for name, pace in paces.items()
+    ]
+    failed = make_run("lock-free", 6, 4.0, outcome="failed", error="ValueError: <script>alert('x')</script> & co")
+    return [*made[:-1], failed]

@@ -1,5 +1,9 @@
-"""The page in a real browser, cut off from every network. Skipped where chromium is not installed."""
+"""The page in a real browser, cut off from every network. Skipped where chromium is not installed.
 
+A browser takes seconds to start, so that one visit asks all that can be asked of one window.
+"""
+
+import base64
 import dataclasses
 import json
 import math
@@ -8,9 +12,11 @@ import shutil
 import subprocess
 
 import pytest
+from made_runs import suite_runs
 
 from etesian.bench import analyse
 from etesian.bench.report import write_report
+from etesian.bench.report.curves import embed_race
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -22,124 +28,141 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--enable-logging=stderr",
     "--proxy-server=127.0.0.1:9",  # nothing listens there: a request to anywhere fails
     "--virtual-time-budget=10000",
-    "--window-size=1280,9000",  # figures are drawn when they come near the window
 ]
+RULES = ("first_passage", "stays_above")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on the PATH")
 
-
-@pytest.fixture
-def browse(tmp_path):
-    """Open a page, with a script of the test's own at its end; what that returns comes back, beside the document."""
-
-    def browse(page, *flags, script="", fragment=""):
-        if script:
-            run = f"<script>addEventListener('load', () => setTimeout(() => {{ {script} }}, 500));"
-            run += " const tell = (found) => document.body.append(`TOLD${JSON.stringify(found)}TOLD`);</script>"
-            page.write_text(page.read_text("utf-8").replace("</body>", run + "</body>"), "utf-8")
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *flags, page.as_uri() + fragment]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        document = re.sub(r"<script.*?</script>", "", done.stdout, flags=re.S)
-        told = re.search(r"TOLD(.*?)TOLD", document, re.S)
-        return document, done.stderr, json.loads(told[1].replace("&amp;", "&")) if told else None
-
-    return browse
+# What the visits ask; `tell` brings it back.
+COLORS = "[getComputedStyle(document.querySelector('.xtick text')).fill, getComputedStyle(document.body).color]"
+SLIDER = """(() => {
+    const slider = document.getElementById("thresholds-slider");
+    const said = () => document.getElementById("thresholds-said").textContent;
+    const before = said();
+    slider.focus();
+    slider.value = 0;
+    slider.dispatchEvent(new Event("input"));
+    const easiest = said();
+    document.getElementById("thresholds-reset").click();
+    return { before, easiest, after: said(), focused: document.activeElement.id, isDisabled: slider.disabled };
+})()"""
+LINES = "document.querySelectorAll('[data-figure=\"curves\"] .js-line').length"
 
 
-@pytest.fixture
-def page(runs, tmp_path):
-    return write_report(runs, tmp_path / "report.html", title="Three schedules")
+def ranked_by_the_page(analyses):
+    """JavaScript that ranks the entries at every threshold at which the analysis did."""
+    races = [
+        [embed_race(each.races[0], rule=each.options.rule, most=None), [row.threshold for row in rows_of(each)]]
+        for each in analyses
+    ]
+    rank = "thresholds.rank(thresholds.prepare(race), height)"
+    return f"{json.dumps(races)}.map(([race, heights]) => heights.map((height) => {rank}))"
 
 
-def test_every_figure_is_drawn_without_an_error(page, browse):
-    document, log, _ = browse(page, "--enable-logging=stderr", "--dump-dom")
+def rows_of(analysis):
+    return analysis.races[0].sensitivity.rows
+
+
+def visit(folder, *flags, script="null", fragment=""):
+    """Open a page, with a script of the test's own at its end; what that tells comes back, beside document and log."""
+    page = write_report(suite_runs(), folder / "report.html", title="Three schedules")
+    tell = "const tell = (found) => document.body.append(`TOLD${btoa(unescape(encodeURIComponent(JSON.stringify(found))))}TOLD`);"
+    text = page.read_text("utf-8").replace(
+        "</body>",
+        f"<script>{tell} addEventListener('load', () => setTimeout(() => {{ {script} }}, 500));</script></body>",
+    )
+    page.write_text(text, "utf-8")
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, page.as_uri() + fragment]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    document = re.sub(r"<script.*?</script>", "", done.stdout, flags=re.S)
+    told = re.search(r"TOLD(.*?)TOLD", document, re.S)
+    return document, done.stderr, json.loads(base64.b64decode(told[1])) if told else None
+
+
+@pytest.fixture(scope="module")
+def wavering():
+    """Runs that go on after the target, cut off at several budgets, diverging, failing: all that decides a median."""
+    easier = dataclasses.replace(suite_runs()[0].target, threshold=0.9)
+    runs = [dataclasses.replace(run, target=easier, budget_seconds=9.0 + run.seed % 3) for run in suite_runs()]
+    return [analyse(runs, rule=rule) for rule in RULES]
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory, wavering):
+    """A visit with a window so high that every figure is drawn."""
+    script = f"""
+        const found = {{ colors: {COLORS}, slider: {SLIDER}, ranked: {ranked_by_the_page(wavering)}, all: {LINES} }};
+        document.querySelector('input[value="serial"]').click();
+        setTimeout(() => tell({{ ...found, without: {LINES} }}), 500);
+    """
+    return visit(tmp_path_factory.mktemp("wide"), "--dump-dom", "--window-size=1280,9000", script=script)
+
+
+@pytest.fixture(scope="module")
+def narrow_and_dark(tmp_path_factory):
+    script = f"""tell({{
+        colors: {COLORS}, width: document.documentElement.scrollWidth, window: innerWidth,
+        isOpen: document.getElementById("curves-table").open,
+    }});"""
+    flags = ["--dump-dom", "--window-size=500,9000", "--blink-settings=preferredColorScheme=0"]
+    return visit(tmp_path_factory.mktemp("narrow"), *flags, script=script, fragment="#curves-table")
+
+
+def test_every_figure_is_drawn_without_an_error(wide):
+    document, log, _ = wide
     boxes = re.findall(r'<div class="figure[^"]*" data-figure="[^"]+"[^>]*>', document)
     assert len(boxes) >= 5
     assert all('data-drawn="yes"' in box for box in boxes)
-    assert len(re.findall(r'<path class="js-line"', document)) >= 21
     assert "CONSOLE" not in log
 
 
-@pytest.mark.parametrize("flags", [[], ["--blink-settings=preferredColorScheme=0"]], ids=["light", "dark"])
-def test_figures_take_the_colors_of_the_page(page, browse, flags):
-    ink = "getComputedStyle(document.querySelector('.xtick text')).fill"
-    paper = "getComputedStyle(document.body).color"
-    _, _, (of_figure, of_page) = browse(page, "--dump-dom", *flags, script=f"tell([{ink}, {paper}])")
-    assert of_figure == of_page
+def test_figures_take_the_colors_of_the_page_light_and_dark(wide, narrow_and_dark):
+    inks = set()
+    for *_, told in (wide, narrow_and_dark):
+        of_figure, of_page = told["colors"]
+        assert of_figure == of_page
+        inks.add(of_page)
+    assert len(inks) == 2
 
 
-@pytest.mark.parametrize("rule", ["first_passage", "stays_above"])
-def test_the_ranking_at_any_threshold_is_that_of_the_analysis(runs, browse, tmp_path, rule):
-    """Runs on after the target, cut off at several budgets, diverging and failing: everything that decides a median."""
-    from etesian.bench.report import write_page
-
-    wavering = [dataclasses.replace(run, target=dataclasses.replace(run.target, threshold=0.9)) for run in runs]
-    tight = [dataclasses.replace(run, budget_seconds=9.0 + run.seed % 3) for run in wavering]
-    analysis = analyse(tight, rule=rule)
-    page = write_page(analysis, tmp_path / "report.html")
-    rows = analysis.races[0].sensitivity.rows
-    script = f"""
-        const race = thresholds.prepare(Object.values(JSON.parse(document.getElementById("data").textContent).races)[0]);
-        tell({json.dumps([row.threshold for row in rows])}.map((threshold) => thresholds.rank(race, threshold)));
-    """
-    _, _, told = browse(page, "--dump-dom", script=script)
-    names = analysis.races[0].sensitivity.entries
-    for row, ranked in zip(rows, told, strict=True):
+@pytest.mark.parametrize("index", range(len(RULES)), ids=RULES)
+def test_the_ranking_at_any_threshold_is_that_of_the_analysis(wide, wavering, index):
+    names = wavering[index].races[0].sensitivity.entries
+    for row, ranked in zip(rows_of(wavering[index]), wide[2]["ranked"][index], strict=True):
         found = {each["name"]: math.inf if each["seconds"] is None else each["seconds"] for each in ranked}
         assert [found[name] for name in names] == pytest.approx(list(row.seconds), rel=2e-5)
-        assert {each["name"]: each["reached"] / each["runs"] for each in ranked} == pytest.approx(
-            dict(zip(names, row.reached, strict=True))
-        )
-        assert tuple(sorted(each["name"] for each in ranked if each["place"] == 1 and each["seconds"])) == tuple(
-            sorted(row.winners)
-        )
+        shares = {each["name"]: each["reached"] / each["runs"] for each in ranked}
+        assert [shares[name] for name in names] == pytest.approx(list(row.reached))
+        winners = {each["name"] for each in ranked if each["place"] == 1 and each["seconds"] is not None}
+        assert winners == set(row.winners)
 
 
-def test_the_slider_is_moved_by_keys_and_says_what_changes(page, browse):
-    script = """
-        const slider = document.getElementById("thresholds-slider");
-        const said = () => document.getElementById("thresholds-said").textContent;
-        const before = said();
-        slider.focus();
-        slider.value = 0;
-        slider.dispatchEvent(new Event("input"));
-        const easiest = said();
-        const first = document.querySelector("#thresholds-ranking tbody a").textContent;
-        document.getElementById("thresholds-reset").click();
-        tell([before, easiest, first, said(), document.activeElement.id, slider.disabled]);
-    """
-    _, _, (before, easiest, first, after, focused, is_disabled) = browse(page, "--dump-dom", script=script)
-    assert before == after
-    assert before.startswith("At accuracy ≥ 0.93 conflict-free leads with ")
-    assert easiest != before
-    assert (first, focused, is_disabled) == ("conflict-free", "thresholds-slider", False)
+def test_the_slider_takes_the_focus_and_says_what_changes(wide):
+    told = wide[2]["slider"]
+    assert told["before"].startswith("At accuracy ≥ 0.93 conflict-free leads with ")
+    assert told["easiest"] != told["before"] == told["after"]
+    assert (told["focused"], told["isDisabled"]) == ("thresholds-slider", False)
 
 
-def test_the_entries_drawn_are_chosen(page, browse):
-    script = """
-        const lines = () => document.querySelectorAll('[data-figure="curves"] .js-line').length;
-        const all = lines();
-        document.querySelector('input[value="serial"]').click();
-        setTimeout(() => tell([all, lines()]), 500);
-    """
-    assert browse(page, "--dump-dom", script=script)[2] == [21, 14]
+def test_the_entries_drawn_are_chosen(wide):
+    assert (wide[2]["all"], wide[2]["without"]) == (21, 14)
 
 
-def test_a_link_to_something_closed_opens_it(page, browse):
-    script = "tell(document.getElementById('curves-table').open)"
-    assert browse(page, "--dump-dom", script=script, fragment="#curves-table")[2] is True
+def test_a_link_to_something_closed_opens_it(narrow_and_dark):
+    assert narrow_and_dark[2]["isOpen"] is True
 
 
-def test_nothing_is_wider_than_a_narrow_window(page, browse):
-    script = "tell([document.documentElement.scrollWidth, innerWidth])"
-    _, _, (width, window) = browse(page, "--dump-dom", "--window-size=400,9000", script=script)
-    assert width <= max(window, 500)  # headless windows are no narrower than 500
+def test_nothing_is_wider_than_a_narrow_window(narrow_and_dark):
+    _, log, told = narrow_and_dark
+    assert told["width"] <= told["window"] <= 500
+    assert "CONSOLE" not in log
 
 
-def test_the_page_prints(page, browse, tmp_path):
-    browse(page, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'report.pdf'}")
+def test_the_page_prints(tmp_path):
+    visit(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'report.pdf'}")
     printed = (tmp_path / "report.pdf").read_bytes()
     assert printed.startswith(b"%PDF")
     assert 4 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 10
