@@ -22,6 +22,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def describe(command: Any, path: str) -> Iterator[str]:
     """Give a command and all below it as Markdown, line by line."""
+    command = command.imported() if hasattr(command, "imported") else command
     commands = getattr(command, "commands", {})
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]

@@ -39,8 +39,11 @@ def imported_when_run(module: str, name: str) -> type[typer.core.TyperCommand]:
 
     class ImportedWhenRun(typer.core.TyperCommand):
         def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-            application = getattr(importlib.import_module(module), name)
-            return typer.main.get_command(application).make_context(info_name, args, parent=parent, **extra)
+            return self.imported().make_context(info_name, args, parent=parent, **extra)
+
+        def imported(self) -> Any:
+            """Import the command that this one stands for."""
+            return typer.main.get_command(getattr(importlib.import_module(module), name))
 
     return ImportedWhenRun
 
