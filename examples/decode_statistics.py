@@ -1,0 +1,40 @@
+"""See who proposed each token, how many passes it took, where the time went, and what plain decoding takes."""
+
+from rich.console import Console
+
+from etesian.decode import Decoder, FixedPolicy, Sampling
+
+COLORS = {"ngram": "green", "draft": "cyan", "target": "yellow"}
+
+decoder = Decoder.load("bundled")
+decoder.policy = FixedPolicy(
+    16, 8
+)  # drafts always; by itself it drafts where that pays, which with small models is seldom
+sampling = Sampling(temperature=0.7, top_p=0.9, seed=1, logprobs=2)
+prompt = "class Stack:\n    def __init__(self):\n"
+decoder.generate(prompt, sampling, max_tokens=60)  # the first text also compiles
+
+fast = decoder.generate(prompt, sampling, max_tokens=120)
+plain = decoder.generate(prompt, sampling, max_tokens=120, speculate=False)
+assert fast.token_ids == plain.token_ids
+assert fast.logprobs == plain.logprobs
+
+console = Console(highlight=False)
+for text, origin in zip(fast.texts, fast.origins, strict=True):
+    console.print(text, style=COLORS[origin], end="", markup=False)
+console.print()
+for origin, color in COLORS.items():
+    console.print(f"{origin} {fast.origins.count(origin)}", style=color, end="  ")
+
+stats = fast.stats
+print(f"\n\n{stats.passes} passes for {stats.tokens} tokens: {stats.mean_accepted_length:.2f} a pass")
+for stage in stats.stages:
+    print(f"{stage.name}: {stage.passes} passes, {stage.accepted} of {stage.proposed} taken, {stage.seconds:.3f} s")
+print(
+    f"target {stats.target_seconds:.3f} s, decisions {stats.verify_seconds:.3f} s, the rest {stats.other_seconds:.3f} s"
+)
+print(f"weights read: {stats.relative_weight_bytes:.2f} of plain decoding's")
+print(f"{stats.tokens_per_second:.0f} tokens/s, plain {plain.stats.tokens_per_second:.0f}")
+
+likeliest = [decoder.tokenizer.decode([token]) for token, _ in fast.alternatives[0]]
+print(f"first token {fast.texts[0]!r}, log probability {fast.logprobs[0]:.2f}; likeliest were {likeliest}")
