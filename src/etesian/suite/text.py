@@ -1,0 +1,125 @@
+"""A small language model of documentation that every Python carries, to a target loss, by a plain training and five that change it.
+
+The text is read byte by byte. Part of it, whole topics, is kept for the target, and another for the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from etesian.bench import Suite, Target
+from etesian.suite.trainings import Recipe, Training, require_torch
+
+if TYPE_CHECKING:
+    import torch
+
+    from etesian.suite.trainings import Part
+
+TARGET = Target("loss", 2.7, "at_most")
+"""In nats a byte; 5.5 is knowing nothing, 3.3 is knowing how frequent each byte is."""
+
+CONTEXT = 32
+EXAMPLES_PER_SLICE = 256
+_SCORED = 256  # windows of each part that is not trained on, spread over it
+_SHARES = {"train": 0.8, "validation": 0.1, "fresh": 0.1}
+
+
+def text() -> Suite:
+    """Race the trainings for `TARGET` on the reference topics of `pydoc`."""
+    require_torch()
+    plain = Recipe(batch_size=16, learning_rate=0.004, optimizer="adam", epochs=1)
+    entries = {
+        "baseline": (TextTask(), plain),
+        "large_batch": (TextTask(), dataclasses.replace(plain, batch_size=128, learning_rate=0.01)),
+        "bfloat16": (TextTask(), dataclasses.replace(plain, precision="bfloat16")),
+        "one_cycle": (TextTask(), dataclasses.replace(plain, learning_rate=0.01, schedule="one_cycle")),
+        "short_context": (TextTask(context=CONTEXT // 4), plain),
+        "early_stopping": (
+            TextTask(),
+            dataclasses.replace(plain, learning_rate=0.01, schedule="one_cycle", epochs=0.35),
+        ),
+    }
+    workloads = [
+        Training(name, task, recipe, examples_per_slice=EXAMPLES_PER_SLICE) for name, (task, recipe) in entries.items()
+    ]
+    return Suite("text", workloads, TARGET, budget_seconds=120)
+
+
+class TextTask:
+    """Learn to tell the next byte; the metric is `loss`, in nats a byte, always with `CONTEXT` bytes before.
+
+    Parameters
+    ----------
+    context
+        Bytes of a training example; one is drawn from every window of `CONTEXT`.
+    width
+        Numbers that the network keeps of the text so far.
+    """
+
+    def __init__(self, *, context: int = CONTEXT, width: int = 64) -> None:
+        if not 1 <= context <= CONTEXT:
+            raise ValueError(f"context must be 1 to {CONTEXT}; got {context}")
+        self.context = context
+        self.width = width
+
+    def load(self, device: torch.device) -> int:
+        """Bring the text to the device; how many windows of `CONTEXT` there are to train on."""
+        import torch
+
+        self._parts = {name: torch.from_numpy(array.copy()).to(device) for name, array in read_parts().items()}
+        return (len(self._parts["train"]) - 1) // CONTEXT
+
+    def network(self, chance: torch.Generator) -> torch.nn.Module:
+        """Make a gated recurrent network."""
+        from etesian.suite.networks import NextByte
+
+        return NextByte(self.width, chance)
+
+    def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
+        """Cross-entropy of every byte of some windows, given those before it in the window."""
+        import torch
+
+        latest = CONTEXT - self.context
+        offsets = torch.randint(0, latest + 1, (len(rows),), generator=chance).to(rows.device) if latest else 0
+        return _losses(network, self._parts["train"], rows * CONTEXT + offsets, self.context).mean()
+
+    def score(self, network: torch.nn.Module, part: Part) -> Mapping[str, torch.Tensor]:
+        """Mean loss of windows spread over a part."""
+        import torch
+
+        held_out = self._parts[part]
+        starts = torch.linspace(
+            0, len(held_out) - CONTEXT - 1, _SCORED, dtype=torch.float64, device=held_out.device
+        ).long()
+        return {"loss": _losses(network, held_out, starts, CONTEXT).mean(dim=1)}
+
+
+def _losses(network: torch.nn.Module, source: torch.Tensor, starts: torch.Tensor, context: int) -> torch.Tensor:
+    """Cross-entropy of each byte but the first of each window, shape (windows, context)."""
+    import torch
+
+    windows = source[starts[:, None] + torch.arange(context + 1, device=source.device)].long()
+    logits = network(windows[:, :-1]).float()
+    return torch.nn.functional.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")
+
+
+@cache
+def read_parts() -> dict[str, np.ndarray]:
+    """Return the bytes of the topics of `pydoc` in three parts, the same in every run; no topic is in two of them."""
+    from pydoc_data.topics import topics
+
+    names = sorted(topics)
+    np.random.default_rng(0).shuffle(names)
+    encoded = [np.frombuffer(topics[name].encode(), dtype=np.uint8) for name in names]
+    places = np.cumsum([len(each) for each in encoded]) / sum(len(each) for each in encoded)
+    parts, start = {}, 0
+    for name, end in zip(_SHARES, np.cumsum(list(_SHARES.values())), strict=True):
+        stop = int(np.searchsorted(places, end - 1e-9)) + 1
+        parts[name] = np.concatenate(encoded[start:stop])
+        start = stop
+    return parts
