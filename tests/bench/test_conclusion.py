@@ -15,7 +15,7 @@ HALF = Target("accuracy", 0.5)
 class Concluding(Climb):
     """Answers three of four fresh examples rightly; counts how often it is asked."""
 
-    conclusion: object = {"fresh_accuracy": np.array([True, False, True, True]), "fresh_loss": 0.25}  # noqa: RUF012
+    conclusion: object = {"fresh_accuracy": np.array([True, False, True, True]), "fresh_loss": 0.25}
 
     def prepare(self, seed: int) -> None:
         super().prepare(seed)

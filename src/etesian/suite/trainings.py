@@ -113,7 +113,10 @@ class Training:
         self._chance = torch.Generator().manual_seed(seed)  # on the processor: the same numbers on every device
         self._n_examples = self.task.load(self._device)
         self._steps, self._queue = 0, torch.empty(0, dtype=torch.int64)
-        self._network = self.task.network(self._chance).to(self._device)
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # layers draw weights by the global generator before the task draws its own
+            self._network = self.task.network(self._chance).to(self._device)
         self._optimizer = self._make_optimizer(self._network)
         self._warm_up()
 
