@@ -31,6 +31,8 @@ def load_suite(source: str) -> Suite:
     offered = _suite_of_file(Path(source)) if source.endswith(".py") else _suite_of_entry_point(source)
     try:
         suite = offered() if callable(offered) else offered
+    except InputError:
+        raise  # says by itself what is wrong and what would work
     except Exception as error:
         raise InputError(f"the suite of {source} cannot be made: {_in_one_line(error)}") from error
     if not isinstance(suite, Suite):
