@@ -1,0 +1,229 @@
+"""A live store in the browser: what it answers, to whom, and that it grows; nothing is written, and nothing is left behind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench_fakes import make_run
+
+from etesian.bench import InputError, Store, analyse
+from etesian.bench.serve import HEADERS, LiveReport, ReportServer
+
+CHROMIUM = shutil.which("chromium")
+
+
+class Visitor:
+    """Asks a server in this process, and reads the answer whole."""
+
+    def __init__(self, server: ReportServer) -> None:
+        self.server = server
+        self.port = server.server_address[1]
+
+    def ask(
+        self, path: str = "/content", *, method: str = "GET", **headers: str
+    ) -> tuple[int, http.client.HTTPMessage, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, answer.headers, text
+
+    def content(self) -> dict[str, object]:
+        return json.loads(self.ask()[2])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "runs.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def visitor(store: Store) -> Iterator[Visitor]:
+    with ReportServer(LiveReport(store, analyse, title="Words & co")) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield Visitor(server)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_store_without_runs_says_so_and_shows_them_as_they_finish(store: Store, visitor: Visitor) -> None:
+    assert "The store holds no runs yet" in visitor.content()["body"]
+    store.add(make_run("words"), suite="suite")
+    assert "words reached loss ≤ 3.28 in 1 of 1 runs" in visitor.content()["body"]
+    store.add(make_run("words", 1), suite="suite")
+    assert "words reached loss ≤ 3.28 in 2 of 2 runs" in visitor.content()["body"]
+
+
+def test_a_run_that_is_replaced_is_shown(store: Store, visitor: Visitor) -> None:
+    store.add(make_run("words", 0, outcome="failed", error="no data"), suite="suite")
+    assert "no data" in visitor.content()["body"]
+    store.add(make_run("words", 0), suite="suite", replace=True)
+    assert "no data" not in visitor.content()["body"]
+
+
+def test_the_state_tells_any_change_apart(store: Store) -> None:
+    states = [store.state()]
+    for seed, started in [(0, "2026-01-01"), (1, "2026-01-01"), (1, "2026-01-02"), (0, "2026-01-02")]:
+        store.add(make_run("words", seed, started=started), suite="suite", replace=True)
+        states.append(store.state())
+    assert len(set(states)) == 5
+    assert store.state() == states[-1]
+
+
+def test_an_unchanged_store_is_analyzed_once_and_answered_without_content(store: Store) -> None:
+    analyzed = []
+
+    def analyze(entries):
+        analyzed.append(len(entries))
+        return analyse(entries)
+
+    store.add(make_run("words"), suite="suite")
+    live = LiveReport(store, analyze, title="Words")
+    assert live.snapshot() is live.snapshot()
+    assert analyzed == [1]
+    store.add(make_run("words", 1), suite="suite")
+    assert live.snapshot() is live.snapshot()
+    assert analyzed == [1, 2]
+
+
+def test_what_the_browser_has_is_not_sent_again(store: Store, visitor: Visitor) -> None:
+    _, headers, _ = visitor.ask()
+    assert visitor.ask(**{"If-None-Match": headers["etag"]})[::2] == (304, "")
+    store.add(make_run("words"), suite="suite")
+    assert visitor.ask(**{"If-None-Match": headers["etag"]})[0] == 200
+
+
+def test_what_cannot_be_analyzed_is_told_in_words(store: Store) -> None:
+    store.add(make_run("words"), suite="suite")
+    live = LiveReport(store, lambda entries: analyse(entries, baseline="<pear>"), title="Words")
+    assert "baseline must be an entry; got &#39;&lt;pear&gt;&#39;" in live.snapshot().content.body
+
+
+def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(store: Store, visitor: Visitor) -> None:
+    store.add(make_run("words"), suite="suite")
+    status, headers, page = visitor.ask("/")
+    assert (status, headers.get_content_type()) == (200, "text/html")
+    assert "Words &amp; co" in page
+    assert 'fetch("content"' in page
+    assert visitor.ask("/", method="HEAD")[::2] == (200, "")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b"])
+def test_names_that_could_be_made_to_point_here_are_refused(visitor: Visitor, host: str) -> None:
+    status, _, text = visitor.ask(Host=host)
+    assert (status, text) == (403, "this server answers to its address and to localhost alone\n")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost", "LOCALHOST:8000", "[::1]:8000", "192.0.2.1"])
+def test_addresses_and_own_names_are_answered(visitor: Visitor, host: str) -> None:
+    assert visitor.ask(Host=host)[0] == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "ANYTHING"])
+def test_only_get_is_answered(visitor: Visitor, method: str) -> None:
+    status, headers, _ = visitor.ask("/", method=method)
+    assert (status, headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("path", ["/", "/content", "/../etc/passwd", "/content/..", "//evil.example/"])
+def test_every_answer_protects_itself_and_nothing_else_is_found(visitor: Visitor, path: str) -> None:
+    status, headers, _ = visitor.ask(path)
+    assert status == (200 if path in ("/", "/content") else 404)
+    assert {name: headers[name] for name in HEADERS} == HEADERS
+    assert "Python" not in headers["server"]
+
+
+def test_a_store_that_went_away_is_told_and_the_server_goes_on(store: Store, visitor: Visitor, tmp_path: Path) -> None:
+    visitor.ask()
+    store.close()
+    kept = (tmp_path / "runs.db").read_bytes()
+    (tmp_path / "runs.db").write_bytes(b"no database" * 100)
+    status, _, text = visitor.ask()
+    assert status == 503
+    assert "cannot be used: file is not a database" in text
+    store.close()
+    (tmp_path / "runs.db").write_bytes(kept)
+    assert visitor.ask()[0] == 200
+
+
+def test_serving_writes_nothing(store: Store, visitor: Visitor, tmp_path: Path) -> None:
+    store.add(make_run("words"), suite="suite")
+    before = (tmp_path / "runs.db").read_bytes()
+    visitor.ask("/")
+    visitor.ask()
+    assert (tmp_path / "runs.db").read_bytes() == before
+
+
+def test_a_port_that_is_taken_is_told_in_words(store: Store) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf"port {port} of 127.0.0.1 is taken by another program; --port 0 takes"):
+            ReportServer(LiveReport(store, analyse, title=""), port=port)
+
+
+def test_an_address_of_another_machine_is_told_in_words(store: Store) -> None:
+    with pytest.raises(InputError, match=r"--host must be a name or an address of this machine; got '192\.0\.2\.1'"):
+        ReportServer(LiveReport(store, analyse, title=""), host="192.0.2.1")
+
+
+@pytest.fixture
+def command(tmp_path: Path, store: Store) -> Iterator[subprocess.Popen[str]]:
+    store.add(make_run("words"), suite="suite")
+    line = [sys.executable, "-m", "etesian", "bench", "serve", str(tmp_path / "runs.db")]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def test_the_command_listens_to_this_machine_alone_and_ends_with_ctrl_c(command: subprocess.Popen[str]) -> None:
+    url = command.stderr.readline().split()[0]
+    assert url.startswith("http://127.0.0.1:")
+    port = int(url.rstrip("/").rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)):
+        command.send_signal(signal.SIGINT)  # with a browser that keeps a connection open
+        stdout, stderr = command.communicate(timeout=60)
+    assert (command.returncode, stdout, stderr) == (0, "", "stopped\n")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on the PATH")
+def test_a_browser_shows_runs_that_finish_while_it_looks(store: Store, visitor: Visitor, tmp_path: Path) -> None:
+    """The second run is added once the browser has asked for news."""
+    store.add(make_run("words"), suite="suite")
+    asked = threading.Event()
+    snapshot = visitor.server.report.snapshot
+
+    def noted():
+        found = snapshot()
+        if asked.is_set() and len(store.endings("suite", make_run().target)) == 1:
+            store.add(make_run("words", 1), suite="suite")
+        asked.set()
+        return found
+
+    visitor.server.report.snapshot = noted
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    flags += [
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-quic",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
+    flags += ["--enable-logging=stderr", "--virtual-time-budget=12000", "--dump-dom", visitor.server.url]
+    done = subprocess.run([CHROMIUM, *flags], capture_output=True, text=True, timeout=120, check=True)
+    assert "words reached loss ≤ 3.28 in 2 of 2 runs" in done.stdout
+    assert 'id="live" role="status">Live: ' in done.stdout
+    assert "CONSOLE" not in done.stderr
