@@ -11,7 +11,7 @@ from typing import Any
 from etesian.bench.analysis import RaceAnalysis
 from etesian.bench.analysis.races import Entry
 from etesian.bench.record import Run
-from etesian.bench.report.cells import Cell, Row, Table, plain, words
+from etesian.bench.report.cells import Cell, Row, Table, words
 from etesian.bench.report.tables import Links
 from etesian.bench.report.wording import MISSING, OUTCOMES, ending, number
 from etesian.bench.statistics import Passage, Rule
@@ -28,12 +28,12 @@ _RUN_HEADINGS = (
 )
 
 
-def runs_table(race: RaceAnalysis, rule: Rule, links: Links) -> Table:
-    """One row a run, by entry."""
+def runs_table(race: RaceAnalysis, rule: Rule) -> Table:
+    """One row a run, by entry; without links, since there may be thousands."""
     rows = []
     for entry in race.race.entries:
         passage = entry.curves.passage(race.race.target.threshold, rule)
-        rows += [Row(entry.name, _run_cells(entry, passage, k), links[entry.name]) for k in range(len(entry.runs))]
+        rows += [Row(entry.name, _run_cells(entry, passage, k)) for k in range(len(entry.runs))]
     return Table(f"Runs, {race.race}", _RUN_HEADINGS, rows)
 
 
@@ -85,8 +85,8 @@ def _run_cells(entry: Entry, passage: Passage, row: int) -> list[Cell]:
         words(ending(run.outcome, arrived=bool(passage.arrived[row]))),
         Cell(_passed_between(passage, row)),
         Cell(str(count)),
-        *(plain(sign * height if math.isfinite(height) else None) for height in ends),
-        plain(float(curves.spent[row]), "s") if run.points else Cell(MISSING),
+        *(Cell(number(sign * height if math.isfinite(height) else None)) for height in ends),
+        Cell(number(float(curves.spent[row]), "s") if run.points else MISSING),
     ]
 
 

@@ -105,7 +105,7 @@ def _sections(
     yield _leaderboard(race, options, marks, links, prefix)
     if race.sensitivity is not None:
         yield _thresholds(race, marks, prefix)
-    yield _curves(race, options, links, prefix)
+    yield _curves(race, options, prefix)
     yield _times(race, options, marks, links, prefix)
     if any(each.runs > 1 for each in race.entries):
         yield _arrivals(race, marks, links, prefix)
@@ -158,11 +158,11 @@ def _thresholds(race: RaceAnalysis, marks: Marks, prefix: str) -> Section:
     )
 
 
-def _curves(race: RaceAnalysis, options: Options, links: tables.Links, prefix: str) -> Section:
+def _curves(race: RaceAnalysis, options: Options, prefix: str) -> Section:
     return Section(
         f"{prefix}curves",
         f"{race.race.target.metric} over time",
-        run_tables.runs_table(race, options.rule, links),
+        run_tables.runs_table(race, options.rule),
         figures.curves_layout(race),
         "Every run of the entries chosen is a line.",
         control="entries",
