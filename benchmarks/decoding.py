@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,7 +66,7 @@ def race(asked: argparse.Namespace, out: Path) -> None:
     torch.set_num_threads(asked.threads)
     started = time.monotonic()
     with ExitStack() as stack:
-        plain, ours = load_ours(list(asked.entries), asked.models)
+        plain, ours = load_ours(list(asked.entries), str(asked.models))
         peers, missing = start_peers(asked, stack)
         entries: list[Entry] = [*ours, *peers]
         prompts = read_prompts(plain, asked.data, asked.prompts)
@@ -76,10 +75,18 @@ def race(asked: argparse.Namespace, out: Path) -> None:
         append(out, session(asked, plain, missing))
         for number in range(asked.first_round, asked.first_round + asked.rounds):
             for choosing in choosings(asked.choosing, seed=number):
-                for record in one_round(entries, prompts, choosing, asked, number):
+                for record in one_round(entries, prompts_of(number, prompts, asked.at_once), choosing, asked, number):
                     append(out, record)
             if time.monotonic() - started > asked.seconds:
                 return
+
+
+def prompts_of(number: int, prompts: dict[str, list[int]], at_once: int | None) -> dict[str, list[int]]:
+    """The prompts of a round: all, or so many, others in the next round."""
+    if at_once is None:
+        return prompts
+    names = list(prompts)
+    return {name: prompts[name] for name in (names[(number * at_once + k) % len(names)] for k in range(at_once))}
 
 
 def choosings(names: Sequence[str], seed: int) -> Iterator[Choosing]:
@@ -118,7 +125,7 @@ def start_peers(asked: argparse.Namespace, stack: ExitStack) -> tuple[list[PeerE
     for module in asked.peers:
         python = asked.peer_python if asked.peer_python and module != "with_transformers" else sys.executable
         try:
-            peer = Peer(module, [str(Path(asked.models).resolve()), str(asked.threads)], python)
+            peer = Peer(module, [str(asked.models.resolve()), str(asked.threads)], str(python))
         except RuntimeError as error:
             missing.append(str(error))
             continue
@@ -139,7 +146,7 @@ def session(asked: argparse.Namespace, plain: Decoder, missing: list[str]) -> di
     return {
         "session": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
         "setting": asked.setting,
-        "arguments": {name: str(value) for name, value in vars(asked).items()},
+        "arguments": {name: value.name if isinstance(value, Path) else value for name, value in vars(asked).items()},
         "weight bytes": weight_bytes,
         "bytes a second": bandwidth(asked.bandwidth_bytes),
         "missing peers": missing,
@@ -168,17 +175,18 @@ def main(arguments: list[str] | None = None) -> str:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = partial(parser.add_argument)
+    add = parser.add_argument
     add("setting", help="name under which the runs are kept")
-    add("models", help="folder with target, draft and ngram.npz, or 'bundled'")
+    add("models", type=Path, help="folder with target, draft and ngram.npz, or 'bundled'")
     add("--out", type=Path, required=True)
     add("--data", type=Path, help="folder with prompts/HumanEval.jsonl")
     add("--entries", nargs="+", default=OURS, help="of ours; 'chain 5' drafts 5 tokens in a row")
     add("--peers", nargs="*", default=["with_transformers"], help="modules of benchmarks/decoders")
-    add("--peer-python", help="interpreter for peers other than transformers")
+    add("--peer-python", type=Path, help="interpreter for peers other than transformers")
     add("--choosing", nargs="+", choices=["greedy", "top-k"], default=["greedy", "top-k"])
     add("--prompts", type=int, default=4)
-    add("--peer-prompts", type=int, default=1, help="so many of them for peers, which are slow")
+    add("--at-once", type=int, help="so many of the prompts a round, by turns; all, if not given")
+    add("--peer-prompts", type=int, default=1, help="so many of a round's prompts for peers, which are slow")
     add("--tokens", type=int, default=128)
     add("--rounds", type=int, default=5)
     add("--first-round", type=int, default=0, help="number of the first; also the seed of its noise")

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import MODEL_ARCH, GGMLQuantizationType, GGUFWriter, TensorNameMap, TokenType, get_tensor_name_map, quants
+from gguf import (
+    MODEL_ARCH,
+    GGMLQuantizationType,
+    GGUFWriter,
+    LlamaFileType,
+    TensorNameMap,
+    TokenType,
+    get_tensor_name_map,
+    quants,
+)
 from safetensors.numpy import load_file
 
 TYPES = {
@@ -21,10 +30,19 @@ TYPES = {
 }
 
 
+FILE_TYPES = {
+    "F16": LlamaFileType.MOSTLY_F16,
+    "BF16": LlamaFileType.MOSTLY_BF16,
+    "Q8_0": LlamaFileType.MOSTLY_Q8_0,
+    "Q4_0": LlamaFileType.MOSTLY_Q4_0,
+}
+
+
 def write_gguf(source: Path, out: Path, kind: str) -> None:
     """Write the model in folder `source` with matrices of a type of `TYPES`; vectors stay exact."""
     config = json.loads((source / "config.json").read_text())
     writer = GGUFWriter(out, "llama")
+    writer.add_file_type(FILE_TYPES[kind])
     _add_shape(writer, config)
     _add_tokenizer(writer, json.loads((source / "tokenizer.json").read_text()))
     names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
