@@ -77,6 +77,7 @@ def test_text_is_that_of_plain_decoding(speculating) -> None:
     result = generated()
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == generated("--plain").stdout == ended(expected().text)
+    assert set(json.loads(generated("--plain", "--json").stdout)["origins"]) == {"target"}
 
 
 def test_options_reach_the_choice_of_tokens() -> None:
@@ -394,6 +395,13 @@ def test_same_seed_builds_the_same_bytes_and_another_seed_others(folder: Path) -
     assert (a.probabilities == b.probabilities).all()
     assert not np.array_equal(a.tokens, c.tokens)
     assert results[0].stderr == "wrote a.npz\n"
+
+
+def test_folder_of_target_and_draft_means_its_draft(folder: Path) -> None:
+    built(output="a.npz")
+    for model, is_same in (("models/draft", True), ("models/target", False)):
+        etesian("ngram", "build", "-o", "b.npz", "--model", model, "--tokens", 600)
+        assert ((folder / "a.npz").read_bytes() == (folder / "b.npz").read_bytes()) is is_same
 
 
 def test_show_tells_what_build_told() -> None:
