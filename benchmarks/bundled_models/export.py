@@ -31,7 +31,7 @@ Etesian holds anyway. This page and `training.json` were written by `export.py` 
 
 {agreement}
 
-The machine: {machine}. Minutes are minutes worked, beside other work on the same cores. {stages}
+The machine: {machine}. Minutes are minutes worked, beside other work on the same cores. {stages}{note}
 
 ## What it writes
 
@@ -97,6 +97,7 @@ def page(account: dict[str, Any]) -> str:
         stages=f"The target had {layers[0]} layers at first; copies of each that wrote zeros made them {layers[-1]}."
         if layers[1:]
         else "",
+        note=account["note"] and "\n\n" + account["note"],
         sample=account["sample"].rstrip(),
         megabytes=sum(package["bytes"] for package in packages) / 1e6,
         tokens=account["corpus_tokens"],
@@ -114,7 +115,7 @@ def install(run: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         if (run / "model" / name).exists():
-            shutil.copy(run / "model" / name, folder / name)
+            shutil.copyfile(run / "model" / name, folder / name)
 
 
 def main(
@@ -124,6 +125,7 @@ def main(
     judged: Annotated[Path, typer.Option(help="judge.py's output")],
     machine: Annotated[str, typer.Option(help="what the training ran on, in words")],
     out: Annotated[Path, typer.Option(help="folder to write to")],
+    note: Annotated[str, typer.Option(help="what else a reader should know of these runs")] = "",
 ) -> None:
     """Write target/, draft/, training.json and README.md, and say how large all is."""
     import numpy as np
@@ -132,7 +134,7 @@ def main(
     for runs, name in ((target, "target"), (draft, "draft")):
         install(runs[-1], out / name)
         figures[name] = account_of(runs, figures[name])
-    account = json.loads((data / "corpus.json").read_text()) | figures | {"machine": machine}
+    account = json.loads((data / "corpus.json").read_text()) | figures | {"machine": machine, "note": note}
     account["corpus_tokens"] = len(np.load(data / "training.npy", mmap_mode="r"))
     account["vocabulary_size"] = json.loads((out / "target" / "config.json").read_text())["vocab_size"]
     (out / "training.json").write_text(json.dumps(account, indent=1) + "\n")

@@ -71,4 +71,6 @@ def save(model: Any, folder: Path) -> None:
 
     import torch
 
-    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
+    stored = copy.deepcopy(model).to(torch.bfloat16)
+    stored.config.use_cache = True
+    stored.save_pretrained(folder)

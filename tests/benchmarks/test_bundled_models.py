@@ -137,11 +137,12 @@ def test_page_tells_what_the_records_hold(runs, tmp_path):
     (runs / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"def add_{k}("}) + "\n" for k in range(3)))
     target, draft, judged = runs / "target", runs / "draft", runs / "judged.json"
     judge.main(runs, target / "model", draft / "model", runs / "prompts.jsonl", judged)
-    export.main(runs, [runs / "shallow", target], [draft], judged, "a machine", tmp_path / "out")
+    export.main(runs, [runs / "shallow", target], [draft], judged, "a machine", tmp_path / "out", note="A note.")
     page = (tmp_path / "out" / "README.md").read_text()
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["target"]["steps"] == lines_of(runs, "shallow")[-1]["step"] + lines_of(runs, "target")[-1]["step"]
     assert f"| {record['target']['parameters']:,} | {record['draft']['parameters']:,} |" in page
+    assert "\n\nA note.\n" in page
     assert "| toy | 1 | MIT | 300 | 0.03 |" in page
     ngram.main(draft / "model", tmp_path / "out" / "ngram.npz", tokens=512 * 256, temperature=1.5, contexts=500)
     names = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
