@@ -267,6 +267,11 @@ def test_each_stage_has_its_color_and_the_target_another() -> None:
     assert str(legend(piece("a", "b", origins=("x", "target")), ["x"])) == "■ x 1 (50%)   ■ target 1 (50%)"
 
 
+def environment_with_fakes() -> dict[str, str]:
+    folders = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
+
+
 ENDLESS = """
 import signal; signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would ignore it
 import sys
@@ -290,7 +295,7 @@ app()
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_interrupted_output_is_whole_and_the_exit_code_130(form: str, tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = environment_with_fakes()
     command = [sys.executable, "-c", ENDLESS, "generate", "abc", "--max-tokens", "10000000"]
     command += ["--json"] if form == "json" else []
     with (tmp_path / "output").open("w+") as output:
@@ -460,7 +465,7 @@ app()""",
         "--tokens",
         "99999999",
     ]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = environment_with_fakes()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
