@@ -9,7 +9,7 @@ demo: $(BUILT)
 	$(BIN)/etesian demo
 
 test: $(BUILT)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 lint: $(BUILT)
 	$(BIN)/ruff check .
