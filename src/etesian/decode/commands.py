@@ -6,6 +6,7 @@ import inspect
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,40 @@ MAX_TOKENS: int = inspect.signature(Decoder.generate).parameters["max_tokens"].d
 generate = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
+@dataclass(frozen=True)
+class TextRequest:
+    """What is to be written, and by which decoder."""
+
+    decoder: Decoder
+    text: str
+    sampling: Sampling
+    max_tokens: int
+    speculate: bool
+
+    def stream(self) -> Stream:
+        """Begin."""
+        return self.decoder.stream(self.text, self.sampling, max_tokens=self.max_tokens, speculate=self.speculate)
+
+    def compare(self) -> Comparison:
+        """Decode it with drafts and plainly, by turns."""
+        return compare_with_plain(self.decoder, self.text, self.sampling, max_tokens=self.max_tokens)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Those that draft."""
+        return self.decoder.drafter.stages if self.decoder.drafter is not None and self.speculate else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What is to be seen of it."""
+
+    echo: bool
+    show_origins: bool
+    stats: bool
+    as_json: bool
+
+
 def run_generate(
     prompt: PromptArgument = None,
     *,
@@ -78,27 +113,31 @@ def run_generate(
     sampling = Sampling(**options | {"stop": tuple(options["stop"])})
     if plain and compare:
         raise InputError("--compare decodes with drafts and plainly in turn; leave --plain out")
-    load_options = LoadOptions(dtype=dtype, device=device)
-    choice = ModelChoice(model=model, draft=draft, ngram=ngram, stages=stage or (), options=load_options)
-    decoder = choice.load(console)
-    stages = decoder.drafter.stages if show_origins and decoder.drafter is not None and not plain else ()
-    writer = None if as_json else PieceWriter(stages if show_origins else None)
-    stream = decoder.stream(text, sampling, max_tokens=max_tokens, speculate=not plain)
-    generation, is_interrupted = write_to_the_end(stream, writer, text if echo else "")
-    comparison = None
-    if compare and not is_interrupted:
-        with console.status("comparing with plain decoding"):
-            comparison = compare_with_plain(decoder, text, sampling, max_tokens=max_tokens)
-    if as_json:
-        print(json.dumps(_as_dict(generation, comparison), allow_nan=False, indent=2))
-    if writer is not None and show_origins:
-        _tell_origins(generation, stages, writer, console)
-    if writer is not None and stats:
-        console.print(statistics_table(generation.stats))
-    _end(generation, comparison, console, is_interrupted=is_interrupted)
+    options_of_loading = LoadOptions(dtype=dtype, device=device)
+    choice = ModelChoice(model=model, draft=draft, ngram=ngram, stages=stage or (), options=options_of_loading)
+    request = TextRequest(choice.load(console), text, sampling, max_tokens, speculate=not plain)
+    shown = Shown(echo=echo, show_origins=show_origins, stats=stats, as_json=as_json)
+    carry_out(request, shown, console, compare=compare)
 
 
 generate.command()(with_sampling_options(run_generate))
+
+
+def carry_out(request: TextRequest, shown: Shown, console: Console, *, compare: bool) -> None:
+    """Write the text, then all that was asked for about it."""
+    writer = None if shown.as_json else PieceWriter(request.stages if shown.show_origins else None)
+    generation, is_interrupted = write_to_the_end(request.stream(), writer, request.text if shown.echo else "")
+    comparison = None
+    if compare and not is_interrupted:
+        with console.status("comparing with plain decoding"):
+            comparison = request.compare()
+    if writer is None:
+        print(json.dumps(_as_dict(generation, comparison), allow_nan=False, indent=2))
+    elif shown.show_origins:
+        _tell_origins(generation, request.stages, writer, console)
+    if writer is not None and shown.stats:
+        console.print(statistics_table(generation.stats))
+    _end(generation, comparison, console, is_interrupted=is_interrupted)
 
 
 def read_prompt(prompt: str | None, file: Path | None) -> str:
