@@ -20,7 +20,7 @@ LARGEST_MIB = 25.0
 PAGE = """\
 # The bundled models
 
-A target, a draft and an N-gram for first tries, the demo and the tests: they write recognizable Python, and nothing that
+A target, a draft and an N-gram for first tries, the demo and the tests: they write text in the manner of Python, and nothing that
 should be relied on. All were trained by `benchmarks/bundled_models/` (`corpus.py`, `tokens.py`, `train.py`, `ngram.py`,
 `judge.py`, `export.py`; each says in its first lines how it is run) on Python source that a development environment of
 Etesian holds anyway. This page and `training.json` were written by `export.py` from the records of the runs.
