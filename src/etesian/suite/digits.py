@@ -48,7 +48,5 @@ def load_digit_images() -> Images:
     images = ((data.images[order] - 4.9) / 6.0).astype(np.float32)[:, None]  # pixels are 0 to 16
     labels = data.target[order].astype(np.int64)
     ends = (0, N_TRAIN, N_TRAIN + N_VALIDATION, len(labels))
-    train, validation, fresh = (
-        Labeled(images[start:stop], labels[start:stop]) for start, stop in pairwise(ends)
-    )
+    train, validation, fresh = (Labeled(images[start:stop], labels[start:stop]) for start, stop in pairwise(ends))
     return Images(train, validation, fresh)
