@@ -80,7 +80,15 @@ def test_text_is_that_of_plain_decoding(speculating) -> None:
     assert set(json.loads(generated("--plain", "--json").stdout)["origins"]) == {"target"}
 
 
-def test_options_reach_the_choice_of_tokens() -> None:
+def test_options_reach_the_choice_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    stream = Decoder.stream
+
+    def remember(self, prompt, sampling, **rest):
+        asked.append(sampling)
+        return stream(self, prompt, sampling, **rest)
+
+    monkeypatch.setattr(Decoder, "stream", remember)
     sampling = Sampling(
         temperature=0.9,
         top_k=40,
@@ -99,6 +107,7 @@ def test_options_reach_the_choice_of_tokens() -> None:
         for word in (f"--{name.replace('_', '-')}", value)
     ]
     report = json.loads(generated("--json", *words).stdout)
+    assert asked == [sampling]
     assert report["token_ids"] == list(expected(sampling).token_ids)
     assert report["token_ids"] != list(expected().token_ids)
 
