@@ -6,6 +6,7 @@ Knows the one family that the bundled models have.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from gguf import (
     get_tensor_name_map,
     quants,
 )
-from safetensors.numpy import load_file
 
 TYPES = {
     "F16": GGMLQuantizationType.F16,
@@ -46,7 +46,7 @@ def write_gguf(source: Path, out: Path, kind: str) -> None:
     _add_shape(writer, config)
     _add_tokenizer(writer, json.loads((source / "tokenizer.json").read_text()))
     names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
-    for name, weight in _weights(source):
+    for name, weight in _read_weights(source / "model.safetensors"):
         _add_weight(writer, names, name, _for_llama_cpp(name, weight, config), TYPES[kind])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -54,18 +54,8 @@ def write_gguf(source: Path, out: Path, kind: str) -> None:
     writer.close()
 
 
-def _weights(source: Path) -> list[tuple[str, Any]]:
-    """Names and float32 arrays; numpy has no bfloat16 of its own."""
-    from safetensors import safe_open
-
-    with safe_open(source / "model.safetensors", "np") as file:
-        types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
-    if set(types.values()) == {"F32"}:
-        return list(load_file(source / "model.safetensors").items())
-    return list(_read_bfloat16(source / "model.safetensors"))
-
-
-def _read_bfloat16(path: Path) -> Any:
+def _read_weights(path: Path) -> Iterator[tuple[str, Any]]:
+    """Names and float32 arrays of a safetensors file in bfloat16, which numpy does not have, or float32."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         start = file.tell()

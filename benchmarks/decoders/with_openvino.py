@@ -1,4 +1,4 @@
-"""OpenVINO GenAI on the same weights, held as float16 and multiplied in bfloat16: plain, by prompt lookup, with the draft.
+"""OpenVINO GenAI on the same weights, held as float16 and multiplied in bfloat16: plain, and by prompt lookup.
 
 python -m decoders.with_openvino MODELS THREADS     (in the folder benchmarks)
 """
@@ -19,7 +19,6 @@ from decoders.serving import serve
 from decoders.written import BlockClock, Choosing, Written
 
 LOOKUP_TOKENS, LOOKUP_NGRAM = 10, 3
-DRAFT_TOKENS = 5
 
 
 def write(pipeline: Any, prompt: list[int], choosing: Choosing, n_tokens: int, **settings: Any) -> Written:
