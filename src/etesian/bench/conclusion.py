@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from etesian.bench.record import Point
 from etesian.bench.workload import Workload
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def conclude(workload: Workload, last: Point) -> tuple[Point, dict[str, Any]]:
@@ -54,6 +55,8 @@ def conclude(workload: Workload, last: Point) -> tuple[Point, dict[str, Any]]:
 
 def _as_array(name: str, value: Any) -> np.ndarray:
     """Shape () for a number, (examples,) for answers."""
+    import numpy as np
+
     array = np.asarray(value)
     is_number = array.ndim == 0 and array.dtype.kind in "biuf"
     if not is_number and not (array.ndim == 1 and array.dtype == bool):

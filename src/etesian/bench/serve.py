@@ -175,8 +175,8 @@ def serve(report: LiveReport, *, host: str = HOST, port: int = 0, announce: Call
     """
     load_libraries()
     with ReportServer(report, host=host, port=port) as server:
-        announce(server.url)
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt):  # also one that comes as soon as the address is known
+            announce(server.url)
             server.serve_forever(poll_interval=0.2)
 
 
