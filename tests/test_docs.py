@@ -15,7 +15,6 @@ import pytest
 
 from etesian import bench, decode, sparse
 from etesian.bench import statistics
-from etesian.decode.bundled import bundled_folder
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -76,8 +75,6 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=page_name)
 def test_code_of_page_runs(page, folder, monkeypatch):
-    if '"bundled"' in page.read_text() and not (bundled_folder() / "target").is_dir():
-        pytest.skip("the bundled models are not there")
     module = types.ModuleType("code_of_page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     source = folder / "code_of_page.py"  # numba keeps what it compiles beside a file

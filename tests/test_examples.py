@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from etesian.decode.bundled import bundled_folder
-
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 
@@ -17,8 +15,6 @@ def test_there_are_examples():
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(example, tmp_path):
-    if '"bundled"' in example.read_text() and not (bundled_folder() / "target").is_dir():
-        pytest.skip("the bundled models are not there")
     done = subprocess.run(
         [sys.executable, "-W", "error", str(example)], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from etesian.decode.bundled import bundled_folder
-
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 COMMANDS = re.findall(r"^etesian (.+)$", README, re.MULTILINE)
@@ -16,8 +14,6 @@ COMMANDS = re.findall(r"^etesian (.+)$", README, re.MULTILINE)
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_block_runs(number, tmp_path):
-    if '"bundled"' in BLOCKS[number] and not (bundled_folder() / "target").is_dir():
-        pytest.skip("the bundled models are not there")
     subprocess.run([sys.executable, "-c", BLOCKS[number]], cwd=tmp_path, check=True)
 
 
