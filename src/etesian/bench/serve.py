@@ -174,10 +174,9 @@ def serve(report: LiveReport, *, host: str = HOST, port: int = 0, announce: Call
         A library that the page is made with is missing.
     """
     load_libraries()
-    with ReportServer(report, host=host, port=port) as server:
-        with contextlib.suppress(KeyboardInterrupt):  # also one that comes as soon as the address is known
-            announce(server.url)
-            server.serve_forever(poll_interval=0.2)
+    with ReportServer(report, host=host, port=port) as server, contextlib.suppress(KeyboardInterrupt):
+        announce(server.url)  # an interrupt may come as soon as the address is known
+        server.serve_forever(poll_interval=0.2)
 
 
 class _Handler(BaseHTTPRequestHandler):
