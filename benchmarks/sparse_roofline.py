@@ -11,12 +11,10 @@ how the time compares with touching the rows alone. Cache misses are told where 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -27,11 +25,10 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from records import report
 from sparse_kernels import Contender, Kernel, all_kernels, interleave
 from timing import copy_bandwidth, seconds_of, spread
 
-from etesian import __version__
-from etesian.bench import machine
 from etesian.sparse import ScheduleWarning
 
 EVENTS = ("cache-misses", "cache-references", "instructions", "cycles")
@@ -195,13 +192,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     warnings.simplefilter("ignore", ScheduleWarning)  # the records hold the plan that was made
     kernels = list(all_kernels(toy=asked.toy))
     results = [look_at(kernel, n_workers, asked.rounds) for kernel in kernels for n_workers in asked.workers]
-    table = as_text(results)
-    print(table)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        record = {"version": __version__, "arguments": sys.argv[1:], "machine": machine.describe(), "results": results}
-        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
-        (asked.out / "table.md").write_text(table + "\n")
+    report(results, as_text(results), asked.out)
     return results
 
 

@@ -9,7 +9,6 @@ same values. `auto` is not among them: it takes one of the others. Example:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import warnings
 from pathlib import Path
@@ -17,11 +16,10 @@ from typing import Any
 
 import numpy as np
 from data import SEED
+from records import report
 from sparse_kernels import Contender, Kernel, all_kernels, interleave, variables_after
 from timing import cell, seconds_of, spread
 
-from etesian import __version__
-from etesian.bench import machine
 from etesian.sparse import Ratings, ScheduleWarning, make_plan
 from etesian.sparse.plan import SCHEDULES
 
@@ -104,13 +102,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         for n_workers in asked.workers:
             results += compare(kernel, n_workers, asked.rounds)
             print(as_text(results).splitlines()[-1], file=sys.stderr)
-    table = as_text(results)
-    print(table)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        record = {"version": __version__, "arguments": sys.argv[1:], "machine": machine.describe(), "results": results}
-        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
-        (asked.out / "table.md").write_text(table + "\n")
+    report(results, as_text(results), asked.out)
     return results
 
 
