@@ -207,6 +207,7 @@ def main(
     layers: Annotated[int | None, typer.Option(help="another depth than the shape's")] = None,
     start: Annotated[Path | None, typer.Option(help="folder of a model to begin with; may be shallower")] = None,
     teacher: Annotated[Path | None, typer.Option(help="folder of a model to learn the distribution of")] = None,
+    compiled: Annotated[bool, typer.Option(help="fuse with torch.compile: half a minute first, a fifth faster then")] = False,
     seed: int = 0,
 ) -> None:
     """Train; the result is OUT/model in Hugging Face layout."""
@@ -220,6 +221,8 @@ def main(
     loss_of: Callable[[Any, torch.Tensor], torch.Tensor] = cross_entropy
     if teacher is not None:
         loss_of = distillation(AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.bfloat16).eval())
+    if compiled:
+        loss_of = torch.compile(loss_of)
     batches = Batches(data / "training.npy", rows=rows, length=length, seed=seed)
     run(
         model, batches, out, loss_of=loss_of, held_out=data / "held_out.npy",
