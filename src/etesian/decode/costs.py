@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +53,19 @@ class PassCosts:
     """
 
     def __init__(self, rows: Sequence[int], seconds: Sequence[float]) -> None:
-        known = np.asarray(rows, np.float64)
-        measured = np.asarray(seconds, np.float64)
-        if not (known.ndim == measured.ndim == 1 and len(known) == len(measured) > 0):
+        known, measured = [float(n) for n in rows], [float(each) for each in seconds]
+        if not 0 < len(known) == len(measured):
             raise ValueError("rows and seconds must be rows of numbers, one of seconds for each of rows")
-        if not (known[0] >= 1 and (np.diff(known) > 0).all()):
+        if not (known[0] >= 1 and all(fewer < more for fewer, more in pairwise(known))):
             raise ValueError(f"rows must ascend from 1 or above; got {list(rows)}")
-        if not (np.isfinite(measured).all() and (measured > 0).all()):
+        if not all(0 < each < math.inf for each in measured):
             raise ValueError(f"seconds must be above 0; got {list(seconds)}")
         self._rows = known
-        self._seconds = np.maximum.accumulate(measured)
+        self._shape = list(accumulate(measured, max))  # seconds, but for the machine's speed
+        self._slowness = 1.0
         self._is_measured = True
-        self._age = np.zeros(len(known))  # passes since one of about so many rows
+        self._n_passes = 0
+        self._seen = [0.0] * len(known)  # for each number of rows: the last pass of about so many
         self._n_guessed = 0  # passes observed in place of a measurement
 
     @classmethod
@@ -71,33 +75,68 @@ class PassCosts:
         costs._is_measured = False
         return costs
 
+    @property
+    def points(self) -> tuple[list[int], list[float]]:
+        """Numbers of rows, and the seconds of passes of each; what lies between is interpolated."""
+        return [int(n) for n in self._rows], [self._slowness * each for each in self._shape]
+
+    # Asked for in every pass, so numbers are Python's own: arrays of seven take ten times as long.
     def seconds(self, n_rows: int) -> float:
         """Seconds of a pass of so many rows."""
-        return float(self.curve(np.array([n_rows]))[0])
+        if not self._is_measured:
+            return 0.0
+        below, share = self._between(n_rows)
+        seconds = self._slowness * self._shape[below]
+        if share:
+            return seconds + self._slowness * share * (self._shape[below + 1] - self._shape[below])
+        return seconds * max(n_rows / self._rows[-1], 1.0)
 
     def curve(self, n_rows: NDArray[np.integer]) -> NDArray[np.float64]:
         """Seconds of passes of these numbers of rows; beyond the most that was measured, each row costs its share of that."""
         if not self._is_measured:
             return np.zeros(len(n_rows))
         beyond = np.maximum(n_rows / self._rows[-1], 1.0)
-        return beyond * np.interp(n_rows, self._rows, self._seconds)
+        return self._slowness * beyond * np.interp(n_rows, self._rows, self._shape)
 
     def observe(self, n_rows: int, seconds: float) -> None:
         """Learn from a pass: what it took more or less is the machine's speed, unless passes of so many rows are rare."""
         if seconds <= 0 or n_rows < 1:
             return
         if not self._is_measured:
-            self._seconds, self._is_measured, self._n_guessed = np.full(len(self._rows), seconds), True, 1
+            self._slowness, self._is_measured, self._n_guessed = seconds, True, 1
         drift = DRIFT
         if 0 < self._n_guessed < 1 / DRIFT:  # the first passes of all are slow for reasons of their own
             self._n_guessed += 1
             drift = 1 / self._n_guessed
         ratio = min(seconds / self.seconds(n_rows), SLOWEST)  # nothing is fast by accident
-        nearness = np.interp(n_rows, self._rows, np.arange(len(self._rows))) - np.arange(len(self._rows))
-        weights = np.maximum(1 - np.abs(nearness), 0.0)
-        bend = np.minimum(BEND * (1 + self._age), MOST_BEND) * weights
-        self._age = (self._age + 1) * (1 - weights)
-        self._seconds = np.maximum.accumulate(self._seconds * ratio ** (drift + bend))
+        below, share = self._between(n_rows)
+        self._slowness *= ratio**drift
+        self._n_passes += 1
+        self._bend(below, 1 - share, ratio)
+        if share:
+            self._bend(below + 1, share, ratio)
+
+    def _between(self, n_rows: int) -> tuple[int, float]:
+        """The last number of rows that is not above this one, and how far it is on the way to the next."""
+        rows = self._rows
+        if n_rows <= rows[0]:
+            return 0, 0.0
+        below = bisect_right(rows, n_rows) - 1
+        if below == len(rows) - 1:
+            return below, 0.0
+        return below, (n_rows - rows[below]) / (rows[below + 1] - rows[below])
+
+    def _bend(self, place: int, weight: float, ratio: float) -> None:
+        """Move one point of the curve, the more the longer it was not seen, and keep the curve from falling."""
+        age = self._n_passes - self._seen[place]
+        self._seen[place] = self._n_passes - age * (1 - weight)
+        shape = self._shape
+        shape[place] *= ratio ** (weight * min(BEND * age, MOST_BEND))
+        if place and shape[place] < shape[place - 1]:
+            shape[place] = shape[place - 1]
+        while place + 1 < len(shape) and shape[place + 1] < shape[place]:
+            shape[place + 1] = shape[place]
+            place += 1
 
 
 def measure_pass_costs(
@@ -205,7 +244,8 @@ def _read(place: Path) -> PassCosts | None:
 
 def _write(place: Path, costs: PassCosts) -> None:
     """Keep measured costs, whole or not at all; a folder that cannot be written to means that they are measured again."""
-    kept = {"format": FORMAT_VERSION, "rows": [int(n) for n in costs._rows], "seconds": costs._seconds.tolist()}
+    rows, seconds = costs.points
+    kept = {"format": FORMAT_VERSION, "rows": rows, "seconds": seconds}
     beside = place.with_name(f".{place.name}.{os.getpid()}")
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)

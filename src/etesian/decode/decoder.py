@@ -165,13 +165,13 @@ class Decoder:
         )
 
     def _pieces(self, request: Request) -> Generator[Piece]:
-        with request.recorder.timed("prompt"):
+        with request.recorder.prompt:
             context = self._read_prompt(request)
         is_settled = True
         try:
             while request.output.finish_reason is None:
                 is_settled = False
-                with request.recorder.timed("all"):
+                with request.recorder.all:
                     self._advance(request, context)
                 is_settled = True
                 yield request.output.piece()
@@ -194,19 +194,26 @@ class Decoder:
     def _advance(self, request: Request, context: Context) -> None:
         """Draft, score, verify, keep: at least one token further, unless a close decision asks for a pass of one row."""
         recorder = request.recorder
-        with recorder.timed("draft"):
+        with recorder.draft:
             tree = self._draft(request)
-        with recorder.timed("target"):
+        with recorder.target:
             logits = context.score([request.last_token, *tree.tokens], [ROOT, *(tree.parents + 1)])
-        with recorder.timed("verify"):
+        with recorder.verify:
             taken = self._verify(request, tree, logits)
         context.keep([0, *(node + 1 for node in taken.accepted)][: taken.n_decided])
         recorder.count(tree, taken)
         request.wants_one_row = taken.is_unsure
         if request.drafter is not None:
-            if len(tree):
-                request.drafter.observe(tree, taken.accepted)
-            self.policy.observe(1 + len(tree), recorder.latest["target"], taken.n_decided, recorder.latest["draft"])
+            self._learn(request.drafter, recorder, tree, taken)
+
+    def _learn(self, drafter: Drafter, recorder: Recorder, tree: TokenTree, taken: Walk) -> None:
+        """Tell drafter and policy what came of a pass; the drafter's learning is part of what drafting takes."""
+        draft_seconds = recorder.draft.latest
+        if len(tree):
+            with recorder.draft:
+                drafter.observe(tree, taken.accepted)
+            draft_seconds += recorder.draft.latest
+        self.policy.observe(1 + len(tree), recorder.target.latest, taken.n_decided, draft_seconds)
 
     def _draft(self, request: Request) -> TokenTree:
         """Ask for a tree that fits what the policy allows and what the output still needs; the last token comes free."""
