@@ -83,7 +83,9 @@ class SpeculativeGenerate:
         if self._prepared is None or self._prepared[0] is not model:
             target = HuggingFaceModel(model)
             policy = Speculation(cached_pass_costs(target))
-            self._prepared = model, Decoder(target, self._make_drafter(), self._tokenizer, policy=policy)
+            decoder = Decoder(target, self._make_drafter(), self._tokenizer, policy=policy)
+            decoder.warm_up()
+            self._prepared = model, decoder
         return self._prepared[1]
 
 

@@ -105,6 +105,15 @@ class Decoder:
 
         return load_decoder(name_or_path, draft=draft, ngram=ngram, stages=stages, options=options, exact=exact)
 
+    def warm_up(self) -> None:
+        """Use once, on a text that is thrown away, all that is compiled at its first use; `load` has done so.
+
+        Without it the first request waits for that, and takes drafting for slower than it is.
+        """
+        from etesian.decode.warm_up import warm_up
+
+        warm_up(self)
+
     def generate(
         self, prompt: Prompt, sampling: Sampling = GREEDY, *, max_tokens: int = 256, speculate: bool = True
     ) -> Generation:

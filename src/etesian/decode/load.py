@@ -70,7 +70,9 @@ def load_decoder(
     for stage in stages:
         drafter = _stage(stage, drafter, tokenizer, options)
     policy = Speculation(cached_pass_costs(target)) if drafter else None
-    return Decoder(target, drafter, TextTokenizer(tokenizer), end_tokens=end_tokens, policy=policy, exact=exact)
+    decoder = Decoder(target, drafter, TextTokenizer(tokenizer), end_tokens=end_tokens, policy=policy, exact=exact)
+    decoder.warm_up()
+    return decoder
 
 
 def _bundle(name: Source) -> Path | None:

@@ -37,6 +37,11 @@ class CombinedDrafter:
         for drafter in self.drafters:
             drafter.observe(tree, accepted)
 
+    def fresh(self) -> CombinedDrafter | None:
+        """One of those drafters made anew that can be; None if none can."""
+        renewed = [drafter.fresh() for drafter in self.drafters if hasattr(drafter, "fresh")]
+        return CombinedDrafter(renewed) if renewed else None
+
     def stage_statistics(self) -> Mapping[str, StageWork]:
         """Work of the stages of all drafters that tell."""
         return {

@@ -58,7 +58,8 @@ class StageWork:
 class Drafter(Protocol):
     """Proposes candidates; can make decoding slow, never wrong.
 
-    It may also have `stage_statistics()`, the `StageWork` of each of its `stages` by name, for the statistics of a request.
+    It may also have `stage_statistics()`, the `StageWork` of each of its `stages` by name, for the statistics of a request, and
+    `fresh()`, a drafter like it that has learned nothing and shares no state with it: `Decoder.warm_up` asks that one.
     """
 
     @property

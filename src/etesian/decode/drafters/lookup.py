@@ -64,6 +64,10 @@ class LookupDrafter:
         """Learn how often the text goes on as it did before."""
         self.calibration.observe(tree, accepted)
 
+    def fresh(self) -> LookupDrafter:
+        """One of the same options that has learned nothing."""
+        return LookupDrafter(min_match=self.min_match, max_matches=self.max_matches, name=self.stages[0])
+
     def stage_statistics(self) -> Mapping[str, StageWork]:
         """Calls so far and their seconds."""
         return {self.stages[0]: StageWork(self._calls, self._seconds)}

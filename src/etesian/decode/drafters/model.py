@@ -100,6 +100,11 @@ class ModelDrafter:
         """Learn how often the target takes what the model finds likely; the inner drafter is judged by the model itself."""
         self.calibration.observe(tree, accepted)
 
+    def fresh(self) -> ModelDrafter:
+        """One like it that has read and learned nothing; an inner drafter that cannot be made anew is left out."""
+        inner = getattr(self.inner, "fresh", lambda: None)()
+        return ModelDrafter(self.model, inner, name=self.stages[-1], n_children=self.n_children, max_rows=self.max_rows)
+
     def stage_statistics(self) -> Mapping[str, StageWork]:
         """Work of each stage so far."""
         inner: Mapping[str, StageWork] = getattr(self.inner, "stage_statistics", dict)()

@@ -103,6 +103,10 @@ class NgramDrafter:
         """Learn how often the target takes what the trigram finds likely."""
         self.calibration.observe(tree, accepted)
 
+    def fresh(self) -> NgramDrafter:
+        """One of the same table that has learned nothing."""
+        return NgramDrafter(self.table, name=self.stages[0])
+
     def stage_statistics(self) -> Mapping[str, StageWork]:
         """Calls so far and their seconds."""
         return {self.stages[0]: StageWork(self._calls, self._seconds)}
