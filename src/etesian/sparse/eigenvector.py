@@ -111,7 +111,7 @@ def leading_eigenvector(
     ScheduleWarning
         When rows conflict too much for the schedule asked for.
     """
-    _check_options(of, tol, max_iter)
+    _check_options(of, schedule, tol, max_iter)
     rows, scale = _read(A, of)
     starting, ordering = np.random.default_rng(random_state).spawn(2)
     space = Subspace(lambda v: rows.T @ (rows @ v))
@@ -231,9 +231,11 @@ class _Inverse:
         return solution
 
 
-def _check_options(of: str, tol: float, max_iter: int) -> None:
+def _check_options(of: str, schedule: Schedule, tol: float, max_iter: int) -> None:
     if of not in ("symmetric", "gram"):
         raise ValueError(f"of must be 'symmetric' or 'gram'; got {of!r}")
+    if schedule == "merged":
+        raise ValueError("schedule 'merged' is not for eigenvectors; use 'conflict_free', 'levels' or 'auto'")
     if not 0 < tol < 1:
         raise ValueError(f"tol must be above 0 and below 1; got {tol!r}")
     if max_iter < 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -23,9 +23,19 @@ SPINS = 4_000  # looks at the barrier, about 10 microseconds, before the core is
 FAST = frozenset({"reassoc", "contract", "nsz", "arcp"})
 """Sums may be vectorized. Numbers that are not finite stay what they are: a run that diverges must be seen to."""
 
+
+class Merging(NamedTuple):
+    """What a problem's updates are, and how copies of its variables are made and merged; see `MergingProblem`."""
+
+    update_range: Callable[..., None]
+    spread_range: Callable[..., None]
+    merge_range: Callable[..., None]
+
+
 _indices = types.int64
 _offsets = types.int64[:, ::1]
 _shared = types.int64[::1]
+_hot = types.int64[::1]
 
 
 @njit(nogil=True, cache=True)
@@ -58,6 +68,25 @@ def _carry_out(update_range, data, variables, step_size, offsets, worker, synchr
     return offsets.shape[0]
 
 
+def _carry_out_in_copies(
+    update_range, spread_range, merge_range, data, variables, step_size, offsets, hot, n_lists, worker, shared
+):
+    """As `_carry_out`, and merge this worker's share of the hot variables after every batch; copies are then as new."""
+    n_workers = offsets.shape[1] - 1
+    first, last = len(hot) * worker // n_workers, len(hot) * (worker + 1) // n_workers
+    spread_range(first, last, hot, n_lists, variables)
+    goes_on = _wait_for_all(shared, n_workers)
+    batch = 0
+    while goes_on and batch < offsets.shape[0]:
+        update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
+        goes_on = _wait_for_all(shared, n_workers)
+        n_steps = offsets[batch, n_workers]  # of the sampled order: lists have changed places within the batch alone
+        merge_range(first, last, hot, n_lists, data, variables, step_size, n_steps)
+        goes_on = goes_on and _wait_for_all(shared, n_workers)
+        batch += 1
+    return batch
+
+
 def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums):
     """Fill the rows first, first + stride, ... of `sums`, each with the sums over one chunk of updates."""
     for chunk in range(first, sums.shape[0], stride):
@@ -88,6 +117,28 @@ def compile_update_range(update_range: Callable[..., None], data: types.Type, va
     kept = _is_found_again(update_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(update_range)
     return compiled, _entry(njit(loop, nogil=True, cache=kept)(_carry_out))
+
+
+@cache
+def compile_merging(merging: Merging, data: types.Type, variables: types.Type) -> tuple[Any, Any, Any, Any]:
+    """Compile what `_carry_out_in_copies` calls, and that loop itself. Merging is compiled without `FAST`: in list order.
+
+    Returns
+    -------
+    The compiled ``update_range``, ``spread_range`` and ``merge_range``, and ``carry_out(update_range, spread_range, merge_range,
+    data, variables, step_size, offsets, hot, n_lists, worker, shared)``.
+    """
+    update, _ = compile_update_range(merging.update_range, data, variables)
+    number, real = types.int64, types.float64
+    updating = types.void(number, number, data, variables, real)
+    spreading = types.void(number, number, _hot, number, variables)
+    folding = types.void(number, number, _hot, number, data, variables, real, number)
+    functions = [types.FunctionType(each) for each in (updating, spreading, folding)]
+    loop = number(*functions, data, variables, real, _offsets, _hot, number, number, _shared)
+    spread = njit(spreading, nogil=True, cache=_is_found_again(merging.spread_range))(merging.spread_range)
+    merge = njit(folding, nogil=True, cache=_is_found_again(merging.merge_range))(merging.merge_range)
+    carry_out = njit(loop, nogil=True, cache=_is_found_again(merging.update_range))(_carry_out_in_copies)
+    return update, spread, merge, _entry(carry_out)
 
 
 @cache

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from etesian.sparse.choosing import Choice
+from etesian.sparse.kernels import Merging
 from etesian.sparse.methods import SGD
 from etesian.sparse.plan import Plan, Schedule, make_plan
-from etesian.sparse.problems.problem import Problem, SettledProblem, Variables
+from etesian.sparse.problems.problem import MergingProblem, Problem, SettledProblem, Variables
 from etesian.sparse.workers import Workers, count_workers
 
 DIVERGED = 100.0  # times the objective at the start: further up no run has come back from
@@ -254,11 +255,19 @@ class Epochs:
     ) -> None:
         self.problem, self.workers, self.method, self.redraw = problem, workers, method, redraw
         self._schedule, self._batch_size = schedule, batch_size
+        if schedule == "merged" and not isinstance(problem, MergingProblem):
+            raise ValueError(
+                f"schedule 'merged' is for problems whose copies can be merged, such as Linear; got {type(problem).__name__}. "
+                "Use 'conflict_free', 'levels' or 'auto'"
+            )
         self._choice: Choice | None = None
         starting, self._ordering = np.random.default_rng(random_state).spawn(2)
         self.variables = problem.start(starting)
         self.done = 0
         self._plan_an_epoch()
+        self._worked_on = self.variables
+        if self.plan.copies is not None:
+            self.variables, self._worked_on = self._merging.with_copies(self.variables, len(self.plan.copies))
         self._objective: float | None = None
         self._settle(None)
 
@@ -284,7 +293,11 @@ class Epochs:
         def run(plan: Plan) -> None:
             self.workers.run(plan, self.problem.update_range, self._data, self.variables, step_size)
 
-        if self._choice is None:
+        if self.plan.copies is not None:
+            problem = self._merging
+            merging = Merging(problem.update_range, problem.spread_range, problem.merge_range)
+            self.workers.run_in_copies(self.plan, merging, self._data, self._worked_on, step_size)
+        elif self._choice is None:
             run(self.plan)
         else:
             self.plan = self._choice.carry_out(self.plan, run)
@@ -292,6 +305,11 @@ class Epochs:
                 self._choice = None  # the plan is the one taken
         self._settle(step_size)
         self.done += 1
+
+    @property
+    def _merging(self) -> MergingProblem:
+        assert isinstance(self.problem, MergingProblem)
+        return self.problem
 
     def _settle(self, step_size: float | None) -> None:
         self._objective = None  # not known, unless it comes by on the way

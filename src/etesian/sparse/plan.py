@@ -16,8 +16,9 @@ from scipy.sparse import csr_array
 
 from etesian.sparse.blocks import default_n_blocks, sort_into_blocks
 from etesian.sparse.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
+from etesian.sparse.exempt import N_LISTS, default_merged_batch, find_hot, leave_out
 from etesian.sparse.levels import best_capacity, sort_into_levels
-from etesian.sparse.schedule import SCHEDULES, Plan, Schedule, ScheduleWarning
+from etesian.sparse.schedule import SCHEDULES, Copies, Plan, Schedule, ScheduleWarning
 
 __all__ = [
     "SCHEDULES",
@@ -29,6 +30,7 @@ __all__ = [
     "levels",
     "lock_free",
     "make_plan",
+    "merged",
     "predicted_fastest",
     "serial",
 ]
@@ -46,6 +48,7 @@ def make_plan(
     rng: np.random.Generator,
     batch_size: int | None = None,
     n_blocks: int | None = None,
+    n_lists: int | None = None,
     keep_steps: bool = False,
 ) -> Plan:
     """Sample an order of all updates and plan it.
@@ -54,19 +57,23 @@ def make_plan(
     ----------
     schedule
         ``"serial"``; ``"conflict_free"``, ``"levels"`` and ``"auto"`` (the one of these that is predicted to be fastest; see also
-        `etesian.sparse.choosing`), which give the serial run's bits; ``"blocked"``, which has an order of its own; or
+        `etesian.sparse.choosing`), which give the serial run's bits; ``"blocked"``, which has an order of its own;
+        ``"merged"``, which exempts hot variables, so that what comes out is its own, and the same for any number of workers; or
         ``"lock_free"``.
     touches : CSR array of shape (n_updates, n_variables)
         Which variables each update reads or writes.
     n_workers
-        Lists a batch is cut into.
+        Who carry the plan out: a batch is cut into one list for each.
     rng
         Samples the order, and nothing else: the order is the same for every schedule.
     batch_size
         Updates a batch, or at most in a level; by default measured, see `etesian.sparse.conflicts.best_batch_size` and
-        `etesian.sparse.levels.best_capacity`. The result does not depend on it.
+        `etesian.sparse.levels.best_capacity`. The result does not depend on it, but for a merged plan, which takes it from the
+        number of updates by default.
     n_blocks
         Blocks a side of a blocked plan; by default from the number of updates. The result depends on it, not on the workers.
+    n_lists
+        Lists a batch of a merged plan, each with its own copies; 8 by default. The result depends on it, not on the workers.
     keep_steps
         Whether the plan is to hold `steps`.
     """
@@ -80,9 +87,14 @@ def make_plan(
         raise ValueError("there is nothing to plan: touches has no rows")
     if n_blocks is not None and not 1 <= n_blocks <= 2**15:
         raise ValueError(f"n_blocks must be from 1 to {2**15}; got {n_blocks}")
+    if n_lists is not None and n_lists < 1:
+        raise ValueError(f"n_lists must be at least 1; got {n_lists}")
     order = rng.permutation(touches.shape[0])
     sampled = order.copy() if keep_steps else None
-    plan = _plan(schedule, touches, order, n_workers=n_workers, batch_size=batch_size, n_blocks=n_blocks)
+    if schedule == "merged":
+        plan = merged(touches, order, n_workers=n_workers, batch_size=batch_size, n_lists=n_lists)
+    else:
+        plan = _plan(schedule, touches, order, n_workers=n_workers, batch_size=batch_size, n_blocks=n_blocks)
     if sampled is None:
         return plan
     return replace(plan, steps=np.arange(len(order)) if schedule == "blocked" else _places(sampled)[plan.order])
@@ -150,7 +162,7 @@ def conflict_free(
         if balance.predicted_speedup < WORTH_PLANNING:
             return _serial_instead(order, _why_not_components(balance))
         batch_size = balance.batch_size
-    offsets = _plan_batches(taken, order, batch_size, n_workers)
+    offsets = _plan_batches(taken, order, batch_size, n_workers, n_threads=n_workers)
     return Plan("conflict_free", order, offsets, True, batch_size, _speedup(offsets))
 
 
@@ -209,6 +221,29 @@ def blocked(touches: csr_array, order: NDArray[np.int64], *, n_workers: int, n_b
     return Plan("blocked", sorted_order, offsets, True, largest, _speedup(offsets))
 
 
+def merged(
+    touches: csr_array,
+    order: NDArray[np.int64],
+    *,
+    n_workers: int,
+    batch_size: int | None = None,
+    n_lists: int | None = None,
+) -> Plan:
+    """Exempt hot variables: lists work on copies of them, and what the copies gained is added up when a batch ends.
+
+    What is left of the updates falls into components, which go to lists whole, as in `conflict_free`. Within a batch a list does
+    not see what others do to hot variables, so the result is not the serial run's. It depends on the order, the batch size and the
+    number of lists, and not on the workers, who carry out neighboring lists. `order` becomes the plan's own, sorted in place.
+    """
+    batch_size = default_merged_batch(len(order)) if batch_size is None else batch_size
+    n_lists = N_LISTS if n_lists is None else n_lists
+    hot = find_hot(touches, batch_size=batch_size, n_lists=n_lists)
+    lists = _plan_batches(leave_out(as_touches(touches), hot), order, batch_size, n_lists, n_threads=n_workers)
+    offsets = np.ascontiguousarray(lists[:, np.arange(n_workers + 1) * n_lists // n_workers])
+    note = f"{len(hot):,} hot of {touches.shape[1]:,} variables in {n_lists} copies each, merged after every batch"
+    return Plan("merged", order, offsets, True, batch_size, _speedup(offsets), note, copies=Copies(hot, lists))
+
+
 def predicted_fastest(touches: csr_array, order: NDArray[np.int64], *, n_workers: int) -> Plan:
     """Make the plan with the best predicted speed-up of those that give the serial run's bits; a note says why, no warning."""
     taken = as_touches(touches)
@@ -232,19 +267,21 @@ def _speedup(offsets: NDArray[np.int64]) -> float:
     return float((offsets[-1, -1] - offsets[0, 0]) / np.diff(offsets, axis=1).max(axis=1).sum())
 
 
-def _plan_batches(touches: Touches, order: NDArray[np.int64], batch_size: int, n_workers: int) -> NDArray[np.int64]:
+def _plan_batches(
+    touches: Touches, order: NDArray[np.int64], batch_size: int, n_lists: int, *, n_threads: int
+) -> NDArray[np.int64]:
     """Sort `order` into lists, batch by batch, in place; the offsets of the lists.
 
-    Batches know nothing of one another, so each of `n_workers` threads plans a stretch of them.
+    Batches know nothing of one another, so each thread plans a stretch of them.
     """
     n_batches = -(-len(order) // batch_size)
-    offsets = np.empty((n_batches, n_workers + 1), np.int64)
-    cuts = np.linspace(0, n_batches, n_workers + 1).astype(np.int64)
+    offsets = np.empty((n_batches, n_lists + 1), np.int64)
+    cuts = np.linspace(0, n_batches, n_threads + 1).astype(np.int64)
 
     def plan_stretch(first: int, last: int) -> None:
-        scratch = new_scratch(touches, batch_size=batch_size, n_workers=n_workers)
+        scratch = new_scratch(touches, batch_size=batch_size, n_workers=n_lists)
         sort_batches(order, touches, batch_size, first, last, offsets, scratch)
 
-    with ThreadPoolExecutor(n_workers) as pool:
+    with ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(plan_stretch, cuts[:-1], cuts[1:]))
     return offsets

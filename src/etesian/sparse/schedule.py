@@ -5,17 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-Schedule = Literal["serial", "conflict_free", "levels", "blocked", "lock_free", "auto"]
+Schedule = Literal["serial", "conflict_free", "levels", "blocked", "merged", "lock_free", "auto"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 
 class ScheduleWarning(UserWarning):
     """A schedule was asked for that cannot help on this data; the run was serial instead. The result is the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Variables that each list of a batch works on in a copy of its own; all changes are added up when the batch ends.
+
+    Lists are there for the result, workers for the time: a worker carries out some neighboring lists, so the number of lists, and
+    with it the result, is the same for any number of workers.
+
+    Parameters
+    ----------
+    hot : array of shape (n_hot,)
+        The variables.
+    lists : array of shape (n_batches, n_lists + 1)
+        ``order[lists[b, k]:lists[b, k + 1]]`` is list k of batch b.
+    """
+
+    hot: NDArray[np.int64]
+    lists: NDArray[np.int64]
+
+    @property
+    def n_lists(self) -> int:
+        """Lists in each batch."""
+        return self.lists.shape[1] - 1
+
+    def __len__(self) -> int:
+        """Rows that all copies take, list by list; they stand behind those of the `n_variables` themselves."""
+        return self.n_lists * len(self.hot)
+
+    def rename(self, indptr: NDArray[Any], indices: NDArray[Any], n_variables: int) -> NDArray[Any]:
+        """Return the variables of updates in plan order, a CSR pattern, with its list's copy in the place of each hot one."""
+        rank = np.full(n_variables, -1)
+        rank[self.hot] = np.arange(len(self.hot))
+        n_batches = len(self.lists)
+        list_of = np.repeat(np.tile(np.arange(self.n_lists), n_batches), np.diff(self.lists, axis=1).ravel())
+        copied = np.repeat(list_of, np.diff(indptr)) * len(self.hot) + rank[indices] + n_variables
+        fits = n_variables + len(self) <= np.iinfo(indices.dtype).max
+        return np.where(rank[indices] >= 0, copied, indices).astype(indices.dtype if fits else np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +79,8 @@ class Plan:
     steps : array of shape (n_updates,), or None
         The place of each update of `order` in the order that a serial run of the plan has (the sampled one; for blocked plans
         their own), for problems that count the steps between two touches of a variable; None where nobody asked.
+    copies
+        What lists work on in copies, in a merged plan that exempts some variables; None elsewhere.
     """
 
     schedule: Schedule
@@ -51,6 +91,7 @@ class Plan:
     predicted_speedup: float
     note: str | None = None
     steps: NDArray[np.int64] | None = None
+    copies: Copies | None = None
 
     @property
     def n_workers(self) -> int:

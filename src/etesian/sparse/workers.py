@@ -12,7 +12,14 @@ from joblib import effective_n_jobs
 from numba import typeof
 from numpy.typing import NDArray
 
-from etesian.sparse.kernels import STOP, compile_sum_range, compile_update_range, new_shared
+from etesian.sparse.kernels import (
+    STOP,
+    Merging,
+    compile_merging,
+    compile_sum_range,
+    compile_update_range,
+    new_shared,
+)
 from etesian.sparse.plan import Plan
 
 CHUNK = 8_192
@@ -57,8 +64,9 @@ class Workers:
         step_size
             Passed on to every update.
         """
-        if plan.n_workers > self.n_workers:
-            raise ValueError(f"the plan is for {plan.n_workers} workers; there are {self.n_workers}")
+        self._check(plan)
+        if plan.copies is not None:
+            raise ValueError("the plan has copies of hot variables, which run_in_copies makes and merges")
         compiled, carry_out = compile_update_range(update_range, *_types(data, variables))
         shared = new_shared()
 
@@ -66,6 +74,22 @@ class Workers:
             carry_out(compiled, data, variables, step_size, plan.offsets, worker, plan.synchronized, shared)
 
         self._run_all(work, plan.n_workers, shared)
+
+    def run_in_copies(self, plan: Plan, merging: Merging, data: tuple, variables: tuple, step_size: float) -> None:
+        """As `run`, for a plan with copies of hot variables; `variables` have rows for them."""
+        self._check(plan)
+        assert plan.copies is not None
+        hot, n_lists, shared = plan.copies.hot, plan.copies.n_lists, new_shared()
+        update, spread, merge, carry_out = compile_merging(merging, *_types(data, variables))
+
+        def work(worker: int) -> None:
+            carry_out(update, spread, merge, data, variables, step_size, plan.offsets, hot, n_lists, worker, shared)
+
+        self._run_all(work, plan.n_workers, shared)
+
+    def _check(self, plan: Plan) -> None:
+        if plan.n_workers > self.n_workers:
+            raise ValueError(f"the plan is for {plan.n_workers} workers; there are {self.n_workers}")
 
     def sum(
         self, sum_range: Callable[..., None], n: int, n_sums: int, data: tuple, variables: Any

@@ -67,6 +67,8 @@ class Linear:
     settles: ClassVar[bool] = True
     counts_steps: ClassVar[bool] = True
     update_range = staticmethod(updates.update_rows)
+    spread_range = staticmethod(updates.spread_copies)
+    merge_range = staticmethod(updates.merge_copies)
 
     def __post_init__(self) -> None:
         self.touches = self.X
@@ -105,9 +107,10 @@ class Linear:
         """Rows in plan order."""
         assert plan.steps is not None
         rows = self.X[plan.order]
+        copies = plan.copies
         return Rows(
             rows.indptr,
-            rows.indices,
+            rows.indices if copies is None else copies.rename(rows.indptr, rows.indices, self.X.shape[1]),
             rows.data,
             self.target[plan.order],
             self._weight[plan.order],
@@ -118,6 +121,17 @@ class Linear:
             self.reduction == "saga",
             self._derivative,
         )
+
+    def with_copies(self, variables: Variables, n_copies: int) -> tuple[Variables, Variables]:
+        """Append rows to what belongs to a feature."""
+        state: State = variables  # type: ignore[assignment]
+        names = ("coef", "mean_gradient", "caught_up") if len(state.memory) else ("coef", "caught_up")
+        longer, seen = {}, {}
+        for name in names:
+            array = getattr(state, name)
+            longer[name] = np.concatenate([array, np.zeros((n_copies, *array.shape[1:]), array.dtype)])
+            seen[name] = longer[name][: len(array)]
+        return state._replace(**seen), state._replace(**longer)
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float | None:
         """Catch every coefficient up, solve for the intercept, renew SVRG's full gradient.

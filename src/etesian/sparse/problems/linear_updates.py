@@ -232,6 +232,74 @@ def update_rows(start, stop, rows, state, step_size):
         _update(start, stop, rows, state, step_size, state.coef.shape[1])
 
 
+def spread_copies(start, stop, hot, n_lists, state):
+    """Set all copies of the hot features start to stop - 1 to what the features hold."""
+    coef, _, mean_gradient, memory, caught_up = state
+    first = len(caught_up) - n_lists * len(hot)
+    for rank in range(start, stop):
+        j = hot[rank]
+        for copy in range(first + rank, len(caught_up), len(hot)):
+            caught_up[copy] = caught_up[j]
+            for k in range(coef.shape[1]):
+                coef[copy, k] = coef[j, k]
+                if len(memory) > 0:
+                    mean_gradient[copy, k] = mean_gradient[j, k]
+
+
+def merge_copies(start, stop, hot, n_lists, rows, state, step_size, n_steps):
+    """Add what copies of the hot features start to stop - 1 gained to the features, all caught up to step `n_steps`.
+
+    Without an L1 penalty the dense part of a step is linear, also in a mean gradient that SAGA moves. So the sum is what the
+    sparse parts of all lists come to, one on top of the other, with every dense part made once. With L1 it is not, and the
+    sum is another step to the same end: at the optimum no copy gains anything. A feature that no list touched waits as it is.
+    """
+    caught_up = state.caught_up
+    _catch_up_touched(start, stop, hot, n_lists, rows.ridge, rows.lasso, state, step_size, n_steps)
+    _add_gains(start, stop, hot, n_lists, state.coef, caught_up, n_steps)
+    if rows.learns_memory:
+        _add_gains(start, stop, hot, n_lists, state.mean_gradient, caught_up, n_steps)
+    first = len(caught_up) - n_lists * len(hot)
+    for rank in range(start, stop):
+        for copy in range(first + rank, len(caught_up), len(hot)):
+            caught_up[copy] = caught_up[hot[rank]]
+
+
+@njit(nogil=True)
+def _catch_up_touched(start, stop, hot, n_lists, ridge, lasso, state, step_size, n_steps):
+    """Catch up copies that were touched, and their features: these are then known by their count, `n_steps`."""
+    coef, _, mean_gradient, memory, caught_up = state
+    remembers, mu, tau = len(memory) > 0, step_size * ridge, step_size * lasso
+    rate, first = math.log1p(-mu), len(caught_up) - n_lists * len(hot)
+    for rank in range(start, stop):
+        began, is_touched = caught_up[hot[rank]], False
+        for part in range(n_lists + 1):  # the feature itself comes last
+            row = first + part * len(hot) + rank if part < n_lists else hot[rank]
+            if caught_up[row] > began or (part == n_lists and is_touched):
+                is_touched = True
+                missed = n_steps - caught_up[row]
+                caught_up[row] = n_steps
+                keep, gain = keep_and_gain(missed, mu, rate)
+                for k in range(coef.shape[1]):
+                    nu = step_size * mean_gradient[row, k] if remembers else 0.0
+                    coef[row, k] = _made_up(float(coef[row, k]), missed, keep, gain, mu, nu, tau)
+
+
+@njit(nogil=True)
+def _add_gains(start, stop, hot, n_lists, array, caught_up, n_steps):
+    """Add up, list by list, what touched copies have more than their features, and give the sums to all copies."""
+    first = len(caught_up) - n_lists * len(hot)
+    for rank in range(start, stop):
+        j = hot[rank]
+        for k in range(array.shape[1] if caught_up[j] == n_steps else 0):
+            total = float(array[j, k])
+            for copy in range(first + rank, len(caught_up), len(hot)):
+                if caught_up[copy] == n_steps:
+                    total += float(array[copy, k]) - array[j, k]
+            array[j, k] = total
+            for copy in range(first + rank, len(caught_up), len(hot)):
+                array[copy, k] = total
+
+
 def finish_features(start, stop, data, state, sums):
     """Catch features up to the end of the epoch, which counts updates and not features; sums of w^2 and |w|."""
     n_steps, step_size, ridge, lasso = data

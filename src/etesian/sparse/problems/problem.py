@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,3 +60,28 @@ class SettledProblem(Problem, Protocol):
         `step_size` is that of the epoch that just ended; None where none did. Returns the objective there if it came by on the
         way, to spare a call of `objective`.
         """
+
+
+@runtime_checkable
+class MergingProblem(Problem, Protocol):
+    """A problem that can be carried out by merged plans, in which lists work on copies of hot variables.
+
+    Rows of copies stand behind those of the variables, list by list: of `n_hot` variables, copy `rank` of list `k` stands
+    ``k * n_hot + rank`` rows behind the last variable. In `lay_out`, ``plan.copies.rename`` says which row an update works on.
+
+    Attributes
+    ----------
+    spread_range : function of (start, stop, hot, n_lists, variables)
+        Sets all copies of ``hot[start:stop]`` to what the variables hold; called when an epoch begins. Compiled as `update_range`.
+    merge_range : function of (start, stop, hot, n_lists, data, variables, step_size, n_steps)
+        Adds what the copies of ``hot[start:stop]`` gained to the variables, in the order of the lists, and sets the copies to the
+        sums; called after every batch. Then `n_steps` steps of the epoch have been made.
+    """
+
+    @property
+    def spread_range(self) -> Callable[..., None]: ...
+    @property
+    def merge_range(self) -> Callable[..., None]: ...
+
+    def with_copies(self, variables: Variables, n_copies: int) -> tuple[Variables, Variables]:
+        """Return the variables as everyone sees them, and the same memory with `n_copies` more rows behind, to work on."""
