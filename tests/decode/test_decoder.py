@@ -146,7 +146,10 @@ def test_plain_decoding_neither_asks_nor_tells_the_drafter_and_the_policy():
 def test_a_policy_decides_how_much_is_drafted():
     class Sparing(FixedPolicy):
         def __init__(self):
-            self.seen = []
+            self.seen, self.begun = [], 0
+
+        def begin(self):
+            self.begun += 1
 
         def budget(self):
             return (0, 0, 1.0) if len(self.seen) % 2 else (6, 3, 1.0)
@@ -161,6 +164,7 @@ def test_a_policy_decides_how_much_is_drafted():
     policy = Sparing()
     Decoder(MODEL, Equal(MODEL), policy=policy).generate([1], max_tokens=12)
     assert policy.seen == [(3, 3), (1, 1)] * 3
+    assert policy.begun == 1
 
 
 def test_a_model_without_trees_is_given_the_likeliest_path():

@@ -176,6 +176,8 @@ class Decoder:
     def _pieces(self, request: Request) -> Generator[Piece]:
         with request.recorder.prompt:
             context = self._read_prompt(request)
+        if request.drafter is not None:
+            self.policy.begin()
         is_settled = True
         try:
             while request.output.finish_reason is None:

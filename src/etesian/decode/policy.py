@@ -10,6 +10,9 @@ from etesian.decode.tree import TokenTree
 class Policy(Protocol):
     """Decides how many rows a pass of the target should have."""
 
+    def begin(self) -> None:
+        """Start a request that speculates; what was learned of other texts may hold for it or not."""
+
     def budget(self) -> tuple[int, int, float]:
         """Return the most nodes and the greatest depth of the next tree, and the tokens a second is worth.
 
@@ -35,6 +38,9 @@ class FixedPolicy:
     def __init__(self, max_nodes: int = 16, max_depth: int = 8) -> None:
         self.max_nodes = max_nodes
         self.max_depth = max_depth
+
+    def begin(self) -> None:
+        """Do nothing."""
 
     def budget(self) -> tuple[int, int, float]:
         """Return the limits; a second is worth nothing, so that a draft model spends what passes it wants."""

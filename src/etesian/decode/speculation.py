@@ -12,12 +12,15 @@ import numpy as np
 from etesian.decode.costs import PassCosts
 from etesian.decode.tree import TokenTree
 
-PROBING = 0.02  # share of the time that may be lost in trying whether drafts pay by now
-CREDIT = 2.0  # plain passes that may be lost before anything was gained
-MOST_CREDIT = 10.0  # plain passes that are saved up for trying
+PROBING = 0.015  # share of its passes that a request may lose in trying whether drafts pay by now
+SET_ASIDE = 0.01  # share of them that is kept for the beginnings of requests after it
+CREDIT = 1.0  # plain passes that a request may lose before anything was gained: 1 + 0.015 * 64 are 3.1% of 64
+MOST_CREDIT = 5.0  # plain passes that are saved up for trying; and the most that is owed
 TRIED = 4  # nodes that are scored while drafts did not pay, or it would never be seen that they do by now
 USUAL = 9  # drafts whose median is what drafting usually takes
-ACCIDENT = 3.0  # times what drafting usually takes: what is longer was warm-up, a new prompt or another program, and tells little
+ACCIDENT = (
+    3.0  # times what drafting usually takes: what is longer was a new prompt or another program, and tells little
+)
 SOONEST, LATEST = (
     4,
     64,
@@ -28,9 +31,11 @@ FORGETTING = 0.9  # of gains, in each step that speculates: about the last ten c
 class Speculation:
     """As many rows as bring the most tokens per second, down to none where plain decoding is faster.
 
-    Losing is bounded: while recent steps lost on the whole, further ones are tried only from what is saved up for it, `PROBING`
-    of the time and `CREDIT` passes in the beginning, whatever the drafter proposes. A draft that takes far longer than usual is
-    counted as `ACCIDENT` times the usual, or a plain pass, so that it does not switch off for long what pays as a rule.
+    Losing is bounded, whatever the drafter proposes: while recent steps lost on the whole, further ones are tried only from what
+    is saved up for it. A request begins with at most `CREDIT` passes, however the last one ended, and may lose `PROBING` of its
+    own; what it begins with was set aside by the requests before it, or won by them. A draft that takes far longer than usual
+    counts as `ACCIDENT` times the usual, or a plain pass, so that it does not switch off what pays as a rule; the rest of its
+    time is taken from what later requests may begin with.
 
     Parameters
     ----------
@@ -47,11 +52,20 @@ class Speculation:
         self.max_nodes = max_nodes
         self.max_depth = max_depth
         self._recent_gain = 0.0  # plain passes
-        self._saved = CREDIT
-        self._is_speculating = False
+        self._saved, self._set_aside = CREDIT, 0.0  # for this request, and for those after it
+        self._is_speculating = self._has_speculated = False  # in this step, and in the one before
         self._drafts: deque[float] = deque(maxlen=USUAL)  # seconds of the latest
         self._since_plain, self._patience = 0, SOONEST
         self._tokens = self._seconds = 0.0  # of recent steps that speculated
+
+    def begin(self) -> None:
+        """Start a request: give it credit, and forget what another text lost."""
+        lacking = max(CREDIT - self._saved, 0.0)
+        given = min(lacking, self._set_aside)
+        self._saved += given
+        self._set_aside -= given
+        self._recent_gain = self._tokens = self._seconds = 0.0
+        self._has_speculated = False
 
     def budget(self) -> tuple[int, int, float]:
         """Return limits of the next tree, and the tokens per second that a draft's passes have to compete with."""
@@ -96,24 +110,30 @@ class Speculation:
         plain = self.costs.seconds(1)
         if plain == 0:
             return
-        self._saved += PROBING * tokens
+        self._saved = min(self._saved + PROBING * tokens, MOST_CREDIT)
+        self._set_aside = min(self._set_aside + SET_ASIDE * tokens, MOST_CREDIT)
         if self._is_speculating:
-            drafting = min(draft_seconds, max(ACCIDENT * self._usual_draft(), plain))
-            self._drafts.append(draft_seconds)
-            self._count(tokens, drafting + self.costs.seconds(rows), plain)
+            self._count(tokens, draft_seconds, self.costs.seconds(rows), plain)
         elif self._since_plain >= self._patience:
             self._since_plain, self._patience = 0, min(2 * self._patience, LATEST)
-        self._saved = min(self._saved, MOST_CREDIT)
-        self._is_speculating = False
+        self._has_speculated, self._is_speculating = self._is_speculating, False
 
     def _usual_draft(self) -> float:
         """Median of the seconds of recent drafts, the lower of two middle ones; 0 before any."""
         return sorted(self._drafts)[(len(self._drafts) - 1) // 2] if self._drafts else 0.0
 
-    def _count(self, tokens: int, spent: float, plain: float) -> None:
-        """Add a step that speculated to what is known of recent ones."""
-        gain = tokens - spent / plain
-        self._recent_gain = FORGETTING * self._recent_gain + gain
-        self._saved += gain
+    def _count(self, tokens: int, draft_seconds: float, target_seconds: float, plain: float) -> None:
+        """Add a step that speculated to what is saved, and to what is known of recent ones."""
+        usual = self._usual_draft()
+        drafting = min(draft_seconds, max(ACCIDENT * usual, plain))
+        self._saved = min(self._saved + tokens - (drafting + target_seconds) / plain, MOST_CREDIT)
+        self._set_aside = max(self._set_aside - (draft_seconds - drafting) / plain, -MOST_CREDIT)
+        # After plain steps a draft model has their tokens to read, which it would not if drafts were made all the time.
+        if self._has_speculated or not self._drafts:
+            self._drafts.append(drafting)
+        else:
+            drafting = min(drafting, usual)
+        spent = drafting + target_seconds
+        self._recent_gain = FORGETTING * self._recent_gain + tokens - spent / plain
         self._tokens = FORGETTING * self._tokens + tokens
         self._seconds = FORGETTING * self._seconds + spent
