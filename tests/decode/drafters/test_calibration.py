@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drafting import trees
+from drafting import request_of, trees
 from hypothesis import given
 from hypothesis import strategies as st
 
 from etesian.decode.drafters.calibration import Calibration, put_to_test
+from etesian.decode.drafters.lookup import LookupDrafter
+from etesian.decode.drafters.model import ModelDrafter
+from etesian.decode.drafters.ngram import NgramDrafter
+from etesian.decode.models.table import TableModel
+from etesian.decode.sampling import GREEDY, Sampling
 from etesian.decode.tree import ROOT, TokenTree
 
 
@@ -84,3 +89,26 @@ def test_a_proposal_is_judged_once():
     first = chance(calibration, 0.25)
     calibration.observe(tree, [0])
     assert chance(calibration, 0.25) == first > 0.25
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: NgramDrafter.count([[0, 1, 2, 3] * 9], 5),
+        LookupDrafter,
+        lambda: ModelDrafter(TableModel(5, scale=3.0, seed=1)),
+    ],
+    ids=["ngram", "lookup", "model"],
+)
+@pytest.mark.parametrize("rejected", [GREEDY, Sampling(temperature=1.0)], ids=["greedy", "sampled"])
+def test_what_was_learned_of_greedy_requests_does_not_count_for_sampled_ones(make, rejected):
+    def chances(drafter, sampling):
+        return drafter.propose(request_of([0, 1, 4, 0, 1], sampling=sampling, max_depth=1)).probabilities.tolist()
+
+    drafter = make()
+    other = Sampling(temperature=1.0) if rejected is GREEDY else GREEDY
+    for _ in range(50):
+        request = request_of([0, 1, 4, 0, 1], sampling=rejected, max_depth=1)
+        drafter.observe(drafter.propose(request), [])
+    assert chances(drafter, other) == chances(make(), other)
+    assert max(chances(drafter, rejected)) < 0.5 * max(chances(make(), rejected))

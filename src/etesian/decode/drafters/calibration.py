@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from etesian.decode.sampling import Sampling
 from etesian.decode.tree import ROOT, TokenTree
 
 RANKS = 4  # the best of siblings, the second, the third, and all others
@@ -75,6 +76,23 @@ class Calibration:
     def learn(self, sources: Places, ranks: Places, confidences: NDArray[np.float32], taken: NDArray[np.bool_]) -> None:
         """Count candidates that were put to the test, and which of them were taken."""
         _count(self.table, self._tests, self._taken, self._keep, sources, ranks, confidences, taken)
+
+
+class CalibrationByChoice:
+    """One `Calibration` for greedy requests and one for sampled ones: where tokens are drawn, a drafter is right less often.
+
+    Parameters
+    ----------
+    n_sources
+        As `Calibration` has it.
+    """
+
+    def __init__(self, n_sources: int = 1) -> None:
+        self.greedy, self.sampled = Calibration(n_sources), Calibration(n_sources)
+
+    def of(self, sampling: Sampling) -> Calibration:
+        """The one that a request's drafts are judged by, and teach."""
+        return self.greedy if sampling.is_greedy else self.sampled
 
 
 def put_to_test(proposal: TokenTree, tree: TokenTree, accepted: Sequence[int]) -> tuple[list[int], list[bool]]:

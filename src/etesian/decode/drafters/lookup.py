@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from etesian.decode.drafters.calibration import Calibration, chance_of
+from etesian.decode.drafters.calibration import CalibrationByChoice, chance_of
 from etesian.decode.drafters.drafter import DraftRequest, StageWork
 from etesian.decode.tree import ROOT, TokenTree
 
@@ -43,7 +43,8 @@ class LookupDrafter:
         self.min_match = min_match
         self.max_matches = max_matches
         self.stages = (name,)
-        self.calibration = Calibration()
+        self._calibrations = CalibrationByChoice()
+        self.calibration = self._calibrations.greedy  # of the latest request
         self._text = np.empty(0, np.int32)
         self._length = 0
         self._newest = np.full(64, -1, np.int32)  # by hash: the latest place where so many tokens end
@@ -54,6 +55,7 @@ class LookupDrafter:
         """Continue as the longest matches went on."""
         started = time.perf_counter()
         tree = TokenTree.empty()
+        self.calibration = self._calibrations.of(request.chooser.sampling)
         self._follow(request.text)
         if request.max_nodes > 0 and request.max_depth > 0:
             tree = self._looked_up(request.max_nodes, request.max_depth)

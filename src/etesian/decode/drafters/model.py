@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.decode.costs import PassCosts
-from etesian.decode.drafters.calibration import Calibration
+from etesian.decode.drafters.calibration import CalibrationByChoice
 from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
 from etesian.decode.drafters.growth import (
     CHANCE,
@@ -79,17 +79,19 @@ class ModelDrafter:
         self.inner = inner
         self.stages = (*inner_stages, name)
         self.costs = costs or PassCosts.unmeasured()
-        self.calibration = Calibration(len(self.stages))
+        self._calibrations = CalibrationByChoice(len(self.stages))
+        self.calibration = self._calibrations.greedy  # of the latest request
         self.n_children = n_children
         self.max_rows = max_rows
         self._reading: Reading | None = None
-        self._trust = FIRST_TRUST
+        self._trusts = {self._calibrations.greedy: FIRST_TRUST, self._calibrations.sampled: FIRST_TRUST}
         self._passes = 0
         self._seconds = self._inner_seconds = 0.0
 
     def propose(self, request: DraftRequest) -> TokenTree:
         """Read what is missing and the inner drafter's tree, then grow leaves while a pass is worth its time."""
         started = time.perf_counter()
+        self.calibration = self._calibrations.of(request.chooser.sampling)
         reading, self._reading = self._reading or Reading(self.model, self.n_children, len(self.stages) - 1), None
         tree = self._drafted(reading, request)
         self._reading = reading  # a pass that failed midway leaves none: the next text is read anew
@@ -226,7 +228,12 @@ class ModelDrafter:
     def _learn_trust(self, reading: Reading, ranked: slice) -> None:
         confidences, sources = reading.confidences[ranked, 0], reading.sources[ranked, 0]
         chances = self.calibration.chances(sources, np.zeros_like(sources), confidences)
-        self._trust = FORGETTING * self._trust + (1 - FORGETTING) * float(chances.mean())
+        self._trusts[self.calibration] = FORGETTING * self._trust + (1 - FORGETTING) * float(chances.mean())
+
+    @property
+    def _trust(self) -> float:
+        """Share of the model's best guesses that the target takes, in requests like this one."""
+        return self._trusts[self.calibration]
 
     @property
     def _supports_trees(self) -> bool:

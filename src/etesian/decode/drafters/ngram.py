@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from etesian.decode.drafters.calibration import Calibration, chance_of
+from etesian.decode.drafters.calibration import CalibrationByChoice, chance_of
 from etesian.decode.drafters.drafter import DraftRequest, StageWork
 from etesian.decode.drafters.growth import CHANCE, CONFIDENCE, DEPTH, PARENT, PATH, RANK, TOKEN, make_place
 from etesian.decode.drafters.katz import KatzTrigram, Tokens
@@ -38,7 +38,8 @@ class NgramDrafter:
     def __init__(self, table: NgramTable, *, name: str = "ngram") -> None:
         self.table = table
         self.stages = (name,)
-        self.calibration = Calibration()
+        self._calibrations = CalibrationByChoice()
+        self.calibration = self._calibrations.greedy  # of the latest request
         self._calls, self._seconds = 0, 0.0
 
     @classmethod
@@ -95,6 +96,7 @@ class NgramDrafter:
         if request.max_nodes < 1 or request.max_depth < 1:
             return TokenTree.empty()
         started = time.perf_counter()
+        self.calibration = self._calibrations.of(request.chooser.sampling)
         tree = self._grown(request)
         self._calls, self._seconds = self._calls + 1, self._seconds + time.perf_counter() - started
         return tree
