@@ -24,9 +24,10 @@ from etesian.sparse import (
     make_plan,
     minimize,
 )
-from etesian.sparse.exempt import default_merged_batch, find_hot
+from etesian.sparse.exempt import default_merged_batch, find_hot, predict_speedup
 from etesian.sparse.kernels import Merging
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
+from etesian.sparse.schedule import Copies
 
 LOSSES = REGRESSION | CLASSIFICATION
 REDUCTIONS = (None, "svrg", "saga")
@@ -246,15 +247,23 @@ def test_data_that_shatters_exempts_nothing_and_gives_the_serial_bits():
 def test_hubs_and_nothing_else_are_exempt_whatever_the_order_and_the_workers():
     X = rows_with_hubs()
     for n_workers, seed in ((1, 0), (2, 0), (16, 3)):
-        assert sorted(merged_plan(X, n_workers, seed=seed).copies.hot) == [0, 1, 2, 3, 4]
+        assert merged_plan(X, n_workers, seed=seed).copies.hot.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_hottest_variables_come_first_and_ties_by_their_number():
+def test_the_hottest_variables_are_exempt_and_no_more_than_it_takes():
     X = touches_of([{0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {2, 3, 4}, {2, 5, 4}, {2, 6, 7}, {2, 8}, {2, 9}], 11)
     hot = find_hot(
         X, batch_size=8, n_lists=8
     )  # 2 is in all rows, 3 and 4 in three; 1 joins two, short beside a barrier
     assert hot.tolist() == [2, 3, 4]
+
+
+def test_predicted_speedup_counts_copies_as_touches_and_barriers_as_updates():
+    copies = Copies(np.array([3, 7, 8]), np.array([[0, 10, 20], [20, 30, 40]]))
+    at = {p: predict_speedup(copies, n_workers=p, mean_touches=2.0) for p in (1, 2, 3)}
+    assert at[1] == pytest.approx(40 / (40 + 2 * (3 * 2 / 2)))
+    assert at[2] == pytest.approx(40 / (20 + 2 * (2 * 2 / 2 + 20)))
+    assert at[3] == pytest.approx(40 / (20 + 2 * (1 * 2 / 2 + 20)))  # two lists: one worker has none
 
 
 def test_batches_depend_on_the_number_of_updates_alone():

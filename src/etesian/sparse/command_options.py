@@ -76,7 +76,7 @@ OPTIONS = {
     "early_stopping": OptionText(bool, "Hold data out and stop by the loss on it."),
     "validation_fraction": OptionText(float, "Share of the data held out."),
     "n_iter_no_change": OptionText(int, "Epochs without enough gain after which to stop."),
-    "schedule": OptionText(Schedule, "How updates are spread over cores."),
+    "schedule": OptionText(Schedule, "How updates are spread over cores; merged is for linear models."),
     "redraw": OptionText(bool, "Sample and plan a new order for every epoch."),
     "n_jobs": OptionText(int | None, "Threads; -1 for all cores. The result depends on it only if lock_free."),
     "random_state": OptionText(int | None, "Seed.", {"metavar": "SEED"}),

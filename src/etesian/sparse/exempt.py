@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from etesian.sparse.conflicts import BARRIER_UPDATES, SMALLEST_BATCH, Touches, as_touches, measure_balance
+from etesian.sparse.schedule import Copies
 
 N_LISTS = 8  # lists a batch: more could keep more workers busy, and cost more merging
 BATCHES_AN_EPOCH = 64  # merging rarely costs epochs: benchmarks/results, hot variables
@@ -38,7 +39,7 @@ def find_hot(matrix: csr_array, *, batch_size: int, n_lists: int) -> NDArray[np.
     Returns
     -------
     array of shape (n_hot,)
-        Hottest first; where counts tie, in the order of their numbers. Empty where batches fall apart as they are.
+        In the order of their numbers. Empty where batches fall apart as they are.
     """
     n_updates, n_variables = matrix.shape
     counts = np.bincount(matrix.indices, minlength=n_variables)
@@ -53,7 +54,7 @@ def find_hot(matrix: csr_array, *, batch_size: int, n_lists: int) -> NDArray[np.
             enough = middle
         else:
             too_few = middle
-    return hottest_first[:enough]
+    return np.sort(hottest_first[:enough])
 
 
 def _spreads(touches: Touches, batch_size: int, n_lists: int) -> bool:
@@ -73,3 +74,24 @@ def leave_out(touches: Touches, variables: NDArray[np.int64]) -> Touches:
     longest = int(lengths.max())
     width = longest if longest == lengths.min() else 0
     return Touches(indptr, touches.indices[kept], touches.n_variables, longest, width)
+
+
+def predict_speedup(copies: Copies, *, n_workers: int, mean_touches: float) -> float:
+    """Predict how many times as fast as one worker without copies an epoch is.
+
+    A copy that is merged counts as one touch of a variable, and each of a batch's two barriers as `BARRIER_UPDATES` updates.
+
+    Parameters
+    ----------
+    copies
+        Of a merged plan.
+    n_workers
+        Who carry it out.
+    mean_touches
+        Variables that an update touches.
+    """
+    offsets = copies.offsets(n_workers)
+    busiest = np.diff(offsets, axis=1).max(axis=1).sum()
+    merging = -(-len(copies.hot) // n_workers) * copies.n_lists / max(mean_touches, 1.0)
+    waiting = 2 * BARRIER_UPDATES if n_workers > 1 else 0
+    return float(offsets[-1, -1] / (busiest + len(offsets) * (merging + waiting)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +24,9 @@ from etesian.sparse.conflicts import (
     best_batch_size,
     measure_balance,
 )
+from etesian.sparse.exempt import predict_speedup
 from etesian.sparse.levels import best_capacity, levels_of
-from etesian.sparse.plan import WORTH_PLANNING
+from etesian.sparse.plan import WORTH_PLANNING, merged
 from etesian.sparse.problems.factors import pair_touches
 from etesian.sparse.speedup_chart import speedup_svg
 
@@ -93,6 +94,9 @@ class ConflictReport:
         Levels of single updates: the longest chain of updates of which each waits for the one before.
     single_levels
         Predicted speed-up for each number of workers if every such level ended in a barrier.
+    n_exempt, merged
+        Hot variables that a ``"merged"`` plan exempts, and its predicted speed-up for each number of workers; None and empty where
+        updates are not rows, and the schedule is not to be had.
     """
 
     n_updates: int
@@ -106,6 +110,8 @@ class ConflictReport:
     levels: tuple[float, ...]
     n_single_levels: int
     single_levels: tuple[float, ...]
+    n_exempt: int | None = None
+    merged: tuple[float, ...] = ()
 
     @property
     def most_parallel(self) -> float:
@@ -130,7 +136,14 @@ class ConflictReport:
         else:
             text = f"Batches shatter: schedule='conflict_free', {self._reach(self.components)}."
         hubs = [f"{hot.name} ({hot.share:.0%})" for hot in self.hottest if hot.share >= HUB]
-        return f"{text} Hubs that hold updates together: {', '.join(hubs)}." if hubs else text
+        if hubs:
+            text += f" Hubs that hold updates together: {', '.join(hubs)}."
+        if self.n_exempt and max(self.merged) > max(by_components, by_levels) * WORTH_PLANNING:
+            text += (
+                f" Linear models may exempt the hottest {self.n_exempt:,}: schedule='merged', {self._reach(self.merged)}; "
+                "its result is not the serial run's, but the same for any number of workers."
+            )
+        return text
 
     def _reach(self, speedups: tuple[float, ...]) -> str:
         best = int(np.argmax(speedups))
@@ -150,6 +163,8 @@ class ConflictReport:
             ("levels", self.levels),
             ("levels of single updates", self.single_levels),
         ]
+        if self.n_exempt is not None:
+            rows.append((f"merged, {self.n_exempt:,} hot variables exempt", self.merged))
         width = max(len(label) for label, _ in rows)
         lines = [
             f"{self.n_updates:,} updates of {self.n_variables:,} variables, each touches {self.mean_touches:.1f} "
@@ -201,7 +216,8 @@ def inspect_conflicts(
             raise ValueError(f"names must name {touches.shape[1]:,} variables; got {len(names):,}")
         called = [str(name) for name in names]
     order = np.random.default_rng(random_state).permutation(touches.shape[0])
-    return _measure(as_touches(touches), order, called)
+    report = _measure(as_touches(touches), order, called)
+    return _with_merged(report, touches, order) if updates == "rows" else report
 
 
 def _read_touches(X: Any, updates: UpdatesAre) -> tuple[csr_array, Any]:
@@ -252,6 +268,13 @@ def _measure(touches: Touches, order: NDArray[np.int64], called: Any) -> Conflic
         n_single_levels=len(widths),
         single_levels=tuple(float(n / (-(-widths // p) + BARRIER_UPDATES).sum()) for p in WORKERS),
     )
+
+
+def _with_merged(report: ConflictReport, touches: csr_array, order: NDArray[np.int64]) -> ConflictReport:
+    copies = merged(touches, order, n_workers=1).copies
+    assert copies is not None
+    speedups = tuple(predict_speedup(copies, n_workers=p, mean_touches=report.mean_touches) for p in WORKERS)
+    return replace(report, n_exempt=len(copies.hot), merged=tuple(max(1.0, speedup) for speedup in speedups))
 
 
 def _components_by_batch_size(touches: Touches, order: NDArray[np.int64]) -> tuple[BatchComponents, ...]:

@@ -86,7 +86,9 @@ def minimize(
     schedule
         ``"serial"``; ``"conflict_free"`` or ``"levels"`` (the same bits as serial, on many cores); ``"auto"`` (of these three the
         fastest, by prediction and a short measurement); ``"blocked"`` (pairs of two sides: an order of its own, the same bits for
-        any number of threads); or ``"lock_free"`` (HOGWILD!: other bits every time).
+        any number of threads); ``"merged"`` (`MergingProblem`, such as linear ones with hot features: each list of a batch works on
+        copies of these, which are merged when it ends, so not the serial run's result, but again the same bits for any number of
+        threads); or ``"lock_free"`` (HOGWILD!: other bits every time).
     n_jobs
         Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
     max_iter
@@ -105,7 +107,7 @@ def minimize(
     redraw
         Whether to sample and plan a new order for every epoch; otherwise one order serves all.
     batch_size
-        Updates a batch; measured by default. The result does not depend on it.
+        Updates a batch; measured by default. The result does not depend on it, unless the schedule is merged.
     callback
         ``callback(epoch, objective, seconds)`` after every epoch; a true answer stops the run.
     verbose

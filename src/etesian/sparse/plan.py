@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 
 from etesian.sparse.blocks import default_n_blocks, sort_into_blocks
 from etesian.sparse.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
-from etesian.sparse.exempt import N_LISTS, default_merged_batch, find_hot, leave_out
+from etesian.sparse.exempt import N_LISTS, default_merged_batch, find_hot, leave_out, predict_speedup
 from etesian.sparse.levels import best_capacity, sort_into_levels
 from etesian.sparse.schedule import SCHEDULES, Copies, Plan, Schedule, ScheduleWarning
 
@@ -239,9 +239,10 @@ def merged(
     n_lists = N_LISTS if n_lists is None else n_lists
     hot = find_hot(touches, batch_size=batch_size, n_lists=n_lists)
     lists = _plan_batches(leave_out(as_touches(touches), hot), order, batch_size, n_lists, n_threads=n_workers)
-    offsets = np.ascontiguousarray(lists[:, np.arange(n_workers + 1) * n_lists // n_workers])
+    copies = Copies(hot, lists)
+    predicted = predict_speedup(copies, n_workers=n_workers, mean_touches=touches.nnz / len(order))
     note = f"{len(hot):,} hot of {touches.shape[1]:,} variables in {n_lists} copies each, merged after every batch"
-    return Plan("merged", order, offsets, True, batch_size, _speedup(offsets), note, copies=Copies(hot, lists))
+    return Plan("merged", order, copies.offsets(n_workers), True, batch_size, predicted, note, copies=copies)
 
 
 def predicted_fastest(touches: csr_array, order: NDArray[np.int64], *, n_workers: int) -> Plan:

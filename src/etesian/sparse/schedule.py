@@ -45,6 +45,10 @@ class Copies:
         """Rows that all copies take, list by list; they stand behind those of the `n_variables` themselves."""
         return self.n_lists * len(self.hot)
 
+    def offsets(self, n_workers: int) -> NDArray[np.int64]:
+        """Where the shares of workers begin and end, as in a `Plan`: neighboring lists; none for some if workers are many."""
+        return np.ascontiguousarray(self.lists[:, np.arange(n_workers + 1) * self.n_lists // n_workers])
+
     def rename(self, indptr: NDArray[Any], indices: NDArray[Any], n_variables: int) -> NDArray[Any]:
         """Return the variables of updates in plan order, a CSR pattern, with its list's copy in the place of each hot one."""
         rank = np.full(n_variables, -1)

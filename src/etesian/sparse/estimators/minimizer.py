@@ -39,7 +39,8 @@ class Minimizer(BaseEstimator):
         time of computing the objective.
     schedule
         ``"conflict_free"``, ``"serial"`` (the same result, on one core) or ``"lock_free"`` (HOGWILD!, another result every
-        time).
+        time); ``"levels"``, ``"blocked"``, ``"merged"`` (linear models only) and ``"auto"`` are told of in
+        `etesian.sparse.minimize`.
     n_jobs
         Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
     random_state

@@ -5,6 +5,16 @@ from etesian.sparse.problems.custom import CustomProblem
 from etesian.sparse.problems.factors import Ratings, WordPairs
 from etesian.sparse.problems.linear import Linear
 from etesian.sparse.problems.losses import Loss
-from etesian.sparse.problems.problem import Problem, SettledProblem
+from etesian.sparse.problems.problem import MergingProblem, Problem, SettledProblem
 
-__all__ = ["CustomProblem", "Linear", "Loss", "Problem", "Ratings", "SettledProblem", "WordPairs", "check_touches"]
+__all__ = [
+    "CustomProblem",
+    "Linear",
+    "Loss",
+    "MergingProblem",
+    "Problem",
+    "Ratings",
+    "SettledProblem",
+    "WordPairs",
+    "check_touches",
+]
