@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from etesian.decode.models import forward
 from etesian.decode.models.architecture import FAMILIES, Network, read_network
-from etesian.decode.models.instructions import MIX_ROWS, PANEL
 from etesian.decode.models.language_model import IntegerArray
 from etesian.decode.models.packed_network import aligned_zeros, pack_network
 from etesian.decode.models.row_probe import rows_are_exact
+from etesian.decode.models.tiles import MIX_ROWS, PANEL
 
 LONGEST_PASS = 64
 """Rows that go through the layers at once; longer texts go in pieces, which changes no bit."""

@@ -15,28 +15,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from etesian.decode.models.instructions import (
-    MIX_ROWS,
-    PANEL,
-    TILE_ROWS,
-    VECTOR,
     atomic_add,
     atomic_load,
-    dot_1,
-    dot_2,
-    dot_3,
-    dot_4,
-    dot_5,
-    dot_6,
     exponential,
     give_up_core,
-    mix_1,
-    mix_2,
-    mix_3,
-    mix_4,
-    mix_5,
+    larger,
     read,
     write,
 )
+from etesian.decode.models.tiles import MIX_ROWS, PANEL, TILE_ROWS, VECTOR, dot, mix
 
 ATTENTION_IN, ATTENTION_OUT, UP, DOWN = range(4)
 FIRST_NORM, SECOND_NORM, QUERY_NORM, KEY_NORM = range(4, 8)
@@ -45,6 +32,10 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 _GELU, _GELU_TANH, _RELU, _SILU = range(4)
 MIXED = PANEL + VECTOR
 """Columns that a summed tile writes."""
+STEPS_AHEAD = 16
+"""How far ahead a single tile asks for its panel: some 4 KB."""
+SHORT_STRETCH, LONG_STRETCH, FEW_TILES = 96, 320, 3
+"""Steps of a panel that all tiles go through in turn: short ones stay in the nearest cache, but each tile begins anew for them."""
 PATIENCE = 2_000
 """Looks at a counter before a waiting thread gives up its core."""
 
@@ -210,44 +201,27 @@ def _normalize(worker, n_workers, shape, weights, layer, kind, scratch, rows, ou
 
 
 @njit(nogil=True, cache=True)
-def _dot(n_rows, x, x_start, x_stride, w, w_start, w_stride, n_steps, out, out_start, out_stride):
-    if n_rows == 1:
-        dot_1(x, x_start, x_stride, w, w_start, w_stride, n_steps, out, out_start, out_stride)
-    elif n_rows == 2:
-        dot_2(x, x_start, x_stride, w, w_start, w_stride, n_steps, out, out_start, out_stride)
-    elif n_rows == 3:
-        dot_3(x, x_start, x_stride, w, w_start, w_stride, n_steps, out, out_start, out_stride)
-    elif n_rows == 4:
-        dot_4(x, x_start, x_stride, w, w_start, w_stride, n_steps, out, out_start, out_stride)
-    elif n_rows == 5:
-        dot_5(x, x_start, x_stride, w, w_start, w_stride, n_steps, out, out_start, out_stride)
-    else:
-        dot_6(x, x_start, x_stride, w, w_start, w_stride, n_steps, out, out_start, out_stride)
-
-
-@njit(nogil=True, cache=True)
-def _mix(n_rows, x, x_stride, w, w_start, w_stride, n_steps, out):
-    if n_rows == 1:
-        mix_1(x, 0, x_stride, w, w_start, w_stride, n_steps, out, 0, MIXED)
-    elif n_rows == 2:
-        mix_2(x, 0, x_stride, w, w_start, w_stride, n_steps, out, 0, MIXED)
-    elif n_rows == 3:
-        mix_3(x, 0, x_stride, w, w_start, w_stride, n_steps, out, 0, MIXED)
-    elif n_rows == 4:
-        mix_4(x, 0, x_stride, w, w_start, w_stride, n_steps, out, 0, MIXED)
-    else:
-        mix_5(x, 0, x_stride, w, w_start, w_stride, n_steps, out, 0, MIXED)
-
-
-@njit(nogil=True, cache=True)
 def _multiply_panel(x, n_rows, n_in, lanes, packed, start, out, out_start):
-    """All rows of x times one panel, as tiles of nearly equal height."""
-    stride, n_tiles, row = stride_of(n_in), (n_rows + TILE_ROWS - 1) // TILE_ROWS, 0
-    for tile in range(n_tiles):
-        height = (n_rows - row + n_tiles - tile - 1) // (n_tiles - tile)
-        place = out_start + row * PANEL
-        _dot(height, x, row * stride, stride, packed, start, PANEL * lanes, n_in // lanes, out, place, PANEL)
-        row += height
+    """All rows of x times one panel, stretch by stretch, each in tiles of nearly equal height.
+
+    A single tile asks memory for what comes some steps on. Several tiles read a stretch from cache one after the other, and ask for
+    the next one, which lies behind it, to the next panel. So a pass takes what memory or arithmetic takes, and not their sum.
+    """
+    stride, step, n_steps = stride_of(n_in), PANEL * lanes, n_in // lanes
+    n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
+    longest = n_steps if n_tiles == 1 else SHORT_STRETCH if n_tiles <= FEW_TILES else LONG_STRETCH
+    n_stretches = (n_steps + longest - 1) // longest
+    for stretch in range(n_stretches):
+        first, last = _share(n_steps, stretch, n_stretches)
+        place, size, row = start + first * step, (last - first) * step, 0
+        for tile in range(n_tiles):
+            height = (n_rows - row + n_tiles - tile - 1) // (n_tiles - tile)
+            ahead = place + STEPS_AHEAD * step if n_tiles == 1 else place + size + size * tile // n_tiles
+            dot(
+                height, x, row * stride + first * lanes, stride, packed, place, step, last - first,
+                out, out_start + row * PANEL, PANEL, stretch > 0, ahead, step // n_tiles,
+            )  # fmt: skip
+            row += height
 
 
 @njit(nogil=True, cache=True)
@@ -383,7 +357,10 @@ def _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows):
             for i in range(height):
                 _weigh(shape, weights.windows[layer], rows, (first + i) // group, scores, i * cache.capacity)
             for j in range(0, shape.head_width, PANEL):
-                _mix(height, scores, cache.capacity, cache.values, values + j, shape.value_width, n_slots, mixed)
+                mix(
+                    height, scores, 0, cache.capacity, cache.values, values + j, shape.value_width, n_slots,
+                    mixed, 0, MIXED, False, values + j, 0,
+                )  # fmt: skip
                 _write_mixed(shape, mixed, height, first, group, head, j, scratch.inner)
 
 
@@ -419,14 +396,16 @@ def _store(shape, weights, layer, head, cache, scratch, rows):
         _turn(shape, weights, start, cache, scratch.heads, key, rows.positions[n_old + row])
         slot = (layer * shape.n_key_heads + head) * cache.capacity + rows.n_kept + n_old + row
         for i in range(width):
-            write(cache.keys, key_place(slot, i, width, shape.lanes), read(scratch.heads, key + i))
             write(cache.values, slot * shape.value_width + i, read(scratch.heads, value + i))
+        for i in range(width):  # apart, lest values go one at a time too
+            write(cache.keys, key_place(slot, i, width, shape.lanes), read(scratch.heads, key + i))
 
 
 @njit(nogil=True, cache=True)
 def key_place(slot, i, width, lanes):
-    """Where number `i` of a slot's key stands; slots are counted through layers and heads."""
-    return (slot // PANEL * width + i // lanes * lanes) * PANEL + slot % PANEL * lanes + i % lanes
+    """Where number `i` of a slot's key stands; slots are counted through layers and heads. There are 1 or 2 lanes."""
+    step, lane = i >> (lanes - 1), i & (lanes - 1)  # a division would take longer than all the rest
+    return (slot // PANEL * width + step * lanes) * PANEL + slot % PANEL * lanes + lane
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -447,14 +426,17 @@ def _score_slots(shape, height, queries, first, cache, keys, n_slots, scores):
     for slot in range(0, n_slots, PANEL):
         start = keys + slot * width
         n_steps = width // shape.lanes
-        _dot(height, queries, first * width, width, cache.keys, start, step, n_steps, scores, slot, cache.capacity)
+        dot(
+            height, queries, first * width, width, cache.keys, start, step, n_steps,
+            scores, slot, cache.capacity, False, start, 0,
+        )  # fmt: skip
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
+@njit(nogil=True, cache=True, error_model="numpy")
 def _largest(x, start, n):
     largest = read(x, start)
     for i in range(n):
-        largest = max(largest, read(x, start + i))
+        largest = larger(largest, read(x, start + i))
     return largest
 
 

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from etesian.decode.models import forward
 from etesian.decode.models.architecture import Architecture, Linear, Network
-from etesian.decode.models.instructions import PANEL
+from etesian.decode.models.tiles import LINE, PANEL
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 UNLIMITED = 2**62
-_LINE = 64  # bytes that memory moves at once: panels begin at a multiple
 
 
 def pack_network(network: Network) -> tuple[forward.Shape, forward.Weights]:
@@ -61,8 +60,8 @@ def as_array(tensor: Tensor) -> NDArray[Any]:
 
 def aligned_zeros(n: int, dtype: Any) -> NDArray[Any]:
     """Zeros that begin at a multiple of what memory moves at once."""
-    raw = np.zeros(n * np.dtype(dtype).itemsize + _LINE, np.uint8)
-    start = -raw.ctypes.data % _LINE
+    raw = np.zeros(n * np.dtype(dtype).itemsize + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
     return raw[start : start + n * np.dtype(dtype).itemsize].view(dtype)
 
 
