@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from loops import against_loops
 from optimizer import optimizers
 from shapes import SIZES, deepen, new_model, save
 
@@ -210,6 +211,7 @@ def main(
     compiled: Annotated[
         bool, typer.Option(help="fuse with torch.compile: half a minute first, a fifth faster then")
     ] = False,
+    no_loops: Annotated[bool, typer.Option(help="push greedy loops down as well, see loops.py")] = False,
     seed: int = 0,
 ) -> None:
     """Train; the result is OUT/model in Hugging Face layout."""
@@ -225,6 +227,8 @@ def main(
         loss_of = distillation(AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.bfloat16).eval())
     if compiled:
         loss_of = torch.compile(loss_of)
+    if no_loops:
+        loss_of = against_loops(loss_of)
     batches = Batches(data / "training.npy", rows=rows, length=length, seed=seed)
     run(
         model, batches, out, loss_of=loss_of, held_out=data / "held_out.npy",

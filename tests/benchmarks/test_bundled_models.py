@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "bundled_model
 import corpus
 import export
 import judge
+import loops
 import ngram
 import shapes
 import tokens
@@ -66,6 +67,31 @@ def test_only_a_repeated_end_is_a_cycle():
     assert not ends_in_cycle([1, 2, 3] * 16 + words)
     assert ends_in_cycle(words + list(range(30)) * 3)
     assert not ends_in_cycle(words + list(range(30)) * 2)
+
+
+def test_third_round_of_a_cycle_is_marked_and_no_token_before_it():
+    natural, cycle = list(range(100, 140)), list(range(12))
+    ids = np.array([natural + cycle * 4, natural + cycle + natural[::-1][:36]])
+    marked = loops.goes_on_in_cycle(ids)
+    assert marked[0].tolist() == [False] * (40 + 12 + 23) + [True] * 13
+    assert not marked[1].any()
+
+
+def test_penalty_makes_a_cycle_less_likely_and_leaves_other_texts_alone(monkeypatch):
+    monkeypatch.setitem(shapes.SIZES, "draft", TOY)
+    torch.manual_seed(0)
+    model = shapes.new_model("draft", vocabulary_size=50)  # untrained, it says the same token for ever
+    ids = torch.arange(24).reshape(2, 12)
+    loss = loops.against_loops(lambda model, ids: torch.zeros(()), n_texts=2, n_read=8, n_tokens=60)
+    before = loss(model, ids)
+    before.backward()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.grad is not None:
+                weight.sub_(0.05 * weight.grad)
+    assert 0 < loss(model, ids) < before
+    unmarked = loops.against_loops(lambda model, ids: torch.ones(()), n_texts=2, n_read=8, n_tokens=10)
+    assert unmarked(model, ids) == 1.0  # too short for a cycle to be one
 
 
 def test_deeper_model_is_the_same_function_until_it_learns(monkeypatch):

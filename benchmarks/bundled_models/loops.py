@@ -1,0 +1,59 @@
+"""A penalty on greedy texts that fall into loops, to train with: unlikelihood at the level of texts (Welleck et al. 2020).
+
+The model writes on greedily from the beginnings of some windows. Where a text has said the same for the third time or so, the
+probability of the token that goes on with the cycle is pushed down. Repetition that code is made of stays below that. Knows no
+optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from samples import LONGEST_CYCLE
+
+Loss = Callable[[Any, torch.Tensor], torch.Tensor]
+FEWEST_REPEATED = 24  # tokens in a row that equal those a cycle before
+
+
+def goes_on_in_cycle(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the tokens of texts, shape (n, length), that end a stretch of at least two further rounds of a cycle, and 24 tokens."""
+    marked = np.zeros(ids.shape, bool)
+    for period in range(1, LONGEST_CYCLE + 1):
+        run = np.zeros(len(ids), np.int64)
+        for place in range(period, ids.shape[1]):
+            run = np.where(ids[:, place] == ids[:, place - period], run + 1, 0)
+            marked[:, place] |= run >= max(FEWEST_REPEATED, 2 * period)
+    return marked
+
+
+@torch.no_grad()
+def write_greedily(model: Any, beginnings: torch.Tensor, n_tokens: int) -> torch.Tensor:
+    """Return the beginnings, shape (n, length), with what the model writes after them."""
+    from transformers import StaticCache
+
+    cache = StaticCache(config=model.config, max_cache_len=beginnings.shape[1] + n_tokens)
+    texts = last = beginnings
+    for _ in range(n_tokens):
+        last = model(last, past_key_values=cache, use_cache=True).logits[:, -1:].argmax(2)
+        texts = torch.cat([texts, last], 1)
+    return texts
+
+
+def against_loops(loss: Loss, *, n_texts: int = 16, n_read: int = 64, n_tokens: int = 160) -> Loss:
+    """Return a loss with the mean of -log(1 - p) added, p the probabilities of tokens that go on in a cycle."""
+
+    def with_penalty(model: Any, ids: torch.Tensor) -> torch.Tensor:
+        texts = write_greedily(model, ids[:n_texts, :n_read], n_tokens)
+        marked = torch.from_numpy(goes_on_in_cycle(texts.numpy()))
+        marked[:, :n_read] = False
+        logits = model(texts[:, :-1], use_cache=False).logits[marked[:, 1:]].float()
+        wrong = texts[:, 1:][marked[:, 1:]]
+        likely = logits.softmax(1).gather(1, wrong[:, None])
+        penalty = -torch.log1p(-likely.clamp(max=1 - 1e-6)).sum() / max(len(wrong), 1)
+        return loss(model, ids) + penalty
+
+    return with_penalty
