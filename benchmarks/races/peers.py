@@ -19,6 +19,7 @@ from races.entries import Entry, EpochEntry, FitEntry, OurEigenvector, Ours
 from races.tasks import PENALTY, RANK, CountedPairs, LinearRows, MeshMatrix, RatedPairs, Task
 
 LIBMF_SECONDS = 60.0
+LIBMF_MANY = 500_000  # ratings; fewer are fitted by one thread
 NOT_COMPARED = {
     LinearRows: "",
     RatedPairs: "implicit is not compared: it fits implicit feedback, which is another objective.",
@@ -84,8 +85,9 @@ class SklearnSGD(EpochEntry):
 class Libmf(FitEntry):
     """LIBMF: conflict-free blocks, its own adaptive step sizes from `eta`, all cores.
 
-    With several threads libmf 0.9.2 now and then waits for ever (small data: one fit in a hundred). So the number of iterations is
-    sought with one thread, and then raised until a fit with all of them arrives; a fit that does not return is a failed run.
+    With several threads libmf 0.9.2 now and then waits for ever (small data: one fit in a hundred). So few ratings are fitted by
+    one thread; with many, the number of iterations is sought with one thread, and then raised until a fit with all of them
+    arrives. A fit that does not return is a failed run.
     """
 
     task: Task
@@ -103,7 +105,7 @@ class Libmf(FitEntry):
     def prepare(self, seed: int) -> None:
         """Find the number of iterations."""
         super().prepare(seed)
-        self._n_threads = self.n_jobs
+        self._n_threads = self.n_jobs if self._data.n_updates >= LIBMF_MANY else 1
         while not self._reaches(self._needed) and self._needed < self.most_iterations:
             self._needed += 1
         self.units = {"updates": float(self._data.n_updates) * self._needed}
