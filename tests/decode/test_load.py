@@ -57,13 +57,14 @@ def costs_are_kept_in_a_folder_of_the_tests(tmp_path_factory, monkeypatch):
 
 def test_a_bundle_brings_all_its_stages(bundle):
     decoder = Decoder.load(bundle)
-    assert decoder.drafter.stages == ("ngram", "draft")
+    assert decoder.drafter.stages == ("ngram", "lookup", "draft")
     assert decoder.end_tokens == (END,)
-    assert Decoder.load(bundle, draft=None).drafter.stages == ("ngram",)
+    assert Decoder.load(bundle, draft=None).drafter.stages == ("ngram", "lookup")
     assert Decoder.load(bundle, ngram=None).drafter.stages == ("draft",)
     assert Decoder.load(bundle, draft=None, ngram=None).drafter is None
     assert Decoder.load(bundle / "target").drafter.stages == ("lookup",)
-    assert Decoder.load(bundle / "target", draft=bundle / "draft").drafter.stages == ("draft",)
+    assert Decoder.load(bundle / "target", draft=bundle / "draft").drafter.stages == ("lookup", "draft")
+    assert Decoder.load(bundle, ngram=bundle / "ngram.npz").drafter.stages == ("ngram", "draft")
     stages = [bundle / "ngram.npz", "lookup", bundle / "draft", bundle / "target"]
     assert Decoder.load(bundle, stages=stages).drafter.stages == ("ngram", "lookup", "draft", "draft 2")
 
@@ -77,7 +78,7 @@ def test_b1_holds_for_what_was_loaded(bundle, sampling):
     assert drafted.token_ids == plain.token_ids
     assert drafted.text == plain.text
     assert drafted.stats.passes < plain.stats.passes
-    assert {stage.name for stage in drafted.stats.stages if stage.passes} == {"ngram", "draft"}
+    assert {stage.name for stage in drafted.stats.stages if stage.passes} == {"ngram", "lookup", "draft"}
 
 
 def test_what_is_missing_is_told(bundle, tmp_path, monkeypatch):

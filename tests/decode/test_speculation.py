@@ -234,7 +234,7 @@ def test_before_any_pass_nothing_is_drafted():
     policy = Speculation(PassCosts.unmeasured())
     assert policy.budget() == (0, 0, 0.0)
     policy.observe(1, 0.5, 1, 0.0)
-    assert policy.budget() == (31, 16, pytest.approx(2.0))
+    assert policy.budget() == (31, 31, pytest.approx(2.0))
 
 
 def test_a_second_is_worth_what_recent_steps_made_of_it():

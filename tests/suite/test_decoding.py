@@ -79,7 +79,7 @@ def test_chain_has_no_branches_and_trees_have(bundle: Path, always_speculating: 
 
 
 def test_staged_decoder_has_the_ngram_inside_the_draft(bundle: Path) -> None:
-    assert make_decoder("staged", str(bundle)).drafter.stages == ("ngram", "draft")
+    assert make_decoder("staged", str(bundle)).drafter.stages == ("ngram", "lookup", "draft")
     assert make_decoder("tree", str(bundle)).drafter.stages == ("draft",)
     assert make_decoder("plain", str(bundle)).drafter is None
 

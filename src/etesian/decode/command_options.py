@@ -46,7 +46,7 @@ NgramOption = Annotated[
         "--ngram",
         metavar="FILE",
         rich_help_panel=MODELS,
-        help="An N-gram that drafts for the draft; auto for the one beside the target, or what the text repeats; none.",
+        help="An N-gram that drafts for the draft; auto for the one beside the target and what the text repeats; none.",
     ),
 ]
 StageOption = Annotated[

@@ -86,8 +86,8 @@ class Decoder:
         draft
             The draft model, likewise; ``"auto"`` for the one beside the target, None for none.
         ngram
-            A file of `NgramDrafter.save`; ``"auto"`` for ``ngram.npz`` in the folder (and `LookupDrafter` if there is no draft
-            either), None for none.
+            A file of `NgramDrafter.save`; ``"auto"`` for ``ngram.npz`` in the folder, if it is there, and a `LookupDrafter`
+            beside it; None for neither.
         stages
             In place of `draft` and `ngram`: all that draft, the innermost first, each for the next: N-gram files (``.npz``),
             models, ``"lookup"``.

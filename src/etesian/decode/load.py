@@ -88,13 +88,12 @@ def _bundle(name: Source) -> Path | None:
 
 
 def _stages(folder: Path, draft: Source | None, ngram: Source | None) -> list[Source]:
-    """What drafts, the innermost first; where nothing is given and nothing lies in the folder, the text's own repetitions."""
+    """What drafts, the innermost first: beside the N-gram that lies in the folder, the text's own repetitions, which cost nothing."""
     beside: list[Source] = [folder / "ngram.npz"] if (folder / "ngram.npz").is_file() else []
-    inner = beside if ngram == AUTO else [ngram] if ngram is not None else []
+    inner = [*beside, LOOKUP] if ngram == AUTO else [ngram] if ngram is not None else []
     in_bundle: list[Source] = [folder / "draft"] if (folder / "target").is_dir() and (folder / "draft").is_dir() else []
     outer = in_bundle if draft == AUTO else [draft] if draft is not None else []
-    stages = [*inner, *outer]
-    return [LOOKUP] if not stages and ngram == AUTO else stages
+    return [*inner, *outer]
 
 
 def _check_files(stages: Sequence[Source]) -> None:

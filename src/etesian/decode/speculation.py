@@ -45,7 +45,7 @@ class Speculation:
         Limits of a tree, beyond which it is not worth looking.
     """
 
-    def __init__(self, costs: PassCosts, *, max_nodes: int = 31, max_depth: int = 16) -> None:
+    def __init__(self, costs: PassCosts, *, max_nodes: int = 31, max_depth: int = 31) -> None:
         if max_nodes < 1 or max_depth < 1:
             raise ValueError(f"max_nodes and max_depth must be at least 1; got {max_nodes} and {max_depth}")
         self.costs = costs

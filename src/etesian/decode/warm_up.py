@@ -27,4 +27,5 @@ def warm_up(decoder: Decoder) -> None:
     n_prompt = 6 if longest is None else min(6, longest - 1)
     prompt = [place % 2 % decoder.target.vocabulary_size for place in range(n_prompt)]  # repeats itself, for a lookup
     for sampling in SAMPLINGS if n_prompt else ():
-        throwaway.generate(prompt, sampling, max_tokens=TOKENS)
+        for _ in throwaway.stream(prompt, sampling, max_tokens=TOKENS):
+            pass

@@ -135,16 +135,16 @@ def make_decoder(kind: DecoderKind, models: str = BUNDLED) -> Decoder:
     """
     from etesian.decode import Decoder, FixedPolicy
     from etesian.decode.costs import cached_pass_costs
-    from etesian.decode.drafters import ModelDrafter, NgramDrafter
+    from etesian.decode.drafters import ModelDrafter
     from etesian.decode.speculation import Speculation
 
     loaded = _loaded(models)
     if kind == "plain":
         return Decoder(loaded.target, None, loaded.tokenizer)
     staged = loaded.drafter
-    if not (isinstance(staged, ModelDrafter) and isinstance(staged.inner, NgramDrafter)):
+    if not (isinstance(staged, ModelDrafter) and "ngram" in staged.stages):
         raise InputError(f"models must be a folder with target, draft and ngram.npz; {models!r} lacks some")
-    inner = NgramDrafter(staged.inner.table) if kind == "staged" else None
+    inner = staged.fresh().inner if kind == "staged" else None
     costs = cached_pass_costs(staged.model)
     if kind == "chain":
         drafter = ModelDrafter(staged.model, costs=costs, n_children=1)

@@ -49,6 +49,39 @@ def test_a_node_that_two_propose_keeps_the_best_chance_and_the_first_origin():
     assert merged.origins == ("a", "a", "b", "b")
 
 
+def test_rivals_share_by_their_odds_worked_by_hand():
+    # 0.9 and 0.6 are 1.5 together: odds of 9 and 1.5, so 9 / 10.5 and 1.5 / 10.5
+    merged = merge([tree_of("a", (1, ROOT, 0.9)), tree_of("b", (2, ROOT, 0.6))])
+    assert merged.probabilities == pytest.approx([9 / 10.5, 1.5 / 10.5])
+    # 0.99 and 0.4: odds of 99 and 2 / 3 would make the first surer than it is
+    merged = merge([tree_of("a", (1, ROOT, 0.99)), tree_of("b", (2, ROOT, 0.4))])
+    assert merged.probabilities == pytest.approx([0.99, (2 / 3) / (99 + 2 / 3)])
+
+
+def test_a_long_repetition_is_drafted_deep_whatever_another_drafter_guesses():
+    class Guessing:
+        stages = ("guess",)
+
+        def propose(self, request):
+            every = [(39, node, 0.8) for node in range(ROOT, 7)]  # below the text, and below all that is looked up
+            nodes = [(token, node, 0.0) for node, token in enumerate(range(12, 20), start=ROOT)]
+            return tree_of("guess", *nodes, *every)
+
+    text = [*range(20), 30, *range(12)]
+    tree = CombinedDrafter([Guessing(), LookupDrafter()]).propose(request_of(text, max_nodes=31, vocabulary_size=40))
+    assert chances_by_path(tree)[39,] > 0
+    tree = tree.subtree(np.flatnonzero(tree.tokens != 39))
+    assert tree.tokens.tolist() == list(range(12, 20))
+    assert tree.path_probabilities[-1] > 0.8  # at 0.99 / (0.99 + 0.8) each, it would be 0.01
+
+
+def test_a_tree_that_has_no_rival_is_left_as_it_is():
+    lookup = LookupDrafter()
+    request = request_of([0, 1, 4, 0, 1])
+    alone, beside = lookup.propose(request), CombinedDrafter([LookupDrafter(), LookupDrafter(name="b", min_match=9)])
+    assert chances_by_path(beside.propose(request)) == chances_by_path(alone)
+
+
 @given(text=st.lists(st.integers(0, 4), max_size=30), max_nodes=st.integers(0, 12), max_depth=st.integers(0, 6))
 def test_every_proposal_is_a_tree_within_its_limits(text, max_nodes, max_depth):
     drafter = CombinedDrafter([LookupDrafter(), NgramDrafter.count([[0, 1, 2, 3, 4, 0, 2]], 5)])

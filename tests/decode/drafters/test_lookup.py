@@ -99,6 +99,27 @@ def test_acceptance_is_learned():
     assert drafter.stage_statistics()["lookup"].passes == 202
 
 
+def test_long_matches_are_judged_apart_from_short_ones():
+    drafter, short, long = LookupDrafter(), [8, 9, 1, 2, 8, 9], [*range(20), 30, *range(20)]
+    before = propose(drafter, long, max_depth=1, vocabulary_size=40).probabilities[0]
+    for _ in range(100):
+        drafter.observe(propose(drafter, short, vocabulary_size=40), [])
+    assert propose(drafter, short, vocabulary_size=40).probabilities[0] < 0.1
+    assert propose(drafter, long, max_depth=1, vocabulary_size=40).probabilities[0] == before > 0.95
+
+
+def test_a_node_counts_as_the_longest_match_that_leads_to_it():
+    # two tokens match; the first node is of a match of 2, the third of one of 4 if both before it are taken
+    drafter = LookupDrafter()
+    tree = propose(drafter, [8, 9, 1, 2, 3, 8, 9], max_depth=3, vocabulary_size=10)
+    drafter.observe(tree, [])
+    for _ in range(100):
+        drafter.observe(propose(drafter, [8, 9, 1, 2, 3, 8, 9], max_depth=3, vocabulary_size=10), [])
+    chances = propose(drafter, [8, 9, 1, 2, 3, 8, 9], max_depth=3, vocabulary_size=10).probabilities
+    assert chances[0] < 0.1
+    assert chances[2] == tree.probabilities[2] > 0.9
+
+
 def test_a_long_text_costs_the_same_for_each_token():
     drafter = LookupDrafter()
     text = np.arange(5_000, dtype=np.int32)

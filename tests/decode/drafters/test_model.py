@@ -223,6 +223,46 @@ def test_an_inner_drafter_that_is_right_saves_passes():
     assert tree.origins.count("fixed") == 7
 
 
+def test_where_the_inner_drafter_is_sure_the_model_is_not_asked():
+    inner = Fixed(TokenTree.chain([1, 2, 3, 4, 5, 6, 7, 1], [0.995] * 8, "fixed"))
+    drafter = drafter_of(inner=inner)
+    tree = drafter.propose(request_of([1, 2, 3], max_nodes=8, max_depth=8, tokens_per_second=1.0))
+    assert drafter.model.passes == []
+    assert tree.tokens.tolist() == inner.tree.tokens.tolist()
+    drafter.observe(tree, [0, 1])  # by the target
+    assert [accepted for _, accepted in inner.told] == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("length", "chance", "worth"),
+    [(7, 0.995, 1.0), (8, 0.9, 1.0), (8, 0.995, FREE)],
+    ids=["not far enough", "not sure enough", "a pass costs nothing"],
+)
+def test_where_it_is_not_the_model_reads_what_it_says(length, chance, worth):
+    inner = Fixed(TokenTree.chain([1, 2, 3, 4, 5, 6, 7, 1][:length], [chance] * length, "fixed"))
+    drafter = drafter_of(inner=inner)
+    tree = drafter.propose(request_of([1, 2, 3], max_nodes=8, max_depth=8, tokens_per_second=worth))
+    assert drafter.model.passes
+    assert inner.told  # by the model
+    told = len(inner.told)
+    drafter.observe(tree, [])
+    assert len(inner.told) == told
+
+
+def test_after_a_text_that_it_was_not_asked_about_the_model_reads_what_it_missed():
+    inner = Fixed(TokenTree.chain([1, 2, 3, 4, 5, 6, 7, 1], [0.999] * 8, "fixed"))
+    drafter = drafter_of(inner=inner)
+    chooser = request_of([1]).chooser
+    n_read = []
+    for length, tree in ((3, TokenTree.empty()), (30, inner.tree), (60, TokenTree.empty())):
+        inner.tree, text = tree, ([1, 2, 3] * 20)[:length]
+        drafter.model.passes.clear()
+        drafter.propose(_with_chooser(request_of(text, max_nodes=9, tokens_per_second=1.0), chooser))
+        n_read.append([rows for rows, _ in drafter.model.passes])
+        check_reading(drafter, text, GREEDY)
+    assert n_read == [[3], [], ["extend", 1]]
+
+
 def test_the_inner_drafter_goes_on_below_the_best_leaf():
     model = Counted(VOCABULARY, scale=8.0, seed=1)
     inner = Fixed(TokenTree.empty())

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
 from etesian.decode.tree import ROOT, TokenTree
+
+SUREST = 0.999  # nobody is surer: odds are finite
 
 
 class CombinedDrafter:
@@ -30,7 +33,8 @@ class CombinedDrafter:
 
     def propose(self, request: DraftRequest) -> TokenTree:
         """Merge the drafters' trees by path and keep the likeliest nodes."""
-        return merge([drafter.propose(request) for drafter in self.drafters]).likeliest(request.max_nodes)
+        trees = [tree for drafter in self.drafters if len(tree := drafter.propose(request))]
+        return (trees[0] if len(trees) == 1 else merge(trees)).likeliest(request.max_nodes)
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
         """Let each drafter learn about what it proposed itself."""
@@ -52,7 +56,10 @@ class CombinedDrafter:
 
 
 def merge(trees: Sequence[TokenTree]) -> TokenTree:
-    """Return one tree of the paths of all; chances of siblings are scaled down where they exceed 1 together."""
+    """Return one tree of the paths of all.
+
+    Where chances of siblings exceed 1 together, they are shares of their odds: a long repetition is not held back by a guess.
+    """
     merged: dict[tuple[int, int], int] = {}
     tokens: list[int] = []
     parents: list[int] = []
@@ -72,7 +79,12 @@ def merge(trees: Sequence[TokenTree]) -> TokenTree:
             chances.append(chance)
             origins.append(origin)
     above = np.array(parents, np.int32)
-    likely = np.array(chances, np.float32)
-    together = np.bincount(above + 1, likely, len(tokens) + 1)
-    likely /= np.maximum(together[above + 1], 1.0).astype(np.float32)
-    return TokenTree(np.array(tokens, np.int32), above, likely, tuple(origins))
+    return TokenTree(np.array(tokens, np.int32), above, _shared_out(above, np.array(chances)), tuple(origins))
+
+
+def _shared_out(parents: NDArray[np.int32], chances: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Chances by their odds where those of siblings exceed 1 together: who is nearly sure yields little to who is not."""
+    odds = chances / (1.0 - np.minimum(chances, SUREST))
+    together, all_odds = (np.bincount(parents + 1, each, len(parents) + 1)[parents + 1] for each in (chances, odds))
+    shares = np.minimum(chances, odds / np.maximum(all_odds, 1e-9))
+    return np.where(together > 1.0, shares, chances).astype(np.float32)

@@ -16,6 +16,7 @@ from etesian.decode.tree import ROOT, TokenTree
 
 LONGEST_MATCH = 64  # tokens: a longer one is no surer
 MOST_LOOKED_AT = 64  # earlier places, the latest first; bounds the time of a call
+DOUBLINGS = 6  # of a match's length: 1, 2, 4, 8, 16, 32 tokens and more are each judged apart
 DOUBT = 1.0  # weight of "it will go on in a new way", against the square of a match's length
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -25,7 +26,8 @@ class LookupDrafter:
 
     Places with the same last few tokens are chained by a hash (as in Lempel and Ziv's compression, 1977), so that a token costs
     the same however long the text is. Continuations of the longest matches are merged to one tree; a token's confidence is the
-    share of matches that go on with it, each counting by the square of its length.
+    share of matches that go on with it, each counting by the square of its length; what that is worth is learned apart for short
+    matches and long ones.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ class LookupDrafter:
         self.min_match = min_match
         self.max_matches = max_matches
         self.stages = (name,)
-        self._calibrations = CalibrationByChoice()
+        self._calibrations = CalibrationByChoice(DOUBLINGS)
         self.calibration = self._calibrations.greedy  # of the latest request
         self._text = np.empty(0, np.int32)
         self._length = 0
@@ -80,11 +82,10 @@ class LookupDrafter:
         if not len(places):
             return TokenTree.empty()
         grown = _merge_continuations(text, places, lengths, max_depth, self.calibration.table)
-        tokens, parents, ranks, chances, confidences = grown
+        tokens, parents, ranks, sources, chances, confidences = grown
         tree = TokenTree(tokens, parents, chances, self.stages * len(tokens))
         chosen = np.sort(np.argsort(-tree.path_probabilities, kind="stable")[:max_nodes])
-        sources = np.zeros(len(chosen), np.int32)
-        return self.calibration.remember(tree.subtree(chosen), sources, ranks[chosen], confidences[chosen])
+        return self.calibration.remember(tree.subtree(chosen), sources[chosen], ranks[chosen], confidences[chosen])
 
     def _follow(self, text: NDArray[np.int32]) -> None:
         """Bring the index up to date: take out what is no longer there, put in what is new."""
@@ -160,13 +161,14 @@ def _matches(
 
 @njit(nogil=True, cache=True)
 def _merge_continuations(text: Any, places: Any, lengths: Any, max_depth: Any, calibration: Any) -> Any:
-    """One tree of what follows each place; returns tokens, parents, ranks, chances and confidences."""
+    """One tree of what follows each place; returns tokens, parents, ranks, doublings of matches, chances and confidences."""
     room = len(places) * max_depth
     tokens, parents, ranks = np.empty(room, np.int32), np.empty(room, np.int32), np.zeros(room, np.int32)
     weights, totals = (
         np.zeros(room),
         np.full(room + 1, DOUBT),
     )  # of a node; of all that goes on below it, the text's end first
+    longest = np.zeros(room, np.int64)  # match that goes on with a node, with all that was drafted before it
     path = np.empty(max_depth, np.int32)
     n_nodes = 0
     for match in range(len(places)):
@@ -184,12 +186,15 @@ def _merge_continuations(text: Any, places: Any, lengths: Any, max_depth: Any, c
                 tokens[child], parents[child] = token, node
                 n_nodes += 1
             weights[child] += weight
+            longest[child] = max(longest[child], lengths[match] + step)
             totals[node + 1] += weight
             node = child
     chances, confidences = np.empty(n_nodes, np.float32), np.empty(n_nodes, np.float32)
+    doublings = np.empty(n_nodes, np.int32)
     for node in range(n_nodes):
         for other in range(n_nodes):
             ranks[node] += parents[other] == parents[node] and weights[other] > weights[node]
         confidences[node] = weights[node] / totals[parents[node] + 1]
-        chances[node] = chance_of(calibration, 0, ranks[node], confidences[node])
-    return tokens[:n_nodes], parents[:n_nodes], ranks[:n_nodes], chances, confidences
+        doublings[node] = min(int(np.log2(longest[node])), DOUBLINGS - 1)
+        chances[node] = chance_of(calibration, doublings[node], ranks[node], confidences[node])
+    return tokens[:n_nodes], parents[:n_nodes], ranks[:n_nodes], doublings, chances, confidences

@@ -37,10 +37,11 @@ from etesian.decode.tree import ROOT, TokenTree
 FIRST_TRUST = 0.6  # share of the best guesses that are right, before any was judged
 FORGETTING = 0.95  # of that share, in each pass
 BEST_CASE = 4.0  # tokens that a pass could add below a leaf, if the inner drafter's guesses were right
+FAR = 8  # tokens that an inner drafter must be sure of for its tree to be taken unread
 
 
 class ModelDrafter:
-    """Proposes what a model finds likely, in as many passes as pay.
+    """Proposes what a model finds likely, in as many passes as pay: none where the inner drafter is sure enough by itself.
 
     Parameters
     ----------
@@ -84,6 +85,7 @@ class ModelDrafter:
         self.n_children = n_children
         self.max_rows = max_rows
         self._reading: Reading | None = None
+        self._is_unread = False  # whether the latest proposal is the inner drafter's own
         self._trusts = {self._calibrations.greedy: FIRST_TRUST, self._calibrations.sampled: FIRST_TRUST}
         self._passes = 0
         self._seconds = self._inner_seconds = 0.0
@@ -99,8 +101,11 @@ class ModelDrafter:
         return tree
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
-        """Learn how often the target takes what the model finds likely; the inner drafter is judged by the model itself."""
-        self.calibration.observe(tree, accepted)
+        """Learn how often the target takes what the model finds likely; the inner drafter is judged by the model, if that read."""
+        if self._is_unread and self.inner is not None:
+            self.inner.observe(tree, accepted)
+        else:
+            self.calibration.observe(tree, accepted)
 
     def fresh(self) -> ModelDrafter:
         """One like it that has read and learned nothing; an inner drafter that cannot be made anew is left out."""
@@ -119,13 +124,17 @@ class ModelDrafter:
             request = replace(request, max_depth=min(request.max_depth, longest - len(request.text)))
         if request.max_nodes < 1 or request.max_depth < 1 or not len(request.text):
             return TokenTree.empty()
+        guess = self._ask_inner(request, (), max(request.max_nodes, self.max_rows), request.max_depth)
+        self._is_unread = self._is_sure(guess, request)
+        if self._is_unread:
+            return guess.likeliest(request.max_nodes)
         missing = reading.follow(request.text, request.chooser)
         if len(missing) and missing.max() >= self.model.vocabulary_size:
             return TokenTree.empty()  # a token of the target's that the model cannot read
         if reading.catch_up(missing):
             self._passes += 1
             missing = missing[-1:]
-        end = self._read_end(reading, request, missing)
+        end = self._read_end(reading, request, missing, guess)
         grown = self._grown(reading, request, end)
         while self._read_leaves(reading, request, grown):
             grown = self._grown(reading, request, end)
@@ -142,9 +151,18 @@ class ModelDrafter:
         tree = TokenTree(numbers[TOKEN], numbers[PARENT], shares[CHANCE], origins)
         return self.calibration.remember(tree, numbers[SOURCE], numbers[RANK], shares[CONFIDENCE])
 
-    def _read_end(self, reading: Reading, request: DraftRequest, missing: NDArray[np.int32]) -> int:
+    def _is_sure(self, guess: TokenTree, request: DraftRequest) -> bool:
+        """Whether the best that a pass could add where the inner drafter errs is not worth its time."""
+        depth = min(request.max_depth, FAR)
+        reaching = guess.path_probabilities[guess.depths >= depth]
+        if not len(reaching):
+            return False
+        best_case = min(BEST_CASE, depth) * (1.0 - float(reaching.max()))
+        return best_case < request.tokens_per_second * self.costs.seconds(1)
+
+    def _read_end(self, reading: Reading, request: DraftRequest, missing: NDArray[np.int32], guess: TokenTree) -> int:
         """Score missing tokens and as much of the inner drafter's tree as pays, in one pass; returns the text's slot."""
-        guess = self._ask_inner(request, (), request.max_depth)
+        guess = self._readable(guess, request.max_depth)
         gains = np.sort(self._worth(guess))[::-1]
         guess = guess.likeliest(self._n_that_pay(gains, request, n_before=len(missing)))
         chain = np.arange(ROOT, len(missing) + ROOT, dtype=np.int32)
@@ -164,9 +182,11 @@ class ModelDrafter:
         best_case = BEST_CASE * (paths[0] * self._trust - replaced)
         if best_case <= request.tokens_per_second * self.costs.seconds(1):
             return False
-        guess = self._ask_inner(
-            request, grown.path_to(leaves[0]), request.max_depth - int(grown.numbers[leaves[0], DEPTH])
-        )
+        max_depth = request.max_depth - int(grown.numbers[leaves[0], DEPTH])
+        guess = TokenTree.empty()
+        if max_depth > 1:
+            guess = self._ask_inner(request, grown.path_to(leaves[0]), self.max_rows, max_depth - 1)
+        guess = self._readable(guess, max_depth)
         gains = np.concatenate([paths * self._trust, paths[0] * self._worth(guess)]) - replaced
         order = np.argsort(-gains, kind="stable")
         chosen = order[: self._n_that_pay(gains[order], request)]
@@ -189,17 +209,21 @@ class ModelDrafter:
         net = np.concatenate([[0.0], np.cumsum(gains[: self.max_rows])]) - request.tokens_per_second * seconds
         return int(np.argmax(net))
 
-    def _ask_inner(self, request: DraftRequest, path: Sequence[int], max_depth: int) -> TokenTree:
+    def _ask_inner(self, request: DraftRequest, path: Sequence[int], max_nodes: int, max_depth: int) -> TokenTree:
         """Let the inner drafter go on from a path below the text; a token that it gets right saves a pass of this model."""
-        if self.inner is None or max_depth < 2:  # the last token of a path is not read: nothing follows it
+        if self.inner is None:
             return TokenTree.empty()
         started = time.perf_counter()
         plain = self.costs.seconds(1)
         worth = 1 / plain if plain > 0 else request.tokens_per_second
         text = np.append(request.text, np.array(path, np.int32)) if path else request.text
-        inner = DraftRequest(text, self.max_rows, max_depth - 1, request.chooser, worth)
-        guess = self.inner.propose(inner).within(max_depth - 1, self.model.vocabulary_size)
+        guess = self.inner.propose(DraftRequest(text, max_nodes, max_depth, request.chooser, worth))
         self._inner_seconds += time.perf_counter() - started
+        return guess.within(max_depth, request.chooser.vocabulary_size)
+
+    def _readable(self, guess: TokenTree, max_depth: int) -> TokenTree:
+        """What of a guess the model can read to some end: nothing follows the last token of the deepest path."""
+        guess = guess.within(max_depth - 1, self.model.vocabulary_size)
         return guess if self._supports_trees else guess.likeliest_path()
 
     def _score(
