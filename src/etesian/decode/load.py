@@ -88,7 +88,7 @@ def _bundle(name: Source) -> Path | None:
 
 
 def _stages(folder: Path, draft: Source | None, ngram: Source | None) -> list[Source]:
-    """What drafts, the innermost first: beside the N-gram that lies in the folder, the text's own repetitions, which cost nothing."""
+    """What drafts, the innermost first; beside the folder's N-gram, the text's own repetitions, which cost nothing."""
     beside: list[Source] = [folder / "ngram.npz"] if (folder / "ngram.npz").is_file() else []
     inner = [*beside, LOOKUP] if ngram == AUTO else [ngram] if ngram is not None else []
     in_bundle: list[Source] = [folder / "draft"] if (folder / "target").is_dir() and (folder / "draft").is_dir() else []
