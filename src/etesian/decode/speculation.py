@@ -12,9 +12,9 @@ import numpy as np
 from etesian.decode.costs import PassCosts
 from etesian.decode.tree import TokenTree
 
-PROBING = 0.015  # share of its passes that a request may lose in trying whether drafts pay by now
+PROBING = 0.01  # share of its passes that a request may lose in trying whether drafts pay by now
 SET_ASIDE = 0.01  # share of them that is kept for the beginnings of requests after it
-CREDIT = 1.0  # plain passes that a request may lose before anything was gained: 1 + 0.015 * 64 are 3.1% of 64
+CREDIT = 1.0  # plain passes that a request may lose before anything was gained: 1 + 0.01 * 64 are 2.6% of 64
 MOST_CREDIT = 5.0  # plain passes that are saved up for trying; and the most that is owed
 TRIED = 4  # nodes that are scored while drafts did not pay, or it would never be seen that they do by now
 USUAL = 9  # drafts whose median is what drafting usually takes
