@@ -17,6 +17,7 @@ from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.models.language_model import LanguageModel
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model
+from etesian.decode.models.model_folder import check_location
 from etesian.decode.models.tokenizer import check_same_tokens
 from etesian.decode.speculation import Speculation
 from etesian.errors import InputError
@@ -101,6 +102,8 @@ def _check_files(stages: Sequence[Source]) -> None:
     for stage in stages:
         if _is_ngram(stage) and not Path(stage).expanduser().is_file():
             raise InputError(f"there is no N-gram file {os.fspath(stage)!r}; `etesian ngram build` makes one")
+        if not _is_ngram(stage) and os.fspath(stage) != LOOKUP:
+            check_location(stage)
 
 
 def _is_ngram(stage: Source) -> bool:

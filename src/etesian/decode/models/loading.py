@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from etesian.decode.models.hub import asked_of_hub
 from etesian.decode.models.model_folder import check_location, check_model_folder, first_of
 from etesian.errors import InputError
 
@@ -102,6 +103,7 @@ def load_transformers_model(name: str | Path, options: LoadOptions | None = None
     options = options or LoadOptions()
     device = options.torch_device()
     location = check_model_folder(name)
+    options = asked_of_hub(location, options)
 
     def load() -> Any:
         from transformers import AutoModelForCausalLM
@@ -137,6 +139,7 @@ def load_tokenizer(name: str | Path, options: LoadOptions | None = None) -> Any:
         raise InputError(
             f"folder {location!r} has no tokenizer; save one there with tokenizer.save_pretrained({location!r})"
         )
+    options = asked_of_hub(location, options)
 
     def load() -> Any:
         from transformers import AutoTokenizer
@@ -171,7 +174,7 @@ def _explained(location: str, error: Exception) -> str:
         )
     if "couldn't connect" in reason or "offline" in reason:
         return f"{location!r} is no folder, not in the local cache, and the hub could not be asked; give a folder, or go online"
-    if "not a valid model identifier" in reason or "not a local folder" in reason:
+    if "not a valid model identifier" in reason or "not a local folder" in reason or "gated" in reason:
         return f"{location!r} is neither a folder nor a model on the hub that may be read; check the name, or log in to the hub"
     if "safetensors" in reason and isinstance(error, OSError):
         return f"model {location!r} has no safetensors; convert it: load it with transformers where you trust it, and save it again"

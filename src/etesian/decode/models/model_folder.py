@@ -41,10 +41,9 @@ def check_location(name: str | Path) -> str:
     path = Path(location)
     if path.is_file():
         raise InputError(f"{location!r} is a file; give the folder that holds config.json and model.safetensors")
-    looks_like_a_path = (
-        location.startswith((".", "/")) or location.count("/") >= _HUB_NAME_PARTS or isinstance(name, Path)
-    )
-    if looks_like_a_path and not path.exists():
+    is_in_a_folder = "/" in location and path.parent.is_dir()
+    looks_like_a_path = location.startswith((".", "/")) or location.count("/") >= _HUB_NAME_PARTS or is_in_a_folder
+    if (looks_like_a_path or isinstance(name, Path)) and not path.exists():
         raise InputError(
             f"there is no folder {location!r}; give a folder with config.json and model.safetensors, or a hub name"
         )
