@@ -52,7 +52,7 @@ def test_predictions_are_bounded_by_workers_and_by_the_longest_chain():
 
 def test_merged_is_predicted_for_rows_alone():
     report = inspect_conflicts(star())
-    # ten batches, whose longest lists hold 8 of 64 updates, and 3 of the last 23; 8 copies of one hub are as 4 updates of two touches
+    # ten batches, whose longest lists hold 8 of 64 updates, and 3 of the last 23; 8 copies of a hub are as 4 updates of two touches
     assert report.n_exempt == 1
     assert report.merged[2] == pytest.approx(599 / (9 * 8 + 3 + 10 * (4 + 2 * BARRIER_UPDATES)))
     edges = inspect_conflicts(random_pairs(), updates="elements")

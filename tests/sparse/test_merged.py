@@ -11,7 +11,7 @@ from conftest import conflict_graphs, touches_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
-from sklearn.linear_model import ElasticNet, LogisticRegression
+from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
 from etesian.sparse import (
     SGD,
@@ -26,6 +26,7 @@ from etesian.sparse import (
 )
 from etesian.sparse.exempt import default_merged_batch, find_hot, predict_speedup
 from etesian.sparse.kernels import Merging
+from etesian.sparse.problems.linear_updates import share_of_gains
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
 from etesian.sparse.schedule import Copies
 
@@ -156,17 +157,32 @@ def test_lists_keep_the_sampled_order_and_workers_take_whole_lists(touches, batc
             assert (np.diff(plan.steps[start:stop]) > 0).all()
 
 
+def shares(problem, plan, step_size):
+    """What is added of the gains: all of cold features, and of hot ones what one list after the other would gain over their sum."""
+    hot, n_lists = plan.copies.hot, plan.copies.n_lists
+    X = np.abs(problem.X.toarray()[:, hot])
+    gram = (X * problem._weight[:, None]).T @ X
+    bound = problem.loss.curvature * plan.batch_size * gram.sum(axis=1) / len(X) * step_size
+    bound *= 2 if problem.reduction == "saga" else 1 / 2
+    share = np.ones(problem.X.shape[1])
+    share[hot] = (1 - np.exp(-bound)) / (1 - np.exp(-bound / n_lists)) / n_lists
+    return share
+
+
 def eager(problem, plan, *, step_size, epochs):
-    """Lists one after the other, each from the same start, each stepping every coefficient there is at every step of the batch."""
+    """Lists one after the other, each from the same start, each stepping every coefficient there is: cold ones at every step of
+    the batch, hot ones at those of the list.
+    """
     X, y = problem.X.toarray(), problem.target
     n, n_features = X.shape
     slope = np.vectorize(problem.loss.derivative, otypes=[float])
     w, mean, memory = np.zeros(n_features), np.zeros(n_features), np.zeros(n)
+    hot, share = plan.copies.hot, shares(problem, plan, step_size)
     sampled = plan.order[np.argsort(plan.steps)]
 
     def steps(w, mean, first, last, updates):
         for i in sampled[first:last]:
-            sparse, moved = 0.0, mean
+            before, sparse, moved = w, 0.0, mean
             if i in updates:
                 new = float(slope(X[i] @ w, y[i]))
                 sparse = (new - memory[i] if problem.reduction else new) * X[i]
@@ -175,6 +191,8 @@ def eager(problem, plan, *, step_size, epochs):
             w = w - step_size * (sparse + mean + problem.ridge * w)
             w = np.sign(w) * np.maximum(np.abs(w) - step_size * problem.lasso, 0.0)
             mean = moved
+            if i not in updates:
+                w[hot] = before[hot]
         return np.stack([w, mean])
 
     for epoch in range(epochs):
@@ -185,7 +203,14 @@ def eager(problem, plan, *, step_size, epochs):
             untouched = steps(w, mean, cuts[0], cuts[-1], set())
             lists = [set(plan.order[start:stop]) for start, stop in pairwise(cuts)]
             gained = [steps(w, mean, cuts[0], cuts[-1], updates) - untouched for updates in lists]
-            w, mean = untouched + np.sum(gained, axis=0)
+            before = w
+            w, mean = untouched + np.stack([share, np.ones(n_features)]) * np.sum(gained, axis=0)
+            if problem.lasso > 0:  # hot features stop at 0 before they go on
+                sign = np.where(before < 0, -1.0, 1.0)[hot]
+                size, copies = sign * before[hot], sign * (before + np.array(gained)[:, 0])[:, hot]
+                to_zero = size + share[hot] * (np.maximum(copies, 0) - size).sum(axis=0)
+                past_zero = share[hot] * np.minimum(copies, 0).sum(axis=0)
+                w[hot] = sign * (np.maximum(to_zero, 0) + past_zero)
     return w
 
 
@@ -270,10 +295,40 @@ def test_batches_depend_on_the_number_of_updates_alone():
     assert [default_merged_batch(n) for n in (10, 64 * 64, 64 * 100, 10**7)] == [64, 64, 100, 1_024]
 
 
-def solved(problem, epochs=300):
+def solved(problem, epochs=300, schedule="merged"):
     step = 1 / (3 * problem.smoothness())
-    options = {"n_jobs": 2, "tol": None, "random_state": 0, "batch_size": 20}
-    return minimize(problem, method=SGD(step), schedule="merged", max_iter=epochs, **options)
+    options = {"n_jobs": 2, "tol": None, "random_state": 0}
+    return minimize(problem, method=SGD(step), schedule=schedule, max_iter=epochs, **options)
+
+
+@given(n_lists=st.integers(1, 20), reach=st.floats(0.0, 50.0))
+def test_share_makes_the_sum_of_gains_what_one_list_after_the_other_gains(n_lists, reach):
+    share = share_of_gains(n_lists, reach)
+    assert 1 / n_lists <= share * (1 + 1e-12) <= 1 + 1e-9
+    assert share * n_lists * -np.expm1(-reach / n_lists) == pytest.approx(-np.expm1(-reach), rel=1e-9, abs=1e-11)
+
+
+def test_lists_that_mend_the_same_error_do_not_overshoot_together():
+    X = csr_array(np.ones((64, 1)))
+    problem = Linear(X, np.ones(64), LOSSES["squared"])
+    found = run(problem, step_size=0.5, epochs=1).variables.coef[0, 0]
+    gained = 1 - 0.5**8  # eight updates a list, each halves what is left
+    share = (1 - np.exp(-16)) / (1 - np.exp(-2)) / 8  # half of 64 updates of step 0.5
+    assert found == pytest.approx(8 * gained * share)
+    assert abs(found - 1) < 0.2  # the sum alone would be 8
+
+
+@pytest.mark.parametrize("reduction", ["svrg", "saga"])
+def test_hubs_that_always_agree_leave_the_full_step_size_as_good_as_it_is_serially(reduction):
+    X = rows_with_hubs(n=1_000, n_features=60, n_hubs=20)
+    X.data[:] = 1.0
+    problem = linear(X, reduction=reduction, ridge=0.1)
+    peer = Ridge(alpha=0.1 * 1_000, fit_intercept=False, tol=1e-12).fit(X.toarray(), problem.target)
+    errors = {
+        schedule: np.abs(solved(problem, 30, schedule).variables.coef[:, 0] - peer.coef_).max()
+        for schedule in ("merged", "serial")
+    }
+    assert errors["merged"] < 2 * errors["serial"] + 1e-12
 
 
 @pytest.mark.parametrize("reduction", ["svrg", "saga"])

@@ -35,7 +35,8 @@ class Merging(NamedTuple):
 _indices = types.int64
 _offsets = types.int64[:, ::1]
 _shared = types.int64[::1]
-_hot = types.int64[::1]
+_list = types.int64[::1]
+_lists = types.int64[:, ::1]
 
 
 @njit(nogil=True, cache=True)
@@ -69,19 +70,18 @@ def _carry_out(update_range, data, variables, step_size, offsets, worker, synchr
 
 
 def _carry_out_in_copies(
-    update_range, spread_range, merge_range, data, variables, step_size, offsets, hot, n_lists, worker, shared
+    update_range, spread_range, merge_range, data, variables, step_size, offsets, hot, lists, worker, shared
 ):
     """As `_carry_out`, and merge this worker's share of the hot variables after every batch; copies are then as new."""
     n_workers = offsets.shape[1] - 1
     first, last = len(hot) * worker // n_workers, len(hot) * (worker + 1) // n_workers
-    spread_range(first, last, hot, n_lists, variables)
+    spread_range(first, last, hot, lists.shape[1] - 1, variables)
     goes_on = _wait_for_all(shared, n_workers)
     batch = 0
     while goes_on and batch < offsets.shape[0]:
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
         goes_on = _wait_for_all(shared, n_workers)
-        n_steps = offsets[batch, n_workers]  # of the sampled order: lists have changed places within the batch alone
-        merge_range(first, last, hot, n_lists, data, variables, step_size, n_steps)
+        merge_range(first, last, hot, lists[batch], data, variables, step_size)
         goes_on = goes_on and _wait_for_all(shared, n_workers)
         batch += 1
     return batch
@@ -126,15 +126,15 @@ def compile_merging(merging: Merging, data: types.Type, variables: types.Type) -
     Returns
     -------
     The compiled ``update_range``, ``spread_range`` and ``merge_range``, and ``carry_out(update_range, spread_range, merge_range,
-    data, variables, step_size, offsets, hot, n_lists, worker, shared)``.
+    data, variables, step_size, offsets, hot, lists, worker, shared)``.
     """
     update, _ = compile_update_range(merging.update_range, data, variables)
     number, real = types.int64, types.float64
     updating = types.void(number, number, data, variables, real)
-    spreading = types.void(number, number, _hot, number, variables)
-    folding = types.void(number, number, _hot, number, data, variables, real, number)
+    spreading = types.void(number, number, _list, number, variables)
+    folding = types.void(number, number, _list, _list, data, variables, real)
     functions = [types.FunctionType(each) for each in (updating, spreading, folding)]
-    loop = number(*functions, data, variables, real, _offsets, _hot, number, number, _shared)
+    loop = number(*functions, data, variables, real, _offsets, _list, _lists, number, _shared)
     spread = njit(spreading, nogil=True, cache=_is_found_again(merging.spread_range))(merging.spread_range)
     merge = njit(folding, nogil=True, cache=_is_found_again(merging.merge_range))(merging.merge_range)
     carry_out = njit(loop, nogil=True, cache=_is_found_again(merging.update_range))(_carry_out_in_copies)

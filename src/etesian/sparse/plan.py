@@ -229,7 +229,7 @@ def merged(
     batch_size: int | None = None,
     n_lists: int | None = None,
 ) -> Plan:
-    """Exempt hot variables: lists work on copies of them, and what the copies gained is added up when a batch ends.
+    """Exempt hot variables: lists work on copies of them, and what the copies gained is merged when a batch ends.
 
     What is left of the updates falls into components, which go to lists whole, as in `conflict_free`. Within a batch a list does
     not see what others do to hot variables, so the result is not the serial run's. It depends on the order, the batch size and the

@@ -20,7 +20,7 @@ class ScheduleWarning(UserWarning):
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """Variables that each list of a batch works on in a copy of its own; all changes are added up when the batch ends.
+    """Variables that each list of a batch works on in a copy of its own; what all copies gained is merged when the batch ends.
 
     Lists are there for the result, workers for the time: a worker carries out some neighboring lists, so the number of lists, and
     with it the result, is the same for any number of workers.
@@ -48,6 +48,11 @@ class Copies:
     def offsets(self, n_workers: int) -> NDArray[np.int64]:
         """Where the shares of workers begin and end, as in a `Plan`: neighboring lists; none for some if workers are many."""
         return np.ascontiguousarray(self.lists[:, np.arange(n_workers + 1) * self.n_lists // n_workers])
+
+    def steps(self) -> NDArray[np.int64]:
+        """Return the place of each update of a plan in its list: array of shape (n_updates,)."""
+        starts = np.repeat(self.lists[:, :-1].ravel(), np.diff(self.lists, axis=1).ravel())
+        return np.arange(len(starts)) - starts
 
     def rename(self, indptr: NDArray[Any], indices: NDArray[Any], n_variables: int) -> NDArray[Any]:
         """Return the variables of updates in plan order, a CSR pattern, with its list's copy in the place of each hot one."""

@@ -79,11 +79,11 @@ class Workers:
         """As `run`, for a plan with copies of hot variables; `variables` have rows for them."""
         self._check(plan)
         assert plan.copies is not None
-        hot, n_lists, shared = plan.copies.hot, plan.copies.n_lists, new_shared()
+        hot, lists, shared = plan.copies.hot, plan.copies.lists, new_shared()
         update, spread, merge, carry_out = compile_merging(merging, *_types(data, variables))
 
         def work(worker: int) -> None:
-            carry_out(update, spread, merge, data, variables, step_size, plan.offsets, hot, n_lists, worker, shared)
+            carry_out(update, spread, merge, data, variables, step_size, plan.offsets, hot, lists, worker, shared)
 
         self._run_all(work, plan.n_workers, shared)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from etesian.sparse.plan import Plan
+from etesian.sparse.problems import linear_sums as sums
 from etesian.sparse.problems import linear_updates as updates
 from etesian.sparse.problems.linear_updates import Rows, State
 from etesian.sparse.problems.losses import Loss
@@ -77,6 +78,7 @@ class Linear:
         self._weight: NDArray[np.float64] = weight * (n_rows / weight.sum())
         self.target = np.asarray(self.target, np.float64)
         self._value, self._derivative = self.loss.compiled()
+        self._steepest = self.loss.curvature if np.isfinite(self.loss.curvature) else 1.0
         self._predicted = np.zeros((n_rows, self.n_outputs))
         if self.reduction is not None:
             columns = self.X.tocsc()
@@ -86,8 +88,7 @@ class Linear:
     def smoothness(self) -> float:
         """Return the largest Lipschitz constant of the gradient of one row's term."""
         squares = np.asarray(self.X.multiply(self.X).sum(axis=1)).ravel()
-        curvature = self.loss.curvature if np.isfinite(self.loss.curvature) else 1.0
-        return float(curvature * (self._weight * squares).max() + self.ridge)
+        return float(self._steepest * (self._weight * squares).max() + self.ridge)
 
     def start(self, rng: np.random.Generator) -> Variables:
         """Coefficients of 0, or those given; there is nothing to sample."""
@@ -107,7 +108,10 @@ class Linear:
         """Rows in plan order."""
         assert plan.steps is not None
         rows = self.X[plan.order]
-        copies = plan.copies
+        copies, hot_curvature, steps_of_copies = plan.copies, np.zeros(0), plan.steps
+        if copies is not None:
+            hot_curvature = self._curvature_of_batch(copies.hot, min(plan.batch_size, self.X.shape[0]))
+            steps_of_copies = copies.steps()
         return Rows(
             rows.indptr,
             rows.indices if copies is None else copies.rename(rows.indptr, rows.indices, self.X.shape[1]),
@@ -120,7 +124,16 @@ class Linear:
             float(self.lasso),
             self.reduction == "saga",
             self._derivative,
+            self.X.shape[1],
+            steps_of_copies,
+            hot_curvature,
         )
+
+    def _curvature_of_batch(self, hot: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
+        """Bound the curvature of a batch along hot features, by row sums of its absolute Gram matrix (Gershgorin); with caution."""
+        features = abs(self.X[:, hot])
+        weighted = self._weight * np.asarray(features.sum(axis=1)).ravel()
+        return CAUTION[self.reduction] * self._steepest * batch_size * (features.T @ weighted) / len(weighted)
 
     def with_copies(self, variables: Variables, n_copies: int) -> tuple[Variables, Variables]:
         """Append rows to what belongs to a feature."""
@@ -143,21 +156,21 @@ class Linear:
         penalty = self._catch_up(state, sum_over, step_size)
         if self.fit_intercept or renews:
             rows = (self.X.indptr, self.X.indices, self.X.data, self._predicted)
-            sum_over(updates.predict_rows, self.X.shape[0], 0, rows, state)
+            sum_over(sums.predict_rows, self.X.shape[0], 0, rows, state)
         if self.fit_intercept:
             self._solve_intercept(state.intercept, sum_over)
         if not renews:
             return None
         looked = (self._predicted, self.target, self._weight, self._value, self._derivative)
-        (losses,) = sum_over(updates.look_at_rows, self.X.shape[0], 1, looked, state)
-        sum_over(updates.average_gradients, self.X.shape[1], 0, self._columns, state)
+        (losses,) = sum_over(sums.look_at_rows, self.X.shape[0], 1, looked, state)
+        sum_over(sums.average_gradients, self.X.shape[1], 0, self._columns, state)
         return float(losses / self.X.shape[0]) + penalty
 
     def objective(self, variables: Variables, sum_over: SumOver) -> float:
         """Return the objective at coefficients that are caught up."""
         state: State = variables  # type: ignore[assignment]
         rows = (self.X.indptr, self.X.indices, self.X.data, self.target, self._weight, self._value)
-        (losses,) = sum_over(updates.sum_losses, self.X.shape[0], 1, rows, state)
+        (losses,) = sum_over(sums.sum_losses, self.X.shape[0], 1, rows, state)
         return float(losses / self.X.shape[0]) + self._catch_up(state, sum_over, None)
 
     def _catch_up(self, state: State, sum_over: SumOver, step_size: float | None) -> float:
@@ -173,11 +186,17 @@ class Linear:
         data = (self._predicted, self.target, self._weight, self._derivative)
 
         def slopes(shift: NDArray[np.float64]) -> NDArray[np.float64]:
-            return sum_over(updates.sum_slopes, len(self.target), self.n_outputs, data, shift) / len(self.target)
+            return sum_over(sums.sum_slopes, len(self.target), self.n_outputs, data, shift) / len(self.target)
 
-        width = 1.0 / self.loss.curvature if np.isfinite(self.loss.curvature) else 1.0
+        width = 1.0 / self._steepest
         intercept[:] = find_rising_zero(slopes, intercept.astype(np.float64), width=width, keep=SETTLED)
 
+
+CAUTION: dict[Reduction | None, float] = {None: 0.5, "svrg": 0.5, "saga": 2.0}
+"""What the bound of a batch's curvature is taken times, to say what share of their gains lists may add up.
+
+At one half, a direction that attains the bound gains less than twice its distance, beyond which that would grow. SAGA's memory lags
+behind by up to an epoch, so what overshoots comes back: with one half it diverged where features agree, with two it did not."""
 
 SETTLED = 1e-3
 """What an intercept's slope keeps of what it was; the coefficients that move in the next epoch move the zero by more."""

@@ -41,6 +41,12 @@ class Rows(NamedTuple):
         SAGA: whether an update stores its slope, and moves the mean gradient.
     derivative
         Of the loss, compiled.
+    first_copy : int
+        Where copies of features begin, in a merged plan.
+    steps_of_copies : array of shape (n,)
+        Place of each row in its list: what copies count steps by.
+    hot_curvature : array of shape (n_hot,)
+        In a merged plan, the curvature of a batch along each hot feature that merging is to reckon with; empty elsewhere.
     """
 
     indptr: NDArray[Any]
@@ -54,6 +60,9 @@ class Rows(NamedTuple):
     lasso: float
     learns_memory: bool
     derivative: Any
+    first_copy: int
+    steps_of_copies: NDArray[Any]
+    hot_curvature: NDArray[Any]
 
 
 class State(NamedTuple):
@@ -166,7 +175,8 @@ def _made_up(x, n, keep, gain, mu, nu, tau):
 
 
 @njit(nogil=True)
-def _target_of(target, output, n_outputs):
+def target_of(target, output, n_outputs):
+    """Return what an output aims at: with several outputs, 1 for the row's own class and -1 for the rest."""
     if n_outputs == 1:
         return target
     return 1.0 if target == output else -1.0
@@ -174,7 +184,9 @@ def _target_of(target, output, n_outputs):
 
 @njit(nogil=True, inline="always")
 def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0912  one piece, see `update_rows`
-    indptr, indices, values, target, weight, steps, ids, ridge, lasso, learns_memory, derivative = rows
+    indptr, indices, values, target, weight, steps, ids, ridge, lasso, learns_memory, derivative, first_copy, own, _ = (
+        rows
+    )
     coef, intercept, mean_gradient, memory, caught_up = state
     remembers, mu, tau = len(memory) > 0, step_size * ridge, step_size * lasso
     rate, share = math.log1p(-mu), 1.0 / max(len(memory), 1)
@@ -194,7 +206,7 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
             slope[k] = intercept[k]
         for position in range(first, last):  # make up what was missed, and predict
             j, value = indices[position], values[position]
-            missed = step - caught_up[j]
+            missed = (step if j < first_copy else own[e]) - caught_up[j]
             if missed > 0:  # below 0 only where lock-free workers overtake one another
                 keep, gain = keep_and_gain(missed, mu, rate)
                 for k in range(n_outputs):
@@ -203,13 +215,13 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
             for k in range(n_outputs):
                 slope[k] += value * coef[j, k]
         for k in range(n_outputs):  # from predictions to slopes, less those remembered
-            new = weight[e] * derivative(slope[k], _target_of(target[e], k, n_outputs))
+            new = weight[e] * derivative(slope[k], target_of(target[e], k, n_outputs))
             slope[k] = new - memory[ids[e], k] if remembers else new
             if learns_memory:
                 memory[ids[e], k] = new
         for position in range(first, last):  # step: the sparse part, and the dense part of this one step
             j, value = indices[position], values[position]
-            caught_up[j] = step + 1
+            caught_up[j] = (step if j < first_copy else own[e]) + 1
             for k in range(n_outputs):
                 change = slope[k] * value
                 gradient = change + mean_gradient[j, k] if remembers else change
@@ -233,71 +245,90 @@ def update_rows(start, stop, rows, state, step_size):
 
 
 def spread_copies(start, stop, hot, n_lists, state):
-    """Set all copies of the hot features start to stop - 1 to what the features hold."""
+    """Set all copies of the hot features start to stop - 1 to what the features hold; lists have made no step yet."""
     coef, _, mean_gradient, memory, caught_up = state
     first = len(caught_up) - n_lists * len(hot)
     for rank in range(start, stop):
         j = hot[rank]
         for copy in range(first + rank, len(caught_up), len(hot)):
-            caught_up[copy] = caught_up[j]
+            caught_up[copy] = 0
             for k in range(coef.shape[1]):
                 coef[copy, k] = coef[j, k]
                 if len(memory) > 0:
                     mean_gradient[copy, k] = mean_gradient[j, k]
 
 
-def merge_copies(start, stop, hot, n_lists, rows, state, step_size, n_steps):
-    """Add what copies of the hot features start to stop - 1 gained to the features, all caught up to step `n_steps`.
+def merge_copies(start, stop, hot, cuts, rows, state, step_size):
+    """Add a share of what copies of the hot features start to stop - 1 gained to the features, and begin anew.
 
-    Without an L1 penalty the dense part of a step is linear, also in a mean gradient that SAGA moves. So the sum is what the
-    sparse parts of all lists come to, one on top of the other, with every dense part made once. With L1 it is not, and the
-    sum is another step to the same end: at the optimum no copy gains anything. A feature that no list touched waits as it is.
+    A copy goes through the steps of its list alone, sparse and dense parts alike. So each list is a short run of the method from
+    where the features stand, all lists together make as many steps as the batch has, and at the optimum no copy gains anything.
+    Mean gradients are added up whole: they are a sum over what is remembered.
     """
-    caught_up = state.caught_up
-    _catch_up_touched(start, stop, hot, n_lists, rows.ridge, rows.lasso, state, step_size, n_steps)
-    _add_gains(start, stop, hot, n_lists, state.coef, caught_up, n_steps)
+    n_lists, caught_up = len(cuts) - 1, state.caught_up
+    _finish_lists(start, stop, hot, cuts, rows.ridge, rows.lasso, state, step_size)
+    _add_gains(start, stop, hot, n_lists, state.coef, rows.hot_curvature, step_size, rows.lasso > 0.0)
     if rows.learns_memory:
-        _add_gains(start, stop, hot, n_lists, state.mean_gradient, caught_up, n_steps)
-    first = len(caught_up) - n_lists * len(hot)
+        _add_gains(start, stop, hot, n_lists, state.mean_gradient, rows.hot_curvature, 0.0, False)
     for rank in range(start, stop):
-        for copy in range(first + rank, len(caught_up), len(hot)):
-            caught_up[copy] = caught_up[hot[rank]]
+        caught_up[hot[rank]] = cuts[n_lists]
 
 
 @njit(nogil=True)
-def _catch_up_touched(start, stop, hot, n_lists, ridge, lasso, state, step_size, n_steps):
-    """Catch up copies that were touched, and their features: these are then known by their count, `n_steps`."""
+def _finish_lists(start, stop, hot, cuts, ridge, lasso, state, step_size):
+    """Make up what copies missed of their lists; their counts begin anew."""
     coef, _, mean_gradient, memory, caught_up = state
     remembers, mu, tau = len(memory) > 0, step_size * ridge, step_size * lasso
-    rate, first = math.log1p(-mu), len(caught_up) - n_lists * len(hot)
-    for rank in range(start, stop):
-        began, is_touched = caught_up[hot[rank]], False
-        for part in range(n_lists + 1):  # the feature itself comes last
-            row = first + part * len(hot) + rank if part < n_lists else hot[rank]
-            if caught_up[row] > began or (part == n_lists and is_touched):
-                is_touched = True
-                missed = n_steps - caught_up[row]
-                caught_up[row] = n_steps
-                keep, gain = keep_and_gain(missed, mu, rate)
-                for k in range(coef.shape[1]):
-                    nu = step_size * mean_gradient[row, k] if remembers else 0.0
-                    coef[row, k] = _made_up(float(coef[row, k]), missed, keep, gain, mu, nu, tau)
+    rate, first = math.log1p(-mu), len(caught_up) - (len(cuts) - 1) * len(hot)
+    for part in range(len(cuts) - 1):
+        n_steps = cuts[part + 1] - cuts[part]
+        keep_all, gain_all = keep_and_gain(n_steps, mu, rate)
+        for copy in range(first + part * len(hot) + start, first + part * len(hot) + stop):
+            missed = n_steps - caught_up[copy]
+            keep, gain = (keep_all, gain_all) if missed == n_steps else keep_and_gain(missed, mu, rate)
+            caught_up[copy] = 0
+            for k in range(coef.shape[1]):
+                nu = step_size * mean_gradient[copy, k] if remembers else 0.0
+                coef[copy, k] = _made_up(float(coef[copy, k]), missed, keep, gain, mu, nu, tau)
 
 
 @njit(nogil=True)
-def _add_gains(start, stop, hot, n_lists, array, caught_up, n_steps):
-    """Add up, list by list, what touched copies have more than their features, and give the sums to all copies."""
-    first = len(caught_up) - n_lists * len(hot)
+def share_of_gains(n_lists, reach):
+    """Return the share of the gains of lists that is added up, lest lists that mend the same error overshoot together.
+
+    Along a direction of curvature c, n updates of step s leave exp(-n s c) of a distance, so n_lists lists gain
+    1 - exp(-n s c / n_lists) of it each, and 1 - exp(-n s c) one after the other. The share makes the sum of the former the
+    latter. It comes to 1 where little is gained and to 1 / n_lists, the mean of the copies, where all is. `reach` is n s c.
+    """
+    if reach < 1e-12:
+        return 1.0
+    return fast_expm1(-reach) / (n_lists * fast_expm1(-reach / n_lists))
+
+
+@njit(nogil=True)
+def _add_gains(start, stop, hot, n_lists, array, curvature, step_size, stops_at_zero):
+    """Add up, list by list, what copies have more than their features, and give the sums to all copies.
+
+    An L1 penalty stops each list at 0. Lists that all got there have one gain between them, so together they stop there, too.
+    """
+    first = len(array) - n_lists * len(hot)
     for rank in range(start, stop):
-        j = hot[rank]
-        for k in range(array.shape[1] if caught_up[j] == n_steps else 0):
-            total = float(array[j, k])
-            for copy in range(first + rank, len(caught_up), len(hot)):
-                if caught_up[copy] == n_steps:
-                    total += float(array[copy, k]) - array[j, k]
-            array[j, k] = total
-            for copy in range(first + rank, len(caught_up), len(hot)):
-                array[copy, k] = total
+        j, share = hot[rank], share_of_gains(n_lists, step_size * curvature[rank])
+        for k in range(array.shape[1]):
+            sign = -1.0 if array[j, k] < 0.0 else 1.0
+            size, gained, past_zero = sign * array[j, k], 0.0, 0.0
+            for copy in range(first + rank, len(array), len(hot)):
+                value = sign * array[copy, k]
+                if stops_at_zero and value < 0.0:
+                    past_zero += value
+                    value = 0.0
+                gained += value - size
+            total = size + share * gained
+            if stops_at_zero:
+                total = max(total, 0.0) + share * past_zero
+            for copy in range(first + rank, len(array), len(hot)):
+                array[copy, k] = sign * total
+            array[j, k] = sign * total
 
 
 def finish_features(start, stop, data, state, sums):
@@ -317,60 +348,3 @@ def finish_features(start, stop, data, state, sums):
             w = float(coef[j, k])
             sums[0] += w * w
             sums[1] += abs(w)
-
-
-def predict_rows(start, stop, data, state, sums):
-    """Fill ``predicted``, shape (n_rows, n_outputs), without the intercept."""
-    indptr, indices, values, predicted = data
-    coef = state.coef
-    for e in range(start, stop):
-        for k in range(predicted.shape[1]):
-            predicted[e, k] = 0.0
-        for position in range(indptr[e], indptr[e + 1]):
-            for k in range(predicted.shape[1]):
-                predicted[e, k] += values[position] * coef[indices[position], k]
-
-
-def sum_slopes(start, stop, data, shift, sums):
-    """Sum the slopes of the losses if `shift` were the intercept: one sum an output."""
-    predicted, target, weight, derivative = data
-    for e in range(start, stop):
-        for k in range(predicted.shape[1]):
-            aim = _target_of(target[e], k, predicted.shape[1])
-            sums[k] += weight[e] * derivative(predicted[e, k] + shift[k], aim)
-
-
-def look_at_rows(start, stop, data, state, sums):
-    """Sum the losses, and remember the slopes."""
-    predicted, target, weight, value, derivative = data
-    intercept, memory = state.intercept, state.memory
-    for e in range(start, stop):
-        for k in range(predicted.shape[1]):
-            aim = _target_of(target[e], k, predicted.shape[1])
-            at = predicted[e, k] + intercept[k]
-            sums[0] += weight[e] * value(at, aim)
-            memory[e, k] = weight[e] * derivative(at, aim)
-
-
-def sum_losses(start, stop, data, state, sums):
-    """Predict, and sum the losses; remembers nothing."""
-    indptr, indices, values, target, weight, value = data
-    coef, intercept = state.coef, state.intercept
-    for e in range(start, stop):
-        for k in range(coef.shape[1]):
-            at = float(intercept[k])
-            for position in range(indptr[e], indptr[e + 1]):
-                at += values[position] * coef[indices[position], k]
-            sums[0] += weight[e] * value(at, _target_of(target[e], k, coef.shape[1]))
-
-
-def average_gradients(start, stop, data, state, sums):
-    """Fill the mean gradient of features from the memory; `data` holds the columns, and what to take off."""
-    indptr, indices, values, pull = data
-    memory, mean_gradient = state.memory, state.mean_gradient
-    for j in range(start, stop):
-        for k in range(memory.shape[1]):
-            total = 0.0
-            for position in range(indptr[j], indptr[j + 1]):
-                total += values[position] * memory[indices[position], k]
-            mean_gradient[j, k] = total / len(memory) - pull[j]

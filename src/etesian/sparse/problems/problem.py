@@ -73,9 +73,10 @@ class MergingProblem(Problem, Protocol):
     ----------
     spread_range : function of (start, stop, hot, n_lists, variables)
         Sets all copies of ``hot[start:stop]`` to what the variables hold; called when an epoch begins. Compiled as `update_range`.
-    merge_range : function of (start, stop, hot, n_lists, data, variables, step_size, n_steps)
-        Adds what the copies of ``hot[start:stop]`` gained to the variables, in the order of the lists, and sets the copies to the
-        sums; called after every batch. Then `n_steps` steps of the epoch have been made.
+    merge_range : function of (start, stop, hot, cuts, data, variables, step_size)
+        Gives what the copies of ``hot[start:stop]`` gained to the variables, in the order of the lists, and sets the copies to what
+        comes out; called after every batch. List k ran the updates ``cuts[k]`` to ``cuts[k + 1] - 1``. Lists that mend the same
+        error overshoot together: the mean of the gains is always safe, their sum only where a batch changes little.
     """
 
     @property
