@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from etesian.decode.drafters.ngram import NgramDrafter, build_ngram
     from etesian.decode.generation import Generation, Piece
     from etesian.decode.models.cpu import CpuModel
-    from etesian.decode.models.huggingface import HuggingFaceModel
+    from etesian.decode.models.huggingface import HuggingFaceModel, load_huggingface
     from etesian.decode.models.language_model import Context, LanguageModel
     from etesian.decode.models.loading import LoadOptions
+    from etesian.decode.models.self_check import probe_rows
     from etesian.decode.models.table import TableModel
     from etesian.decode.output_text import Tokenizer
     from etesian.decode.policy import FixedPolicy, Policy
@@ -58,6 +59,8 @@ _HOMES = {
     "TokenTree": "tree",
     "Tokenizer": "output_text",
     "build_ngram": "drafters.ngram",
+    "load_huggingface": "models.huggingface",
+    "probe_rows": "models.self_check",
     "speculative": "custom_generate",
 }
 
@@ -92,6 +95,8 @@ __all__ = [
     "TokenTree",
     "Tokenizer",
     "build_ngram",
+    "load_huggingface",
+    "probe_rows",
     "speculative",
 ]
 
