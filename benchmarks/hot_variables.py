@@ -1,9 +1,10 @@
-"""What it would cost to exempt hot variables from the plan: private copies in each list, merged after every batch.
+"""What it costs to exempt hot variables from the plan: private copies in each list, merged after every batch.
 
-Where a few features stand in most rows, all rows are one component. A plan could leave such features out, give each list of a batch
-a copy of them, and add up what the copies changed, always in the same order: the same bits for any number of threads, but no longer
-the serial run's. This script runs such an order on one core, by SGD without penalties, and counts the epochs until a loss that
-the serial order reaches, each with the step size that suits it best. Example:
+Where a few features stand in most rows, all rows are one component. A merged plan leaves such features out, gives each list of a
+batch a copy of them, and merges what the copies gained, always in the same order: the same bits for any number of threads, but no
+longer the serial run's. Counted are epochs until a loss that the serial order reaches, each with the step size that suits it best,
+by logistic regression without penalties: for the schedule as it is, and for lists whose changes are added up whole. Timed are
+epochs of the schedule, interleaved with those of the serial and the lock-free one, by SGD and by SAGA. Example:
 
     python benchmarks/hot_variables.py --data ../shared/data --out benchmarks/results/2026-11-23_hot_variables
 """
@@ -13,19 +14,28 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import data
 import numpy as np
 from numba import njit
+from scipy.sparse import csr_array, hstack
+from timing import cell, seconds_of, spread
 
 from etesian.bench import machine
+from etesian.sparse import SGD, Epochs, Linear, Workers
+from etesian.sparse.problems.losses import CLASSIFICATION
 
 STEPS = tuple(2.0**k for k in range(-8, 4))
 N_LISTS = (1, 2, 4, 16)
 BATCHES = (64, 512, 4_096)
 MAX_EPOCHS = 60
 SERIAL_EPOCHS = 10  # those of the loss to be reached
+TIMED = {"SGD": {}, "SAGA, ridge": {"reduction": "saga", "ridge": 1e-4}}
+HUBS, HUB_SHARE = 10, 0.5  # of the made rows: features that stand in so many of them
 
 
 @njit(nogil=True, cache=True)
@@ -53,6 +63,10 @@ def run_epoch(order, indptr, indices, values, y, w, batch_size, n_lists, step_si
         w[:] = after
 
 
+Found = tuple[int | None, float | None]
+"""Epochs, and the step size that needed so few."""
+
+
 class Rows:
     """Labeled rows, and the losses after epochs of an order drawn once."""
 
@@ -70,11 +84,22 @@ class Rows:
                 break
         return losses
 
-    def epochs_to(self, loss: float, batch_size: int, n_lists: int) -> tuple[int | None, float | None]:
+    def merged_losses(self, step_size: float, epochs: int) -> list[float]:
+        """The same by the schedule itself: what it exempts, its batches, its share of the gains."""
+        with Workers(1) as workers:
+            problem = Linear(self.X, self.y, CLASSIFICATION["logistic"])
+            run = Epochs(problem, workers, method=SGD(step_size), schedule="merged", random_state=data.SEED)
+            losses: list[float] = []
+            while len(losses) < epochs and (not losses or losses[-1] < 10 * math.log(2)):
+                run.advance()
+                losses.append(run.objective())
+        return losses
+
+    def epochs_to(self, loss: float, losses_of: Callable[[float, int], list[float]]) -> Found:
         """Return the fewest epochs to the loss over all step sizes, and that step size; None where none arrives."""
-        best: tuple[int | None, float | None] = (None, None)
+        best: Found = (None, None)
         for step_size in STEPS:
-            losses = self.losses(batch_size, n_lists, step_size, best[0] or MAX_EPOCHS)
+            losses = losses_of(step_size, best[0] or MAX_EPOCHS)
             arrived = next((epoch for epoch, value in enumerate(losses, 1) if value <= loss), None)
             if arrived is not None and (best[0] is None or arrived < best[0]):
                 best = arrived, step_size
@@ -87,9 +112,39 @@ def measure(rows: Rows, batches: tuple[int, ...], n_lists: tuple[int, ...]) -> l
     found = []
     for lists in n_lists:
         for batch_size in batches if lists > 1 else batches[:1]:
-            epochs, step_size = rows.epochs_to(goal, batch_size, lists)
+            epochs, step_size = rows.epochs_to(goal, partial(rows.losses, batch_size, lists))
             found.append({"lists": lists, "batch": batch_size, "epochs": epochs, "step": step_size, "loss": goal})
+    epochs, step_size = rows.epochs_to(goal, rows.merged_losses)
+    return [*found, {"lists": "merged", "batch": "default", "epochs": epochs, "step": step_size, "loss": goal}]
+
+
+def time_epochs(rows: Rows, n_workers: int, rounds: int) -> list[dict[str, object]]:
+    """Interleave epochs of every schedule; milliseconds, and speed-up over the serial one round by round."""
+    found: list[dict[str, object]] = []
+    for method, options in TIMED.items():
+        with Workers(n_workers) as workers, Workers(1) as one:
+            of = {"serial": one, "merged by one": one, "merged": workers, "lock_free": workers}
+            runs = {name: _epochs(rows, name.removesuffix(" by one"), its, options) for name, its in of.items()}
+            taken = [{name: seconds_of(run.advance) for name, run in runs.items()} for _ in range(rounds + 1)][1:]
+        for name, run in runs.items():
+            seconds, serial = (np.array([times[of] for times in taken]) for of in (name, "serial"))
+            found.append({"method": method, "schedule": name, "workers": run.plan.n_workers, "plan": str(run.plan),
+                          "milliseconds": spread(1e3 * seconds), "speedup over serial": spread(serial / seconds),
+                          "predicted": round(run.plan.predicted_speedup, 2)})  # fmt: skip
     return found
+
+
+def _epochs(rows: Rows, schedule: Any, workers: Workers, options: dict[str, Any]) -> Epochs:
+    problem = Linear(rows.X, rows.y, CLASSIFICATION["logistic"], **options)
+    step_size = 1 / (3 * problem.smoothness())
+    return Epochs(problem, workers, method=SGD(step_size), schedule=schedule, random_state=data.SEED)
+
+
+def rows_with_hubs(n: int) -> tuple[data.csr_array, np.ndarray]:
+    """Scattered rows beside some features that stand in half of them each."""
+    X, y = data.scattered_rows(n, n_features=2 * n)
+    hubs = csr_array((np.random.default_rng(data.SEED).random((n, HUBS)) < HUB_SHARE).astype(X.dtype))
+    return csr_array(hstack([hubs, X], format="csr")), y
 
 
 def as_text(results: dict[str, list[dict[str, object]]]) -> str:
@@ -102,25 +157,46 @@ def as_text(results: dict[str, list[dict[str, object]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_times(timed: dict[str, list[dict[str, Any]]]) -> str:
+    """Lay the times out as a table; median [middle eight tenths of the rounds]."""
+    lines = [
+        "| data | method | schedule | workers | ms an epoch | over serial | predicted |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, found in timed.items():
+        for each in found:
+            lines.append(
+                f"| {name} | {each['method']} | {each['schedule']} | {each['workers']} | {cell(each['milliseconds'], 2)} "
+                f"| {cell(each['speedup over serial'], 2)} | {each['predicted']} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder that holds libsvm/; synthetic rows without it")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=31, help="timed epochs of each, after one of warm-up")
+    parser.add_argument("--times-only", action="store_true", help="count no epochs")
     parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
     parser.add_argument("--out", type=Path, required=True, help="folder for the records")
     given = parser.parse_args(arguments)
-    if given.toy:
-        tables = {"scattered": data.scattered_rows(300, n_features=20)}
-    else:
+    tables = {"with hubs": rows_with_hubs(300 if given.toy else 200_000)}
+    if given.data is not None:
         files = {"w8a": "libsvm/w8a", "cocoa": "libsvm/cocoa_small_train.dat"}
-        tables = {name: data.read_labeled_rows(given.data / file) for name, file in files.items()}
+        tables |= {name: data.read_labeled_rows(given.data / file) for name, file in files.items()}
     batches, lists = ((16,), (1, 2)) if given.toy else (BATCHES, N_LISTS)
-    results = {name: measure(Rows(X, y, seed=given.seed), batches, lists) for name, (X, y) in tables.items()}
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "records.json").write_text(json.dumps({"machine": machine.describe(), "results": results}, indent=1))
-    (given.out / "table.md").write_text(as_text(results))
+    rows = {name: Rows(X, y, seed=given.seed) for name, (X, y) in tables.items()}
+    timed = {name: time_epochs(each, given.workers, 2 if given.toy else given.rounds) for name, each in rows.items()}
+    print(as_times(timed))
+    results = {name: measure(each, batches, lists) for name, each in rows.items() if not given.times_only}
     print(as_text(results))
+    given.out.mkdir(parents=True, exist_ok=True)
+    record = {"machine": machine.describe(), "results": results, "times": timed}
+    (given.out / "records.json").write_text(json.dumps(record, indent=1))
+    (given.out / "table.md").write_text(f"{as_times(timed)}\n{as_text(results)}")
 
 
 if __name__ == "__main__":

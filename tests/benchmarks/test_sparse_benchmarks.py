@@ -189,6 +189,11 @@ def test_made_data_is_the_same_each_time_and_in_range():
 
 def test_lists_that_share_hot_variables_are_counted_beside_the_serial_order(tmp_path):
     hot_variables(["--toy", "--out", str(tmp_path)])
-    (found,) = json.loads((tmp_path / "records.json").read_text())["results"].values()
-    assert [each["lists"] for each in found] == [1, 2]
+    record = json.loads((tmp_path / "records.json").read_text())
+    (found,) = record["results"].values()
+    assert [each["lists"] for each in found] == [1, 2, "merged"]
     assert found[0]["epochs"] == 10  # the serial order's own goal
+    (timed,) = record["times"].values()
+    assert [each["schedule"] for each in timed[:4]] == ["serial", "merged by one", "merged", "lock_free"]
+    assert [each["workers"] for each in timed[:4]] == [1, 1, 2, 2]
+    assert timed[0]["speedup over serial"] == [1.0, 1.0, 1.0]
