@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etesian.decode.costs import PassCosts
-from etesian.decode.speculation import CREDIT, MOST_CREDIT, PROBING, Speculation
+from etesian.decode.speculation import CREDIT, MOST_CREDIT, OVERDRAFT, PROBING, Speculation
 from etesian.decode.tree import TokenTree
 
 FLAT = PassCosts([1, 16, 32, 64], [1.0, 1.1, 1.35, 2.0])  # measured on a machine with wide rows
@@ -78,7 +78,7 @@ def test_a_useless_drafter_costs_many_requests_three_percent_on_the_whole(costs,
         asked = decoding.asked
         slowdown = decoding.request(n_tokens, chain(16, 0.5), draft_seconds, 0)
         if n_tokens >= 64 and draft_seconds < 1:
-            assert slowdown < 1 + (CREDIT + PROBING * n_tokens + decoding.largest_loss) / n_tokens
+            assert slowdown < 1 + (CREDIT + OVERDRAFT + PROBING * n_tokens + decoding.largest_loss) / n_tokens
             assert decoding.asked > asked  # each begins with another try
     assert decoding.slowdown < 1.03
 
@@ -100,6 +100,36 @@ def test_what_another_text_lost_does_not_outweigh_what_this_one_gains():
     decoding.advance(chain(16, 0.8), 0.3, 3)
     decoding.policy._saved = 0.0
     assert decoding.policy.budget()[0] > 0
+
+
+def test_a_text_that_begins_to_repeat_itself_is_seen_while_nothing_is_left_to_try_with():
+    decoding = Decoding(FLAT, Speculation(copied(FLAT)))
+    policy = decoding.policy
+    while decoding.tokens < 200:  # a draft model that is never right, for which nothing drafts
+        is_free = policy._saved <= 0 >= policy._recent_gain
+        decoding.advance(chain(0 if is_free else 16, 0.5), 0.005 if is_free else 2.0, 0)
+    policy._saved = -0.4
+    n_plain = 0
+    while n_plain < 20 and not (limits := policy.budget())[0]:
+        policy.observe(1, 1.0, 1, 0.0)
+        n_plain += 1
+    assert n_plain < 5
+    assert limits[2] == np.inf  # what takes no pass of a model is asked for
+    policy.observe(9, FLAT.seconds(9), 9, 0.005)
+    assert policy.budget()[0] > 0
+
+
+def test_what_takes_no_pass_is_asked_for_seldom_where_it_is_dear_and_not_at_all_on_debts():
+    asked = []
+    for seconds, saved in ((0.005, -0.1), (0.05, -0.1), (0.005, -10.0)):
+        policy = Speculation(copied(FLAT))
+        policy._saved, policy._free_seconds, n_asked = saved, seconds, 0
+        for _ in range(100):
+            n_asked += policy.budget()[0] > 0
+            policy.observe(1, 1.0, 1, seconds if policy._drafting == "free" else 0.0)
+            policy._saved = saved
+        asked.append(n_asked)
+    assert asked == [50, 9, 0]  # half a percent of the time: every second step, every eleventh, never
 
 
 def test_a_request_may_lose_what_those_before_it_won_up_to_a_bound():
@@ -201,7 +231,7 @@ def test_losses_are_bounded_whatever_is_proposed(draws, draft_seconds, is_spitef
         decoding.advance(chain(n_nodes, 0.7), draft_seconds, wanted)
     lost = decoding.seconds - decoding.tokens
     first = max(draft_seconds - 1.0, 0.0)  # what the first draft takes over a plain pass is left to later requests
-    assert lost <= CREDIT + PROBING * decoding.tokens + 2 * decoding.largest_loss + first + 1e-6
+    assert lost <= CREDIT + OVERDRAFT + PROBING * decoding.tokens + 2 * decoding.largest_loss + first + 1e-6
 
 
 @given(chances=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12), draft_seconds=st.floats(0, 1))

@@ -5,7 +5,9 @@ Gains are counted in plain passes: a step that decides n tokens gains n, less wh
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from typing import Literal
 
 import numpy as np
 
@@ -15,7 +17,11 @@ from etesian.decode.tree import TokenTree
 PROBING = 0.01  # share of its passes that a request may lose in trying whether drafts pay by now
 SET_ASIDE = 0.01  # share of them that is kept for the beginnings of requests after it
 CREDIT = 1.0  # plain passes that a request may lose before anything was gained: 1 + 0.01 * 64 are 2.6% of 64
+OVERDRAFT = 0.5  # plain passes that may be owed while drafts are asked for that take no pass of a model
 MOST_CREDIT = 5.0  # plain passes that are saved up for trying; and the most that is owed
+ASKING = (
+    0.005  # share of the time that goes into asking for drafts that take no pass of a model, while others do not pay
+)
 TRIED = 4  # nodes that are scored while drafts did not pay, or it would never be seen that they do by now
 USUAL = 9  # drafts whose median is what drafting usually takes
 ACCIDENT = (
@@ -35,7 +41,8 @@ class Speculation:
     is saved up for it. A request begins with at most `CREDIT` passes, however the last one ended, and may lose `PROBING` of its
     own; what it begins with was set aside by the requests before it, or won by them. A draft that takes far longer than usual
     counts as `ACCIDENT` times the usual, or a plain pass, so that it does not switch off what pays as a rule; the rest of its
-    time is taken from what later requests may begin with.
+    time is taken from what later requests may begin with. While nothing is left to try with, drafts that take no pass of a draft
+    model are still asked for: a text that begins to repeat itself is seen soon.
 
     Parameters
     ----------
@@ -53,7 +60,9 @@ class Speculation:
         self.max_depth = max_depth
         self._recent_gain = 0.0  # plain passes
         self._saved, self._set_aside = CREDIT, 0.0  # for this request, and for those after it
-        self._is_speculating = self._has_speculated = False  # in this step, and in the one before
+        self._drafting: Literal["off", "free", "full"] = "off"  # in this step; "free" takes no pass of a draft model
+        self._has_speculated = False  # in full, in the step before
+        self._free_gain, self._free_seconds, self._since_free = 0.0, 0.0, 0
         self._drafts: deque[float] = deque(maxlen=USUAL)  # seconds of the latest
         self._since_plain, self._patience = 0, SOONEST
         self._tokens = self._seconds = 0.0  # of recent steps that speculated
@@ -64,18 +73,22 @@ class Speculation:
         given = min(lacking, self._set_aside)
         self._saved += given
         self._set_aside -= given
-        self._recent_gain = self._tokens = self._seconds = 0.0
+        self._recent_gain = self._free_gain = self._tokens = self._seconds = 0.0
         self._has_speculated = False
 
     def budget(self) -> tuple[int, int, float]:
-        """Return limits of the next tree, and the tokens per second that a draft's passes have to compete with."""
+        """Return limits of the next tree, and the tokens per second that a draft's passes have to compete with.
+
+        These are infinite where no pass of a draft model is to be made.
+        """
         plain = self.costs.seconds(1)
-        pays = self._recent_gain > 0 or self._saved > 0
-        self._is_speculating = plain > 0 and pays and self._since_plain < self._patience
         if plain == 0:  # the first pass of all shows what a pass costs
             return 0, 0, 0.0
-        if not self._is_speculating:
+        self._drafting = self._chosen(plain)
+        if self._drafting == "off":
             return 0, 0, 1 / plain
+        if self._drafting == "free":
+            return self.max_nodes, self.max_depth, math.inf
         self._since_plain += 1
         rate = self._tokens / self._seconds if self._seconds > 0 else 0.0
         return self.max_nodes, self.max_depth, max(rate, 1 / plain)
@@ -87,10 +100,12 @@ class Speculation:
         """
         likeliest_first = np.sort(tree.path_probabilities.astype(np.float64))[::-1]
         tokens = 1 + np.concatenate([[0.0], np.cumsum(likeliest_first)])
-        seconds = self._usual_draft() + self.costs.curve(np.arange(1, len(tree) + 2))
+        is_free = self._drafting == "free"
+        drafting = self._free_seconds if is_free else self._usual_draft()
+        seconds = drafting + self.costs.curve(np.arange(1, len(tree) + 2))
         if seconds[0] <= 0:
             return tree
-        return tree.likeliest(max(int(np.argmax(tokens / seconds)), 0 if self._recent_gain > 0 else TRIED))
+        return tree.likeliest(max(int(np.argmax(tokens / seconds)), 0 if is_free or self._recent_gain > 0 else TRIED))
 
     def observe(self, rows: int, seconds: float, tokens: int, draft_seconds: float) -> None:
         """Learn from a step.
@@ -112,11 +127,20 @@ class Speculation:
             return
         self._saved = min(self._saved + PROBING * tokens, MOST_CREDIT)
         self._set_aside = min(self._set_aside + SET_ASIDE * tokens, MOST_CREDIT)
-        if self._is_speculating:
+        if self._drafting == "full":
             self._count(tokens, draft_seconds, self.costs.seconds(rows), plain)
+        elif self._drafting == "free":
+            self._count_free(tokens, draft_seconds, self.costs.seconds(rows), plain)
         elif self._since_plain >= self._patience:
             self._since_plain, self._patience = 0, min(2 * self._patience, LATEST)
-        self._has_speculated, self._is_speculating = self._is_speculating, False
+        self._has_speculated, self._drafting = self._drafting == "full", "off"
+
+    def _chosen(self, plain: float) -> Literal["off", "free", "full"]:
+        if self._recent_gain > 0 or self._saved > 0:
+            return "full" if self._since_plain < self._patience else "off"
+        self._since_free += 1
+        is_due = ASKING * self._since_free * plain > self._free_seconds and self._saved > -OVERDRAFT
+        return "free" if self._free_gain > 0 or is_due else "off"
 
     def _usual_draft(self) -> float:
         """Median of the seconds of recent drafts, the lower of two middle ones; 0 before any."""
@@ -137,3 +161,12 @@ class Speculation:
         self._recent_gain = FORGETTING * self._recent_gain + tokens - spent / plain
         self._tokens = FORGETTING * self._tokens + tokens
         self._seconds = FORGETTING * self._seconds + spent
+
+    def _count_free(self, tokens: int, draft_seconds: float, target_seconds: float, plain: float) -> None:
+        """Add a step whose drafts took no pass of a model to what is saved, and to what is known of such steps."""
+        gain = tokens - (draft_seconds + target_seconds) / plain
+        self._saved = min(self._saved + gain, MOST_CREDIT)
+        self._free_gain = FORGETTING * self._free_gain + gain
+        longest = ACCIDENT * self._free_seconds or plain
+        self._free_seconds += (min(draft_seconds, longest) - self._free_seconds) / (USUAL if self._free_seconds else 1)
+        self._since_free = 0

@@ -249,6 +249,17 @@ def test_where_it_is_not_the_model_reads_what_it_says(length, chance, worth):
     assert len(inner.told) == told
 
 
+def test_where_no_pass_is_to_be_made_the_inner_drafters_tree_is_all():
+    inner = Fixed(TokenTree.chain([1, 2], [0.1, 0.1], "fixed"))
+    nested = drafter_of(inner=drafter_of(inner=inner, name="small"), name="large")
+    for drafter in (drafter_of(inner=inner), nested):
+        tree = drafter.propose(request_of([1, 2, 3], tokens_per_second=np.inf))
+        assert tree.tokens.tolist() == [1, 2]
+        assert drafter.model.passes == []
+    assert nested.inner.model.passes == []
+    assert len(drafter_of().propose(request_of([1, 2, 3], tokens_per_second=np.inf))) == 0
+
+
 def test_after_a_text_that_it_was_not_asked_about_the_model_reads_what_it_missed():
     inner = Fixed(TokenTree.chain([1, 2, 3, 4, 5, 6, 7, 1], [0.999] * 8, "fixed"))
     drafter = drafter_of(inner=inner)

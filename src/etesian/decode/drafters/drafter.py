@@ -27,6 +27,7 @@ class DraftRequest:
         The target's own rule of choice: with its noise on a drafter's logits the two agree more often.
     tokens_per_second
         What a second is worth: a further pass of a draft model pays if it adds more accepted tokens than this times its cost.
+        Infinite: none is to be made.
     """
 
     text: NDArray[np.int32]

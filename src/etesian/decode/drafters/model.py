@@ -6,6 +6,7 @@ likely, and grows the best leaves in further passes while these pay (Spector and
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -153,6 +154,8 @@ class ModelDrafter:
 
     def _is_sure(self, guess: TokenTree, request: DraftRequest) -> bool:
         """Whether the best that a pass could add where the inner drafter errs is not worth its time."""
+        if math.isinf(request.tokens_per_second):
+            return True
         depth = min(request.max_depth, FAR)
         reaching = guess.path_probabilities[guess.depths >= depth]
         if not len(reaching):
@@ -215,7 +218,8 @@ class ModelDrafter:
             return TokenTree.empty()
         started = time.perf_counter()
         plain = self.costs.seconds(1)
-        worth = 1 / plain if plain > 0 else request.tokens_per_second
+        is_free = math.isinf(request.tokens_per_second)
+        worth = 1 / plain if plain > 0 and not is_free else request.tokens_per_second
         text = np.append(request.text, np.array(path, np.int32)) if path else request.text
         guess = self.inner.propose(DraftRequest(text, max_nodes, max_depth, request.chooser, worth))
         self._inner_seconds += time.perf_counter() - started
