@@ -324,8 +324,9 @@ def _add_gains(start, stop, hot, n_lists, array, curvature, step_size, stops_at_
                     value = 0.0
                 gained += value - size
             total = size + share * gained
-            if stops_at_zero:
-                total = max(total, 0.0) + share * past_zero
+            if stops_at_zero and total < 0.0:  # what is no number stays so
+                total = 0.0
+            total += share * past_zero
             for copy in range(first + rank, len(array), len(hot)):
                 array[copy, k] = sign * total
             array[j, k] = sign * total
