@@ -19,18 +19,11 @@ SET_ASIDE = 0.01  # share of them that is kept for the beginnings of requests af
 CREDIT = 1.0  # plain passes that a request may lose before anything was gained: 1 + 0.01 * 64 are 2.6% of 64
 OVERDRAFT = 0.5  # plain passes that may be owed while drafts are asked for that take no pass of a model
 MOST_CREDIT = 5.0  # plain passes that are saved up for trying; and the most that is owed
-ASKING = (
-    0.005  # share of the time that goes into asking for drafts that take no pass of a model, while others do not pay
-)
+ASKING = 0.005  # share of the time for drafts that take no pass of a model, while others do not pay
 TRIED = 4  # nodes that are scored while drafts did not pay, or it would never be seen that they do by now
 USUAL = 9  # drafts whose median is what drafting usually takes
-ACCIDENT = (
-    3.0  # times what drafting usually takes: what is longer was a new prompt or another program, and tells little
-)
-SOONEST, LATEST = (
-    4,
-    64,
-)  # steps between plain ones among those that speculate: at first it is doubtful what a plain one takes
+ACCIDENT = 3.0  # times what drafting usually takes: what is longer was a new prompt or another program
+SOONEST, LATEST = 4, 64  # steps until a plain pass is measured among others, the latter also until drafts are asked for
 FORGETTING = 0.9  # of gains, in each step that speculates: about the last ten count
 
 
@@ -139,8 +132,8 @@ class Speculation:
         if self._recent_gain > 0 or self._saved > 0:
             return "full" if self._since_plain < self._patience else "off"
         self._since_free += 1
-        is_due = ASKING * self._since_free * plain > self._free_seconds and self._saved > -OVERDRAFT
-        return "free" if self._free_gain > 0 or is_due else "off"
+        is_due = self._since_free >= LATEST or ASKING * self._since_free * plain > self._free_seconds
+        return "free" if self._free_gain > 0 or (is_due and self._saved > -OVERDRAFT) else "off"
 
     def _usual_draft(self) -> float:
         """Median of the seconds of recent drafts, the lower of two middle ones; 0 before any."""
