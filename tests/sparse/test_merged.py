@@ -275,6 +275,14 @@ def test_hubs_and_nothing_else_are_exempt_whatever_the_order_and_the_workers():
         assert merged_plan(X, n_workers, seed=seed).copies.hot.tolist() == [0, 1, 2, 3, 4]
 
 
+def test_what_is_exempt_is_the_same_each_time_also_where_no_line_is_clear():
+    rng = np.random.default_rng(0)
+    X = touches_of([set((400 * rng.random(6) ** 3).astype(int).tolist()) for _ in range(5_000)], 400)
+    first, *others = (find_hot(X, batch_size=64, n_lists=8).tolist() for _ in range(5))
+    assert 10 < len(first) < 390
+    assert all(other == first for other in others)
+
+
 def test_the_hottest_variables_are_exempt_and_no_more_than_it_takes():
     X = touches_of([{0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {2, 3, 4}, {2, 5, 4}, {2, 6, 7}, {2, 8}, {2, 9}], 11)
     hot = find_hot(
