@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from scipy.sparse import csr_array, hstack
 from timing import cell, seconds_of, spread
 
 from etesian.bench import machine
-from etesian.sparse import SGD, Epochs, Linear, Workers
+from etesian.sparse import SGD, Epochs, Linear, ScheduleWarning, Workers
 from etesian.sparse.problems.losses import CLASSIFICATION
 
 STEPS = tuple(2.0**k for k in range(-8, 4))
@@ -122,7 +123,8 @@ def time_epochs(rows: Rows, n_workers: int, rounds: int) -> list[dict[str, objec
     """Interleave epochs of every schedule; milliseconds, and speed-up over the serial one round by round."""
     found: list[dict[str, object]] = []
     for method, options in TIMED.items():
-        with Workers(n_workers) as workers, Workers(1) as one:
+        with Workers(n_workers) as workers, Workers(1) as one, warnings.catch_warnings():
+            warnings.simplefilter("ignore", ScheduleWarning)  # what merging costs is what is asked here
             of = {"serial": one, "merged by one": one, "merged": workers, "lock_free": workers}
             runs = {name: _epochs(rows, name.removesuffix(" by one"), its, options) for name, its in of.items()}
             taken = [{name: seconds_of(run.advance) for name, run in runs.items()} for _ in range(rounds + 1)][1:]

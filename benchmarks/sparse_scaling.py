@@ -27,8 +27,8 @@ CHECKED_EPOCHS = 2
 
 
 def schedules_for(kernel: Kernel) -> list[str]:
-    """The schedules that may run a kernel in parallel; blocked ones need two sides."""
-    left_out = {"serial", "auto"} | (set() if isinstance(kernel.problem, Ratings) else {"blocked"})
+    """The schedules that may run a kernel in parallel; blocked ones need two sides, merged ones hot features."""
+    left_out = {"serial", "auto", "merged"} | (set() if isinstance(kernel.problem, Ratings) else {"blocked"})
     return [schedule for schedule in SCHEDULES if schedule not in left_out]
 
 

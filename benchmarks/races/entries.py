@@ -106,7 +106,7 @@ class Ours(EpochEntry):
     @property
     def tuned_with(self) -> str:
         """Exact schedules give one result, so they share one tuning."""
-        return self.schedule if self.schedule in ("lock_free", "blocked") else "serial"
+        return self.schedule if self.schedule in ("lock_free", "blocked", "merged") else "serial"
 
     def prepare(self, seed: int) -> None:
         """Load the data and start threads; run an epoch of a copy, so that compiling is done."""

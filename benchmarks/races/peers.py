@@ -148,7 +148,8 @@ class ScipyEigsh(FitEntry):
 def entries_of(task: Task, n_jobs: int) -> tuple[list[Entry], list[str]]:
     """All who can race for a task, our serial schedule first; and a line for each peer that is missing."""
     kind = OurEigenvector if task.kind is MeshMatrix else Ours
-    schedules = [name for name in SCHEDULES if name != "blocked" or task.kind is RatedPairs]
+    left_out = {RatedPairs: ("merged",), LinearRows: ("blocked",)}.get(task.kind, ("blocked", "merged"))
+    schedules = [name for name in SCHEDULES if name not in left_out]
     ours: list[Entry] = [kind(task, name, 1 if name == "serial" else n_jobs) for name in schedules]
     if task.kind is LinearRows:
         return [*ours, SklearnSaga(task), SklearnSGD(task)], []

@@ -18,6 +18,7 @@ from etesian.sparse import (
     Epochs,
     Linear,
     Ratings,
+    ScheduleWarning,
     SparseClassifier,
     Workers,
     leading_eigenvector,
@@ -30,6 +31,7 @@ from etesian.sparse.problems.linear_updates import share_of_gains
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
 from etesian.sparse.schedule import Copies
 
+pytestmark = pytest.mark.filterwarnings("ignore::etesian.sparse.ScheduleWarning")  # small data gains nothing by merging
 LOSSES = REGRESSION | CLASSIFICATION
 REDUCTIONS = (None, "svrg", "saga")
 PENALTIES = ((0.0, 0.0), (0.3, 0.0), (0.0, 0.01), (0.2, 0.01))
@@ -389,3 +391,12 @@ def test_plan_with_copies_is_not_run_without_them():
     plan = merged_plan(problem.touches)
     with Workers(1) as workers, pytest.raises(ValueError, match="run_in_copies"):
         workers.run(plan, problem.update_range, problem.lay_out(plan), problem.start(np.random.default_rng(0)), 0.1)
+
+
+def test_merging_that_costs_what_workers_gain_is_told_and_carried_out():
+    dense = csr_array(np.random.default_rng(0).normal(size=(400, 300)))
+    with pytest.warns(ScheduleWarning, match="merged: 2 workers gain nothing .* 300 hot of 300 variables") as caught:
+        plan = make_plan("merged", dense, n_workers=2, rng=np.random.default_rng(0))
+    assert plan.schedule == "merged"
+    assert plan.predicted_speedup < 1.1
+    assert caught[0].filename == __file__

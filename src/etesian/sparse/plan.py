@@ -234,6 +234,7 @@ def merged(
     What is left of the updates falls into components, which go to lists whole, as in `conflict_free`. Within a batch a list does
     not see what others do to hot variables, so the result is not the serial run's. It depends on the order, the batch size and the
     number of lists, and not on the workers, who carry out neighboring lists. `order` becomes the plan's own, sorted in place.
+    Where merging is predicted to cost what several workers gain, a `ScheduleWarning` says so; another plan would be another result.
     """
     batch_size = default_merged_batch(len(order)) if batch_size is None else batch_size
     n_lists = N_LISTS if n_lists is None else n_lists
@@ -242,6 +243,13 @@ def merged(
     copies = Copies(hot, lists)
     predicted = predict_speedup(copies, n_workers=n_workers, mean_touches=touches.nnz / len(order))
     note = f"{len(hot):,} hot of {touches.shape[1]:,} variables in {n_lists} copies each, merged after every batch"
+    if n_workers > 1 and predicted < WORTH_PLANNING:
+        warnings.warn(
+            f"merged: {n_workers} workers gain nothing (predicted speed-up {predicted:.2f}), since {note}; "
+            "schedule='serial' is faster here",
+            ScheduleWarning,
+            stacklevel=_levels_to_the_caller(),
+        )
     return Plan("merged", order, copies.offsets(n_workers), True, batch_size, predicted, note, copies=copies)
 
 

@@ -15,7 +15,10 @@ SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 
 class ScheduleWarning(UserWarning):
-    """A schedule was asked for that cannot help on this data; the run was serial instead. The result is the same."""
+    """A schedule was asked for that cannot help on this data.
+
+    The run is serial instead, where that gives the same result; a merged plan is carried out as asked.
+    """
 
 
 @dataclass(frozen=True, eq=False)
