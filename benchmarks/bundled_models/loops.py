@@ -43,8 +43,12 @@ def write_greedily(model: Any, beginnings: torch.Tensor, n_tokens: int) -> torch
     return texts
 
 
-def against_loops(loss: Loss, *, n_texts: int = 16, n_read: int = 64, n_tokens: int = 160) -> Loss:
-    """Return a loss with the mean of -log(1 - p) added, p the probabilities of tokens that go on in a cycle."""
+def against_loops(loss: Loss, *, n_texts: int = 12, n_read: int = 64, n_tokens: int = 160) -> Loss:
+    """Return a loss with -log(1 - p) added for tokens that go on in a cycle, p their probability, over all tokens written.
+
+    So its weight falls with the loops. As a mean over the marked tokens alone it went on at full weight when few were left, and cost
+    far more of the held-out loss.
+    """
 
     def with_penalty(model: Any, ids: torch.Tensor) -> torch.Tensor:
         texts = write_greedily(model, ids[:n_texts, :n_read], n_tokens)
@@ -53,7 +57,7 @@ def against_loops(loss: Loss, *, n_texts: int = 16, n_read: int = 64, n_tokens: 
         logits = model(texts[:, :-1], use_cache=False).logits[marked[:, 1:]].float()
         wrong = texts[:, 1:][marked[:, 1:]]
         likely = logits.softmax(1).gather(1, wrong[:, None])
-        penalty = -torch.log1p(-likely.clamp(max=1 - 1e-6)).sum() / max(len(wrong), 1)
+        penalty = -torch.log1p(-likely.clamp(max=1 - 1e-6)).sum() / (len(texts) * n_tokens)
         return loss(model, ids) + penalty
 
     return with_penalty
