@@ -46,8 +46,8 @@ def write_greedily(model: Any, beginnings: torch.Tensor, n_tokens: int) -> torch
 def against_loops(loss: Loss, *, n_texts: int = 12, n_read: int = 64, n_tokens: int = 160) -> Loss:
     """Return a loss with -log(1 - p) added for tokens that go on in a cycle, p their probability, over all tokens written.
 
-    So its weight falls with the loops. As a mean over the marked tokens alone it went on at full weight when few were left, and cost
-    far more of the held-out loss.
+    So its weight falls with the loops. A mean over the marked tokens alone went on at full weight when few were left, and cost far
+    more of the held-out loss.
     """
 
     def with_penalty(model: Any, ids: torch.Tensor) -> torch.Tensor:
