@@ -21,8 +21,8 @@ PAGE = """\
 # The bundled models
 
 A target, a draft and an N-gram for first tries, the demo and the tests: they write text in the manner of Python, and nothing that
-should be relied on. All were trained by `benchmarks/bundled_models/` (`corpus.py`, `tokens.py`, `train.py`, `ngram.py`,
-`judge.py`, `export.py`; each says in its first lines how it is run) on Python source that a development environment of
+should be relied on. All were trained by `benchmarks/bundled_models/` (`corpus.py`, `tokens.py`, `train.py`, `loops.py`,
+`ngram.py`, `judge.py`, `export.py`; each says in its first lines how it is run) on Python source that a development environment of
 Etesian holds anyway. This page and `training.json` were written by `export.py` from the records of the runs.
 
 | | target | draft |
@@ -35,10 +35,14 @@ The machine: {machine}. Minutes are minutes worked, beside other work on the sam
 
 ## What it writes
 
-At temperature 0.8, after the first line:
+Greedily, and at temperature 0.8, after the first two lines:
 
 ```python
-{sample}
+{greedy}
+```
+
+```python
+{sampled}
 ```
 
 ## Data
@@ -98,7 +102,8 @@ def page(account: dict[str, Any]) -> str:
         if layers[1:]
         else "",
         note=account["note"] and "\n\n" + account["note"],
-        sample=account["sample"].rstrip(),
+        greedy=account["samples"][0].rstrip(),
+        sampled=account["samples"][1].rstrip(),
         megabytes=sum(package["bytes"] for package in packages) / 1e6,
         tokens=account["corpus_tokens"],
         vocabulary=account["vocabulary_size"],

@@ -19,7 +19,7 @@ import typer
 from samples import continuations, ends_in_cycle, load
 from train import held_out_loss
 
-SHOWN_PROMPT = "def moving_average(values, window):\n"
+SHOWN_PROMPT = "class Stack:\n    def push(self, item):\n"
 
 
 def share_of_loops(model: Any, prompts: Sequence[list[int]], temperature: float | None) -> float:
@@ -64,13 +64,14 @@ def main(
     ids = [tokenizer(json.loads(line)["prompt"]).input_ids for line in prompts.read_text().splitlines()]
     ids.sort(key=len)  # texts of like length go together with little padding
     torch.manual_seed(0)
-    (text,) = continuations(big, [tokenizer(SHOWN_PROMPT).input_ids], max_tokens=160, temperature=0.8)
+    shown = tokenizer(SHOWN_PROMPT).input_ids
+    texts = [next(continuations(big, [shown], max_tokens=120, temperature=each)) for each in (None, 0.8)]
     figures = {
         "target": judge(big, data / "held_out.npy", ids),
         "draft": judge(small, data / "held_out.npy", ids),
         "agreement_greedy": agreement(big, small, ids),
         "prompts": len(ids),
-        "sample": SHOWN_PROMPT + tokenizer.decode(text),
+        "samples": [SHOWN_PROMPT + tokenizer.decode(text) for text in texts],
     }
     out.write_text(json.dumps(figures, indent=1))
     typer.echo(out.read_text())
