@@ -87,3 +87,14 @@ def test_page_and_record_tell_the_shapes_of_the_models(models, record):
         assert record[name]["parameters"] == model.num_parameters()
         assert f"{model.num_parameters():,}" in page
     assert all(f"| {package['name']} | {package['version']} |" in page for package in record["packages"])
+
+
+def test_sampled_text_is_not_a_loop(models, tokenizer):
+    ids = tokenizer(["class Stack:\n", "def read_lines(path):\n", "import os\n"], padding=False).input_ids
+    torch.manual_seed(0)
+    for prompt in ids:
+        out = models["target"].generate(
+            torch.tensor([prompt]), do_sample=True, temperature=0.8, top_k=0, max_new_tokens=96, pad_token_id=0
+        )
+        written = out[0, len(prompt) :].tolist()
+        assert len(set(written)) > len(written) / 4
