@@ -180,13 +180,14 @@ def test_divergence_is_named_with_its_step_size():
     assert model.outcome_ == "diverged"
 
 
-def test_interrupted_fit_is_usable_and_stays_interrupted():
+@pytest.mark.parametrize("schedule", ["conflict_free", "merged"])
+def test_interrupted_fit_is_usable_and_stays_interrupted(schedule):
     def interrupt(epoch, objective, seconds):
         if epoch == 2:
             signal.raise_signal(signal.SIGINT)
 
     X, y = separate_rows(n=300)
-    model = SparseRegressor(callback=interrupt, random_state=0, tol=None)
+    model = SparseRegressor(schedule=schedule, callback=interrupt, random_state=0, tol=None)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     assert (model.outcome_, model.n_iter_) == ("interrupted", 2)
