@@ -42,7 +42,8 @@ class LinearRows:
     """Rows of a linear problem; `excess` is the objective above its least value, as a share of what it is at 0."""
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
-        columns, starts = (arrays[name].astype(np.int32) for name in ("indices", "indptr"))  # scikit-learn takes no other
+        # scikit-learn takes no other indices
+        columns, starts = (arrays[name].astype(np.int32) for name in ("indices", "indptr"))
         self.X = csr_array((arrays["values"], columns, starts), shape=tuple(arrays["shape"]))
         self.y, self.ridge = arrays["y"], float(arrays["ridge"])
         self.is_squared = bool(arrays["is_squared"])
