@@ -4,7 +4,7 @@ from rich.console import Console
 
 from etesian.decode import Decoder, FixedPolicy, Sampling
 
-COLORS = {"ngram": "green", "draft": "cyan", "target": "yellow"}
+COLORS = {"ngram": "green", "lookup": "blue", "draft": "cyan", "target": "yellow"}
 
 decoder = Decoder.load("bundled")
 decoder.policy = FixedPolicy(

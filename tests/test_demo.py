@@ -134,7 +134,9 @@ def test_section_shows_each_token_by_who_proposed_it(text_demo, tmp_path):
     assert [(origin, unescape(text)) for _, origin, text in shown] == list(
         zip(text_demo.sample.origins, text_demo.sample.texts, strict=True)
     )
-    assert {"0": "ngram", "1": "draft", "target": "target"}.items() >= {(number, origin) for number, origin, _ in shown}
+    assert {"0": "ngram", "1": "lookup", "2": "draft", "target": "target"}.items() >= {
+        (number, origin) for number, origin, _ in shown
+    }
     assert "&lt;the&gt; &amp; wind" in html
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
