@@ -208,9 +208,7 @@ def main(
     layers: Annotated[int | None, typer.Option(help="another depth than the shape's")] = None,
     start: Annotated[Path | None, typer.Option(help="folder of a model to begin with; may be shallower")] = None,
     teacher: Annotated[Path | None, typer.Option(help="folder of a model to learn the distribution of")] = None,
-    compiled: Annotated[
-        bool, typer.Option(help="fuse with torch.compile: half a minute first, a fifth faster then")
-    ] = False,
+    compiled: Annotated[bool, typer.Option(help="fuse with torch.compile: slow to begin, faster then")] = False,
     no_loops: Annotated[bool, typer.Option(help="push greedy loops down as well, see loops.py")] = False,
     seed: int = 0,
 ) -> None:
