@@ -23,7 +23,7 @@ from timing import cell, copy_bandwidth, seconds_of, spread
 from etesian import __version__
 from etesian.bench import machine
 from etesian.sparse import SGD, Epochs, Ratings, Workers
-from etesian.sparse.plan import conflict_free
+from etesian.sparse.schedules.makers import conflict_free
 
 SCHEDULES = ("serial", "lock_free", "conflict_free")
 REGULARIZATION, STEP_SIZE = 0.02, 0.01

@@ -27,10 +27,10 @@ from waiting import Waiting
 from etesian import __version__
 from etesian.bench import machine
 from etesian.sparse import SGD, Epochs, Plan, Ratings, WordPairs, Workers, inspect_conflicts, make_plan
-from etesian.sparse.choosing import N_TIMINGS
-from etesian.sparse.conflicts import as_touches
-from etesian.sparse.counting_sort import sort_by_key
-from etesian.sparse.levels import levels_of
+from etesian.sparse.schedules.autotune import N_TIMINGS
+from etesian.sparse.schedules.conflicts import as_touches
+from etesian.sparse.schedules.counting_sort import sort_by_key
+from etesian.sparse.schedules.levels import levels_of
 
 SCHEDULES = ("serial", "lock_free", "conflict_free", "levels", "blocked")
 STEP_SIZE = 0.01

@@ -21,7 +21,7 @@ from sparse_kernels import Contender, Kernel, all_kernels, interleave, variables
 from timing import cell, seconds_of, spread
 
 from etesian.sparse import Ratings, ScheduleWarning, make_plan
-from etesian.sparse.plan import SCHEDULES
+from etesian.sparse.schedules.makers import SCHEDULES
 
 CHECKED_EPOCHS = 2
 

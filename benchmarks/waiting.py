@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit, typeof, types
 
 from etesian.sparse import Plan, Workers
-from etesian.sparse.atomics import atomic_load, atomic_store, give_up_core
-from etesian.sparse.kernels import SHARED_SIZE, SPINS, compile_update_range
+from etesian.sparse._engine.atomics import atomic_load, atomic_store, give_up_core
+from etesian.sparse._engine.kernels import SHARED_SIZE, SPINS, compile_update_range
 
 LINES_APART = 16  # int64 numbers between two workers' counters: a pair of cache lines
 

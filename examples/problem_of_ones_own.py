@@ -1,4 +1,4 @@
-"""Rank players by who beat whom (Bradley and Terry 1952): a problem of one's own for `etesian.sparse.minimize`."""
+"""Rank players by who beat whom (Bradley and Terry 1952): a problem of one's own for `etesian.sparse.driver`."""
 
 import math
 

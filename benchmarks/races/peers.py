@@ -14,7 +14,7 @@ from scipy.sparse.linalg import eigsh
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, SGDRegressor
 
-from etesian.sparse.plan import SCHEDULES
+from etesian.sparse.schedules.makers import SCHEDULES
 from races.entries import Entry, EpochEntry, FitEntry, OurEigenvector, Ours
 from races.tasks import PENALTY, RANK, CountedPairs, LinearRows, MeshMatrix, RatedPairs, Task
 

@@ -5,8 +5,8 @@ import pytest
 from conftest import touches_of
 
 from etesian.sparse import SGD, Linear, Ratings, choosing, make_plan, minimize
-from etesian.sparse.choosing import Choice
 from etesian.sparse.problems.losses import REGRESSION
+from etesian.sparse.schedules.autotune import Choice
 
 
 def ratings_problem(n=20_000):

@@ -5,7 +5,7 @@ from hypothesis import given
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from etesian.sparse.conflicts import (
+from etesian.sparse.schedules.conflicts import (
     BARRIER_UPDATES,
     allot,
     as_touches,

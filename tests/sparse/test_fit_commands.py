@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from etesian.cli import app
 from etesian.sparse import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.command_options import OPTIONS
-from etesian.sparse.files import load_model
+from etesian.sparse.io import load_model
 from etesian.sparse.progress import EpochProgress, describe_epoch
 from etesian.sparse.tasks import TASKS
 

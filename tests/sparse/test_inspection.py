@@ -7,7 +7,7 @@ from conftest import touches_of
 from scipy.sparse import coo_array, csc_array, csr_array
 
 from etesian.sparse import inspect_conflicts
-from etesian.sparse.conflicts import BARRIER_UPDATES
+from etesian.sparse.schedules.conflicts import BARRIER_UPDATES
 from etesian.sparse.speedup_chart import _label_heights
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etesian.sparse import ScheduleWarning, Workers, make_plan
-from etesian.sparse.conflicts import BARRIER_UPDATES, as_touches
-from etesian.sparse.levels import best_capacity, levels_of, measure_capacity, sort_into_levels
+from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, as_touches
+from etesian.sparse.schedules.levels import best_capacity, levels_of, measure_capacity, sort_into_levels
 
 
 def ratings_of(n, n_users, n_items, power, seed=0):
@@ -71,7 +71,7 @@ def test_search_finds_a_capacity_that_splits_one_component():
 
 
 def test_stretches_that_are_planned_apart_give_the_bits_of_the_serial_run(monkeypatch):
-    monkeypatch.setattr("etesian.sparse.levels.STRETCH", 1_000)
+    monkeypatch.setattr("etesian.sparse.schedules.levels.STRETCH", 1_000)
     problem = Mixing(ratings_of(5_000, 300, 200, 1.5))
     bits = set()
     for schedule, n_workers in (("serial", 1), ("levels", 2), ("levels", 5)):

@@ -25,11 +25,11 @@ from etesian.sparse import (
     make_plan,
     minimize,
 )
-from etesian.sparse.exempt import default_merged_batch, find_hot, predict_speedup
-from etesian.sparse.kernels import Merging
+from etesian.sparse._engine.kernels import Merging
 from etesian.sparse.problems.linear_updates import share_of_gains
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
-from etesian.sparse.schedule import Copies
+from etesian.sparse.schedules.hot_variables import default_merged_batch, find_hot, predict_speedup
+from etesian.sparse.schedules.plan import Copies
 
 pytestmark = pytest.mark.filterwarnings("ignore::etesian.sparse.ScheduleWarning")  # small data gains nothing by merging
 LOSSES = REGRESSION | CLASSIFICATION

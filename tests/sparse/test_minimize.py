@@ -11,7 +11,7 @@ from conftest import Mixing, Slow, touches_of
 from sklearn.exceptions import ConvergenceWarning
 
 from etesian.sparse import SGD, Ratings, WordPairs, Workers, make_plan, minimize
-from etesian.sparse.workers import count_workers
+from etesian.sparse._engine.workers import count_workers
 
 
 def small_ratings(n=400, **options):

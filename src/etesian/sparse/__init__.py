@@ -1,12 +1,12 @@
 """Stochastic optimization of sparse problems on all cores, whose parallel result equals the serial one bit for bit."""
 
+from etesian.sparse._engine.workers import Workers
 from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
+from etesian.sparse.driver import Epochs, Result, minimize
 from etesian.sparse.eigenvector import Eigenpair, leading_eigenvector
 from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.inspection import ConflictReport, inspect_conflicts
 from etesian.sparse.methods import SGD
-from etesian.sparse.minimize import Epochs, Result, minimize
-from etesian.sparse.plan import Plan, ScheduleWarning, make_plan
 from etesian.sparse.problems import (
     CustomProblem,
     Linear,
@@ -18,7 +18,7 @@ from etesian.sparse.problems import (
     WordPairs,
     check_touches,
 )
-from etesian.sparse.workers import Workers
+from etesian.sparse.schedules.makers import Plan, ScheduleWarning, make_plan
 
 __all__ = [
     "SGD",

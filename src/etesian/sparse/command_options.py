@@ -12,7 +12,7 @@ import typer
 
 from etesian.sparse.estimators.factorization import Feedback
 from etesian.sparse.estimators.linear import Method
-from etesian.sparse.plan import Schedule
+from etesian.sparse.schedules.makers import Schedule
 
 
 def _number_or(word: str, meaning: Any) -> Callable[[Any], Any]:

@@ -16,12 +16,12 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
-from etesian.sparse.minimize import Seed
-from etesian.sparse.plan import Plan, Schedule, make_plan
+from etesian.sparse._engine.workers import Workers, count_workers
+from etesian.sparse.driver import Seed
 from etesian.sparse.problems.eigen import ShiftedRows
 from etesian.sparse.problems.linear_updates import State
 from etesian.sparse.rayleigh_ritz import Ritz, Subspace, Vector, dot, length
-from etesian.sparse.workers import Workers, count_workers
+from etesian.sparse.schedules.makers import Plan, Schedule, make_plan
 
 LEAST_GAP = 1e-12  # of the shift above the eigenvalue, as a share of it, so that the system stays solvable
 MOST_GROWTH = 1e3  # of a solution, over that of a vector at the Ritz value; beyond, the step was too large

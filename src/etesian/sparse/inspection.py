@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array, issparse
 
-from etesian.sparse.conflicts import (
+from etesian.sparse.problems.factors import pair_touches
+from etesian.sparse.schedules.conflicts import (
     BARRIER_UPDATES,
     LARGEST_BATCH,
     SMALLEST_BATCH,
@@ -24,10 +25,9 @@ from etesian.sparse.conflicts import (
     best_batch_size,
     measure_balance,
 )
-from etesian.sparse.exempt import predict_speedup
-from etesian.sparse.levels import best_capacity, levels_of
-from etesian.sparse.plan import WORTH_PLANNING, merged
-from etesian.sparse.problems.factors import pair_touches
+from etesian.sparse.schedules.hot_variables import predict_speedup
+from etesian.sparse.schedules.levels import best_capacity, levels_of
+from etesian.sparse.schedules.makers import WORTH_PLANNING, merged
 from etesian.sparse.speedup_chart import speedup_svg
 
 WORKERS = (2, 4, 8, 16, 32, 64)

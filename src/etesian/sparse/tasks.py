@@ -15,9 +15,9 @@ from sklearn.metrics import r2_score
 from etesian.errors import InputError
 from etesian.sparse.cooccurrence import count_cooccurrences
 from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
-from etesian.sparse.files import Contents, Format, Graph, LabeledRows, MalformedFileError, Sentences, Triples, graph_of
-from etesian.sparse.files.labeled import with_features
 from etesian.sparse.inspection import ConflictReport, inspect_conflicts
+from etesian.sparse.io import Contents, Format, Graph, LabeledRows, MalformedFileError, Sentences, Triples, graph_of
+from etesian.sparse.io.labeled import with_features
 
 ROWS: tuple[Format, ...] = ("libsvm", "npz")
 PAIRS: tuple[Format, ...] = ("ratings", "edges", "npz")

@@ -16,10 +16,10 @@ from scipy.sparse import csr_array
 
 from etesian.bench import Suite, Target
 from etesian.sparse import SGD, Epochs, Linear, Problem, Ratings, Workers
-from etesian.sparse.plan import Schedule
+from etesian.sparse._engine.workers import count_workers
 from etesian.sparse.problems.losses import REGRESSION
 from etesian.sparse.problems.problem import Variables
-from etesian.sparse.workers import count_workers
+from etesian.sparse.schedules.makers import Schedule
 
 RACED: tuple[Schedule, ...] = ("serial", "conflict_free", "levels", "auto", "lock_free")
 MAX_EPOCHS = 200
@@ -59,7 +59,7 @@ class Minimization:
     Parameters
     ----------
     schedule
-        As `etesian.sparse.minimize` takes it; also the workload's name.
+        As `etesian.sparse.driver` takes it; also the workload's name.
     case
         What to minimize; picklable.
     n_jobs

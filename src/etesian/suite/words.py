@@ -13,8 +13,8 @@ import numpy as np
 
 from etesian.bench import Suite, Target
 from etesian.sparse import SGD, Cooccurrence, Epochs, WordPairs, Workers, count_cooccurrences
-from etesian.sparse.plan import Schedule
-from etesian.sparse.workers import count_workers
+from etesian.sparse._engine.workers import count_workers
+from etesian.sparse.schedules.makers import Schedule
 from etesian.suite.english import sentences
 
 TARGET = Target("r2", 0.92)

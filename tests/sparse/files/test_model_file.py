@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from etesian.errors import InputError
 from etesian.sparse import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
-from etesian.sparse.files import load_model, save_model
+from etesian.sparse.io import load_model, save_model
 
 
 def rows():

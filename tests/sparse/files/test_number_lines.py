@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etesian.sparse.files import MalformedFileError, source
-from etesian.sparse.files.numbers import Layout, scan_numbers
-from etesian.sparse.files.source import Source
+from etesian.sparse.io import MalformedFileError, source
+from etesian.sparse.io.numbers import Layout, scan_numbers
+from etesian.sparse.io.source import Source
 
 shared = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

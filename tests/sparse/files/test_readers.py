@@ -17,8 +17,8 @@ from scipy import sparse
 from sklearn.datasets import dump_svmlight_file
 
 from etesian.errors import InputError
-from etesian.sparse.files import MalformedFileError, Sentences, detect_format, graph_of, read_file, source
-from etesian.sparse.files.source import Source
+from etesian.sparse.io import MalformedFileError, Sentences, detect_format, graph_of, read_file, source
+from etesian.sparse.io.source import Source
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 few = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,10 +13,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from etesian.sparse.driver import Callback, Seed
 from etesian.sparse.estimators.linear import Method, SparseLinear
-from etesian.sparse.minimize import Callback, Seed
-from etesian.sparse.plan import Schedule
 from etesian.sparse.problems.losses import CLASSIFICATION, Loss
+from etesian.sparse.schedules.makers import Schedule
 
 
 def _is_logistic(estimator: Any) -> bool:
@@ -64,7 +64,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     warm_start
         Whether `fit` starts from the last coefficients.
     schedule, n_jobs, random_state, callback, verbose
-        See `etesian.sparse.minimize`.
+        See `etesian.sparse.driver`.
 
     Attributes
     ----------

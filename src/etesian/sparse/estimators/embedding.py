@@ -15,12 +15,12 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
+from etesian.sparse.driver import Callback, Seed
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
-from etesian.sparse.minimize import Callback, Seed
-from etesian.sparse.plan import Schedule
 from etesian.sparse.problems.factors import WordPairs
 from etesian.sparse.problems.pairs import KnownRows
+from etesian.sparse.schedules.makers import Schedule
 
 Sentences = Iterable[Sequence[str] | str]
 
@@ -42,7 +42,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
     max_weight
         Pairs that were met more often weigh no more than this, so that "of the" does not outweigh the rest; above 0.
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
-        See `etesian.sparse.minimize`. A step size is for a pair of weight `max_weight`, the heaviest.
+        See `etesian.sparse.driver`. A step size is for a pair of weight `max_weight`, the heaviest.
     early_stopping
         Whether to hold out pairs and to watch the loss on them in place of the objective; kept is the epoch where it was lowest.
     validation_fraction

@@ -10,15 +10,15 @@ from scipy.sparse import csr_array
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from etesian.sparse.driver import Callback, Seed
 from etesian.sparse.estimators.feedback import preferences
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.estimators.ranking import recall
 from etesian.sparse.estimators.ratings import RatingTriples, find_ids, read_ratings
-from etesian.sparse.minimize import Callback, Seed
-from etesian.sparse.plan import Schedule
 from etesian.sparse.problems.factors import Ratings
 from etesian.sparse.problems.pairs import KnownRows
+from etesian.sparse.schedules.makers import Schedule
 
 Feedback = Literal["explicit", "implicit"]
 _DTYPES = ("float32", "float64")
@@ -53,7 +53,7 @@ class MatrixFactorization(Minimizer):
     regularization
         Weight of the squared norms, per rating; 0 or more.
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
-        See `etesian.sparse.minimize`; the step size of epoch t is ``step_size * step_decay**t``.
+        See `etesian.sparse.driver`; the step size of epoch t is ``step_size * step_decay**t``.
     early_stopping
         Whether to hold out ratings (with implicit feedback drawn pairs as well) and to watch their mean squared error in place of
         the objective; kept is the epoch where it was lowest.

@@ -10,9 +10,9 @@ from scipy.sparse import csr_array, issparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from etesian.sparse.driver import Monitor, Result, minimize
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.methods import SGD
-from etesian.sparse.minimize import Monitor, Result, minimize
 from etesian.sparse.problems.linear import Linear
 from etesian.sparse.problems.losses import CLASSIFICATION, Loss
 

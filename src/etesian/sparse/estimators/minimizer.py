@@ -8,12 +8,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from etesian.sparse._engine.workers import Workers, count_workers
+from etesian.sparse.driver import Callback, Result, Seed, minimize
 from etesian.sparse.estimators.held_out import BestEpoch
 from etesian.sparse.methods import SGD
-from etesian.sparse.minimize import Callback, Result, Seed, minimize
-from etesian.sparse.plan import Plan, Schedule
 from etesian.sparse.problems.problem import Problem, SumOver, Variables
-from etesian.sparse.workers import Workers, count_workers
+from etesian.sparse.schedules.makers import Plan, Schedule
 
 
 class HasLoss(Protocol):
@@ -24,7 +24,7 @@ class HasLoss(Protocol):
 
 
 class Minimizer(BaseEstimator):
-    """Base of estimators that are fitted by `etesian.sparse.minimize`.
+    """Base of estimators that are fitted by `etesian.sparse.driver`.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Minimizer(BaseEstimator):
     schedule
         ``"conflict_free"``, ``"serial"`` (the same result, on one core) or ``"lock_free"`` (HOGWILD!, another result every
         time); ``"levels"``, ``"blocked"``, ``"merged"`` (linear models only) and ``"auto"`` are told of in
-        `etesian.sparse.minimize`.
+        `etesian.sparse.driver`.
     n_jobs
         Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
     random_state

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from etesian.sparse.driver import Callback, Seed
 from etesian.sparse.estimators.linear import Method, SparseLinear
-from etesian.sparse.minimize import Callback, Seed
-from etesian.sparse.plan import Schedule
 from etesian.sparse.problems.losses import REGRESSION, Loss
+from etesian.sparse.schedules.makers import Schedule
 
 
 class SparseRegressor(RegressorMixin, SparseLinear):

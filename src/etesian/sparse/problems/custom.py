@@ -18,10 +18,10 @@ from numba.core.types import Number, float64, int64
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack, issparse
 
-from etesian.sparse.kernels import FAST, compile_update_range
-from etesian.sparse.plan import Plan
+from etesian.sparse._engine.kernels import FAST, compile_update_range
 from etesian.sparse.problems.compile_errors import readable
 from etesian.sparse.problems.problem import SumOver, Variables
+from etesian.sparse.schedules.makers import Plan
 
 Update = Callable[[int, Any, Any, float], None]
 Objective = Callable[[int, Any, Any], float]
@@ -56,7 +56,7 @@ class CustomProblem:
     constants : mapping of str to number, array or sparse matrix, optional
         The same for every update, and also found in ``data``.
     objective : function of (e, data, variables), optional
-        The term of update e; their sum is what `etesian.sparse.minimize` watches, the same bits for any number of threads.
+        The term of update e; their sum is what `etesian.sparse.driver` watches, the same bits for any number of threads.
 
     Attributes
     ----------

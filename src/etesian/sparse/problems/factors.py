@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.sparse.atomics import prefetch_to_read, prefetch_to_write
-from etesian.sparse.plan import Plan
+from etesian.sparse._engine.atomics import prefetch_to_read, prefetch_to_write
 from etesian.sparse.problems.pairs import KnownRows, gather_pairs, pair_touches
 from etesian.sparse.problems.problem import SumOver, Variables
+from etesian.sparse.schedules.makers import Plan
 
 AHEAD = 4  # updates between asking for a row and using it
 LINE = 16  # float32 numbers in a cache line

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.plan import Plan
 from etesian.sparse.problems import linear_sums as sums
 from etesian.sparse.problems import linear_updates as updates
 from etesian.sparse.problems.linear_updates import Rows, State
 from etesian.sparse.problems.losses import Loss
 from etesian.sparse.problems.problem import SumOver, Variables
+from etesian.sparse.schedules.makers import Plan
 
 Reduction = Literal["svrg", "saga"]
 

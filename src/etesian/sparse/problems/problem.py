@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.plan import Plan
+from etesian.sparse.schedules.makers import Plan
 
 Variables = tuple[NDArray[Any], ...]
 SumOver = Callable[[Callable[..., None], int, int, tuple, Any], NDArray[np.float64]]

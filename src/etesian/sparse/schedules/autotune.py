@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.sparse.plan import Plan
+from etesian.sparse.schedules.makers import Plan
 
 N_TIMINGS = 3  # of either
 PART_UPDATES = 32_768  # about a millisecond: much longer than starting the threads

@@ -22,8 +22,8 @@ from sklearn.utils.validation import check_is_fitted
 from etesian.errors import InputError
 from etesian.sparse.cooccurrence import Cooccurrence
 from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
-from etesian.sparse.files.arrays import load_arrays
-from etesian.sparse.files.source import Source
+from etesian.sparse.io.arrays import load_arrays
+from etesian.sparse.io.source import Source
 
 FORMAT_VERSION = 1
 ESTIMATORS: dict[str, Callable[..., Any]] = {

@@ -7,13 +7,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 from etesian.errors import InputError
-from etesian.sparse.files.arrays import read_npz
-from etesian.sparse.files.contents import Contents, Sentences
-from etesian.sparse.files.detect import FORMATS, Format, describe, detect_format, find_delimiter
-from etesian.sparse.files.graph import read_metis
-from etesian.sparse.files.labeled import read_libsvm
-from etesian.sparse.files.source import Source
-from etesian.sparse.files.triples import read_edges, read_ratings_file
+from etesian.sparse.io.arrays import read_npz
+from etesian.sparse.io.contents import Contents, Sentences
+from etesian.sparse.io.detect import FORMATS, Format, describe, detect_format, find_delimiter
+from etesian.sparse.io.graph import read_metis
+from etesian.sparse.io.labeled import read_libsvm
+from etesian.sparse.io.source import Source
+from etesian.sparse.io.triples import read_edges, read_ratings_file
 
 
 def read_file(

@@ -18,9 +18,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from etesian.sparse.atomics import prefetch_to_read
-from etesian.sparse.conflicts import BARRIER_UPDATES, Touches
-from etesian.sparse.counting_sort import sort_by_key
+from etesian.sparse._engine.atomics import prefetch_to_read
+from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, Touches
+from etesian.sparse.schedules.counting_sort import sort_by_key
 
 AHEAD = 24  # updates between asking for what an update touches and using it
 STRETCH = 250_000  # updates that are worth a planning thread; a stretch begins with new levels

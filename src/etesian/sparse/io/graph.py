@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from etesian.errors import InputError
-from etesian.sparse.files.contents import Graph
-from etesian.sparse.files.numbers import Layout, scan_numbers
-from etesian.sparse.files.source import MalformedFileError, Source
+from etesian.sparse.io.contents import Graph
+from etesian.sparse.io.numbers import Layout, scan_numbers
+from etesian.sparse.io.source import MalformedFileError, Source
 
 
 class Header(NamedTuple):

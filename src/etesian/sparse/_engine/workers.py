@@ -12,7 +12,7 @@ from joblib import effective_n_jobs
 from numba import typeof
 from numpy.typing import NDArray
 
-from etesian.sparse.kernels import (
+from etesian.sparse._engine.kernels import (
     STOP,
     Merging,
     compile_merging,
@@ -20,7 +20,7 @@ from etesian.sparse.kernels import (
     compile_update_range,
     new_shared,
 )
-from etesian.sparse.plan import Plan
+from etesian.sparse.schedules.makers import Plan
 
 CHUNK = 8_192
 """Updates per partial sum. Fixed, so that a sum has the same bits for any number of threads."""
@@ -60,7 +60,7 @@ class Workers:
         plan
             At most as many lists a batch as there are workers here.
         update_range, data, variables
-            See `etesian.sparse.kernels.compile_update_range`; `data` lies in plan order.
+            See `etesian.sparse._engine.kernels.compile_update_range`; `data` lies in plan order.
         step_size
             Passed on to every update.
         """
@@ -99,7 +99,7 @@ class Workers:
         Parameters
         ----------
         sum_range, data, variables
-            See `etesian.sparse.kernels.compile_sum_range`.
+            See `etesian.sparse._engine.kernels.compile_sum_range`.
         n, n_sums
             Updates to go through; sums to take of each.
         """

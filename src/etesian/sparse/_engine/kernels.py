@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, types
 
-from etesian.sparse.atomics import atomic_add, atomic_load, atomic_store, give_up_core
+from etesian.sparse._engine.atomics import atomic_add, atomic_load, atomic_store, give_up_core
 
 ARRIVED, GENERATION, STOP, LEFT = 0, 16, 32, 48  # places in the shared int64 array, a pair of cache lines apart
 SHARED_SIZE = 64

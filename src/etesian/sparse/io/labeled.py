@@ -11,8 +11,8 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_svmlight_file
 
 from etesian.errors import InputError
-from etesian.sparse.files.contents import LabeledRows
-from etesian.sparse.files.source import MalformedFileError, Source, shortened
+from etesian.sparse.io.contents import LabeledRows
+from etesian.sparse.io.source import MalformedFileError, Source, shortened
 
 LARGEST_INDEX = 2**31 - 1
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.errors import InputError
-from etesian.sparse.files.contents import Triples
-from etesian.sparse.files.numbers import Layout, NumberLines, scan_numbers
-from etesian.sparse.files.source import MalformedFileError, Source, shortened
+from etesian.sparse.io.contents import Triples
+from etesian.sparse.io.numbers import Layout, NumberLines, scan_numbers
+from etesian.sparse.io.source import MalformedFileError, Source, shortened
 
 DELIMITERS = ("::", ",", "\t", ";")
 _EXACT_IDS = 2.0**53  # ids above would not be told apart as doubles

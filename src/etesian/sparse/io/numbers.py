@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from etesian.sparse.files.source import MalformedFileError, Source, shortened
+from etesian.sparse.io.source import MalformedFileError, Source, shortened
 
 _ORDINARY, _SPACE, _DELIMITER, _COMMENT, _NEWLINE = range(5)
 _EXACT = 2**53  # whole numbers up to here, and powers of ten up to 22, are doubles: their quotient is rounded once

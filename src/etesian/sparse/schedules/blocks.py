@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.sparse.conflicts import Touches
-from etesian.sparse.counting_sort import sort_by_key
+from etesian.sparse.schedules.conflicts import Touches
+from etesian.sparse.schedules.counting_sort import sort_by_key
 
 UPDATES_A_BLOCK = 1_000
 MOST_BLOCKS = 32  # 16, 32 and 64 could not be told apart at 5 million ratings

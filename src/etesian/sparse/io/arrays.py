@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, load_npz
 
 from etesian.errors import InputError
-from etesian.sparse.files.contents import LabeledRows, Triples
-from etesian.sparse.files.source import Source
+from etesian.sparse.io.contents import LabeledRows, Triples
+from etesian.sparse.io.source import Source
 
 Arrays = Mapping[str, NDArray[Any]]
 

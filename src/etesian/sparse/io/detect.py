@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from etesian.errors import InputError
-from etesian.sparse.files.arrays import ZIP
-from etesian.sparse.files.source import Source
-from etesian.sparse.files.triples import DELIMITERS
+from etesian.sparse.io.arrays import ZIP
+from etesian.sparse.io.source import Source
+from etesian.sparse.io.triples import DELIMITERS
 
 Format = Literal["libsvm", "ratings", "metis", "edges", "npz", "text"]
 FORMATS: dict[Format, str] = {

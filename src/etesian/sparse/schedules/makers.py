@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.blocks import default_n_blocks, sort_into_blocks
-from etesian.sparse.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
-from etesian.sparse.exempt import N_LISTS, default_merged_batch, find_hot, leave_out, predict_speedup
-from etesian.sparse.levels import best_capacity, sort_into_levels
-from etesian.sparse.schedule import SCHEDULES, Copies, Plan, Schedule, ScheduleWarning
+from etesian.sparse.schedules.blocks import default_n_blocks, sort_into_blocks
+from etesian.sparse.schedules.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
+from etesian.sparse.schedules.hot_variables import N_LISTS, default_merged_batch, find_hot, leave_out, predict_speedup
+from etesian.sparse.schedules.levels import best_capacity, sort_into_levels
+from etesian.sparse.schedules.plan import SCHEDULES, Copies, Plan, Schedule, ScheduleWarning
 
 __all__ = [
     "SCHEDULES",
@@ -57,7 +57,7 @@ def make_plan(
     ----------
     schedule
         ``"serial"``; ``"conflict_free"``, ``"levels"`` and ``"auto"`` (the one of these that is predicted to be fastest; see also
-        `etesian.sparse.choosing`), which give the serial run's bits; ``"blocked"``, which has an order of its own;
+        `etesian.sparse.schedules.autotune`), which give the serial run's bits; ``"blocked"``, which has an order of its own;
         ``"merged"``, which exempts hot variables, so that what comes out is its own, and the same for any number of workers; or
         ``"lock_free"``.
     touches : CSR array of shape (n_updates, n_variables)
@@ -67,8 +67,8 @@ def make_plan(
     rng
         Samples the order, and nothing else: the order is the same for every schedule.
     batch_size
-        Updates a batch, or at most in a level; by default measured, see `etesian.sparse.conflicts.best_batch_size` and
-        `etesian.sparse.levels.best_capacity`. The result does not depend on it, but for a merged plan, which takes it from the
+        Updates a batch, or at most in a level; by default measured, see `best_batch_size` and
+        `etesian.sparse.schedules.levels.best_capacity`. The result does not depend on it, but for a merged plan, which takes it from the
         number of updates by default.
     n_blocks
         Blocks a side of a blocked plan; by default from the number of updates. The result depends on it, not on the workers.
@@ -188,7 +188,7 @@ def _levels_to_the_caller() -> int:
 
 
 def levels(touches: csr_array, order: NDArray[np.int64], *, n_workers: int, batch_size: int | None = None) -> Plan:
-    """Grow levels (see `etesian.sparse.levels`): exact like `conflict_free`, for data of one component too.
+    """Grow levels (see `etesian.sparse.schedules.levels`): exact like `conflict_free`, for data of one component too.
 
     Two updates that share a variable keep their sampled order: they are in one list, or in levels that follow one another. Where no
     capacity leaves anything to gain, a serial plan is made and a `ScheduleWarning` says so.
@@ -210,7 +210,7 @@ def levels(touches: csr_array, order: NDArray[np.int64], *, n_workers: int, batc
 
 
 def blocked(touches: csr_array, order: NDArray[np.int64], *, n_workers: int, n_blocks: int | None = None) -> Plan:
-    """Strata of blocks that share nothing, for updates of two sides (see `etesian.sparse.blocks`).
+    """Strata of blocks that share nothing, for updates of two sides (see `etesian.sparse.schedules.blocks`).
 
     Its serial order is not the sampled one but its own: strata, in each its blocks, in each the sampled order. The result is that
     of running this order serially, bit for bit, for any number of workers, and depends on `n_blocks`.

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.conflicts import BARRIER_UPDATES, SMALLEST_BATCH, Touches, as_touches, measure_balance
-from etesian.sparse.schedule import Copies
+from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, SMALLEST_BATCH, Touches, as_touches, measure_balance
+from etesian.sparse.schedules.plan import Copies
 
 N_LISTS = 8  # lists a batch: more could keep more workers busy, and cost more merging
 BATCHES_AN_EPOCH = 64  # merging rarely costs epochs: benchmarks/results, hot variables

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from etesian.sparse.files.source import Source
+from etesian.sparse.io.source import Source
 
 
 @dataclass(frozen=True, eq=False)

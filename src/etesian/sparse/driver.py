@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from etesian.sparse.choosing import Choice
-from etesian.sparse.kernels import Merging
+from etesian.sparse._engine.kernels import Merging
+from etesian.sparse._engine.workers import Workers, count_workers
 from etesian.sparse.methods import SGD
-from etesian.sparse.plan import Plan, Schedule, make_plan
 from etesian.sparse.problems.problem import MergingProblem, Problem, SettledProblem, Variables
-from etesian.sparse.workers import Workers, count_workers
+from etesian.sparse.schedules.autotune import Choice
+from etesian.sparse.schedules.makers import Plan, Schedule, make_plan
 
 DIVERGED = 100.0  # times the objective at the start: further up no run has come back from
 

@@ -1,0 +1,1 @@
+"""Compiled loops and the threads that run them."""
