@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from conftest import touches_of
 
-from etesian.sparse import SGD, Linear, Ratings, choosing, make_plan, minimize
+from etesian.sparse import SGD, Linear, Ratings, make_plan, minimize
 from etesian.sparse.problems.losses import REGRESSION
+from etesian.sparse.schedules import autotune
 from etesian.sparse.schedules.autotune import Choice
 
 
@@ -25,7 +26,7 @@ class Pretend:
 
     def __init__(self, monkeypatch, *, by_all, by_one):
         self.now, self.takes, self.ran = 0.0, {2: by_all, 1: by_one}, []
-        monkeypatch.setattr(choosing.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(autotune.time, "perf_counter", lambda: self.now)
 
     def __call__(self, plan):
         self.ran.append(plan)
@@ -56,7 +57,7 @@ def test_workers_that_gain_nothing_give_way_to_one(monkeypatch):
 
 @pytest.mark.parametrize("part_updates", [110, 1_000, 10**6])
 def test_a2_epochs_of_a_trial_run_every_update_once(monkeypatch, part_updates):
-    monkeypatch.setattr(choosing, "PART_UPDATES", part_updates)
+    monkeypatch.setattr(autotune, "PART_UPDATES", part_updates)
     plan, run = a_plan(), Pretend(monkeypatch, by_all=1.0, by_one=2.0)
     epochs, _ = epochs_until_made(plan, run)
     ran = np.concatenate([np.arange(part.offsets[0, 0], part.offsets[-1, -1]) for part in run.ran])
@@ -73,7 +74,7 @@ def test_trial_is_fair_to_who_comes_first(monkeypatch):
 @pytest.mark.parametrize("worth", [0.0, 1e9])
 @pytest.mark.parametrize("redraw", [False, True])
 def test_the_choice_cannot_change_the_bits(monkeypatch, worth, redraw):
-    monkeypatch.setattr(choosing, "WORTH_THREADS", worth)
+    monkeypatch.setattr(autotune, "WORTH_THREADS", worth)
     options = {"method": SGD(0.01), "max_iter": 8, "tol": None, "random_state": 0, "redraw": redraw}
     auto = minimize(ratings_problem(), schedule="auto", n_jobs=2, **options)
     serial = minimize(ratings_problem(), schedule="serial", n_jobs=2, **options)
