@@ -11,14 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import njit, types
 
-from etesian.sparse._engine.atomics import atomic_add, atomic_load, atomic_store, give_up_core
-
-ARRIVED, GENERATION, STOP, LEFT = 0, 16, 32, 48  # places in the shared int64 array, a pair of cache lines apart
-SHARED_SIZE = 64
-SPINS = 4_000  # looks at the barrier, about 10 microseconds, before the core is given up: the partner may not have one
+from etesian._shared.atomics import atomic_load
+from etesian._shared.barrier import STOP, wait_for_all
 
 FAST = frozenset({"reassoc", "contract", "nsz", "arcp"})
 """Sums may be vectorized. Numbers that are not finite stay what they are: a run that diverges must be seen to."""
@@ -39,30 +35,13 @@ _list = types.int64[::1]
 _lists = types.int64[:, ::1]
 
 
-@njit(nogil=True, cache=True)
-def _wait_for_all(shared, n_workers):
-    """Spin until every worker is here. True if the run is to go on: the last to arrive decides that for all."""
-    generation = atomic_load(shared, GENERATION)
-    if atomic_add(shared, ARRIVED, 1) == n_workers - 1:
-        atomic_store(shared, ARRIVED, 0)
-        atomic_store(shared, LEFT, atomic_load(shared, STOP))
-        atomic_store(shared, GENERATION, generation + 1)
-    else:
-        spins = 0
-        while atomic_load(shared, GENERATION) == generation:
-            spins += 1
-            if spins > SPINS:
-                give_up_core()
-    return atomic_load(shared, LEFT) == 0
-
-
 def _carry_out(update_range, data, variables, step_size, offsets, worker, synchronized, shared):
     """Run one worker's lists of every batch; the number of batches it finished."""
     n_workers = offsets.shape[1] - 1
     for batch in range(offsets.shape[0]):
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
         if synchronized:
-            if not _wait_for_all(shared, n_workers):
+            if not wait_for_all(shared, n_workers):
                 return batch + 1
         elif atomic_load(shared, STOP) != 0:
             return batch + 1
@@ -76,13 +55,13 @@ def _carry_out_in_copies(
     n_workers = offsets.shape[1] - 1
     first, last = len(hot) * worker // n_workers, len(hot) * (worker + 1) // n_workers
     spread_range(first, last, hot, lists.shape[1] - 1, variables)
-    goes_on = _wait_for_all(shared, n_workers)
+    goes_on = wait_for_all(shared, n_workers)
     batch = 0
     while goes_on and batch < offsets.shape[0]:
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
-        goes_on = _wait_for_all(shared, n_workers)
+        goes_on = wait_for_all(shared, n_workers)
         merge_range(first, last, hot, lists[batch], data, variables, step_size)
-        goes_on = goes_on and _wait_for_all(shared, n_workers)
+        goes_on = goes_on and wait_for_all(shared, n_workers)
         batch += 1
     return batch
 
@@ -161,8 +140,3 @@ def _entry(loop: Any) -> Any:
 def _is_found_again(function: Callable[..., None]) -> bool:
     """Whether numba finds a function on disk in the next process: not one that closes over another, or was typed in."""
     return function.__closure__ is None and Path(function.__code__.co_filename).is_file()
-
-
-def new_shared() -> np.ndarray:
-    """Return what the workers of one epoch share: the barrier's counters, and the wish to stop."""
-    return np.zeros(SHARED_SIZE, np.int64)
