@@ -14,7 +14,7 @@ from etesian.bench.options import DEFAULT_STORE, StoreOption, SuiteOption, parse
 from etesian.console import PlainErrors
 
 if TYPE_CHECKING:
-    from etesian.bench.importers import Found, Ignored, Skipped
+    from etesian.bench.io import Found, Ignored, Skipped
 
 EXIT_SKIPPED = 1
 _MOST_IGNORED_SHOWN = 5
@@ -66,7 +66,7 @@ def import_dawnbench(
 
     Exit code, of every format: 1 if something was skipped, 2 for a mistake in what was asked.
     """
-    from etesian.bench.importers import read_dawnbench
+    from etesian.bench.io import read_dawnbench
 
     _keep(read_dawnbench(path, target=_optional(target)), store, as_json=as_json)
 
@@ -76,7 +76,7 @@ def import_mlperf(
     path: PathArgument, store: StoreOption = DEFAULT_STORE, target: OwnTargetOption = None, as_json: JsonOption = False
 ) -> None:
     """Read training logs of MLPerf, of all rounds."""
-    from etesian.bench.importers import read_mlperf
+    from etesian.bench.io import read_mlperf
 
     _keep(read_mlperf(path, target=_optional(target)), store, as_json=as_json)
 
@@ -86,8 +86,8 @@ def import_speedrun(
     path: PathArgument, store: StoreOption = DEFAULT_STORE, target: OwnTargetOption = None, as_json: JsonOption = False
 ) -> None:
     """Read logs of modded-nanogpt's speedruns; the target is val_loss<=3.28."""
-    from etesian.bench.importers import read_speedrun
-    from etesian.bench.importers.speedrun import TARGET
+    from etesian.bench.io import read_speedrun
+    from etesian.bench.io.importers.speedrun import TARGET
 
     _keep(read_speedrun(path, target=_optional(target) or TARGET), store, as_json=as_json)
 
@@ -103,7 +103,7 @@ def import_algoperf(
     as_json: JsonOption = False,
 ) -> None:
     """Read measurements of AlgoPerf."""
-    from etesian.bench.importers import read_algoperf
+    from etesian.bench.io import read_algoperf
 
     _keep(read_algoperf(path, targets=targets), store, as_json=as_json)
 
@@ -122,7 +122,7 @@ def import_csv(
     Roles: suite, workload, seed (or run, for text), target, seconds (or milliseconds, minutes, hours), slices, task, organization,
     system, outcome, budget_seconds, started, error, progress, and metric for each metric.
     """
-    from etesian.bench.importers import Columns, read_csv
+    from etesian.bench.io import Columns, read_csv
 
     columns = Columns.parse(column or [])
     _keep(read_csv(path, columns=columns, target=_optional(target), suite=suite), store, as_json=as_json)
@@ -138,7 +138,7 @@ def import_parquet(
     as_json: JsonOption = False,
 ) -> None:
     """Read Parquet files, as for csv; needs etesian[parquet]."""
-    from etesian.bench.importers import Columns, read_parquet
+    from etesian.bench.io import Columns, read_parquet
 
     columns = Columns.parse(column or [])
     _keep(read_parquet(path, columns=columns, target=_optional(target), suite=suite), store, as_json=as_json)
@@ -158,7 +158,7 @@ def import_mlflow(
     as_json: JsonOption = False,
 ) -> None:
     """Read runs that MLflow tracked, from disk or from a server."""
-    from etesian.bench.importers import read_mlflow
+    from etesian.bench.io import read_mlflow
 
     _keep(read_mlflow(location, target=parse_target(target), clock=clock, entry=entry), store, as_json=as_json)
 
@@ -173,7 +173,7 @@ def import_tensorboard(
     as_json: JsonOption = False,
 ) -> None:
     """Read event files of TensorBoard, each folder a run."""
-    from etesian.bench.importers import read_tensorboard
+    from etesian.bench.io import read_tensorboard
 
     found = read_tensorboard(path, target=parse_target(target), clock=clock, suite=suite or "tensorboard")
     _keep(found, store, as_json=as_json)
@@ -188,7 +188,7 @@ def import_wandb(
     as_json: JsonOption = False,
 ) -> None:
     """Read CSV exports of Weights & Biases: charts over relative time, histories, tables of runs."""
-    from etesian.bench.importers import read_wandb
+    from etesian.bench.io import read_wandb
 
     _keep(read_wandb(path, target=parse_target(target), suite=suite or "wandb"), store, as_json=as_json)
 
@@ -214,21 +214,21 @@ def export_runs(
 
 
 def _writer(file_format: ExportFormat | None, path: Path) -> Callable[[list[bench.StoredRun], Path], int]:
-    from etesian.bench import exporters
+    from etesian.bench.io import write_csv, write_dawnbench, write_parquet
 
     by_name: dict[str, ExportFormat] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
     writers: dict[ExportFormat, Callable[[list[bench.StoredRun], Path], int]] = {
         "jsonl": bench.write_jsonl,
-        "csv": exporters.write_csv,
-        "parquet": exporters.write_parquet,
-        "dawnbench": exporters.write_dawnbench,
+        "csv": write_csv,
+        "parquet": write_parquet,
+        "dawnbench": write_dawnbench,
     }
     return writers[file_format or by_name.get(path.suffix, "jsonl")]
 
 
 def _keep(found: Iterator[Found], store: str, *, as_json: bool) -> None:
     """Keep the runs, and tell of everything that was not kept."""
-    from etesian.bench.importers import Ignored, Skipped
+    from etesian.bench.io import Ignored, Skipped
 
     first = next(found, None)  # a mistake in what was asked is found here, before there is a store
     added = already_there = 0
@@ -267,7 +267,7 @@ def _kept(found: Iterable[Found], store: bench.Store) -> Iterator[Skipped | Igno
 
 def _add(entries: list[bench.StoredRun], store: bench.Store) -> Iterator[Skipped | tuple[int, int]]:
     """In one transaction; where a run differs from a stored one, each in its own, so that this one alone is left out."""
-    from etesian.bench.importers import Skipped
+    from etesian.bench.io import Skipped
 
     try:
         yield store.add_all(entries)
