@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import math
-import os
-import signal
-import threading
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -186,11 +182,7 @@ def test_interrupt_still_ends_a_run_between_two_batches(n_workers):
     problem = Endless(100_000)  # an epoch takes at least 10 seconds on 2 cores
     minimize(Endless(64), schedule="serial", tol=None, max_iter=1)  # compile
 
-    def interrupt():
-        time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
+    problem.interrupt_when_running()
     result = minimize(problem, n_jobs=n_workers, tol=None, max_iter=5, batch_size=500)
     assert result.outcome == "interrupted"
     assert 0 < np.count_nonzero(result.variables[0]) < 100_000
