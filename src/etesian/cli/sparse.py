@@ -11,13 +11,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from etesian.console import EXIT_INTERRUPTED
+from etesian.cli.console import EXIT_INTERRUPTED
+from etesian.cli.sparse_options import with_options_of
+from etesian.cli.sparse_progress import EpochProgress
+from etesian.cli.sparse_tasks import TASKS, Task, formats_of, inspect_contents, is_scored, predict_contents, score
 from etesian.errors import InputError
-from etesian.sparse.command_options import with_options_of
 from etesian.sparse.io import FORMATS, Contents, Format, LabeledRows, load_model, read_file, save_model
-from etesian.sparse.progress import EpochProgress
 from etesian.sparse.schedules.makers import Plan
-from etesian.sparse.tasks import TASKS, Task, formats_of, inspect_contents, is_scored, predict_contents, score
 
 EXIT_DIVERGED = 1
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from etesian import bench
-from etesian.bench.options import DEFAULT_STORE, StoreOption, SuiteOption, parse_target
-from etesian.console import PlainErrors
+from etesian.cli.bench_options import DEFAULT_STORE, StoreOption, SuiteOption, parse_target
+from etesian.cli.console import PlainErrors
 
 if TYPE_CHECKING:
     from etesian.bench.io import Found, Ignored, Skipped

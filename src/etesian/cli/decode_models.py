@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from etesian.cli.decode_options import AUTO, BUNDLED, NONE
 from etesian.decode.bundled import bundled_folder
-from etesian.decode.command_options import AUTO, BUNDLED, NONE
 from etesian.decode.decoder import Decoder
 from etesian.decode.models.loading import LoadOptions
 from etesian.errors import InputError

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from etesian.bench.isolate import Job
 from etesian.bench.record import Point, Run
 from etesian.bench.suites import Event
-from etesian.console import describe_duration
+from etesian.cli.console import describe_duration
 
 
 class TimeLeft:

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from etesian.decode.command_loading import ModelChoice, draft_beside
-from etesian.decode.command_options import BUNDLED, NONE, JsonOption
+from etesian.cli.decode_models import ModelChoice, draft_beside
+from etesian.cli.decode_options import BUNDLED, NONE, JsonOption
 from etesian.decode.decoder import Decoder
 from etesian.decode.drafters.ngram import SAMPLING_TEMPERATURE, NgramDrafter, build_ngram
 from etesian.decode.drafters.ngram_table import NgramTable

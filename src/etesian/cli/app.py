@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from etesian import __version__
-from etesian.bench import commands as bench_commands
-from etesian.console import PlainErrors, imported_when_run
+from etesian.cli import bench as bench_commands
+from etesian.cli.console import PlainErrors, imported_when_run
 
 EXIT_DIFFERENT = 1
 
@@ -43,7 +43,7 @@ def _add_command(name: str, module: str, application: str, summary: str) -> None
     app.command(name, help=summary, cls=imported_when_run(module, application))(lambda: None)
 
 
-_SPARSE = "etesian.sparse.commands"
+_SPARSE = "etesian.cli.sparse"
 _add_command("fit", _SPARSE, "fit", "Fit a linear model, ratings or words to a file, on all cores.")
 _add_command("predict", _SPARSE, "predict", "Predict by a model that `etesian fit` wrote.")
 _add_command(
@@ -51,13 +51,11 @@ _add_command(
 )
 _add_command(
     "generate",
-    "etesian.decode.commands",
+    "etesian.cli.decode",
     "generate",
     "Continue a text by a model, several tokens a pass: the same text as one at a time.",
 )
-_add_command(
-    "ngram", "etesian.decode.ngram_commands", "app", "Count an N-gram that drafts for a draft model, or show one."
-)
+_add_command("ngram", "etesian.cli.decode_ngram", "app", "Count an N-gram that drafts for a draft model, or show one.")
 
 
 @app.command("demo")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etesian import bench
-from etesian.bench import transfer_commands
-from etesian.bench.options import (
+from etesian.cli import bench_transfer
+from etesian.cli.bench_options import (
     DEFAULT_STORE,
     JsonOption,
     StoreArgument,
@@ -22,7 +22,7 @@ from etesian.bench.options import (
     TargetOption,
     parse_target,
 )
-from etesian.console import PlainErrors, imported_when_run
+from etesian.cli.console import PlainErrors, imported_when_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 EXIT_FAILED_RUNS = 1
 
 app = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Time to accuracy: how long until the target, how sure.")
-app.add_typer(transfer_commands.importing, name="import")
-app.command("export")(transfer_commands.export_runs)
+app.add_typer(bench_transfer.importing, name="import")
+app.command("export")(bench_transfer.export_runs)
 app.command(
     "analyse",
     help="Analyse runs: how long, how sure, at which threshold, which is faster and why.",
-    cls=imported_when_run("etesian.bench.analysis_commands", "app"),
+    cls=imported_when_run("etesian.cli.bench_analysis", "app"),
 )(lambda: None)
 app.command(
     "report",
     help="Write runs as one HTML page: leaderboard, curves, a threshold to move, advice.",
-    cls=imported_when_run("etesian.bench.report_commands", "report_app"),
+    cls=imported_when_run("etesian.cli.bench_report", "report_app"),
 )(lambda: None)
 app.command(
     "serve",
     help="Show a store's report in the browser, and new runs in it as they finish.",
-    cls=imported_when_run("etesian.bench.report_commands", "serve_app"),
+    cls=imported_when_run("etesian.cli.bench_report", "serve_app"),
 )(lambda: None)
 
 
@@ -189,7 +189,7 @@ def _output_reserved() -> Iterator[None]:
 @contextlib.contextmanager
 def _progress(console: Console, jobs: int) -> Iterator[Any]:
     """Draw the progress; after an interrupt, say what is kept."""
-    from etesian.bench.progress import SuiteProgress
+    from etesian.cli.bench_progress import SuiteProgress
 
     progress = SuiteProgress(console, jobs=jobs)
     try:

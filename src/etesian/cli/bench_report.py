@@ -11,10 +11,10 @@ import typer
 
 from etesian import bench
 from etesian.bench.analysis import Analysis, Options, analyse
-from etesian.bench.analysis_commands import parse_figures, parse_rule
-from etesian.bench.options import DEFAULT_STORE, StoreArgument, SuiteOption, TargetOption, parse_target
 from etesian.bench.overview import group_runs, select
 from etesian.bench.report import write_page
+from etesian.cli.bench_analysis import parse_figures, parse_rule
+from etesian.cli.bench_options import DEFAULT_STORE, StoreArgument, SuiteOption, TargetOption, parse_target
 
 report_app = typer.Typer(add_completion=False)
 serve_app = typer.Typer(add_completion=False)

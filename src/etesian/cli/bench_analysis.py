@@ -10,8 +10,8 @@ import typer
 
 from etesian import bench
 from etesian.bench.analysis import Analysis, Options, analyse
-from etesian.bench.options import JsonOption, SuiteOption, parse_target
 from etesian.bench.statistics import Rule
+from etesian.cli.bench_options import JsonOption, SuiteOption, parse_target
 
 app = typer.Typer(add_completion=False)
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from etesian.console import describe_duration
+from etesian.cli.console import describe_duration
 
 
 class EpochProgress:

@@ -13,9 +13,9 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from etesian.console import EXIT_INTERRUPTED
-from etesian.decode.command_loading import ModelChoice
-from etesian.decode.command_options import (
+from etesian.cli.console import EXIT_INTERRUPTED
+from etesian.cli.decode_models import ModelChoice
+from etesian.cli.decode_options import (
     AUTO,
     BUNDLED,
     CompareOption,
@@ -35,12 +35,12 @@ from etesian.decode.command_options import (
     StatsOption,
     with_sampling_options,
 )
+from etesian.cli.decode_output import PieceWriter, legend, statistics_table
 from etesian.decode.comparison import Comparison, compare_with_plain
 from etesian.decode.decoder import Decoder, Stream
 from etesian.decode.generation import Generation
 from etesian.decode.models.loading import LoadOptions
 from etesian.decode.sampling import Sampling
-from etesian.decode.showing import PieceWriter, legend, statistics_table
 from etesian.errors import InputError
 
 EXIT_DIFFERENT = 1
