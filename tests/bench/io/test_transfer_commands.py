@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from etesian.bench import Store, StoredRun
 from etesian.bench.io import read_dawnbench
-from etesian.cli import app
+from etesian.cli.app import app
 
 
 @pytest.fixture(autouse=True)
