@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from numba import njit, types
 
 from etesian._shared.atomics import atomic_load
-from etesian._shared.barrier import STOP, wait_for_all
+from etesian._shared.barrier import FAILED, has_to_stop, wait_for_all
 
 FAST = frozenset({"reassoc", "contract", "nsz", "arcp"})
 """Sums may be vectorized. Numbers that are not finite stay what they are: a run that diverges must be seen to."""
@@ -43,7 +43,7 @@ def _carry_out(update_range, data, variables, step_size, offsets, worker, synchr
         if synchronized:
             if not wait_for_all(shared, n_workers):
                 return batch + 1
-        elif atomic_load(shared, STOP) != 0:
+        elif has_to_stop(shared):
             return batch + 1
     return offsets.shape[0]
 
@@ -60,15 +60,19 @@ def _carry_out_in_copies(
     while goes_on and batch < offsets.shape[0]:
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
         goes_on = wait_for_all(shared, n_workers)
+        if atomic_load(shared, FAILED) != 0:
+            return batch
         merge_range(first, last, hot, lists[batch], data, variables, step_size)
         goes_on = goes_on and wait_for_all(shared, n_workers)
         batch += 1
     return batch
 
 
-def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums):
+def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums, shared):
     """Fill the rows first, first + stride, ... of `sums`, each with the sums over one chunk of updates."""
     for chunk in range(first, sums.shape[0], stride):
+        if has_to_stop(shared):
+            return
         start = chunk * chunk_size
         sum_range(start, min(start + chunk_size, n), data, variables, sums[chunk])
 
@@ -125,7 +129,9 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
     """Compile a sum over updates, ``sum_range(start, stop, data, variables, sums)``, and the loop over its chunks."""
     row, table = types.float64[::1], types.float64[:, ::1]
     signature = types.void(_indices, _indices, data, variables, row)
-    loop = types.void(types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table)
+    loop = types.void(
+        types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table, _shared
+    )
     kept = _is_found_again(sum_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(sum_range)
     return compiled, _entry(njit(loop, nogil=True, cache=kept)(_sum_chunks))
