@@ -16,10 +16,10 @@ from etesian.bench.record import Run
 from etesian.bench.report import write_report
 from etesian.bench.report.marks import assign_marks
 from etesian.bench.report.run_tables import machine_records
-from etesian.errors import OutputError
 from etesian.bench.report.verdict import verdict
 from etesian.bench.report.wording import interval, number
 from etesian.bench.statistics import Estimate
+from etesian.errors import OutputError
 
 
 @pytest.fixture
