@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import Result, run_command
 from import_cases import CSV, DAWNBENCH_JSON, DAWNBENCH_TSV, MLPERF_V07, SPEEDRUN, sort_out, write
-from typer.testing import CliRunner, Result
 
 from etesian.bench import Store, StoredRun
 from etesian.bench.io import read_dawnbench
-from etesian.cli.app import app
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +19,7 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def etesian(*arguments: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, ["bench", *arguments])
+    result = run_command("bench", *arguments)
     assert result.exit_code == code, result.output
     return result
 
