@@ -24,7 +24,7 @@ def test_device():
 
 @pytest.mark.parametrize(
     ("required", "outcome"),
-    [("", "3 skipped"), ("chromium", "1 failed, 2 skipped"), ("chromium PostgreSQL", "2 failed, 1 skipped")],
+    [("", "3 skipped"), ("chromium", "2 skipped, 1 error"), ("chromium PostgreSQL", "1 failed, 1 skipped, 1 error")],
 )
 def test_skips_fail_where_the_program_is_required(required, outcome, tmp_path):
     conftest = (Path(__file__).parent / "conftest.py").read_text()
@@ -33,4 +33,4 @@ def test_skips_fail_where_the_program_is_required(required, outcome, tmp_path):
     environment = os.environ | {"ETESIAN_REQUIRED": required, "PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert outcome in done.stdout.splitlines()[-1], done.stdout
+    assert outcome in done.stdout.splitlines()[-1], done.stdout + done.stderr

@@ -17,7 +17,7 @@ from etesian.cli.derive import options_from
 from etesian.cli.sparse_progress import EpochProgress
 from etesian.cli.sparse_tasks import TASKS, Task, formats_of, inspect_contents, is_scored, predict_contents, score
 from etesian.errors import InputError
-from etesian.sparse import SGD, minimize
+from etesian.sparse import SGD, SparseClassifier, minimize
 from etesian.sparse.io import FORMATS, Contents, Format, LabeledRows, load_model, read_file, save_model
 from etesian.sparse.schedules.makers import Plan
 
@@ -41,7 +41,7 @@ def _fit_command(task: Task) -> Any:
     @options_from(
         task.estimator,
         leave_out={*FOR_PROGRAMS, *task.parameters},
-        see_also=(SGD, minimize),
+        see_also=(SparseClassifier, SGD, minimize),  # the last one that describes a parameter counts
     )
     def command(
         data: Path,
