@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from etesian.sparse.arguments import check_integer
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
 from etesian.sparse.driver import Callback, Seed
 from etesian.sparse.estimators.held_out import hold_out
@@ -22,7 +23,7 @@ from etesian.sparse.problems.factors import WordPairs
 from etesian.sparse.problems.pairs import KnownRows
 from etesian.sparse.schedules.makers import Schedule
 
-Sentences = Iterable[Sequence[str] | str]
+Sentences = Iterable[Iterable[str] | str]
 
 
 class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer):
@@ -156,8 +157,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         return hasattr(self, "vectors_")
 
     def _check_parameters(self) -> None:
-        if self.n_dimensions < 1:
-            raise ValueError(f"n_dimensions must be at least 1; got {self.n_dimensions}")
+        check_integer("n_dimensions", self.n_dimensions, at_least=1)
         if not self.max_weight > 0:
             raise ValueError(f"max_weight must be above 0; got {self.max_weight}")
         self._check_stopping()

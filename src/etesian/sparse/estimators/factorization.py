@@ -10,12 +10,16 @@ from scipy.sparse import csr_array
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from etesian.sparse.arguments import check_integer
 from etesian.sparse.driver import Callback, Seed
 from etesian.sparse.estimators.feedback import preferences
+from etesian.sparse.estimators.folding import FoldedUser, solve_ridge
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.estimators.ranking import recall
-from etesian.sparse.estimators.ratings import RatingTriples, find_ids, read_ratings
+from etesian.sparse.estimators.ratings import RatingTriples, read_pairs, read_ratings
+from etesian.sparse.estimators.recommending import Best, best_of_each, in_blocks, is_single
+from etesian.sparse.ids import IdType, as_ids, find_ids
 from etesian.sparse.problems.factors import Ratings
 from etesian.sparse.problems.pairs import KnownRows
 from etesian.sparse.schedules.makers import Schedule
@@ -67,6 +71,10 @@ class MatrixFactorization(Minimizer):
         Whether to sample and plan a new order for every epoch.
     dtype
         ``"float32"`` or ``"float64"``.
+    ids
+        ``"text"`` or ``"int"`` reads all ids as that type; by default the users' ids, and separately the items', are integers if
+        each of them in the data of `fit` is an integer without leading zeros or a plus sign that fits 64 bits, and else text. With
+        ``"int"`` the text "007" means 7.
 
     Attributes
     ----------
@@ -77,7 +85,8 @@ class MatrixFactorization(Minimizer):
     mean_ : float
         The mean rating, or preference; 0 where `biased` is False.
     user_ids_, item_ids_ : arrays of shape (n_users,) and (n_items,)
-        What the rows stand for, in ascending order: ids from triples, or the indices of a matrix.
+        The ids of the rows, in ascending order: text or integers, or the indices of a matrix. Later data is read as the same type:
+        the integer 7 is the text "7" for a model whose ids are text.
     n_iter_, objective_, plan_, outcome_
         Epochs, the objective after each (empty when nothing asked for it), the plan, and how the fit ended.
     validation_loss_
@@ -113,6 +122,7 @@ class MatrixFactorization(Minimizer):
         callback: Callback | None = None,
         verbose: bool = False,
         dtype: str = "float32",
+        ids: IdType | None = None,
     ) -> None:
         self.n_factors = n_factors
         self.feedback = feedback
@@ -135,6 +145,7 @@ class MatrixFactorization(Minimizer):
         self.callback = callback
         self.verbose = verbose
         self.dtype = dtype
+        self.ids = ids
 
     def fit(self, ratings: Any, y: None = None, sample_weight: Any = None) -> Self:
         """Fit factors to ratings.
@@ -142,9 +153,10 @@ class MatrixFactorization(Minimizer):
         Parameters
         ----------
         ratings
-            A scipy sparse matrix of shape (n_users, n_items), whose stored elements are the ratings; or triples: a tuple
-            (users, items, ratings) of equally long sequences, or an array of shape (n_ratings, 3). Ids are whole numbers
-            from 0 up or text, and may have gaps.
+            A scipy sparse matrix of shape (n_users, n_items), whose stored elements are the ratings; a frame of pandas, polars
+            or pyarrow, whose columns are found by names such as user, userId or customer, item or movieId, and rating or score;
+            a tuple (users, items, ratings) of equally long sequences; or an array of shape (n_ratings, 3). Ids are integers or
+            text, and may have gaps.
         y
             Not used; here for pipelines.
         sample_weight : array of shape (n_ratings,), optional
@@ -153,10 +165,11 @@ class MatrixFactorization(Minimizer):
         Raises
         ------
         ValueError
-            For no ratings, ratings that are not finite, negative ids, or parameters out of range.
+            For no ratings, ratings that are not finite, ids that are missing or floats that may have lost digits, a frame whose
+            columns have other names, or parameters out of range.
         """
         self._check_parameters()
-        read = read_ratings(ratings, self.dtype, sample_weight)
+        read = read_ratings(ratings, self.dtype, sample_weight, ids=self.ids)
         return self._fit(read, known=self._known(read) if self.warm_start and self._is_fitted() else None)
 
     def partial_fit(self, ratings: Any, y: None = None, sample_weight: Any = None) -> Self:
@@ -171,8 +184,9 @@ class MatrixFactorization(Minimizer):
             As in `fit`.
         """
         self._check_parameters()
-        read = read_ratings(ratings, self.dtype, sample_weight)
-        if not self._is_fitted():
+        known = (self.user_ids_, self.item_ids_) if self._is_fitted() else None
+        read = read_ratings(ratings, self.dtype, sample_weight, ids=self.ids, known=known)
+        if known is None:
             return self._fit(read, epochs=1)
         read = read.among(self.user_ids_, self.item_ids_)
         return self._fit(read, epochs=1, known=self._known(read), goes_on=True)
@@ -181,11 +195,13 @@ class MatrixFactorization(Minimizer):
         return hasattr(self, "user_factors_")
 
     def _check_parameters(self) -> None:
-        if self.n_factors < 1:
-            raise ValueError(f"n_factors must be at least 1; got {self.n_factors}")
+        check_integer("n_factors", self.n_factors, at_least=1)
+        check_integer("n_negatives", self.n_negatives, at_least=0)
+        if self.ids not in (None, "text", "int"):
+            raise ValueError(f"ids must be None, 'text' or 'int'; got {self.ids!r}")
         if self.feedback not in ("explicit", "implicit"):
             raise ValueError(f"feedback must be 'explicit' or 'implicit'; got {self.feedback!r}")
-        for name in ("regularization", "alpha", "n_negatives"):
+        for name in ("regularization", "alpha"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number, 0 or more; got {value}")
@@ -280,47 +296,155 @@ class MatrixFactorization(Minimizer):
         Parameters
         ----------
         pairs
-            A tuple (users, items) of equally long sequences of ids, or an array of shape (n, 2).
+            A tuple (users, items) of equally long sequences of ids, a frame with such columns, or an array of shape (n, 2). Of a
+            tuple, users may also be a `FoldedUser`, for all items.
 
         Returns
         -------
         array of shape (n,)
-            For a user or item that `fit` did not see, what the other and the mean say.
+            For a user or item that `fit` did not see, the prediction from the mean and the other one's bias.
         """
         check_is_fitted(self)
-        users, items = pairs if isinstance(pairs, tuple) else np.asarray(pairs).T
-        user, item = find_ids(users, self.user_ids_, "user"), find_ids(items, self.item_ids_, "item")
+        if isinstance(pairs, tuple) and len(pairs) == 2 and isinstance(pairs[0], FoldedUser):
+            return self._predict_folded(pairs[0], find_ids(pairs[1], self.item_ids_, "item", self.ids))
+        users, items = read_pairs(pairs)
+        user = find_ids(users, self.user_ids_, "user", self.ids)
+        item = find_ids(items, self.item_ids_, "item", self.ids)
         known_user, known_item = user >= 0, item >= 0
         product = np.einsum("nk,nk->n", self.user_factors_[user], self.item_factors_[item])
         predicted = np.where(known_user & known_item, product, 0) + self.mean_
         predicted += np.where(known_user, self.user_bias_[user], 0) + np.where(known_item, self.item_bias_[item], 0)
         return predicted.astype(self.user_factors_.dtype, copy=False)
 
-    def recommend(
-        self, user: Any, n: int = 10, *, exclude_rated: bool = True
-    ) -> tuple[NDArray[Any], NDArray[np.floating]]:
-        """Return the items with the highest predicted ratings for one user, and those ratings, highest first.
+    def recommend(self, user: Any, n: int = 10, *, exclude_rated: bool = True) -> Best:
+        """Return the items with the highest predicted ratings for one user or many, highest first.
 
         Parameters
         ----------
         user
-            An id that `fit` saw.
+            An id that `fit` saw, a sequence of such ids, or a `FoldedUser`.
         n
-            Items to return; fewer where there are fewer.
+            Items to return for each user, at least 1; fewer where there are fewer.
         exclude_rated
             Whether to leave out items that the user rated.
+
+        Returns
+        -------
+        items, ratings : arrays of shape (n,), or (n_users, n) for a sequence of users
+            The items' ids and their predicted ratings. In a sequence, a user with fewer than n items left has ratings of NaN and ids
+            of -1 or "" at the end. The result for a user does not depend on the others.
         """
         check_is_fitted(self)
-        row = find_ids([user], self.user_ids_, "user")[0]
-        if row < 0:
-            raise ValueError(f"user {user!r} has no rating in the data that was fitted")
-        score = self._predict_all(np.array([row]))[0]
-        candidates = np.arange(len(score))
+        check_integer("n", n, at_least=1)
+        if isinstance(user, FoldedUser):
+            scored, rated = [self._predict_folded(user)], [user.items]
+        else:
+            rows = self._rows_of(user, self.user_ids_, "user")
+            scored = in_blocks(rows, self._predict_all)
+            rated = [self._rated.indices[self._rated.indptr[row] : self._rated.indptr[row + 1]] for row in rows]
         if exclude_rated:
-            rated = self._rated.indices[self._rated.indptr[row] : self._rated.indptr[row + 1]]
-            candidates = np.delete(candidates, rated)
-        best = candidates[np.argsort(-score[candidates], kind="stable")[:n]]
-        return self.item_ids_[best], score[best]
+            for score, items in zip(scored, rated, strict=True):
+                score[items] = -np.inf
+        return best_of_each(scored, self.item_ids_, n, is_single=isinstance(user, FoldedUser) or is_single(user))
+
+    def similar_items(self, item: Any, n: int = 10) -> Best:
+        """Return the items whose factors have the largest cosine with those of one item or of many, largest first.
+
+        Parameters
+        ----------
+        item
+            An id that `fit` saw, or a sequence of such ids.
+        n
+            Items to return for each, at least 1; the item itself is not among them.
+
+        Returns
+        -------
+        items, cosines : arrays of shape (n,), or (n_items_asked, n) for a sequence of items
+            As in `recommend`. Items that no term of a fit met, which have no factors, are left out.
+        """
+        check_is_fitted(self)
+        check_integer("n", n, at_least=1)
+        rows = self._rows_of(item, self.item_ids_, "item")
+        factors = self.item_factors_.astype(np.float64)
+        norms = np.linalg.norm(factors, axis=1)
+        if not norms[rows].all():
+            raise ValueError(f"item {self.item_ids_[rows[norms[rows] == 0][0]]!r} has no factors: no rating in the fit")
+        directions = factors / np.where(norms > 0, norms, 1)[:, None]
+        scored = in_blocks(rows, lambda block: np.where(norms > 0, directions[block] @ directions.T, -np.inf))
+        for row, score in zip(rows, scored, strict=True):
+            score[row] = -np.inf
+        return best_of_each(scored, self.item_ids_, n, is_single=is_single(item))
+
+    def fold_in_user(self, items: Any, ratings: Any) -> FoldedUser:
+        """Solve for the factors and the bias of a user that `fit` did not see, while the items' stay; nothing is trained.
+
+        Minimized is the objective of `fit` over this user's terms, which is a ridge regression on the factors of the rated items,
+        by its normal equations (Hu, Koren and Volinsky 2008, equation 4). With implicit feedback the pairs that `fit` would draw
+        enter with their expected weight. The model does not change.
+
+        Parameters
+        ----------
+        items : sequence of shape (n_rated,)
+            Ids of items; those that `fit` did not see are left out.
+        ratings : sequence of shape (n_rated,)
+            The user's ratings of them, or counts.
+
+        Returns
+        -------
+        FoldedUser
+            To be passed to `recommend`, or to `predict` in place of users.
+
+        Raises
+        ------
+        ValueError
+            If `fit` saw none of the items, an item occurs twice, or the ratings are not as many or not finite.
+        """
+        check_is_fitted(self)
+        read = read_ratings((np.zeros(np.shape(ratings), np.int64), items, ratings), np.float64, ids=self.ids)
+        if len(np.unique(read.item)) < len(read.item):
+            raise ValueError("items must not repeat; sum or average the ratings of an item first")
+        item = find_ids(read.item_ids, self.item_ids_, "item", self.ids)[read.item]
+        rating = read.rating[item >= 0].astype(np.float64)
+        item = item[item >= 0]
+        if len(item) == 0:
+            raise ValueError("items must hold an item that fit saw; it holds none")
+        places, target, weight = self._terms_of_user(item, rating)
+        offset = self.mean_ + self.item_bias_[places].astype(np.float64)
+        factors, bias = solve_ridge(
+            self.item_factors_[places], target - offset, weight, penalty=self.regularization, biased=self.biased
+        )
+        return FoldedUser(factors.astype(self.item_factors_.dtype), bias, item)
+
+    def _terms_of_user(
+        self, item: NDArray[np.int64], rating: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Items, targets and weights of one user's terms, with drawn pairs at their expected weight."""
+        if self.feedback == "explicit":
+            return item, rating, np.ones(len(item))
+        if (rating < 0).any() or not (rating > 0).any():
+            raise ValueError("implicit ratings must be 0 or more, with one above 0")
+        unmet = np.setdiff1d(np.arange(len(self.item_ids_)), item)
+        drawn = self.n_negatives * np.count_nonzero(rating) / max(len(unmet), 1)
+        target = np.concatenate([rating > 0, np.zeros(len(unmet))]).astype(np.float64)
+        weight = np.concatenate([1 + self.alpha * rating, np.full(len(unmet), drawn)])
+        return np.concatenate([item, unmet]), target, weight
+
+    def _rows_of(self, wanted: Any, known: NDArray[Any], kind: str) -> NDArray[np.int64]:
+        """Rows of one id or several, all of which have to be known."""
+        ids = [wanted] if is_single(wanted) else wanted
+        rows = find_ids(ids, known, kind, self.ids)
+        if (rows < 0).any():
+            place = int(np.flatnonzero(rows < 0)[0])
+            unknown = wanted if is_single(wanted) else as_ids(ids, kind).values()[place]
+            raise ValueError(f"{kind} {unknown!r} has no rating in the data that was fitted")
+        return rows
+
+    def _predict_folded(self, user: FoldedUser, item: NDArray[np.int64] | None = None) -> NDArray[np.floating]:
+        """Predict all items, or those in some places; -1 stands for an item that `fit` did not see."""
+        dtype = self.item_factors_.dtype.type
+        unknown = dtype(self.mean_ + user.bias)
+        every = unknown + self.item_bias_ + self.item_factors_ @ user.factors
+        return every if item is None else np.where(item >= 0, every[item], unknown)
 
     def _predict_all(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
         """Predict every item for some users by row: array of shape (len(rows), n_items)."""
@@ -344,13 +468,13 @@ class MatrixFactorization(Minimizer):
             Not used; here for model selection.
         """
         check_is_fitted(self)
-        read = read_ratings(ratings, self.dtype)
+        read = read_ratings(ratings, self.dtype, ids=self.ids)
         if self.feedback == "explicit":
             predicted = self.predict((read.user_ids[read.user], read.item_ids[read.item]))
             return float(r2_score(read.rating, predicted))
         liked = read.part(read.rating > 0)
-        user = find_ids(read.user_ids, self.user_ids_, "user")[liked.user]
-        item = find_ids(read.item_ids, self.item_ids_, "item")[liked.item]
+        user = find_ids(read.user_ids, self.user_ids_, "user", self.ids)[liked.user]
+        item = find_ids(read.item_ids, self.item_ids_, "item", self.ids)[liked.item]
         return recall(user[user >= 0], item[user >= 0], predict=self._predict_all, met=self._rated)
 
     def __sklearn_tags__(self) -> Any:
