@@ -25,7 +25,10 @@ _NAMES = {
     "createdat ratedat ratingdate ratingtime updated updatedat utc tstamp when day",
 }
 ROLE_OF = {name: role for role, names in _NAMES.items() for name in names.split()} | {
-    f"{word}{end}": role for role, words in _WORDS.items() for word in words.split() for end in ("", "s", "id", "ids", "no")
+    f"{word}{end}": role
+    for role, words in _WORDS.items()
+    for word in words.split()
+    for end in ("", "s", "id", "ids", "no")
 }
 
 
@@ -81,7 +84,9 @@ def chosen_columns(wanted: Mapping[str, str], names: Sequence[str] | None, n_col
         Columns of the table.
     """
     if not {"user", "item"} <= wanted.keys() <= set(ROLES):
-        raise ValueError(f"columns must name user and item, and may name rating and time; got {', '.join(wanted) or 'none'}")
+        raise ValueError(
+            f"columns must name user and item, and may name rating and time; got {', '.join(wanted) or 'none'}"
+        )
     places = {}
     for role, name in wanted.items():
         if names is not None and name in names:
@@ -89,8 +94,12 @@ def chosen_columns(wanted: Mapping[str, str], names: Sequence[str] | None, n_col
         elif name.isdecimal() and 1 <= int(name) <= n_columns:
             places[role] = int(name) - 1
         else:
-            has = f"the columns {', '.join(map(repr, names))}" if names is not None else f"{n_columns} columns, no header"
-            raise ValueError(f"columns names {role}={name}; the table has {has}. Use a name or a number from 1 to {n_columns}")
+            has = (
+                f"the columns {', '.join(map(repr, names))}" if names is not None else f"{n_columns} columns, no header"
+            )
+            raise ValueError(
+                f"columns names {role}={name}; the table has {has}. Use a name or a number from 1 to {n_columns}"
+            )
     if len(set(places.values())) < len(places):
         raise ValueError(f"columns must name different columns; got {dict(wanted)}")
     return places

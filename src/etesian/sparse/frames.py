@@ -17,9 +17,12 @@ def is_foreign(value: Any) -> bool:
 
 def is_frame(value: Any) -> bool:
     """Whether a value is a table of named columns, such as a DataFrame."""
-    return is_foreign(value) and (
-        hasattr(value, "columns") or hasattr(value, "column_names") or hasattr(value, "collect_schema")
-    )
+    has = dir(type(value))
+    return is_foreign(value) and ("columns" in has or "column_names" in has or _is_lazy(value))
+
+
+def _is_lazy(frame: Any) -> bool:
+    return "collect_schema" in dir(type(frame)) and "to_arrow" not in dir(type(frame))
 
 
 def columns_of(frame: Any) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def columns_of(frame: Any) -> dict[str, Any]:
     ValueError
         If two columns have the same name, or a lazy frame has not been collected.
     """
-    if hasattr(frame, "collect") and hasattr(frame, "collect_schema") and not hasattr(frame, "to_arrow"):
+    if _is_lazy(frame):
         raise ValueError("a lazy frame must be collected first; call its collect()")
     if hasattr(frame, "iloc"):  # pandas
         names, columns = [str(name) for name in frame.columns], [frame.iloc[:, k] for k in range(frame.shape[1])]

@@ -109,7 +109,9 @@ def _read_matrix(ratings: Any, dtype: Any, sample_weight: Any) -> RatingTriples:
     summed = csr_array(matrix)  # elements that occur twice are added up, as scipy does
     if summed.nnz < matrix.nnz:
         if weight is not None:
-            raise ValueError("sample_weight cannot be given for a matrix with repeated elements: call its sum_duplicates() first")
+            raise ValueError(
+                "sample_weight cannot be given for a matrix with repeated elements: call its sum_duplicates() first"
+            )
         matrix = summed.tocoo()
     user, item = matrix.row.astype(np.int64), matrix.col.astype(np.int64)
     read = RatingTriples(user, item, _checked_values(np.asarray(matrix.data), dtype), user_ids, item_ids, weight)
@@ -146,7 +148,9 @@ def _columns(data: Any, roles: tuple[str, ...], name: str, forms: str) -> tuple[
             raise ValueError(f"{name} must be {forms}; got an array of shape {data.shape}")
         return tuple(data.T)
     if len(data) != len(roles):
-        raise ValueError(f"{name} must be a tuple of {', '.join(f'{role}s' for role in roles)}; got {len(data)} sequences")
+        raise ValueError(
+            f"{name} must be a tuple of {', '.join(f'{role}s' for role in roles)}; got {len(data)} sequences"
+        )
     return data
 
 

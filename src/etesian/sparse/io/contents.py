@@ -37,7 +37,9 @@ class LabeledRows:
         place = np.minimum(np.searchsorted(features, self.features), max(len(features) - 1, 0))
         is_known = features[place] == self.features if len(features) else np.zeros(len(self.features), bool)
         known = self.X[:, np.flatnonzero(is_known)]
-        return csr_array((known.data, place[is_known][known.indices], known.indptr), shape=(self.X.shape[0], len(features)))
+        return csr_array(
+            (known.data, place[is_known][known.indices], known.indptr), shape=(self.X.shape[0], len(features))
+        )
 
     def notes(self) -> list[str]:
         """List what a reader of the file may not expect."""
@@ -47,10 +49,8 @@ class LabeledRows:
 
 def occurring_features(X: csr_array) -> tuple[csr_array, NDArray[np.int64]]:
     """Drop the columns without an element, so that a huge index costs no memory; also return the columns kept."""
-    if X.shape[1] <= 4 * X.nnz + 1_000:
-        kept = np.flatnonzero(np.bincount(X.indices, minlength=X.shape[1]))
-    else:
-        kept = np.unique(X.indices)
+    is_narrow = X.shape[1] <= 4 * X.nnz + 1_000
+    kept = np.flatnonzero(np.bincount(X.indices, minlength=X.shape[1])) if is_narrow else np.unique(X.indices)
     if len(kept) == X.shape[1]:
         return X, kept.astype(np.int64)
     indices = np.searchsorted(kept, X.indices)

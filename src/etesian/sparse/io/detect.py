@@ -10,7 +10,7 @@ from etesian.errors import InputError
 from etesian.sparse.columns import names_columns
 from etesian.sparse.io.dialect import SPACES, best_delimiter, is_comment, is_number, split_line
 from etesian.sparse.io.matrix_market import BANNER
-from etesian.sparse.io.source import Source
+from etesian.sparse.io.source import HEAD, MalformedFileError, Source
 
 Format = Literal["libsvm", "ratings", "matrixmarket", "metis", "edges", "npz", "text"]
 FORMATS: dict[Format, str] = {
@@ -23,7 +23,9 @@ FORMATS: dict[Format, str] = {
     "text": "plain text",
 }
 
-_VALUE = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_VALUE = (
+    r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"  # no digit can belong to two parts: matching takes linear time
+)
 _LIBSVM = re.compile(rf"^\s*{_VALUE}\s+(qid:\d+\s+)?\d+:{_VALUE}(\s|$)")
 _GRAPH_NAMES = (".graph", ".metis")
 _ALTERNATIVES: set[Format] = {"metis", "edges", "text"}  # other tables of words and numbers
@@ -45,15 +47,18 @@ def detect_format(source: Source, accepted: Collection[Format] = tuple(FORMATS))
     InputError
         If the file is empty, or is neither text nor npz.
     """
+    head = source.head()
     if source.is_npz():
         return "npz"
-    head = source.head()
     if head.startswith(BANNER):
         return "matrixmarket"
     lines = _lines(source, head)
     data = [line for line in lines if not is_comment(line)]
     if any(map(_LIBSVM.match, data)):
         return "libsvm"
+    if len(head) >= HEAD and b"\n" not in head:
+        complaint = f"the line is too long to be recognized (over {HEAD:,} bytes): name its format, if it is one"
+        raise MalformedFileError(source.path, 1, complaint)
     if _is_table(source, data, accepted):
         return "ratings"
     fields = [line.replace("{}", "").split() for line in data]

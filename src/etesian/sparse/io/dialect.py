@@ -18,7 +18,7 @@ SAMPLE = 1_000  # lines looked at
 USUAL = 0.5  # share of the lines that have the same number of columns
 NUMERIC = 0.9  # share of the fields that are numbers in a column of numbers
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 
 
@@ -141,6 +141,8 @@ def _has_header(rows: list[list[str]]) -> bool:
     if names_columns(first):
         return True
     numeric = [
-        place for place in range(len(first)) if below and _share(len(r) > place and _is_rating(r[place]) for r in below) > NUMERIC
+        place
+        for place in range(len(first))
+        if below and _share(len(r) > place and _is_rating(r[place]) for r in below) > NUMERIC
     ]
     return bool(numeric) and not any(_is_rating(first[place]) for place in numeric)

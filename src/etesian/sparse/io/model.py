@@ -97,7 +97,9 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         header = json.loads(arrays[_HEADER].tobytes())
         version = header["version"]
         if version not in range(1, FORMAT_VERSION + 1):
-            raise InputError(f"{path} has format {version}; this version of Etesian reads formats up to {FORMAT_VERSION}")
+            raise InputError(
+                f"{path} has format {version}; this version of Etesian reads formats up to {FORMAT_VERSION}"
+            )
         parameters, fitted = (_unpacked(header[key], arrays) for key in ("parameters", "fitted"))
         kind = ESTIMATORS[header["estimator"]]
         if version < FORMAT_VERSION:  # parameters that have been removed since
@@ -107,7 +109,9 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise InputError(f"{path} is a damaged model file ({type(error).__name__}: {error}): fit the model again") from None
+        raise InputError(
+            f"{path} is a damaged model file ({type(error).__name__}: {error}): fit the model again"
+        ) from None
     return estimator
 
 
@@ -129,9 +133,8 @@ def _packed(value: Any, arrays: Arrays) -> Any:
     if isinstance(value, Cooccurrence):
         return {"cooccurrence": [_packed(getattr(value, each.name), arrays) for each in dataclasses.fields(value)]}
     if isinstance(value, np.ndarray):
-        if value.dtype.kind in "OU":
-            return {"text": _packed(_as_utf8(value), arrays)}
-        return {"array": _put_aside(value, arrays)}
+        is_text = value.dtype.kind in "OU"
+        return {"text": _packed(_as_utf8(value), arrays)} if is_text else {"array": _put_aside(value, arrays)}
     raise TypeError(f"a model file holds numbers and text; it cannot hold a {type(value).__name__}: {value!r}")
 
 
@@ -162,14 +165,21 @@ def _unpacked(form: Any, arrays: Arrays) -> Any:
     ((kind, parts),) = form.items()
     if kind == "array":
         return arrays[parts]
-    if kind == "text":
-        return _from_utf8(*_unpacked(parts, arrays))
     if kind == "dict":
         return {_unpacked(key, arrays): _unpacked(value, arrays) for key, value in parts}
-    values = [_unpacked(part, arrays) for part in parts]
-    if kind == "csr":
-        data, indices, indptr, shape = values
-        return csr_array((data, indices, indptr), shape=shape)
-    if kind == "cooccurrence":
-        return Cooccurrence(*values)
-    return {"list": list, "tuple": tuple}[kind](values)
+    values = [_unpacked(part, arrays) for part in (parts["tuple"] if kind == "text" else parts)]
+    return _REBUILDERS[kind](values)
+
+
+def _csr(values: list[Any]) -> csr_array:
+    data, indices, indptr, shape = values
+    return csr_array((data, indices, indptr), shape=shape)
+
+
+_REBUILDERS: dict[str, Callable[[list[Any]], Any]] = {
+    "text": lambda values: _from_utf8(*values),
+    "csr": _csr,
+    "cooccurrence": lambda values: Cooccurrence(*values),
+    "list": list,
+    "tuple": tuple,
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from etesian.errors import InputError
@@ -72,18 +72,16 @@ def _accepted_format(source: Source, accepted: Collection[Format]) -> Format:
 
 
 def _read(source: Source, name: Format, columns: Mapping[str, str] | None) -> Contents:
-    match name:
-        case "libsvm":
-            return read_libsvm(source)
-        case "ratings":
-            return read_ratings(source, columns=columns)
-        case "matrixmarket":
-            return read_matrix_market(source)
-        case "edges":
-            return read_edges(source)
-        case "metis":
-            return read_metis(source)
-        case "npz":
-            return read_npz(source)
-        case "text":
-            return Sentences(source)
+    if name == "ratings":
+        return read_ratings(source, columns=columns)
+    return _READERS[name](source)
+
+
+_READERS: dict[Format, Callable[[Source], Contents]] = {
+    "libsvm": read_libsvm,
+    "matrixmarket": read_matrix_market,
+    "edges": read_edges,
+    "metis": read_metis,
+    "npz": read_npz,
+    "text": Sentences,
+}

@@ -67,8 +67,8 @@ _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZ
 class Source:
     """A regular file, which may be read several times.
 
-    Compression by gzip, bzip2, xz, zstd and zip (of one file) is recognized by the first bytes and undone. So are a byte order mark,
-    UTF-16 and line ends of old Macs in `blocks`, `lines` and `head`.
+    Compression by gzip, bzip2, xz, zstd and zip (of one file) is recognized by the first bytes and undone. A byte order mark,
+    UTF-16 and the line ends of old Macs are handled in `blocks`, `lines` and `head`.
 
     Parameters
     ----------
@@ -107,16 +107,18 @@ class Source:
         start = file.peek(6)
         opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
         if opener is not None:
-            return opener(file)  # type: ignore[no-any-return]
+            return opener(file)
         if start.startswith(ZIP) and not self.is_npz():
             return self._only_member(zipfile.ZipFile(file))
-        return file  # type: ignore[no-any-return]
+        return file
 
     def _only_member(self, archive: zipfile.ZipFile) -> IO[bytes]:
         members = [each for each in archive.namelist() if not each.endswith("/") and not each.startswith("__MACOSX/")]
         if len(members) != 1:
             names = ", ".join(members[:5]) + ", ..." * (len(members) > 5)
-            raise InputError(f"{self.path} must hold one file; it holds {len(members)} ({names}): extract the one to read")
+            raise InputError(
+                f"{self.path} must hold one file; it holds {len(members)} ({names}): extract the one to read"
+            )
         try:
             return archive.open(members[0])
         except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in a rare way
@@ -164,7 +166,7 @@ class Source:
 
     def _transcoded(self, decoder: Any, chunk: bytes) -> bytes:
         try:
-            return decoder.decode(chunk).encode()  # type: ignore[no-any-return]
+            return decoder.decode(chunk).encode()
         except UnicodeError as error:
             raise InputError(f"{self.path} is not valid UTF-16 ({error}): write it again, as UTF-8") from None
 
@@ -189,7 +191,9 @@ class Source:
             else:
                 rest += chunk
             if len(rest) > LONGEST_LINE:
-                raise MalformedFileError(self.path, line, f"the line is too long: at most {LONGEST_LINE:,} bytes are read")
+                raise MalformedFileError(
+                    self.path, line, f"the line is too long: at most {LONGEST_LINE:,} bytes are read"
+                )
         if rest:
             yield line, rest
 

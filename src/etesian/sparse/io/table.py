@@ -165,9 +165,7 @@ class _Block:
         try:
             table = csv.read_csv(
                 pa.BufferReader(self.text),
-                read_options=csv.ReadOptions(
-                    use_threads=False, column_names=names, block_size=len(self.text) + 1
-                ),
+                read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=len(self.text) + 1),
                 parse_options=csv.ParseOptions(
                     delimiter="\t" if sign == SPACES else sign if is_quoted else _UNIT_SEPARATOR,
                     quote_char='"' if is_quoted else False,
@@ -186,11 +184,15 @@ class _Block:
     def _fail(self, message: str, invalid: list[Any]) -> None:
         if invalid:
             row = invalid[0]
-            complaint = f"has {row.actual_columns} columns; every row must have {row.expected_columns}, as the first has"
+            complaint = (
+                f"has {row.actual_columns} columns; every row must have {row.expected_columns}, as the first has"
+            )
             raise MalformedFileError(self.source.path, self.line_of(row.number - 1, skipped=b""), complaint) from None
         for offset, line in enumerate(self.text.split(b"\n")):
             self.source.decoded(line, self.first_line + offset)
-        raise InputError(f"{self.source.path}: the rows from line {self.first_line} on cannot be read: {message}") from None
+        raise InputError(
+            f"{self.source.path}: the rows from line {self.first_line} on cannot be read: {message}"
+        ) from None
 
     def line_of(self, row: int, *, skipped: bytes = b" \t") -> int:
         """Return the number of the line of a row, counted from 0 among the lines that hold more than `skipped`."""
