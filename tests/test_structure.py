@@ -27,7 +27,6 @@ FOREIGN = {
 
 ALLOWED = {
     ("cli/sparse.py", "outcome_"),  # scikit-learn: an attribute that only a fitted estimator has
-    ("cli/sparse.py", "first_index_"),  # set on the estimator before it is saved
     ("_shared/files.py", "O_NOFOLLOW"),  # constants of the operating system
     ("_shared/files.py", "O_CLOEXEC"),
     ("_shared/files.py", "O_DIRECTORY"),

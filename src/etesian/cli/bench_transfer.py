@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,25 +14,17 @@ from cyclopts import App, Parameter
 
 from etesian import bench
 from etesian._shared.files import check_output
-from etesian.bench.io import (
-    Columns,
-    Found,
-    Ignored,
-    Skipped,
-    exporter,
-    exporter_names,
-    importer,
-    importer_names,
-)
+from etesian.bench import io
+from etesian.bench.io import Found
 from etesian.cli.bench_options import DEFAULT_STORE, StoreOption, SuiteOption, parse_target
-from etesian.cli.console import EXIT_FAILED, note, print_json
+from etesian.cli.console import EXIT_FAILED, EXIT_MISTAKE, note, print_json
 from etesian.cli.derive import options_from
 
-_MOST_IGNORED_SHOWN = 5
+_MOST_SHOWN = 5
 _RUNS_IN_TRANSACTION = 100  # a transaction waits for the disk
-_FORMATS_BY_SUFFIX = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_SUFFIXES = {"pq": "parquet", "md": "github-summary"}
 
-JsonOption = Annotated[bool, Parameter(name="--json", help="Print the counts and skipped files as one JSON object.")]
+JsonOption = Annotated[bool, Parameter(name="--json", help="Print counts and reasons as one JSON object.")]
 _TargetText = Annotated[str | None, Parameter(name="--target")]
 _ColumnTexts = Annotated[tuple[str, ...], Parameter(name="--column", allow_repeating=True)]
 
@@ -38,7 +33,7 @@ importing = App(name="import", help="Import runs into a store from files of othe
 
 def _import_command(name: str) -> Callable[..., int]:
     """Return the command of an importer, with the importer's own parameters as options."""
-    read = importer(name)
+    read = io.importer(name)
     location, *_ = inspect.signature(read).parameters
     is_text = inspect.signature(read, eval_str=True).parameters[location].annotation is str
 
@@ -54,14 +49,14 @@ def _import_command(name: str) -> Callable[..., int]:
         if options.get("target") is not None:
             options["target"] = _target(options["target"])
         if "columns" in options:
-            options["columns"] = Columns.parse(options["columns"] or ())
+            options["columns"] = io.Columns.parse(options["columns"] or ())
         place = path if is_text or "://" in path else Path(path)
-        return _keep(read(place, **options), store, as_json=as_json)
+        return keep(read(place, **options), store, as_json=as_json)
 
     summary = inspect.cleandoc(read.__doc__ or "").partition("\n\n")[0].replace("`", "")
     command.__doc__ = f"""{summary}
 
-    Exit code: 1 if a run or file was skipped, 2 for a mistake in the arguments.
+    Exit code: 1 if something was skipped, 2 for a mistake in the arguments or if nothing could be read.
 
     Parameters
     ----------
@@ -71,8 +66,108 @@ def _import_command(name: str) -> Callable[..., int]:
     return command
 
 
-for _name in importer_names():
+for _name in io.importer_names():
     importing.command(_import_command(_name), name=_name)
+
+
+@dataclass
+class Imported:
+    """Counts and reasons of one import."""
+
+    added: int = 0
+    already_there: int = 0
+    skipped: list[io.Skipped] = field(default_factory=list)
+    ignored: list[io.Ignored] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the import as a JSON object."""
+        return {
+            "added": self.added,
+            "already_there": self.already_there,
+            "skipped": [{"path": item.path, "reason": item.reason} for item in self.skipped],
+            "ignored": [{"path": item.path, "reason": item.reason} for item in self.ignored],
+            "notes": dict(self.notes),
+        }
+
+
+def keep(found: Iterable[Found], store: str, *, as_json: bool) -> int:
+    """Store the runs, report everything that was not stored, and return the exit code."""
+    done = Imported()
+    with_runs = _report(iter(found), done)
+    first = next(with_runs, None)  # without a run there is no store to make
+    if first is not None:
+        with bench.Store(store) as opened:
+            for batch in _batches(chain([first], with_runs)):
+                _add(batch, opened, done)
+    _print(done, store)
+    if as_json:
+        print_json(done.as_dict())
+    if not done.skipped:
+        return 0
+    return EXIT_FAILED if done.added or done.already_there else EXIT_MISTAKE
+
+
+def _report(found: Iterator[Found], done: Imported) -> Iterator[bench.StoredRun]:
+    """Yield the runs; print skipped items and collect the others."""
+    for item in found:
+        if isinstance(item, io.Skipped):
+            _skip(item, done)
+        elif isinstance(item, io.Ignored):
+            done.ignored.append(item)
+        else:
+            suite, run = item
+            done.notes.update(f"{suite}, {run.workload}, seed {run.seed}: {text}" for text in _notes_of(run))
+            yield item
+
+
+def _notes_of(run: bench.Run) -> list[str]:
+    notes = run.details.get("notes")
+    return [str(note) for note in notes] if isinstance(notes, list) else []
+
+
+def _batches(entries: Iterable[bench.StoredRun]) -> Iterator[list[bench.StoredRun]]:
+    waiting: list[bench.StoredRun] = []
+    for entry in entries:
+        waiting.append(entry)
+        if len(waiting) == _RUNS_IN_TRANSACTION:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _add(entries: list[bench.StoredRun], store: bench.Store, done: Imported) -> None:
+    """Add in one transaction; if a run differs from a stored one, one by one, so that this one alone is left out."""
+    try:
+        added, already_there = store.add_all(entries)
+        done.added, done.already_there = done.added + added, done.already_there + already_there
+    except bench.AlreadyStoredError as error:
+        if len(entries) > 1:
+            for entry in entries:
+                _add([entry], store, done)
+        else:
+            suite, run = entries[0]
+            _skip(io.Skipped(f"{suite}, {run.workload}, seed {run.seed}", str(error)), done)
+
+
+def _skip(item: io.Skipped, done: Imported) -> None:
+    done.skipped.append(item)
+    note(f"skipped {item.path}: {item.reason}")
+
+
+def _print(done: Imported, store: str) -> None:
+    _echo_some([f"not read: {item.path} {item.reason}" for item in done.ignored], "such files")
+    _echo_some([f"note: {text}" for text in done.notes], "notes; --json prints all of them")
+    counts = f"added {done.added} runs to {store}; {done.already_there} were already there; {len(done.skipped)} skipped"
+    note(counts)
+
+
+def _echo_some(lines: list[str], rest: str) -> None:
+    for line in lines[:_MOST_SHOWN]:
+        note(line)
+    if len(lines) > _MOST_SHOWN:
+        note(f"{lines[0].partition(':')[0]}: {len(lines) - _MOST_SHOWN} more {rest}")
 
 
 def export(
@@ -94,7 +189,7 @@ def export(
     if len(given_store) > 1 or not output:
         raise bench.InputError(f"export takes one file to write; got {len(arguments)} arguments")
     source, path = (given_store or [store])[0], Path(output)
-    write = exporter(file_format or _FORMATS_BY_SUFFIX.get(path.suffix, "jsonl"))
+    write = _exporter(file_format, path)
     with bench.Store(source, create=False) as opened:
         entries = opened.entries(suite)
     if not entries:
@@ -107,84 +202,14 @@ def export(
         note(f"left out {len(entries) - written} runs without a measurement")
 
 
-export.__doc__ = (export.__doc__ or "").replace("Name of the format", f"Format: {', '.join(exporter_names())}")
+export.__doc__ = (export.__doc__ or "").replace("Name of the format", f"Format: {', '.join(io.exporter_names())}")
 
 
 def _target(text: str | bench.Target) -> bench.Target:
     return parse_target(text) if isinstance(text, str) else text
 
 
-def _keep(found: Iterable[Found], store: str, *, as_json: bool) -> int:
-    """Store the runs, report everything that was not stored, and return the exit code."""
-    if isinstance(found, list):  # read completely, so store all runs or none
-        transactions: Iterable[Found] = found
-        at_once = max(len(found), 1)
-    else:
-        iterator = iter(found)
-        first = next(iterator, None)  # finds mistakes in the arguments before a store is created
-        transactions, at_once = _chained(first, iterator), _RUNS_IN_TRANSACTION
-    added = already_there = 0
-    skipped, ignored = list[Skipped](), list[Ignored]()
-    with bench.Store(store) as opened:
-        for item in _kept(transactions, opened, at_once=at_once):
-            if isinstance(item, Skipped):
-                skipped.append(item)
-                note(f"skipped {item.path}: {item.reason}")
-            elif isinstance(item, Ignored):
-                ignored.append(item)
-            else:
-                added, already_there = added + item[0], already_there + item[1]
-    _report_ignored(ignored)
-    note(f"added {added} runs to {store}; {already_there} were already there; {len(skipped)} skipped")
-    if as_json:
-        print_json(_as_dict(added, already_there, skipped, ignored))
-    return EXIT_FAILED if skipped else 0
-
-
-def _kept(found: Iterable[Found], store: bench.Store, *, at_once: int) -> Iterator[Skipped | Ignored | tuple[int, int]]:
-    """Store runs, some at a time, and yield their counts and everything that is not a run."""
-    waiting: list[bench.StoredRun] = []
-    for item in found:
-        if not isinstance(item, bench.StoredRun):
-            yield item
-            continue
-        waiting.append(item)
-        if len(waiting) == at_once:
-            yield from _add(waiting, store)
-            waiting = []
-    yield from _add(waiting, store)
-
-
-def _add(entries: list[bench.StoredRun], store: bench.Store) -> Iterator[Skipped | tuple[int, int]]:
-    """Store runs in one transaction. If one conflicts with a stored run, store each alone and skip only that one."""
-    try:
-        yield store.add_all(entries)
-    except bench.AlreadyStoredError as error:
-        if len(entries) > 1:
-            for entry in entries:
-                yield from _add([entry], store)
-        else:
-            suite, run = entries[0]
-            yield Skipped(f"{suite}, {run.workload}, seed {run.seed}", str(error))
-
-
-def _chained(first: Found | None, rest: Iterable[Found]) -> Iterator[Found]:
-    if first is not None:
-        yield first
-        yield from rest
-
-
-def _report_ignored(ignored: list[Any]) -> None:
-    for item in ignored[:_MOST_IGNORED_SHOWN]:
-        note(f"not read: {item.path} {item.reason}")
-    if len(ignored) > _MOST_IGNORED_SHOWN:
-        note(f"not read: {len(ignored) - _MOST_IGNORED_SHOWN} more such files")
-
-
-def _as_dict(added: int, already_there: int, skipped: list[Any], ignored: list[Any]) -> dict[str, Any]:
-    return {
-        "added": added,
-        "already_there": already_there,
-        "skipped": [{"path": item.path, "reason": item.reason} for item in skipped],
-        "ignored": [{"path": item.path, "reason": item.reason} for item in ignored],
-    }
+def _exporter(name: str | None, path: Path) -> Callable[[list[bench.StoredRun], Path], int]:
+    suffix = path.suffix.removeprefix(".")
+    by_suffix = _SUFFIXES.get(suffix, suffix)
+    return io.exporter(name or (by_suffix if by_suffix in io.exporter_names() else "jsonl"))

@@ -51,6 +51,14 @@ def options_from(
     return decorate
 
 
+def without(command: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Remove an option from a command, which then always has its default."""
+    signature = inspect.signature(command)
+    kept = [each for each in signature.parameters.values() if each.name != name]
+    command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    return command
+
+
 def descriptions(source: Callable[..., Any]) -> dict[str, str]:
     """Return the description of each parameter in a numpydoc docstring, as one paragraph without markup."""
     lines = inspect.cleandoc(source.__doc__ or "").splitlines()

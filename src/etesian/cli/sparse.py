@@ -13,20 +13,41 @@ from rich.console import Console
 from etesian._shared.files import atomic_write, check_output
 from etesian._shared.stopwatch import Stopwatch
 from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_json
-from etesian.cli.derive import options_from
+from etesian.cli.derive import options_from, without
 from etesian.cli.sparse_progress import EpochProgress
-from etesian.cli.sparse_tasks import TASKS, Task, formats_of, inspect_contents, is_scored, predict_contents, score
+from etesian.cli.sparse_tasks import (
+    TASKS,
+    Task,
+    formats_of,
+    inspect_contents,
+    is_scored,
+    predict_contents,
+    score,
+    unknown_ids,
+)
 from etesian.errors import InputError
 from etesian.sparse import SGD, SparseClassifier, minimize
-from etesian.sparse.io import FORMATS, Contents, Format, LabeledRows, load_model, read_file, save_model
+from etesian.sparse.columns import parse_columns
+from etesian.sparse.io import FORMATS, Contents, Format, LabeledRows, Triples, load_model, read_file, save_model
 from etesian.sparse.schedules.makers import Plan
 
 FOR_PROGRAMS = ("warm_start", "callback", "verbose")
 """Parameters of estimators that are of no use on a command line."""
 
-FileFormat = Annotated[Format | None, Parameter(name="--format")]
+DataFile = Annotated[Path, Parameter(help="Data file; may be compressed by gzip, bzip2, xz, zstd or zip.")]
+FileFormat = Annotated[
+    Format | None,
+    Parameter(name="--format", help="Format of the data file; recognized from its content by default."),
+]
+ColumnsOption = Annotated[
+    str | None,
+    Parameter(
+        help="Columns of a table of ratings, by name or by number from 1: user=NAME,item=NAME,rating=NAME. "
+        "By default they are found by the names in the header."
+    ),
+]
 OutputFile = Annotated[Path, Parameter(name=("--output", "-o"))]
-AsJson = Annotated[bool, Parameter(name="--json")]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object instead of text.")]
 
 fit = App(
     name="fit",
@@ -44,16 +65,18 @@ def _fit_command(task: Task) -> Any:
         see_also=(SparseClassifier, SGD, minimize),  # the last one that describes a parameter counts
     )
     def command(
-        data: Path,
+        data: DataFile,
         /,
         *,
         output: OutputFile = Path("model.npz"),
         test: Path | None = None,
         file_format: FileFormat = None,
+        columns: ColumnsOption = None,
         as_json: AsJson = False,
         **options: Any,
     ) -> int:
-        return run_fit(task, data, output=output, test=test, file_format=file_format, as_json=as_json, options=options)
+        chosen = {"output": output, "test": test, "file_format": file_format, "columns": columns, "as_json": as_json}
+        return run_fit(task, data, **chosen, options=options)
 
     command.__doc__ = f"""{task.summary}
 
@@ -61,18 +84,12 @@ def _fit_command(task: Task) -> Any:
 
     Parameters
     ----------
-    data
-        Data file. Compressed files are decompressed.
     output
         Model file to write.
     test
         Data file to score the model on.
-    file_format
-        Format of the data file; recognized from its content by default.
-    as_json
-        Print one JSON object instead of text.
     """
-    return command
+    return command if "ratings" in task.accepted else without(command, "columns")
 
 
 for _task in TASKS:
@@ -86,6 +103,7 @@ def run_fit(
     output: Path,
     test: Path | None,
     file_format: Format | None,
+    columns: str | None,
     as_json: bool,
     options: dict[str, Any],
 ) -> int:
@@ -94,14 +112,14 @@ def run_fit(
     check_output(output)
     if test is not None and not is_scored(task, options):
         raise InputError("--test needs labels, values or explicit ratings to score; this model does not predict any")
-    contents = _read(path, task.accepted, file_format, console)
-    first_index = contents.first_index if isinstance(contents, LabeledRows) else None
-    tested = None if test is None else _read(test, task.accepted, file_format, console, first_index=first_index)
+    contents = _read(path, task.accepted, file_format, console, columns=columns)
+    tested = None if test is None else _read(test, task.accepted, file_format, console, columns=columns)
     estimator = task.estimator(**task.parameters, **options)
     seconds = _fit_until_interrupted(estimator, task.take(contents, path), console)
     report = _report(task, estimator, seconds)
     if estimator.outcome_ != "diverged":
-        estimator.first_index_ = first_index  # files to predict on may lack the features that reveal it
+        if isinstance(contents, LabeledRows) and contents.y is not None:
+            estimator.features_ = contents.features  # the model has no coefficients for features that never occurred
         save_model(estimator, output)
         report["model"] = str(output)
         if test is not None and tested is not None:
@@ -169,11 +187,12 @@ def _announce_outcome(estimator: Any, output: Path, console: Console) -> int:
 
 def predict(
     model: Path,
-    data: Path,
+    data: DataFile,
     /,
     *,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     file_format: FileFormat = None,
+    columns: ColumnsOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict with a model: one number per line, in the order of the data file.
@@ -185,21 +204,15 @@ def predict(
     ----------
     model
         Model file written by "etesian fit".
-    data
-        Data file to predict on.
     output
         File for the predictions; standard output by default.
-    file_format
-        Format of the data file; recognized from its content by default.
-    as_json
-        Print one JSON object instead of text.
     """
     estimator = load_model(model)
     if output is not None:
         check_output(output)
     console = Console(stderr=True, highlight=False)
-    first_index = getattr(estimator, "first_index_", None)
-    contents = _read(data, formats_of(estimator), file_format, console, first_index=first_index)
+    contents = _read(data, formats_of(estimator), file_format, console, columns=columns, with_notes=False)
+    _print_notes(unknown_ids(estimator, contents), data, console)
     predicted = [_plain(value) for value in predict_contents(estimator, contents, data).tolist()]
     text = json.dumps({"predictions": predicted}) if as_json else "\n".join(map(str, predicted))
     if output is None:
@@ -215,10 +228,11 @@ def _plain(value: Any) -> Any:
 
 
 def inspect(
-    data: Path,
+    data: DataFile,
     /,
     *,
     file_format: FileFormat = None,
+    columns: ColumnsOption = None,
     edges: bool = False,
     picture: Path | None = None,
     as_json: AsJson = False,
@@ -230,21 +244,15 @@ def inspect(
 
     Parameters
     ----------
-    data
-        Data file. Compressed files are decompressed.
-    file_format
-        Format of the data file; recognized from its content by default.
     edges
         Use the edges of a graph as updates instead of its rows.
     picture
         Plot the predicted speed-up to this file, such as a.svg.
-    as_json
-        Print one JSON object instead of text.
     """
     if picture is not None:
         check_output(picture)
     console = Console(stderr=True, highlight=False)
-    contents = _read(data, tuple(FORMATS), file_format, console)
+    contents = _read(data, tuple(FORMATS), file_format, console, columns=columns)
     try:
         report = inspect_contents(contents, by_edge=edges)
     except ValueError as error:
@@ -264,13 +272,22 @@ def _read(
     file_format: Format | None,
     console: Console,
     *,
-    first_index: int | None = None,
+    columns: str | None = None,
+    with_notes: bool = True,
 ) -> Contents:
-    """Read a file and print notes about anything unusual in it."""
+    """Read a file and print the columns used and notes about anything unusual in it."""
     try:
-        contents = read_file(path, format=file_format, accepted=accepted, first_index=first_index)
+        chosen = None if columns is None else parse_columns(columns)
+        contents = read_file(path, format=file_format, accepted=accepted, columns=chosen)
     except ValueError as error:
         raise InputError(str(error)) from error
-    for each in contents.notes():
-        console.print(f"note: {path}: {each}", markup=False, soft_wrap=True)
+    if isinstance(contents, Triples) and contents.columns is not None:
+        _print_notes([contents.columns], path, console)
+    if with_notes:
+        _print_notes(contents.notes(), path, console)
     return contents
+
+
+def _print_notes(notes: list[str], path: Path, console: Console) -> None:
+    for each in notes:
+        console.print(f"note: {path}: {each}", markup=False, soft_wrap=True)
