@@ -33,7 +33,10 @@ importing = App(name="import", help="Import runs into a store from files of othe
 
 def _import_command(name: str) -> Callable[..., int]:
     """Return the command of an importer, with the importer's own parameters as options."""
-    read = io.importer(name)
+    try:
+        read = io.importer(name)
+    except bench.InputError as error:  # a broken package must not disable the other importers
+        return _broken_command(error)
     location, *_ = inspect.signature(read).parameters
     is_text = inspect.signature(read, eval_str=True).parameters[location].annotation is str
 
@@ -63,6 +66,14 @@ def _import_command(name: str) -> Callable[..., int]:
     path
         File or folder to import.
     """
+    return command
+
+
+def _broken_command(error: bench.InputError) -> Callable[..., int]:
+    def command(path: str = "", /) -> int:
+        raise error
+
+    command.__doc__ = f"Not available: {error}"
     return command
 
 

@@ -75,7 +75,13 @@ def _fit_command(task: Task) -> Any:
         as_json: AsJson = False,
         **options: Any,
     ) -> int:
-        chosen = {"output": output, "test": test, "file_format": file_format, "columns": columns, "as_json": as_json}
+        chosen: dict[str, Any] = {
+            "output": output,
+            "test": test,
+            "file_format": file_format,
+            "columns": columns,
+            "as_json": as_json,
+        }
         return run_fit(task, data, **chosen, options=options)
 
     command.__doc__ = f"""{task.summary}
