@@ -6,6 +6,7 @@ Serial, conflict-free and lock-free runs differ only in their Plan. Knows nothin
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -35,9 +36,12 @@ __all__ = [
     "serial",
 ]
 
+SMALL = 10_000  # updates below which a `ScheduleWarning` is given once per process
 UNSYNCHRONIZED_BATCH = 2_048  # updates of a worker between two looks at whether the run was interrupted
 WORTH_PLANNING = 1.1  # a predicted speed-up below this is about 1: run serially
 WELL_SPLIT = 0.9  # of the workers: what components may reach before `auto` spares itself the planning of levels
+
+_warned_of_small_data = threading.Event()
 
 
 def make_plan(
@@ -68,8 +72,8 @@ def make_plan(
         Samples the order, and nothing else: the order is the same for every schedule.
     batch_size
         Updates a batch, or at most in a level; by default measured, see `best_batch_size` and
-        `etesian.sparse.schedules.levels.best_capacity`. The result does not depend on it, but for a merged plan, which takes it from the
-        number of updates by default.
+        `etesian.sparse.schedules.levels.best_capacity`. The result does not depend on it, but for a merged plan, which takes it
+        from the number of updates by default.
     n_blocks
         Blocks a side of a blocked plan; by default from the number of updates. The result depends on it, not on the workers.
     n_lists
@@ -175,8 +179,17 @@ def _why_not_components(balance: Balance) -> str:
 
 
 def _serial_instead(order: NDArray[np.int64], note: str) -> Plan:
-    warnings.warn(note, ScheduleWarning, stacklevel=_levels_to_the_caller())
+    _warn(note, len(order))
     return replace(serial(order), note=note)
+
+
+def _warn(note: str, n_updates: int) -> None:
+    """Warn that a schedule gains nothing; for small data, where little is lost, only once per process."""
+    if n_updates < SMALL:
+        if _warned_of_small_data.is_set():
+            return
+        _warned_of_small_data.set()
+    warnings.warn(note, ScheduleWarning, stacklevel=_levels_to_the_caller())
 
 
 def _levels_to_the_caller() -> int:
@@ -244,11 +257,10 @@ def merged(
     predicted = predict_speedup(copies, n_workers=n_workers, mean_touches=touches.nnz / len(order))
     note = f"{len(hot):,} hot of {touches.shape[1]:,} variables in {n_lists} copies each, merged after every batch"
     if n_workers > 1 and predicted < WORTH_PLANNING:
-        warnings.warn(
+        _warn(
             f"merged: {n_workers} workers gain nothing (predicted speed-up {predicted:.2f}), since {note}; "
             "schedule='serial' is faster here",
-            ScheduleWarning,
-            stacklevel=_levels_to_the_caller(),
+            len(order),
         )
     return Plan("merged", order, copies.offsets(n_workers), True, batch_size, predicted, note, copies=copies)
 
