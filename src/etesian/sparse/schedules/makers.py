@@ -18,6 +18,7 @@ from etesian.sparse.schedules.blocks import default_n_blocks, sort_into_blocks
 from etesian.sparse.schedules.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
 from etesian.sparse.schedules.hot_variables import N_LISTS, default_merged_batch, find_hot, leave_out, predict_speedup
 from etesian.sparse.schedules.levels import best_capacity, sort_into_levels
+from etesian.sparse.schedules.orders import Permutations
 from etesian.sparse.schedules.plan import SCHEDULES, Copies, Plan, Schedule, ScheduleWarning
 
 __all__ = [
@@ -77,19 +78,32 @@ def make_plan(
     keep_steps
         Whether the plan is to hold `steps`.
     """
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule must be {', '.join(map(repr, SCHEDULES))}; got {schedule!r}")
-    if n_workers < 1:
-        raise ValueError(f"n_workers must be at least 1; got {n_workers}")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-    if touches.shape[0] == 0:
-        raise ValueError("there is nothing to plan: touches has no rows")
-    if n_blocks is not None and not 1 <= n_blocks <= 2**15:
-        raise ValueError(f"n_blocks must be from 1 to {2**15}; got {n_blocks}")
-    if n_lists is not None and n_lists < 1:
-        raise ValueError(f"n_lists must be at least 1; got {n_lists}")
-    order = rng.permutation(touches.shape[0])
+    _check_options(schedule, touches.shape[0], n_workers, batch_size, n_blocks, n_lists)
+    return plan_order(
+        schedule,
+        touches,
+        Permutations(touches.shape[0], rng).next(),
+        n_workers=n_workers,
+        batch_size=batch_size,
+        n_blocks=n_blocks,
+        n_lists=n_lists,
+        keep_steps=keep_steps,
+    )
+
+
+def plan_order(
+    schedule: Schedule,
+    touches: csr_array,
+    order: NDArray[np.int64],
+    *,
+    n_workers: int,
+    batch_size: int | None = None,
+    n_blocks: int | None = None,
+    n_lists: int | None = None,
+    keep_steps: bool = False,
+) -> Plan:
+    """Plan an order of all updates, which becomes the plan's own; see `make_plan`."""
+    _check_options(schedule, touches.shape[0], n_workers, batch_size, n_blocks, n_lists)
     sampled = order.copy() if keep_steps else None
     if schedule == "merged":
         plan = merged(touches, order, n_workers=n_workers, batch_size=batch_size, n_lists=n_lists)
@@ -98,6 +112,28 @@ def make_plan(
     if sampled is None:
         return plan
     return replace(plan, steps=np.arange(len(order)) if schedule == "blocked" else _places(sampled)[plan.order])
+
+
+def _check_options(
+    schedule: Schedule,
+    n_updates: int,
+    n_workers: int,
+    batch_size: int | None,
+    n_blocks: int | None,
+    n_lists: int | None,
+) -> None:
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be {', '.join(map(repr, SCHEDULES))}; got {schedule!r}")
+    if n_workers < 1:
+        raise ValueError(f"n_workers must be at least 1; got {n_workers}")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    if n_updates == 0:
+        raise ValueError("there is nothing to plan: touches has no rows")
+    if n_blocks is not None and not 1 <= n_blocks <= 2**15:
+        raise ValueError(f"n_blocks must be from 1 to {2**15}; got {n_blocks}")
+    if n_lists is not None and n_lists < 1:
+        raise ValueError(f"n_lists must be at least 1; got {n_lists}")
 
 
 def _plan(
