@@ -11,16 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import njit, types
 
-from etesian.sparse._engine.atomics import atomic_add, atomic_load, atomic_store, give_up_core
-
-# Places in the shared int64 array, a pair of cache lines apart. STOP ends a run after the batch; FAILED, which is set when
-# a worker raised an error and will not reach the barrier, ends it at once.
-ARRIVED, GENERATION, STOP, LEFT, FAILED = 0, 16, 32, 48, 64
-SHARED_SIZE = 80
-SPINS = 4_000  # looks at the barrier, about 10 microseconds, before the core is given up: the partner may not have one
+from etesian._shared.atomics import atomic_load
+from etesian._shared.barrier import FAILED, has_to_stop, wait_for_all
 
 FAST = frozenset({"reassoc", "contract", "nsz", "arcp"})
 """Sums may be vectorized. Numbers that are not finite stay what they are: a run that diverges must be seen to."""
@@ -41,39 +35,15 @@ _list = types.int64[::1]
 _lists = types.int64[:, ::1]
 
 
-@njit(nogil=True, cache=True)
-def _wait_for_all(shared, n_workers):
-    """Spin until every worker is here or one has failed. True if the run continues: the last to arrive decides for all."""
-    generation = atomic_load(shared, GENERATION)
-    if atomic_add(shared, ARRIVED, 1) == n_workers - 1:
-        atomic_store(shared, ARRIVED, 0)
-        atomic_store(shared, LEFT, atomic_load(shared, STOP))
-        atomic_store(shared, GENERATION, generation + 1)
-    else:
-        spins = 0
-        while atomic_load(shared, GENERATION) == generation:
-            if atomic_load(shared, FAILED) != 0:
-                return False
-            spins += 1
-            if spins > SPINS:
-                give_up_core()
-    return atomic_load(shared, LEFT) == 0
-
-
-@njit(nogil=True, cache=True)
-def _has_to_stop(shared):
-    return atomic_load(shared, STOP) != 0 or atomic_load(shared, FAILED) != 0
-
-
 def _carry_out(update_range, data, variables, step_size, offsets, worker, synchronized, shared):
     """Run one worker's lists of every batch; the number of batches it finished."""
     n_workers = offsets.shape[1] - 1
     for batch in range(offsets.shape[0]):
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
         if synchronized:
-            if not _wait_for_all(shared, n_workers):
+            if not wait_for_all(shared, n_workers):
                 return batch + 1
-        elif _has_to_stop(shared):
+        elif has_to_stop(shared):
             return batch + 1
     return offsets.shape[0]
 
@@ -85,15 +55,15 @@ def _carry_out_in_copies(
     n_workers = offsets.shape[1] - 1
     first, last = len(hot) * worker // n_workers, len(hot) * (worker + 1) // n_workers
     spread_range(first, last, hot, lists.shape[1] - 1, variables)
-    goes_on = _wait_for_all(shared, n_workers)
+    goes_on = wait_for_all(shared, n_workers)
     batch = 0
     while goes_on and batch < offsets.shape[0]:
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
-        goes_on = _wait_for_all(shared, n_workers)
+        goes_on = wait_for_all(shared, n_workers)
         if atomic_load(shared, FAILED) != 0:
             return batch
         merge_range(first, last, hot, lists[batch], data, variables, step_size)
-        goes_on = goes_on and _wait_for_all(shared, n_workers)
+        goes_on = goes_on and wait_for_all(shared, n_workers)
         batch += 1
     return batch
 
@@ -101,7 +71,7 @@ def _carry_out_in_copies(
 def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums, shared):
     """Fill the rows first, first + stride, ... of `sums`, each with the sums over one chunk of updates."""
     for chunk in range(first, sums.shape[0], stride):
-        if _has_to_stop(shared):
+        if has_to_stop(shared):
             return
         start = chunk * chunk_size
         sum_range(start, min(start + chunk_size, n), data, variables, sums[chunk])
@@ -127,9 +97,9 @@ def compile_update_range(update_range: Callable[..., None], data: types.Type, va
     loop = types.int64(
         types.FunctionType(signature), data, variables, types.float64, _offsets, _indices, types.boolean, _shared
     )
-    kept = _is_found_again(update_range)
+    kept = is_found_again(update_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(update_range)
-    return compiled, _entry(njit(loop, nogil=True, cache=kept)(_carry_out))
+    return compiled, entry_of(njit(loop, nogil=True, cache=kept)(_carry_out))
 
 
 @cache
@@ -148,10 +118,10 @@ def compile_merging(merging: Merging, data: types.Type, variables: types.Type) -
     folding = types.void(number, number, _list, _list, data, variables, real)
     functions = [types.FunctionType(each) for each in (updating, spreading, folding)]
     loop = number(*functions, data, variables, real, _offsets, _list, _lists, number, _shared)
-    spread = njit(spreading, nogil=True, cache=_is_found_again(merging.spread_range))(merging.spread_range)
-    merge = njit(folding, nogil=True, cache=_is_found_again(merging.merge_range))(merging.merge_range)
-    carry_out = njit(loop, nogil=True, cache=_is_found_again(merging.update_range))(_carry_out_in_copies)
-    return update, spread, merge, _entry(carry_out)
+    spread = njit(spreading, nogil=True, cache=is_found_again(merging.spread_range))(merging.spread_range)
+    merge = njit(folding, nogil=True, cache=is_found_again(merging.merge_range))(merging.merge_range)
+    carry_out = njit(loop, nogil=True, cache=is_found_again(merging.update_range))(_carry_out_in_copies)
+    return update, spread, merge, entry_of(carry_out)
 
 
 @cache
@@ -162,22 +132,17 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
     loop = types.void(
         types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table, _shared
     )
-    kept = _is_found_again(sum_range)
+    kept = is_found_again(sum_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(sum_range)
-    return compiled, _entry(njit(loop, nogil=True, cache=kept)(_sum_chunks))
+    return compiled, entry_of(njit(loop, nogil=True, cache=kept)(_sum_chunks))
 
 
-def _entry(loop: Any) -> Any:
+def entry_of(loop: Any) -> Any:
     """The compiled loop itself: a dispatcher would look at the types of all arguments again, 60 microseconds a call."""
     (only,) = loop.overloads.values()
     return only.entry_point
 
 
-def _is_found_again(function: Callable[..., None]) -> bool:
+def is_found_again(function: Callable[..., None]) -> bool:
     """Whether numba finds a function on disk in the next process: not one that closes over another, or was typed in."""
     return function.__closure__ is None and Path(function.__code__.co_filename).is_file()
-
-
-def new_shared() -> np.ndarray:
-    """Return the array that the workers of one epoch share: the barrier's counters and the flags that end the epoch."""
-    return np.zeros(SHARED_SIZE, np.int64)

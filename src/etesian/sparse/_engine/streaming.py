@@ -15,13 +15,8 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from etesian.sparse._engine.kernels import (
-    _entry,
-    _has_to_stop,
-    _is_found_again,
-    _wait_for_all,
-    compile_update_range,
-)
+from etesian._shared.barrier import has_to_stop, wait_for_all
+from etesian.sparse._engine.kernels import compile_update_range, entry_of, is_found_again
 from etesian.sparse.schedules.conflicts import Scratch, Touches, allot, find_components, new_scratch
 from etesian.sparse.schedules.orders import BLOCK, deal_block, sample_block
 
@@ -148,7 +143,7 @@ def _run_blocks(
     for rank in range(worker, len(drawing.blocks), n_workers):
         _lay_out_block(copy_range, given, dealt_rows, rows, drawing, rank, worker, arrangement, touches, desk)
         update_range(arrangement.slots[worker, 0], arrangement.slots[worker, 1], rows, variables, step_size)
-        if _has_to_stop(shared):
+        if has_to_stop(shared):
             return
 
 
@@ -176,7 +171,7 @@ def _run_lists(
     n_blocks = len(drawing.blocks)
     if worker < n_blocks:
         _lay_out_block(copy_range, given, dealt_rows, rows, drawing, worker, worker, arrangement, touches, desk)
-    if not _wait_for_all(shared, n_workers):
+    if not wait_for_all(shared, n_workers):
         return
     for rank in range(n_blocks):
         slot = rank % (2 * n_workers)
@@ -185,7 +180,7 @@ def _run_lists(
         if (rank + 1) % n_workers == 0 and later < n_blocks:
             slot = later % (2 * n_workers)
             _lay_out_block(copy_range, given, dealt_rows, rows, drawing, later, slot, arrangement, touches, desk)
-        if not _wait_for_all(shared, n_workers):
+        if not wait_for_all(shared, n_workers):
             return
 
 
@@ -214,14 +209,14 @@ def compile_stream(
     compiled, _ = compile_update_range(update_range, data, variables)
     updating = types.FunctionType(types.void(number, number, data, variables, types.float64))
     copying = types.void(number, types.int64[::1], data, data)
-    kept = _is_found_again(update_range) and _is_found_again(copy_range)
+    kept = is_found_again(update_range) and is_found_again(copy_range)
     copy = njit(copying, nogil=True, cache=kept)(copy_range)
     loop = types.void(
         updating, types.FunctionType(copying), data, data, data, variables, types.float64, *planning, number, number,
         types.int64[::1],
     )  # fmt: skip
     run = _run_lists if synchronized else _run_blocks
-    return compiled, copy, _entry(njit(loop, nogil=True, cache=kept)(run))
+    return compiled, copy, entry_of(njit(loop, nogil=True, cache=kept)(run))
 
 
 @njit(nogil=True, cache=True)
