@@ -24,7 +24,7 @@ from timing import cell, spread
 
 from etesian import __version__
 from etesian.bench import machine
-from etesian.sparse import SGD, Linear, Problem, Ratings, Workers
+from etesian.sparse import Linear, Problem, Ratings, Workers
 from etesian.sparse.problems.losses import REGRESSION
 from etesian.sparse.schedules.plan import Plan
 
@@ -117,7 +117,9 @@ def count_epochs(n: int, blocks: list[int], dealt: list[int], *, epochs: int, se
     for name, draw in orders(n, blocks, dealt).items():
         runs = []
         for seed in range(seeds):
-            found = objectives(problem, draw, step_size=step_size, epochs=epochs, seed=seed, until=least * (1 + GAPS[-1]))
+            found = objectives(
+                problem, draw, step_size=step_size, epochs=epochs, seed=seed, until=least * (1 + GAPS[-1])
+            )
             gaps = np.array(found) / least - 1
             runs.append([int(np.argmax(gaps <= gap)) + 1 if (gaps <= gap).any() else None for gap in GAPS])
         counted[name] = runs
@@ -164,7 +166,9 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, Any]]:
     asked = parser.parse_args(arguments)
     results = {}
     for n in asked.rows:
-        results[f"{n:,} one-hot rows"] = count_epochs(n, asked.blocks, asked.dealt, epochs=asked.epochs, seeds=asked.seeds)
+        results[f"{n:,} one-hot rows"] = count_epochs(
+            n, asked.blocks, asked.dealt, epochs=asked.epochs, seeds=asked.seeds
+        )
     for n in asked.ratings:
         results[f"{n:,} ratings"] = rate(n, asked.blocks, asked.dealt, epochs=asked.rating_epochs, seeds=asked.seeds)
     table = as_text(results)

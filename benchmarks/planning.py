@@ -1,9 +1,9 @@
 """What a new order for every epoch costs: epochs with everything on the clock over bare epochs, and the time to the first update.
 
-An epoch with everything on the clock draws its order, plans it, brings the data into that order and runs it. A bare epoch of the same
-schedule repeats a plan and data that lie ready. Epochs are interleaved (one of each, then the next round) and compared round by
-round. A run is whole: it begins with a problem that holds the data as given, and its first epoch deals updates into blocks. Its first
-update can start when `Epochs` is made and its first block laid out. Example:
+An epoch with everything on the clock draws its order, plans it, brings the data into that order and runs it. A bare epoch of the
+same schedule repeats a plan with its data laid out beforehand. Epochs are interleaved (one of each, then the next round) and
+compared round by round. The first epoch also deals the updates into blocks. The first update starts once `Epochs` is
+constructed and the first block is laid out. Example:
 
     python benchmarks/planning.py --out benchmarks/results/2026-11-29_planning
 """
@@ -45,7 +45,9 @@ def measure(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
             made = time.perf_counter()
             runs[schedule].advance()
             ended = time.perf_counter()
-            first_block = (ended - made) * n_workers * BLOCK / n  # at most: what a worker spends on a block, updates included
+            first_block = (
+                (ended - made) * n_workers * BLOCK / n
+            )  # at most: what a worker spends on a block, updates included
             starts[schedule] = {"first update": made - began + first_block, "first epoch": ended - began}
             runs[f"bare {schedule}"] = new(schedule, "fixed")
             runs[f"bare {schedule}"].advance()
@@ -72,7 +74,17 @@ def measure(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
 
 def as_text(results: list[dict[str, Any]]) -> str:
     """Medians [middle eight tenths of the rounds]."""
-    columns = ("rank", "workers", "schedule", "bare ms", "on the clock ms", "over bare", "20 epochs", "first epoch", "first update")
+    columns = (
+        "rank",
+        "workers",
+        "schedule",
+        "bare ms",
+        "on the clock ms",
+        "over bare",
+        "20 epochs",
+        "first epoch",
+        "first update",
+    )
     lines = [f"| {' | '.join(columns)} |", "| ---: | ---: | --- |" + " ---: |" * (len(columns) - 3)]
     for r in results:
         for schedule in SCHEDULES:

@@ -249,7 +249,8 @@ class _Mean:
 class Epochs:
     """A minimization that is driven an epoch at a time; `minimize` drives one to its end.
 
-    Each epoch is planned and its data laid out right before it runs or, in a stream, while it runs. Parameters are those of `minimize`.
+    Each epoch is planned and its data laid out right before it runs or, in a stream, while it runs. Parameters are those of
+    `minimize`.
     """
 
     def __init__(

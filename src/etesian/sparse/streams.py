@@ -12,10 +12,10 @@ from etesian.sparse._engine.workers import Workers
 from etesian.sparse.problems.problem import StreamedProblem, Variables
 from etesian.sparse.schedules.conflicts import as_touches, best_batch_size
 from etesian.sparse.schedules.orders import BLOCK, FEWEST_BLOCKS, Blocks, Drawing, head
-from etesian.sparse.schedules.plan import Plan, Schedule
+from etesian.sparse.schedules.plan import Plan, Schedule, balance_of
+from etesian.sparse.schedules.serial import WORTH_PLANNING
 
 SAMPLE = 16 * BLOCK  # updates by which batch sizes are compared
-WORTH_LISTS = 1.1  # a predicted speed-up below this is about 1
 
 
 def has_blocks(problem: Any) -> bool:
@@ -41,7 +41,7 @@ def stream_of(
     if batch_size is None:
         sample = head(blocks.first, problem.touches.shape[0], SAMPLE)
         balance = best_batch_size(as_touches(problem.touches), sample, n_workers=workers.n_workers)
-        if balance.batch_size != BLOCK or balance.predicted_speedup < WORTH_LISTS:
+        if balance.batch_size != BLOCK or balance.predicted_speedup < WORTH_PLANNING:
             return None
     return Stream(problem, workers, blocks, schedule, n_workers=workers.n_workers)
 
@@ -99,8 +99,8 @@ class Stream:
         order, offsets = plan_of_blocks(drawing, self._arrangement, self._touches, self._new_desk())
         if self._schedule == "lock_free":
             offsets = _one_block_each(drawing.starts, self._n_workers)
-        speedup = float(len(order) / np.diff(offsets, axis=1).max(axis=1).sum())
-        return Plan(self._schedule, order, offsets, self._synchronized, BLOCK * (self._n_workers if self._schedule == "lock_free" else 1), speedup)
+        batch_size = BLOCK * (self._n_workers if self._schedule == "lock_free" else 1)
+        return Plan(self._schedule, order, offsets, self._synchronized, batch_size, balance_of(offsets))
 
 
 def _one_block_each(starts: NDArray[np.int64], n_workers: int) -> NDArray[np.int64]:
@@ -113,4 +113,3 @@ def _one_block_each(starts: NDArray[np.int64], n_workers: int) -> NDArray[np.int
 def _as_writable(rows: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return arrays as one compiled type: in one piece, and not read-only."""
     return tuple(np.require(each, requirements=["C", "W"]) if isinstance(each, np.ndarray) else each for each in rows)
-

@@ -1,8 +1,8 @@
 """The compiled loops of a streamed epoch: workers draw, arrange and copy a few blocks at a time, and run them at once.
 
-An order in blocks (`etesian.sparse.schedules.orders.Blocks`) leaves the updates of a block together. So the rows of a block are read
-in one piece, brought into the epoch's order in cache, and run from there: no copy of all data is written, and the first update need not
-wait for the last one's plan. Conflicts within a block are those of the deal, so components are found once.
+An order in blocks (`etesian.sparse.schedules.orders.Blocks`) keeps the updates of a block together. The rows of a block are read in
+one piece, brought into the epoch's order in cache, and run from there. No copy of all data is written, and the first update does
+not wait for the whole epoch to be planned. Conflicts within a block never change, so components are found once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Orders of updates: each epoch draws its own, from the seed alone.
 
-`Permutations` draws a new permutation for every epoch. That goes through memory at random, which for small updates takes longer than
-the updates. `Blocks` deals updates into blocks at random once, and each epoch permutes the blocks and the updates of each block, so
-that an epoch streams and conflicts within a block stay as they were planned. For stochastic gradient descent both need as many
-epochs. SAGA needs `Permutations`: blocks of 2,048 rows keep it from converging, see `benchmarks/orders.py`.
+`Permutations` draws a new permutation for every epoch. It accesses memory at random, which can take longer than the updates
+themselves. `Blocks` deals updates into blocks at random once, and each epoch permutes the blocks and the updates within each block.
+Such an epoch reads memory in sequence, and conflicts within a block are planned once. Stochastic gradient descent on factors needs
+as many epochs with either. SAGA needs `Permutations`: with blocks of 2,048 rows it does not converge, see `benchmarks/orders.py`.
 
 Permutations of many updates are keyed: they are computed element by element from a key, so that any thread can draw any part. Knows
 nothing of schedules, threads or of what an update does.
