@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import WORKERS, touches_of
 
-from etesian.sparse import SGD, Epochs, Ratings, WordPairs, Workers, minimize, streams
+from etesian.sparse import SGD, Epochs, Ratings, ScheduleWarning, WordPairs, Workers, minimize, streams
 from etesian.sparse.schedules.orders import BLOCK, Blocks, Permutations, deal_block, shuffle_block
 
 N = 7 * BLOCK + 321
@@ -177,6 +177,16 @@ def test_plan_before_the_first_epoch_is_that_of_the_first():
         run.advance()
     assert (before.order == run.plan.order).all()
     assert (before.offsets == run.plan.offsets).all()
+
+
+def test_updates_that_all_share_a_variable_are_streamed_serially_with_one_warning():
+    problem = Ratings(np.arange(N), np.zeros(N, int), np.ones(N, np.float32), N, 1, 2, 0.02, biased=True)
+    with pytest.warns(ScheduleWarning, match="serial in place of conflict_free") as caught:
+        run = Run(problem, "conflict_free", n_workers=2, batch_size=None)
+    assert len(caught) == 1
+    assert run.is_streamed
+    assert all(plan.schedule == "serial" and plan.note.startswith("serial in place") for plan in run.plans)
+    assert run.bits == Run(problem, "serial").bits
 
 
 def test_interrupt_leaves_between_two_blocks():

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from etesian.sparse._engine.streaming import Desk, new_arrangement, new_desk, plan_of_blocks
 from etesian.sparse._engine.workers import Workers
 from etesian.sparse.problems.problem import StreamedProblem, Variables
+from etesian.sparse.schedules.conflict_free import why_not_components
 from etesian.sparse.schedules.conflicts import as_touches, best_batch_size
 from etesian.sparse.schedules.orders import BLOCK, FEWEST_BLOCKS, Blocks, Drawing, head
 from etesian.sparse.schedules.plan import Plan, Schedule, balance_of
-from etesian.sparse.schedules.serial import WORTH_PLANNING
+from etesian.sparse.schedules.serial import WORTH_PLANNING, warn
 
 SAMPLE = 16 * BLOCK  # updates by which batch sizes are compared
 
@@ -41,7 +42,11 @@ def stream_of(
     if batch_size is None:
         sample = head(blocks.first, problem.touches.shape[0], SAMPLE)
         balance = best_batch_size(as_touches(problem.touches), sample, n_workers=workers.n_workers)
-        if balance.batch_size != BLOCK or balance.predicted_speedup < WORTH_PLANNING:
+        if balance.predicted_speedup < WORTH_PLANNING:
+            note = why_not_components(balance)
+            warn(note)
+            return Stream(problem, workers, blocks, "serial", n_workers=1, note=note)
+        if balance.batch_size != BLOCK:
             return None
     return Stream(problem, workers, blocks, schedule, n_workers=workers.n_workers)
 
@@ -59,14 +64,23 @@ class Stream:
         ``"conflict_free"``, where every block is cut into a list for each worker; ``"serial"`` or ``"lock_free"``, where workers
         run whole blocks.
     n_workers
-        Who carry it out.
+        How many workers run it.
+    note
+        See `Plan`.
     """
 
     def __init__(
-        self, problem: StreamedProblem, workers: Workers, blocks: Blocks, schedule: Schedule, *, n_workers: int
+        self,
+        problem: StreamedProblem,
+        workers: Workers,
+        blocks: Blocks,
+        schedule: Schedule,
+        *,
+        n_workers: int,
+        note: str | None = None,
     ) -> None:
         self._problem, self._workers, self._blocks, self._schedule = problem, workers, blocks, schedule
-        self._n_workers, self._touches = n_workers, as_touches(problem.touches)
+        self._n_workers, self._note, self._touches = n_workers, note, as_touches(problem.touches)
         self._synchronized = schedule == "conflict_free"
         n_lists, n_slots = (n_workers, 2 * n_workers) if self._synchronized else (1, n_workers)
         self._arrangement = new_arrangement(blocks.dealt, n_lists=n_lists, n_slots=n_slots)
@@ -100,7 +114,7 @@ class Stream:
         if self._schedule == "lock_free":
             offsets = _one_block_each(drawing.starts, self._n_workers)
         batch_size = BLOCK * (self._n_workers if self._schedule == "lock_free" else 1)
-        return Plan(self._schedule, order, offsets, self._synchronized, batch_size, balance_of(offsets))
+        return Plan(self._schedule, order, offsets, self._synchronized, batch_size, balance_of(offsets), self._note)
 
 
 def _one_block_each(starts: NDArray[np.int64], n_workers: int) -> NDArray[np.int64]:

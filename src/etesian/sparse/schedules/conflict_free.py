@@ -27,13 +27,14 @@ def plan_conflict_free(touches: csr_array, order: NDArray[np.int64], sizes: Size
     if batch_size is None:
         balance = best_batch_size(taken, order, n_workers=sizes.n_workers)
         if balance.predicted_speedup < WORTH_PLANNING:
-            return serial_instead(order, _why_not_components(balance))
+            return serial_instead(order, why_not_components(balance))
         batch_size = balance.batch_size
     offsets = plan_batches(taken, order, batch_size, sizes.n_workers, n_threads=sizes.n_workers)
     return Plan("conflict_free", order, offsets, True, batch_size, balance_of(offsets))
 
 
-def _why_not_components(balance: Balance) -> str:
+def why_not_components(balance: Balance) -> str:
+    """Say why a serial plan is made in place of a conflict-free one."""
     return (
         f"serial in place of conflict_free: at batches of {balance.batch_size:,} the largest component holds "
         f"{balance.largest_component:.0%} of the updates, so {balance.n_workers} workers would gain nothing "
