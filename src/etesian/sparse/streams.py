@@ -37,18 +37,24 @@ def stream_of(
         return Stream(problem, workers, blocks, schedule, n_workers=workers.n_workers)
     if schedule == "serial" or (schedule == "conflict_free" and workers.n_workers == 1):
         return Stream(problem, workers, blocks, "serial", n_workers=1)
-    if schedule != "conflict_free" or batch_size not in (None, BLOCK):
+    if schedule == "conflict_free" and batch_size in (None, BLOCK):
+        return _conflict_free_stream(problem, workers, blocks, is_given=batch_size is not None)
+    return None
+
+
+def _conflict_free_stream(
+    problem: StreamedProblem, workers: Workers, blocks: Blocks, *, is_given: bool
+) -> Stream | None:
+    """A stream with whole blocks as batches, or a serial one where no batch size leaves anything to gain."""
+    sample = head(blocks.first, problem.touches.shape[0], SAMPLE)
+    balance = best_batch_size(as_touches(problem.touches), sample, n_workers=workers.n_workers)
+    if is_given or (balance.batch_size == BLOCK and balance.predicted_speedup >= WORTH_PLANNING):
+        return Stream(problem, workers, blocks, "conflict_free", n_workers=workers.n_workers)
+    if balance.predicted_speedup >= WORTH_PLANNING:
         return None
-    if batch_size is None:
-        sample = head(blocks.first, problem.touches.shape[0], SAMPLE)
-        balance = best_batch_size(as_touches(problem.touches), sample, n_workers=workers.n_workers)
-        if balance.predicted_speedup < WORTH_PLANNING:
-            note = why_not_components(balance)
-            warn(note)
-            return Stream(problem, workers, blocks, "serial", n_workers=1, note=note)
-        if balance.batch_size != BLOCK:
-            return None
-    return Stream(problem, workers, blocks, schedule, n_workers=workers.n_workers)
+    note = why_not_components(balance)
+    warn(note)
+    return Stream(problem, workers, blocks, "serial", n_workers=1, note=note)
 
 
 class Stream:
