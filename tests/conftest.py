@@ -18,6 +18,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def schedule_warnings_as_in_a_new_process() -> None:
     """Small data is warned of once per process; each test is as if it were alone."""
-    makers = sys.modules.get("etesian.sparse.schedules.makers")
-    if makers is not None:
-        makers._warned_of_small_data.clear()
+    serial = sys.modules.get("etesian.sparse.schedules.serial")
+    if serial is not None:
+        serial._warned_of_small_data.clear()
