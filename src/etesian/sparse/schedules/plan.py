@@ -78,7 +78,7 @@ class Plan:
     schedule
         Which maker made it; never ``"auto"``, which is a choice among the others.
     order : array of shape (n_updates,)
-        The updates in plan order: batch by batch, within a batch worker by worker. Data is laid out in this order, once.
+        The updates in plan order: batch by batch, within a batch worker by worker. Data is laid out in this order.
     offsets : array of shape (n_batches, n_workers + 1)
         ``order[offsets[b, p]:offsets[b, p + 1]]`` is the list of worker p in batch b.
     synchronized
