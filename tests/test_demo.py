@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from etesian import demo
 from etesian.bench import InputError, Store
-from etesian.cli import app
+from etesian.cli.app import app
 from etesian.demo import decoding
 from etesian.demo.decoding_section import add_section, decoding_section
 

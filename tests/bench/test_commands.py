@@ -16,10 +16,10 @@ from typer.testing import CliRunner, Result
 
 from etesian import __version__
 from etesian.bench import Event, InputError, Point, Store, Suite, Target, known_names, load_suite
-from etesian.bench.commands import parse_seeds
 from etesian.bench.isolate import Job
-from etesian.bench.progress import SuiteProgress, TimeLeft, describe_duration, describe_run
-from etesian.cli import app
+from etesian.cli.app import app
+from etesian.cli.bench import parse_seeds
+from etesian.cli.bench_progress import SuiteProgress, TimeLeft, describe_duration, describe_run
 
 DONE = Target("left", 0, "at_most")
 SUITE_FILE = """
@@ -207,7 +207,7 @@ def test_file_may_import_what_lies_beside_it(folder: Path) -> None:
 
 def test_help_and_version_are_quick_to_start() -> None:
     heavy = "('numpy', 'scipy', 'sqlalchemy', 'lifelines', 'plotly', 'pandas', 'torch', 'numba', 'multiprocessing')"
-    code = f"import sys, etesian.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, etesian.cli.app; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     assert etesian("--version").stdout == f"etesian {__version__}\n"
     assert "bench" in etesian("--help").stdout

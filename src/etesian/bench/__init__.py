@@ -16,7 +16,7 @@ from etesian.bench.workload import Suite, Target, Workload
 if TYPE_CHECKING:
     from etesian.bench import report, statistics
     from etesian.bench.analysis import Analysis, analyse
-    from etesian.bench.jsonl import read_jsonl, write_jsonl
+    from etesian.bench.io.jsonl import read_jsonl, write_jsonl
     from etesian.bench.load import known_names, load_suite
     from etesian.bench.store import Store, StoredRun
     from etesian.bench.suites import Event, run_suite
@@ -56,9 +56,9 @@ _HOMES = {
     "analyse": "analysis",
     "known_names": "load",
     "load_suite": "load",
-    "read_jsonl": "jsonl",
+    "read_jsonl": "io.jsonl",
     "run_suite": "suites",
-    "write_jsonl": "jsonl",
+    "write_jsonl": "io.jsonl",
 }
 _PARTS = ("report", "statistics")
 

@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from etesian.bench import Run, Store, Suite, run_suite
-from etesian.bench.progress import SuiteProgress
+from etesian.cli.bench_progress import SuiteProgress
+from etesian.cli.decode_output import color_of, legend
 from etesian.decode.bundled import bundled_folder
 from etesian.decode.generation import Generation
-from etesian.decode.showing import color_of, legend
 from etesian.suite.decoding import Choosing, greedy, make_decoder, sampled
 from etesian.suite.prompts import PROMPTS
 from etesian.suite.widening import widen_all

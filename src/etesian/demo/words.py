@@ -12,9 +12,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from etesian.bench import Run, Store, run_suite
-from etesian.bench.progress import SuiteProgress
 from etesian.bench.report.wording import interval, number
 from etesian.bench.statistics import Estimate, Summary, WorkloadSummary, summarize
+from etesian.cli.bench_progress import SuiteProgress
 from etesian.sparse import WordEmbedding
 from etesian.suite.words import N_DIMENSIONS, STEP_SIZE, load_counts, save_counts, words
 

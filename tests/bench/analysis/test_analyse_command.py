@@ -9,7 +9,7 @@ from races_by_hand import ACCURACY, climbs, curve
 from typer.testing import CliRunner
 
 from etesian.bench import Store, StoredRun, Target, analyse, write_jsonl
-from etesian.cli import app
+from etesian.cli.app import app
 
 
 def run_command(*arguments):

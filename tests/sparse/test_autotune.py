@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import touches_of
+
+from etesian.sparse import SGD, Linear, Ratings, make_plan, minimize
+from etesian.sparse.problems.losses import REGRESSION
+from etesian.sparse.schedules import autotune
+from etesian.sparse.schedules.autotune import Choice
+
+
+def ratings_problem(n=20_000):
+    rng = np.random.default_rng(0)
+    rating = rng.normal(3, 1, n).astype("float32")
+    return Ratings(rng.integers(0, 900, n), rng.integers(0, 900, n), rating, 900, 900, 8, penalty=0.01, biased=True)
+
+
+def a_plan(n=5_000):
+    touches = touches_of([{v} for v in range(n)], n)
+    return make_plan("conflict_free", touches, n_workers=2, rng=np.random.default_rng(0), batch_size=100)
+
+
+class Pretend:
+    """Carries out plans on a clock of its own: an update takes this long by all workers, and by one."""
+
+    def __init__(self, monkeypatch, *, by_all, by_one):
+        self.now, self.takes, self.ran = 0.0, {2: by_all, 1: by_one}, []
+        monkeypatch.setattr(autotune.time, "perf_counter", lambda: self.now)
+
+    def __call__(self, plan):
+        self.ran.append(plan)
+        self.now += self.takes[plan.n_workers] * (plan.offsets[-1, -1] - plan.offsets[0, 0])
+
+
+def epochs_until_made(plan, run):
+    choice, epochs, taken = Choice(), 0, plan
+    while not choice.is_made:
+        taken = choice.carry_out(plan, run)
+        epochs += 1
+    return epochs, taken
+
+
+def test_workers_that_gain_keep_the_plan_and_it_says_by_how_much(monkeypatch):
+    _, taken = epochs_until_made(a_plan(), Pretend(monkeypatch, by_all=1.0, by_one=1.5))
+    assert taken.n_workers == 2
+    assert taken.note.endswith("2 workers measured 1.50 times as fast as one")
+
+
+def test_workers_that_gain_nothing_give_way_to_one(monkeypatch):
+    plan = a_plan()
+    _, taken = epochs_until_made(plan, Pretend(monkeypatch, by_all=1.0, by_one=0.9))
+    assert taken.n_workers == 1
+    assert (taken.order == plan.order).all()
+    assert taken.note.endswith("measured 0.90 times as fast as one, so one carries it out")
+
+
+@pytest.mark.parametrize("part_updates", [110, 1_000, 10**6])
+def test_a2_epochs_of_a_trial_run_every_update_once(monkeypatch, part_updates):
+    monkeypatch.setattr(autotune, "PART_UPDATES", part_updates)
+    plan, run = a_plan(), Pretend(monkeypatch, by_all=1.0, by_one=2.0)
+    epochs, _ = epochs_until_made(plan, run)
+    ran = np.concatenate([np.arange(part.offsets[0, 0], part.offsets[-1, -1]) for part in run.ran])
+    assert (ran == np.tile(np.arange(5_000), epochs)).all()
+    assert epochs == (1 if part_updates < 500 else 2 if part_updates == 1_000 else 6)
+
+
+def test_trial_is_fair_to_who_comes_first(monkeypatch):
+    run = Pretend(monkeypatch, by_all=1.0, by_one=1.0)
+    epochs_until_made(a_plan(), run)
+    assert [plan.n_workers for plan in run.ran] == [2, 1, 1, 2, 2, 1]
+
+
+@pytest.mark.parametrize("worth", [0.0, 1e9])
+@pytest.mark.parametrize("order", ["each_epoch", "fixed"])
+def test_the_choice_cannot_change_the_bits(monkeypatch, worth, order):
+    monkeypatch.setattr(autotune, "WORTH_THREADS", worth)
+    options = {"method": SGD(0.01), "max_iter": 8, "tol": None, "random_state": 0, "order": order}
+    auto = minimize(ratings_problem(), schedule="auto", n_jobs=2, **options)
+    serial = minimize(ratings_problem(), schedule="serial", n_jobs=2, **options)
+    assert [array.tobytes() for array in auto.variables] == [array.tobytes() for array in serial.variables]
+    assert (auto.plan.n_workers == 1) == (worth > 1)
+    assert auto.plan.note.count("measured") == 1
+
+
+def test_auto_of_a_problem_with_lazy_terms_equals_its_serial_run():
+    rng = np.random.default_rng(1)
+    X = touches_of([set(map(int, rng.choice(3_000, 3, replace=False))) for _ in range(6_000)], 3_000).astype(float)
+    problem = Linear(X, rng.standard_normal(6_000), REGRESSION["squared"], ridge=1e-3)
+    options = {"method": SGD(0.01), "max_iter": 2, "tol": None, "random_state": 0}
+    results = [minimize(problem, schedule=schedule, n_jobs=2, **options) for schedule in ("auto", "levels", "serial")]
+    bits = {b"".join(array.tobytes() for array in result.variables) for result in results}
+    assert len(bits) == 1
+
+
+def test_serial_plan_is_not_put_to_the_trial():
+    plan = make_plan("serial", touches_of([{0}], 1), n_workers=1, rng=np.random.default_rng(0))
+    plan, ran = replace(plan, note="as it was"), []
+    choice = Choice()
+    assert choice.carry_out(plan, ran.append) is plan
+    assert ran == [plan]
+    assert not choice.is_made
