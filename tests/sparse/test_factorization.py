@@ -136,7 +136,7 @@ def test_bad_ratings_are_named(ratings, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_factors": 0}, "n_factors must be at least 1; got 0"),
+        ({"n_factors": 0}, "n_factors must be an integer, at least 1; got 0"),
         ({"regularization": -1.0}, "regularization must be a finite number, 0 or more; got -1.0"),
         ({"dtype": "int8"}, "dtype must be 'float32' or 'float64'; got 'int8'"),
         ({"schedule": "fast"}, "schedule must be"),

@@ -14,7 +14,10 @@ from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from etesian.sparse import SparseClassifier, SparseRegressor
 from etesian.sparse.problems.losses import Loss
 
-pytestmark = pytest.mark.filterwarnings("ignore::etesian.sparse.ScheduleWarning")  # small dense data is one component
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::etesian.sparse.ScheduleWarning"),  # small dense data is one component
+    pytest.mark.filterwarnings("ignore:max_iter:sklearn.exceptions.ConvergenceWarning"),  # short fits suffice here
+]
 
 
 def separate_rows(n=6_000, n_features=9_000, seed=0):

@@ -15,6 +15,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
+from etesian.sparse.arguments import check_count
 from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
@@ -157,8 +158,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         return hasattr(self, "vectors_")
 
     def _check_parameters(self) -> None:
-        if self.n_dimensions < 1:
-            raise ValueError(f"n_dimensions must be at least 1; got {self.n_dimensions}")
+        check_count("n_dimensions", self.n_dimensions)
         if not self.max_weight > 0:
             raise ValueError(f"max_weight must be above 0; got {self.max_weight}")
         self._check_stopping()
@@ -196,13 +196,11 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         result = self._minimize(
             self._problem(counted, ~is_held, known),
             held_out=self._problem(counted, is_held) if is_held.any() else None,
-            patience=self.n_iter_no_change,
             max_iter=epochs or self.max_iter,
             tol=self.tol if epochs is None else None,
             random_state=rng,
         )
         self._keep(counted, *result.variables)
-        self.validation_loss_ = result.monitored
         return self._finish(result, epochs_before=epochs_before)
 
     def _problem(self, counted: Cooccurrence, chosen: NDArray[np.bool_], known: KnownRows | None = None) -> WordPairs:

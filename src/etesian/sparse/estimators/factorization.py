@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from etesian.sparse.arguments import check_count
 from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.feedback import preferences
 from etesian.sparse.estimators.held_out import hold_out
@@ -182,8 +183,7 @@ class MatrixFactorization(Minimizer):
         return hasattr(self, "user_factors_")
 
     def _check_parameters(self) -> None:
-        if self.n_factors < 1:
-            raise ValueError(f"n_factors must be at least 1; got {self.n_factors}")
+        check_count("n_factors", self.n_factors)
         if self.feedback not in ("explicit", "implicit"):
             raise ValueError(f"feedback must be 'explicit' or 'implicit'; got {self.feedback!r}")
         for name in ("regularization", "alpha", "n_negatives"):
@@ -207,13 +207,11 @@ class MatrixFactorization(Minimizer):
         result = self._minimize(
             problem,
             held_out=None if held_out is None else self._problem(held_out, mean=problem.mean),
-            patience=self.n_iter_no_change,
             max_iter=epochs or self.max_iter,
             tol=self.tol if epochs is None else None,
             random_state=rng,
         )
         self._keep(read, problem, *result.variables, goes_on=goes_on)
-        self.validation_loss_ = result.monitored
         return self._finish(result, epochs_before=epochs_before)
 
     def _terms(self, read: RatingTriples, rng: np.random.Generator) -> RatingTriples:

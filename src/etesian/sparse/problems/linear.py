@@ -19,7 +19,7 @@ from etesian.sparse.problems.linear_updates import Rows, State
 from etesian.sparse.problems.losses import Loss
 from etesian.sparse.problems.penalties import L2, Penalty
 from etesian.sparse.problems.problem import SumOver, Variables
-from etesian.sparse.problems.step_sizes import coefficient_scales
+from etesian.sparse.problems.step_sizes import coefficient_scales, scale_advice
 from etesian.sparse.schedules.makers import Plan
 
 Reduction = Literal["svrg", "saga"]
@@ -209,27 +209,46 @@ class Linear:
     def objective(self, variables: Variables, sum_over: SumOver) -> float:
         """Return the objective at coefficients that are caught up."""
         state: State = variables  # type: ignore[assignment]
+        return self._sum_losses(state, sum_over) / self.X.shape[0] + self._catch_up(state, sum_over, None)
+
+    def loss_of(self, variables: Variables, sum_over: SumOver) -> float:
+        """Return the weighted mean loss: the objective without its penalty, over the mean weight."""
+        state: State = variables  # type: ignore[assignment]
+        return self._sum_losses(state, sum_over) / float(self._weight.sum())
+
+    def _sum_losses(self, state: State, sum_over: SumOver) -> float:
         rows = (self.X.indptr, self.X.indices, self.X.data, self.target, self._weight, self._value)
-        (losses,) = sum_over(sums.sum_losses, self.X.shape[0], 1, rows, state)
-        return float(losses / self.X.shape[0]) + self._catch_up(state, sum_over, None)
+        return float(sum_over(sums.sum_losses, self.X.shape[0], 1, rows, state)[0])
 
-    def gradient_step(self, variables: Variables, sum_over: SumOver) -> float:
-        """Return half the squared length of a proximal gradient step, in variables scaled to a curvature of 1.
+    @property
+    def is_measured(self) -> bool:
+        """Whether the loss is smooth, so that a gradient measures the distance to the minimum."""
+        return bool(np.isfinite(self.loss.curvature)) and self.pull is None
 
-        Roughly the distance of the objective to its minimum: exactly that for a quadratic objective of uncorrelated columns. Where
-        the loss has no bounded curvature there is no such estimate, and infinity is returned.
+    def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
+        """Return half the squared length of a proximal gradient step in variables scaled to curvature 1.
+
+        About the distance of the objective to its minimum: exactly that for a quadratic objective of uncorrelated columns. SVRG
+        knows the gradient; SAGA's mean gradient of the epoch is a rough estimate, which is returned if it is far above `enough`.
         """
         state: State = variables  # type: ignore[assignment]
-        if not np.isfinite(self.loss.curvature):
-            return np.inf
+        if self.reduction is not None:
+            known = (state.mean_gradient, self._steps, self.penalty)
+            (length,) = sum_over(sums.sum_known_steps, self.X.shape[1], 1, known, (state.coef,))
+            if length / 2 > ROUGH * enough:
+                return float(length) / 2
         n_rows, slopes = self.X.shape[0], np.empty_like(self._predicted)
         self._predict(state.coef, self._predicted, sum_over)
         seen = (self._predicted, self.target, self._weight, self._derivative, slopes)
         total = sum_over(sums.fill_slopes, n_rows, self.n_outputs, seen, state.intercept.astype(np.float64)) / n_rows
         columns = (*self._columns, slopes, self._steps, self.penalty)
-        (lengths,) = sum_over(sums.sum_gradient_steps, self.X.shape[1], 1, columns, state)
+        (length,) = sum_over(sums.sum_gradient_steps, self.X.shape[1], 1, columns, (state.coef,))
         along_intercept = (total**2).sum() / (self._steepest * self._weight.mean()) if self.fit_intercept else 0.0
-        return float(lengths + along_intercept) / 2
+        return float(length + along_intercept) / 2
+
+    def advice(self) -> str:
+        """Return a sentence that names a column whose scale keeps the problem from converging, or an empty string."""
+        return scale_advice(self.X, self.fit_intercept, self.scales_steps)
 
     def _predict(self, coef: NDArray[Any], predicted: NDArray[np.float64], sum_over: SumOver) -> NDArray[np.float64]:
         rows = (self.X.indptr, self.X.indices, self.X.data, predicted)
@@ -297,6 +316,8 @@ class Linear:
         means = np.asarray(self.X.T @ self._weight).ravel() / self.X.shape[0]
         return means * self._steps
 
+
+ROUGH = 100.0  # SAGA's mean gradient is up to an epoch old: only lengths this many times too long rule out the optimum
 
 CAUTION: dict[Reduction | None, float] = {None: 0.5, "svrg": 0.5, "saga": 2.0}
 """Factor of the bound of a batch's curvature, from which the share of their gains that lists may add up is computed.

@@ -128,10 +128,22 @@ def fill_slopes(start, stop, data, intercept, sums):
             sums[k] += slopes[e, k]
 
 
-def sum_gradient_steps(start, stop, data, state, sums):
+def sum_known_steps(start, stop, data, variables, sums):
+    """As `sum_gradient_steps`, from a gradient that is known."""
+    gradient, size, penalty = data
+    (coef,) = variables
+    for j in range(start, stop):
+        for k in range(coef.shape[1]):
+            w = float(coef[j, k])
+            if size[j] > 0.0:
+                step = w - take_step(penalty, w, size[j], float(gradient[j, k]))
+                sums[0] += step * step / size[j]
+
+
+def sum_gradient_steps(start, stop, data, variables, sums):
     """Sum the squared lengths of proximal gradient steps, each over its step size; the gradient comes from `slopes`."""
     indptr, indices, values, pull, slopes, size, penalty = data
-    coef = state.coef
+    (coef,) = variables
     for j in range(start, stop):
         for k in range(coef.shape[1]):
             total = 0.0

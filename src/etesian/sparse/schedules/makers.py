@@ -5,7 +5,6 @@ Serial, conflict-free and lock-free runs differ only in their Plan. Knows nothin
 
 from __future__ import annotations
 
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from etesian.sparse.arguments import levels_to_the_caller
 from etesian.sparse.schedules.blocks import default_n_blocks, sort_into_blocks
 from etesian.sparse.schedules.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
 from etesian.sparse.schedules.hot_variables import N_LISTS, default_merged_batch, find_hot, leave_out, predict_speedup
@@ -175,16 +175,8 @@ def _why_not_components(balance: Balance) -> str:
 
 
 def _serial_instead(order: NDArray[np.int64], note: str) -> Plan:
-    warnings.warn(note, ScheduleWarning, stacklevel=_levels_to_the_caller())
+    warnings.warn(note, ScheduleWarning, stacklevel=levels_to_the_caller())
     return replace(serial(order), note=note)
-
-
-def _levels_to_the_caller() -> int:
-    """How far up the stack, as `warnings.warn` counts, the line stands that called into the package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("etesian."):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def levels(touches: csr_array, order: NDArray[np.int64], *, n_workers: int, batch_size: int | None = None) -> Plan:
@@ -248,7 +240,7 @@ def merged(
             f"merged: {n_workers} workers gain nothing (predicted speed-up {predicted:.2f}), since {note}; "
             "schedule='serial' is faster here",
             ScheduleWarning,
-            stacklevel=_levels_to_the_caller(),
+            stacklevel=levels_to_the_caller(),
         )
     return Plan("merged", order, copies.offsets(n_workers), True, batch_size, predicted, note, copies=copies)
 
