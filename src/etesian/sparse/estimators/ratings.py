@@ -53,7 +53,7 @@ def read_ratings(ratings: Any, dtype: Any, sample_weight: Any = None) -> RatingT
     A rating of weight 0 is one that was not given.
     """
     if issparse(ratings):
-        matrix: Any = ratings.tocoo()  # type: ignore[attr-defined]
+        matrix: Any = _without_duplicates(ratings, sample_weight)
         user_ids, item_ids = (np.arange(n) for n in matrix.shape)
         user, item, values = matrix.row.astype(np.int64), matrix.col.astype(np.int64), np.asarray(matrix.data)
         values, weight = _checked_values(values, dtype), _checked_weights(sample_weight, len(values))
@@ -68,6 +68,20 @@ def read_ratings(ratings: Any, dtype: Any, sample_weight: Any = None) -> RatingT
     user_ids, user = np.unique(users, return_inverse=True)
     item_ids, item = np.unique(items, return_inverse=True)
     return RatingTriples(user, item, values, user_ids, item_ids, weight)
+
+
+def _without_duplicates(ratings: Any, sample_weight: Any) -> Any:
+    """Return a matrix in COO format whose duplicates are summed, as scipy does; the order of the others stays."""
+    given = ratings.tocoo()
+    summed = given.copy()
+    summed.sum_duplicates()
+    if summed.nnz == given.nnz:
+        return given
+    if sample_weight is not None:
+        raise ValueError(
+            "ratings must not store an element twice where sample_weight is given: call ratings.sum_duplicates() first"
+        )
+    return summed.tocsr().tocoo()
 
 
 def _three_columns(ratings: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

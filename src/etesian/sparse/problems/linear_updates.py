@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from etesian.sparse._engine.atomics import prefetch_to_write
+from etesian._shared.atomics import prefetch_to_write
 from etesian.sparse.problems.penalties.functions import prepare_steps, take_step, take_steps, value_of
 
 AHEAD = 4  # rows between asking for what one touches and touching it: memory that another core wrote takes long to come
