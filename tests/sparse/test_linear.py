@@ -233,7 +233,9 @@ def test_integer_weights_are_repetitions():
     times = np.random.default_rng(2).integers(1, 4, 40)
     repeated = np.repeat(np.arange(40), times)
     weighted = Linear(X, y, LOSSES["squared"], L2(0.1), reduction="saga", weight=times.astype(float))
-    fewer_rows = len(y) / len(repeated)  # the mean is over all of them, so the penalty counts for less beside the losses
+    fewer_rows = len(y) / len(
+        repeated
+    )  # the mean is over all of them, so the penalty counts for less beside the losses
     plain = Linear(X[repeated], y[repeated], LOSSES["squared"], L2(0.1 * fewer_rows), reduction="saga")
     np.testing.assert_allclose(solved(weighted).coef, solved(plain).coef, atol=1e-9)
 

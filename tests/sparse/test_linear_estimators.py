@@ -12,8 +12,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
-from etesian.sparse import SparseClassifier, SparseRegressor
-from etesian.sparse.problems.losses import Loss
+from etesian.sparse import SGD, Linear, SparseClassifier, SparseRegressor, minimize
+from etesian.sparse.problems.losses import REGRESSION, Loss
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::etesian.sparse.ScheduleWarning"),  # small dense data is one component
@@ -167,7 +167,9 @@ def test_class_that_cannot_be_held_out_is_named():
 
 def test_reaching_max_iter_warns_as_scikit_learn_does():
     X, y = noisy_rows()
-    with pytest.warns(ConvergenceWarning, match="max_iter=2 was reached before the fit converged to tol=1e-09") as caught:
+    with pytest.warns(
+        ConvergenceWarning, match="max_iter=2 was reached before the fit converged to tol=1e-09"
+    ) as caught:
         model = SparseClassifier(max_iter=2, tol=1e-9, random_state=0).fit(X, y > 0)
     assert model.outcome_ == "max_iter"
     assert caught[0].filename == __file__
@@ -192,10 +194,13 @@ def test_column_of_ten_digit_numbers_is_fitted_or_named(share):
 
 def test_average_is_the_mean_of_the_second_half():
     X, y = separate_rows(n=500)
-    options = {"method": "sgd", "fit_intercept": False, "random_state": 0, "tol": None, "step_size": 0.1}
-    ends = [SparseRegressor(max_iter=n, **options).fit(X, y).coef_ for n in (3, 4)]
-    averaged = SparseRegressor(max_iter=4, average=True, **options).fit(X, y)
-    np.testing.assert_allclose(averaged.coef_, (ends[0] + ends[1]) / 2, rtol=1e-12)
+    problem = Linear(X, y, REGRESSION["squared"])
+    options = {"method": SGD(0.1), "schedule": "serial", "random_state": 0, "tol": None}
+    ends = [minimize(problem, max_iter=n, **options).variables.coef for n in (3, 4)]
+    averaged = minimize(problem, max_iter=4, average=True, **options).variables.coef
+    np.testing.assert_allclose(averaged, (ends[0] + ends[1]) / 2, rtol=1e-12)
+    model = SparseRegressor(method="sgd", average=True, max_iter=200, random_state=0, tol=None).fit(X, y)
+    assert model.score(X, y) > 0.99
 
 
 @pytest.mark.parametrize("weight", [{0: 1.0, 1: 5.0}, "balanced", None])

@@ -99,13 +99,17 @@ def test_stops_for_lack_of_progress_when_an_epoch_gains_less_than_tol():
     assert (gains[:-1] >= 1e-2).all()
 
 
-def test_variables_of_the_best_epoch_are_returned():
-    options = {"method": SGD(0.4), "schedule": "serial", "random_state": 0}
-    result = minimize(small_ratings(), max_iter=30, tol=0.0, n_iter_no_change=30, **options)
-    best = int(np.argmin(result.objective)) + 1
-    assert best < result.n_iter
-    shorter = minimize(small_ratings(), max_iter=best, tol=None, **options)
-    for one, other in zip(result.variables, shorter.variables, strict=True):
+@pytest.mark.parametrize("tol", [None, 0.0])
+def test_variables_of_the_epoch_with_the_lowest_monitored_loss_are_returned(tol):
+    losses = iter([5.0, 3.0, 1.0, 4.0, 2.0])
+    options = {"schedule": "serial", "random_state": 0}
+    result = minimize(
+        small_ratings(), max_iter=5, tol=tol, n_iter_no_change=3, monitor=lambda _: next(losses), **options
+    )
+    assert result.monitored == [5.0, 3.0, 1.0, 4.0, 2.0]
+    assert (result.n_iter, result.outcome) == (5, "max_iter")
+    best = minimize(small_ratings(), max_iter=3, tol=None, **options)
+    for one, other in zip(result.variables, best.variables, strict=True):
         assert one.tobytes() == other.tobytes()
 
 

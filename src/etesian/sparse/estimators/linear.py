@@ -76,7 +76,9 @@ class SparseLinear(Minimizer):
             return Linear(part, target[chosen], loss, weight=weight[chosen], n_outputs=n_outputs, **options)
 
         initial = (self._coef, self._intercept + means @ self._coef) if start else None
-        options = self._options(loss) | ({} if max_iter is None else {"extrapolates": False})  # of a part of the data only
+        options = self._options(loss) | (
+            {} if max_iter is None else {"extrapolates": False}
+        )  # of a part of the data only
         fitted = problem(~is_held, **options, initial=initial)
         result = self._minimize(
             fitted,

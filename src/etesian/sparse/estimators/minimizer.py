@@ -91,9 +91,7 @@ class Minimizer(BaseEstimator):
         if held_out is None:
             return minimize(problem, **options)
         with Workers(count_workers(self.n_jobs)) as workers:
-            return minimize(
-                problem, monitor=lambda variables: held_out.loss_of(variables, workers.sum), **options
-            )
+            return minimize(problem, monitor=lambda variables: held_out.loss_of(variables, workers.sum), **options)
 
     def _step_rule(self, problem: Any) -> SGD:
         """Return the step sizes of the epochs."""

@@ -34,9 +34,7 @@ class ShiftedRows(Linear):
     """
 
     def __init__(self, A: csr_array) -> None:
-        super().__init__(
-            A, np.zeros(A.shape[0]), FALLING_SQUARE, L2(1.0), reduction="svrg", pull=np.zeros(A.shape[1])
-        )
+        super().__init__(A, np.zeros(A.shape[0]), FALLING_SQUARE, L2(1.0), reduction="svrg", pull=np.zeros(A.shape[1]))
         self._largest_row = float(np.asarray(A.multiply(A).sum(axis=1), np.float64).max())
 
     def pose(self, rows: Rows, state: State, *, shift: float, pull: NDArray[np.float64]) -> Rows:

@@ -24,6 +24,8 @@ Predict = Callable[[Array], Array]
 
 N_MOVES = 2  # that span the subspace: the last epoch's, and the one before
 MOST_TRIALS = 6
+STANDS_IN = 0.25  # of the mean square of predictions that are about constant, least share of their squared mean
+DIVERGED = 1e6  # times the last objective, or not finite: such a proposal is left as it is, to be seen from outside
 ENOUGH = 0.01  # of the gain so far: a Newton step that promises less is not taken
 
 
@@ -56,12 +58,16 @@ class Extrapolation:
         self.coef, self.predicted, self.intercept = coef, predicted.copy(), intercept.astype(np.float64)
         self.objective = np.full(len(intercept), np.inf)
         self._evaluate, self._predict, self._keeps_zeros = evaluate, predict, keeps_zeros
-        fixed = [] if stand_in is None else [np.repeat(stand_in[:, None], len(intercept), axis=1)]
-        self._fixed = [(coef_move, predict(coef_move)) for coef_move in fixed]
+        self._fixed: list[tuple[Array, Array]] = []
         self._moves: list[tuple[Array, Array]] = []
+        if stand_in is not None:
+            coef_move = np.repeat(stand_in[:, None], len(intercept), axis=1)
+            predicted_move = predict(coef_move)
+            if predicted_move.mean() ** 2 > STANDS_IN * (predicted_move**2).mean():
+                self._fixed.append((coef_move, predicted_move))
 
-    def advance(self, coef: Array, predicted: Array) -> None:
-        """Move to the lowest point found near a proposal; stay where that is not lower.
+    def advance(self, coef: Array, predicted: Array) -> bool:
+        """Move to the lowest point found near a proposal; stay where that is not lower. False if the proposal diverges.
 
         Parameters
         ----------
@@ -74,21 +80,27 @@ class Extrapolation:
             moves = [(move[0] * is_set, self._predict(move[0] * is_set)) for move in moves]
         coef_moves, predicted_moves = (np.stack(each, axis=2) for each in zip(*moves, strict=True))
         start = np.concatenate([np.zeros((len(self.intercept), len(moves))), self.intercept[:, None]], axis=1)
-        at, objective = minimize_along(
-            lambda at: self._evaluate(coef, predicted, coef_moves, predicted_moves, at), start
-        )
+
+        def evaluate(at: Array) -> tuple[Array, Array, Array]:
+            return self._evaluate(coef, predicted, coef_moves, predicted_moves, at)
+
+        first = evaluate(start)
+        if not first[0].sum() <= DIVERGED * np.abs(self.objective).sum():
+            return False
+        at, objective = minimize_along(evaluate, start, first)
         is_lower = objective <= self.objective
         to_coef = np.where(is_lower, coef + np.einsum("jki,ki->jk", coef_moves, at[:, :-1]), self.coef)
-        to_predicted = np.where(
-            is_lower, predicted + np.einsum("eki,ki->ek", predicted_moves, at[:, :-1]), self.predicted
-        )
+        to_predicted = self._predict(to_coef)  # anew: sums of moves would add up rounding errors over the epochs
         self._moves = [(to_coef - self.coef, to_predicted - self.predicted), *self._moves][: N_MOVES - 1]
         self.coef, self.predicted = to_coef, to_predicted
         self.intercept = np.where(is_lower, at[:, -1], self.intercept)
         self.objective = np.where(is_lower, objective, self.objective)
+        return True
 
 
-def minimize_along(evaluate: Callable[[Array], tuple[Array, Array, Array]], start: Array) -> tuple[Array, Array]:
+def minimize_along(
+    evaluate: Callable[[Array], tuple[Array, Array, Array]], start: Array, first: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
     """Minimize a convex function of a few numbers for each output, by Newton's method with shortened steps.
 
     Parameters
@@ -97,12 +109,14 @@ def minimize_along(evaluate: Callable[[Array], tuple[Array, Array, Array]], star
         Returns values of shape (n_outputs,), gradients of shape (n_outputs, n) and Hessians of shape (n_outputs, n, n).
     start : array of shape (n_outputs, n)
         Where to begin.
+    first
+        What `evaluate` returned there.
 
     Returns
     -------
     The best point of each output, and the value there, never above that at `start`.
     """
-    best, (lowest, gradient, hessian) = start, evaluate(start)
+    best, (lowest, gradient, hessian) = start, first
     at_start = lowest
     step, promised = newton_step(gradient, hessian)
     for _ in range(MOST_TRIALS):

@@ -273,8 +273,8 @@ class Linear:
         width = 1.0 / self._steepest
         intercept[:] = find_rising_zero(slopes, intercept.astype(np.float64), width=width, keep=SETTLED)
 
-    def _extrapolate(self, state: State, sum_over: SumOver) -> float:
-        """Move on from where the epoch came to; return the objective there."""
+    def _extrapolate(self, state: State, sum_over: SumOver) -> float | None:
+        """Move on from where the epoch came to; return the objective there, or None if the epoch diverged."""
         coef = state.coef.astype(np.float64)
         if self._extrapolation is None:
             self._extrapolation = Extrapolation(
@@ -289,7 +289,8 @@ class Linear:
                 keeps_zeros=self.penalty.sets_zeros,
             )
         found = self._extrapolation
-        found.advance(coef, self._predicted)
+        if not found.advance(coef, self._predicted):
+            return None
         state.coef[:], state.intercept[:], self._predicted[:] = found.coef, found.intercept, found.predicted
         return float(found.objective.sum())
 
@@ -303,7 +304,9 @@ class Linear:
         rows = (predicted, predicted_moves, self.target, self._weight, self._value, self._derivative)
         features = (coef, coef_moves, self.penalty, float(self.penalty.strong_convexity))
         total = sum_over(sums.sum_along, n_rows, n_sums, rows, at) / n_rows
-        total = (total + sum_over(sums.sum_penalties_along, n_features, n_sums, features, at)).reshape(self.n_outputs, -1)
+        total = (total + sum_over(sums.sum_penalties_along, n_features, n_sums, features, at)).reshape(
+            self.n_outputs, -1
+        )
         gradient, hessian = total[:, 1 : n + 1], np.zeros((self.n_outputs, n, n))
         lower = np.tril_indices(n)
         hessian[:, lower[0], lower[1]] = hessian[:, lower[1], lower[0]] = total[:, n + 1 :]

@@ -100,9 +100,22 @@ def target_of(target, output, n_outputs):
 
 @njit(nogil=True, inline="always")
 def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0912  one piece, see `update_rows`
-    indptr, indices, values, target, weight, steps, ids, penalty, scale, learns_memory, derivative, first_copy, own, _ = (
-        rows
-    )
+    (
+        indptr,
+        indices,
+        values,
+        target,
+        weight,
+        steps,
+        ids,
+        penalty,
+        scale,
+        learns_memory,
+        derivative,
+        first_copy,
+        own,
+        _,
+    ) = rows
     coef, intercept, mean_gradient, memory, caught_up = state
     remembers, is_scaled, share = len(memory) > 0, len(scale) > 0, 1.0 / max(len(memory), 1)
     slope, size = np.empty(n_outputs), step_size

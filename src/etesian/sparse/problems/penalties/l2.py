@@ -32,7 +32,9 @@ class L2(NamedTuple):
         return False
 
 
-_EXPM1_SERIES = tuple(1.0 / math.factorial(n) for n in range(13, 0, -1))  # at -1/4 the next term is below 1e-18 of the sum
+_EXPM1_SERIES = tuple(
+    1.0 / math.factorial(n) for n in range(13, 0, -1)
+)  # at -1/4 the next term is below 1e-18 of the sum
 _LOG1P_SERIES = tuple(1.0 / n for n in range(9, 0, -1))  # at 0.01 the next term is below 1e-19 of the sum
 
 
