@@ -232,9 +232,9 @@ def test_embedding_feeds_a_classifier_in_a_pipeline():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_iter_no_change": 0}, "n_iter_no_change must be an integer, at least 1; got 0"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change must be an integer of at least 1; got 0"),
         ({"validation_fraction": 1.0}, "validation_fraction must be between 0 and 1; got 1.0"),
-        ({"max_iter": 2.0}, "max_iter must be an integer, at least 1; got 2.0"),
+        ({"max_iter": 2.0}, "max_iter must be an integer of at least 1; got 2.0"),
         ({"tol": -1.0}, "tol must be None or a number, 0 or more; got -1.0"),
     ],
 )
@@ -254,7 +254,7 @@ def test_fit_of_another_size_cannot_go_on(case):
 
 def test_ids_of_another_kind_cannot_go_on():
     model = MatrixFactorization(2, max_iter=1, schedule="serial").fit(triples(n=100))
-    with pytest.raises(ValueError, match="user ids must be numbers, as in fit; got text"):
+    with pytest.raises(ValueError, match="user ids must be integers, as in the first fit; got 'ann'"):
         model.partial_fit((["ann"], [1], [2.0]))
 
 

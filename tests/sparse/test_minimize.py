@@ -150,7 +150,7 @@ def test_step_size_decays_by_epoch():
         (lambda: SGD(0.0), "step_size must be a finite number above 0; got 0.0"),
         (lambda: SGD(float("nan")), "step_size must be"),
         (lambda: SGD(0.1, 1.5), "decay must be above 0 and at most 1; got 1.5"),
-        (lambda: minimize(small_ratings(), max_iter=0), "max_iter must be an integer, at least 1; got 0"),
+        (lambda: minimize(small_ratings(), max_iter=0), "max_iter must be an integer of at least 1; got 0"),
         (lambda: count_workers(0), "n_jobs must be None or an integer other than 0"),
         (lambda: count_workers(2.5), "n_jobs must be"),
     ],

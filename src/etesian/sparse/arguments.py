@@ -1,20 +1,28 @@
-"""Checks of arguments that several functions take, and where warnings about them point."""
+"""Checks of arguments that several places share, and where warnings about them point."""
 
 from __future__ import annotations
 
-import numbers
 import sys
+from numbers import Integral, Real
+from typing import Any
 
 
-def check_count(name: str, value: object, *, least: int = 1) -> None:
-    """Raise a `ValueError` that names the argument, unless the value is an integer of at least `least`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer, at least {least}; got {value!r}")
+def check_integer(name: str, value: Any, *, at_least: int) -> int:
+    """Return an integer argument.
+
+    Raises
+    ------
+    ValueError
+        If the value is not an integer, or is below `at_least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
+        raise ValueError(f"{name} must be an integer of at least {at_least}; got {value!r}")
+    return int(value)
 
 
-def check_tol(tol: object) -> None:
+def check_tol(tol: Any) -> None:
     """Raise a `ValueError` unless `tol` is None or a number, 0 or more."""
-    if tol is not None and not (isinstance(tol, numbers.Real) and tol >= 0):
+    if tol is not None and not (isinstance(tol, Real) and tol >= 0):
         raise ValueError(f"tol must be None or a number, 0 or more; got {tol!r}")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from etesian.sparse._engine.workers import Workers, count_workers
-from etesian.sparse.arguments import check_count, check_tol
+from etesian.sparse.arguments import check_integer, check_tol
 from etesian.sparse.driver import Callback, Order, Result, Seed, minimize
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.problem import Problem, SumOver, Variables
@@ -98,8 +98,8 @@ class Minimizer(BaseEstimator):
         return SGD(self.step_size, self.step_decay)
 
     def _check_stopping(self) -> None:
-        check_count("max_iter", self.max_iter)
-        check_count("n_iter_no_change", self.n_iter_no_change)
+        check_integer("max_iter", self.max_iter, at_least=1)
+        check_integer("n_iter_no_change", self.n_iter_no_change, at_least=1)
         check_tol(self.tol)
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1; got {self.validation_fraction}")
