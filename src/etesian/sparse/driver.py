@@ -101,8 +101,8 @@ def minimize(
     tol
         Stop with ``"converged"`` when the length of a proximal gradient step, in variables scaled to curvature 1, is at most `tol`
         times the square root of the objective (twice it, to be exact), for problems that measure it (`MeasuredProblem`, such as
-        `Linear` with a smooth loss). The relative distance to the minimum is then about ``tol**2`` times the condition number. Other
-        problems stop with ``"no_progress"`` when the objective has not fallen by this share of itself for `n_iter_no_change`
+        `Linear` with a smooth loss). The relative distance to the minimum is then about ``tol**2`` times the condition number.
+        Other problems stop with ``"no_progress"`` when the objective has not fallen by this share of itself for `n_iter_no_change`
         epochs. With a monitor, any problem stops with ``"early_stopped"`` when its loss has not fallen so. None runs `max_iter`
         epochs.
     n_iter_no_change

@@ -27,8 +27,8 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     """Linear classification of sparse rows, fitted on all cores with the serial run's exact result.
 
     The objective is mean(loss) + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1), that of scikit-learn's
-    ``LogisticRegression(C=1 / (alpha * n_rows))``; the intercept is not penalized. Multiclass problems are fit one-vs-rest, all classes
-    in one pass.
+    ``LogisticRegression(C=1 / (alpha * n_rows))``; the intercept is not penalized. Multiclass problems are fit one-vs-rest, all
+    classes in one pass.
 
     After each epoch of a smooth loss, the objective is minimized exactly over the intercept and the last two moves, so it never
     rises.

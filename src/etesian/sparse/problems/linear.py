@@ -85,7 +85,7 @@ class Linear:
 
     def __post_init__(self) -> None:
         self.touches = self.X
-        n_rows, n_features = self.X.shape
+        n_rows = self.X.shape[0]
         kind: Any = type(self.penalty)
         self.penalty = kind(*map(float, self.penalty))  # type: ignore[call-overload]
         self._weight: NDArray[np.float64] = (
