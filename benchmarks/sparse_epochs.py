@@ -1,6 +1,6 @@
 """Epochs to a relative gap of 1e-6, by default parameters: `SparseClassifier` and `SparseRegressor` beside scikit-learn's saga.
 
-An epoch is one pass of updates over all rows. Ours adds three to six products with the matrix, or passes over the predictions, after
+An epoch is one pass of updates over all rows. Ours adds a few products with the matrix, or passes over the predictions, after
 each epoch (extrapolation and the objective); scikit-learn's has none. Neither solver sees the optimum, which comes from
 scikit-learn's newton-cholesky and from ridge regression by singular values. Example:
 
