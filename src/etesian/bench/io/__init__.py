@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from etesian.bench.io.exporters.table import write_csv, write_parquet
     from etesian.bench.io.importers.algoperf import read_algoperf
     from etesian.bench.io.importers.dawnbench import read_dawnbench
+    from etesian.bench.io.importers.hyperfine import read_hyperfine
     from etesian.bench.io.importers.mlflow import read_mlflow
     from etesian.bench.io.importers.mlperf import read_mlperf
+    from etesian.bench.io.importers.pytest_benchmark import read_pytest_benchmark
     from etesian.bench.io.importers.speedrun import read_speedrun
     from etesian.bench.io.importers.table import Columns, read_csv, read_parquet
     from etesian.bench.io.importers.tensorboard import read_tensorboard
@@ -45,10 +47,12 @@ __all__ = [
     "read_csv",
     "read_dawnbench",
     "read_each",
+    "read_hyperfine",
     "read_jsonl",
     "read_mlflow",
     "read_mlperf",
     "read_parquet",
+    "read_pytest_benchmark",
     "read_speedrun",
     "read_tensorboard",
     "read_wandb",
@@ -63,10 +67,12 @@ _HOMES = {
     "read_algoperf": "importers.algoperf",
     "read_csv": "importers.table",
     "read_dawnbench": "importers.dawnbench",
+    "read_hyperfine": "importers.hyperfine",
     "read_jsonl": "jsonl",
     "read_mlflow": "importers.mlflow",
     "read_mlperf": "importers.mlperf",
     "read_parquet": "importers.table",
+    "read_pytest_benchmark": "importers.pytest_benchmark",
     "read_speedrun": "importers.speedrun",
     "read_tensorboard": "importers.tensorboard",
     "read_wandb": "importers.wandb",

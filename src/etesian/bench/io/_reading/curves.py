@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from etesian.bench.io._reading.files import UnreadableError
+from etesian.bench.io._reading.files import UnreadableError, shortened
 from etesian.bench.io._reading.found import printable
 from etesian.bench.record import Outcome, Point
 from etesian.bench.workload import Target
@@ -134,9 +134,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, bool | int | float) else printable(str(value))
-
-
-def shortened(text: Any, limit: int = 40) -> str:
-    """Quote a piece of a file for a message."""
-    shown = str(text)
-    return repr(shown if len(shown) <= limit else f"{shown[:limit]}...")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -94,10 +94,31 @@ def document_of(path: Path) -> str:
 
 def json_of(path: Path) -> dict[str, Any]:
     """Return the one JSON object of a file."""
-    data = parse_json(document_of(path))
+    return json_object(document_of(path))
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a text that holds one JSON object."""
+    data = parse_json(text)
     if not isinstance(data, dict):
         raise UnreadableError(f"must hold a JSON object; got {type(data).__name__}")
     return data
+
+
+def objects_in(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the JSON objects that a field lists."""
+    listed = data.get(name)
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise UnreadableError(f"must hold a list of objects in {name!r}")
+    if not listed:
+        raise UnreadableError(f"lists nothing in {name!r}")
+    return listed
+
+
+def shortened(text: Any, limit: int = 40) -> str:
+    """Quote a piece of a file for a message."""
+    shown = str(text)
+    return repr(shown if len(shown) <= limit else f"{shown[:limit]}...")
 
 
 def parse_json(text: str) -> Any:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from etesian.bench.errors import InputError
-from etesian.bench.io._reading.curves import shortened
-from etesian.bench.io._reading.files import UnreadableError, lines_of
+from etesian.bench.io._reading.files import UnreadableError, lines_of, shortened
 
 _BATCH_ROWS = 10_000
 

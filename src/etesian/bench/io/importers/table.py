@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from etesian.bench.errors import InputError
-from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of, seed_of, shortened
-from etesian.bench.io._reading.files import DAMAGES, UnreadableError
+from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of, seed_of
+from etesian.bench.io._reading.files import DAMAGES, UnreadableError, shortened
 from etesian.bench.io._reading.found import Found, Skipped, printable, read_each, reason_of
 from etesian.bench.io._reading.rows import Row, csv_rows, parquet_rows
 from etesian.bench.record import Outcome, Run

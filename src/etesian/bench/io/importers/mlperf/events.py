@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from etesian.bench.io._reading.curves import number_of, shortened
-from etesian.bench.io._reading.files import UnreadableError, lines_of
+from etesian.bench.io._reading.curves import number_of
+from etesian.bench.io._reading.files import UnreadableError, lines_of, shortened
 
 Round = Literal["v0.5", "v0.6", "v0.7"]
 """The first round that wrote logs in a format."""
