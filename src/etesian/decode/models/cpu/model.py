@@ -23,6 +23,7 @@ from etesian.decode.models.cpu.products import BlockWeights, Weights
 from etesian.decode.models.cpu.quantized.activations import record_stride
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
 from etesian.decode.models.cpu.quantized.network import pack_block_network
+from etesian.decode.models.cpu.quantized.rounding import quantized
 from etesian.decode.models.cpu.tiles import LINE, MIX_ROWS, PANEL
 from etesian.decode.models.language_model import IntegerArray
 from etesian.decode.models.row_exactness import rows_are_exact
@@ -63,12 +64,14 @@ class CpuModel:
         self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
 
     @classmethod
-    def from_transformers(cls, model: Any, *, n_threads: int | None = None) -> CpuModel:
+    def from_transformers(cls, model: Any, *, n_threads: int | None = None, quantize: str | None = None) -> CpuModel:
         """Pack a loaded transformers model; it can be dropped afterwards.
 
         Parameters
         ----------
         model : transformers.PreTrainedModel
+        quantize : str, optional
+            A type to round matrices to, such as ``"q8_0"``; see `LoadOptions`.
         n_threads : int, optional
             See the class.
 
@@ -83,7 +86,7 @@ class CpuModel:
                 f"models of type {model.config.model_type!r}, configured like this one, have no packed form; "
                 f"known are {', '.join(FAMILIES)}. HuggingFaceModel runs any that transformers loads"
             )
-        return cls(network, n_threads=n_threads)
+        return cls(network if quantize is None else quantized(network, quantize.upper()), n_threads=n_threads)
 
     @property
     def vocabulary_size(self) -> int:
@@ -313,7 +316,7 @@ def _packed(network: Network) -> tuple[forward.Shape, Weights | BlockWeights]:
 
 
 def default_threads() -> int:
-    """torch's own number of threads if it has been imported, else one for each core that this process may use."""
+    """Torch's own number of threads if it has been imported, else one for each core that this process may use."""
     torch = sys.modules.get("torch")
     if torch is not None:
         return int(torch.get_num_threads())

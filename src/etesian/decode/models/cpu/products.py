@@ -161,6 +161,7 @@ def address(typing_context, array):
 @instruction
 def call_kernel(typing_context, kernel, n_rows, rows, row_stride, weights, n_steps, out):
     """Call a product of `etesian.decode.models.cpu.quantized.kernels` by its address."""
+
     def generate(context, builder, signature, arguments):
         function = ir.FunctionType(ir.VoidType(), [LONG] * 6).as_pointer()
         builder.call(builder.inttoptr(arguments[0], function), arguments[1:])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from etesian.decode.models.cpu import forward
 from etesian.decode.models.cpu.architecture import Linear, Network
-from etesian.decode.models.cpu.packed_network import UNLIMITED, aligned_zeros, as_array, shape_of
+from etesian.decode.models.cpu.packed_network import UNLIMITED, aligned_zeros, shape_of
 from etesian.decode.models.cpu.products import BlockWeights
 from etesian.decode.models.cpu.quantized.formats import FORMATS, STRIP
 from etesian.decode.models.cpu.quantized.kernels import kernel_address
@@ -46,7 +46,9 @@ def pack_block_network(network: Network, n_threads: int) -> tuple[forward.Shape,
         layout.add_matrix(index, forward.UP, *([layer.up] if layer.gate is None else [layer.gate, layer.up]))
         layout.add_matrix(index, forward.DOWN, layer.down)
         norms = (layer.first_norm, layer.second_norm, layer.query_norm, layer.key_norm)
-        for kind, norm in zip((forward.FIRST_NORM, forward.SECOND_NORM, forward.QUERY_NORM, forward.KEY_NORM), norms, strict=True):
+        for kind, norm in zip(
+            (forward.FIRST_NORM, forward.SECOND_NORM, forward.QUERY_NORM, forward.KEY_NORM), norms, strict=True
+        ):
             layout.add_norm(index, kind, norm)
         shape = shape._replace(has_head_norms=layer.query_norm is not None)
     layout.add_matrix(architecture.n_layers, forward.OUTPUT, network.output)
@@ -96,11 +98,10 @@ class _Layout:
         with ThreadPoolExecutor(n_threads) as pool:
             for _ in pool.map(lambda job: job(packed), self.jobs):
                 pass
-        is_table = isinstance(network.embedding, BlockMatrix)
         return BlockWeights(
             packed=packed,
             vectors=np.concatenate(self.vectors),
-            embedding=np.zeros(1, np.float32) if is_table else as_array(network.embedding),
+            embedding=np.zeros(1, np.float32),  # rows are looked up for each pass
             positions=np.zeros(1, np.float32) if network.positions is None else network.positions,
             matrix_starts=self.matrix_starts,
             vector_starts=self.vector_starts,

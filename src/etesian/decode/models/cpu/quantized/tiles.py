@@ -328,7 +328,7 @@ def _add_products(tile: _Tile, total: Any, levels: Any, x: Any) -> Any:
     return call(builder, f"llvm.x86.avx512.vpdpbusd.{bits}", words, total, *quads)
 
 
-def _tile_function(module: Any, form: StripFormat, arithmetic: Arithmetic, n_rows: int) -> Any:
+def tile_function(module: Any, form: StripFormat, arithmetic: Arithmetic, n_rows: int) -> Any:
     """A tile's function, not inlined: among other code its sums would not all stay in registers."""
     name = f"etesian.strip.{form.name}.{arithmetic.name}.{n_rows}"
     if name not in module.globals:
@@ -363,7 +363,7 @@ def strip_product(form: StripFormat, arithmetic: Arithmetic = HOST) -> Any:
                 block = builder.append_basic_block(f"rows{r}")
                 choice.add_case(LONG(r), block)
                 builder.position_at_end(block)
-                builder.call(_tile_function(builder.module, form, arithmetic, r), passed)
+                builder.call(tile_function(builder.module, form, arithmetic, r), passed)
                 builder.branch(following)
             builder.position_at_end(following)
             return context.get_dummy_value()

@@ -22,7 +22,19 @@ from etesian.errors import InputError
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 LONGEST_KEY, MOST_DIMENSIONS, DEEPEST_ARRAY = 65_535, 4, 4
 DEFAULT_ALIGNMENT = 32
-_SCALARS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8"}
+_SCALARS = {
+    0: "<u1",
+    1: "<i1",
+    2: "<u2",
+    3: "<i2",
+    4: "<u4",
+    5: "<i4",
+    6: "<f4",
+    7: "?",
+    10: "<u8",
+    11: "<i8",
+    12: "<f8",
+}
 _STRING, _ARRAY = 8, 9
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
@@ -107,7 +119,9 @@ def open_gguf(path: str | Path) -> Gguf:
         _, more = _open_one(shard)
         twice = tensors.keys() & more.keys()
         if twice:
-            raise InputError(f"{str(shard)!r} holds tensor {min(twice)!r}, which an earlier file holds; copy the files again")
+            raise InputError(
+                f"{str(shard)!r} holds tensor {min(twice)!r}, which an earlier file holds; copy the files again"
+            )
         tensors |= more
     expected = metadata.get("split.tensors.count", len(tensors))
     if expected != len(tensors):
@@ -170,13 +184,17 @@ class _Walk:
     def _header(self) -> int:
         """Check magic and version; the number of metadata entries."""
         if self.data[:4] != MAGIC:
-            raise InputError(f"{str(self.path)!r} is not a GGUF file: it starts with {bytes(self.data[:4])!r}, not {MAGIC!r}")
+            raise InputError(
+                f"{str(self.path)!r} is not a GGUF file: it starts with {bytes(self.data[:4])!r}, not {MAGIC!r}"
+            )
         self.at = 4
         version = self._number("<I", "the version")
         if version not in VERSIONS:
             is_swapped = version and int.from_bytes(struct.pack(">I", version), "little") in VERSIONS
             kind = "big-endian" if is_swapped else f"version {version}"
-            raise InputError(f"{str(self.path)!r} is a {kind} GGUF file; only little-endian versions 2 and 3 can be read")
+            raise InputError(
+                f"{str(self.path)!r} is a {kind} GGUF file; only little-endian versions 2 and 3 can be read"
+            )
         self.n_tensors = self._count("tensors", smallest=24)
         return self._count("metadata entries", smallest=13)
 
@@ -197,7 +215,9 @@ class _Walk:
         """A count of items that take `smallest` bytes or more each."""
         count = self._number("<Q", f"the number of {subject}")
         if count > (len(self.data) - self.at) // smallest:
-            raise self._damaged(f"it claims {count} {subject}, which cannot fit in the {len(self.data) - self.at} bytes left")
+            raise self._damaged(
+                f"it claims {count} {subject}, which cannot fit in the {len(self.data) - self.at} bytes left"
+            )
         return count
 
     def _string(self, subject: str, longest: int | None = None) -> str:
@@ -280,6 +300,8 @@ class _Walk:
             raise self._damaged(f"tensor {name!r} of type {ggml_type.name} cannot have the shape {shape}")
         n_bytes, end = n_items // block_size * block_bytes, len(self.data) - start
         if offset > end or n_bytes > end - offset:
-            raise self._damaged(f"tensor {name!r} takes {n_bytes} bytes from byte {start + offset}, past the end of the file")
+            raise self._damaged(
+                f"tensor {name!r} takes {n_bytes} bytes from byte {start + offset}, past the end of the file"
+            )
         rows = np.frombuffer(self.data, np.uint8, n_bytes, start + offset)
         return Tensor(name, ggml_type.name, shape, rows.reshape(n_items // shape[-1], -1))

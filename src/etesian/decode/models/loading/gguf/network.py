@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.decode.models.cpu.architecture import Architecture, Layer, Linear, Network
-from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, stack
+from etesian.decode.models.cpu.quantized.matrix import stack
 from etesian.decode.models.loading.gguf.directory import Gguf
 from etesian.decode.models.loading.gguf.families import FAMILIES, Family
 from etesian.decode.models.loading.gguf.hyperparameters import Hyperparameters
@@ -21,7 +21,9 @@ from etesian.errors import InputError
 _LAYER_TENSOR = re.compile(
     r"blk\.(\d+)\.((attn|ffn)_norm|attn_(q|k|v|qkv|output|q_norm|k_norm)|ffn_(gate|up|down))\.(weight|bias)"
 )
-_OTHER_TENSOR = re.compile(r"(token_embd|position_embd|rope_freqs|rope_factors_(long|short)|output(_norm)?)\.(weight|bias)")
+_OTHER_TENSOR = re.compile(
+    r"(token_embd|position_embd|rope_freqs|rope_factors_(long|short)|output(_norm)?)\.(weight|bias)"
+)
 
 
 def read_network(file: Gguf) -> Network:
@@ -71,6 +73,8 @@ class _Reader:
     def _refuse_unknown(self) -> None:
         """A tensor or a switch that has no place in the network would change what the model computes."""
         n_layers = self.numbers.whole("block_count")
+        if n_layers > len(self.file.tensors):
+            raise InputError(f"{str(self.file.path)!r} claims {n_layers} layers and holds {len(self.file.tensors)} tensors")
         for name in self.file.tensors:
             layer = _LAYER_TENSOR.fullmatch(name)
             if _OTHER_TENSOR.fullmatch(name) is None and (layer is None or int(layer[1]) >= n_layers):
@@ -90,9 +94,13 @@ class _Reader:
         head_width = numbers.whole("attention.key_length", max(width // n_heads, 1))
         if numbers.whole("attention.value_length", head_width) != head_width:
             raise InputError(f"keys and values of {str(self.file.path)!r} differ in width, which is not supported")
+        if head_width % 2:
+            raise InputError(f"{str(self.file.path)!r} has heads of {head_width} numbers, an odd number, which is not supported")
         n_key_heads = numbers.whole("attention.head_count_kv", n_heads)
         if n_heads % n_key_heads:
-            raise InputError(f"{str(self.file.path)!r} has {n_heads} heads, not a multiple of its {n_key_heads} key heads")
+            raise InputError(
+                f"{str(self.file.path)!r} has {n_heads} heads, not a multiple of its {n_key_heads} key heads"
+            )
         n_layers, max_length = numbers.whole("block_count"), numbers.whole("context_length")
         if "rope_factors_short.weight" in self.file.tensors:  # those for longer texts are others
             max_length = min(max_length, numbers.whole("rope.scaling.original_context_length", max_length))
@@ -124,7 +132,9 @@ class _Reader:
             return None
         width = self.numbers.whole("rope.dimension_count", head_width)
         if width > head_width or width % 2 or (self.family.rotated_pairs == "neighbors" and width != head_width):
-            raise InputError(f"{str(self.file.path)!r} rotates {width} of {head_width} numbers of a head, which is not supported")
+            raise InputError(
+                f"{str(self.file.path)!r} rotates {width} of {head_width} numbers of a head, which is not supported"
+            )
         return width
 
     def _rows(self, name: str) -> NDArray[np.uint8]:
@@ -135,7 +145,9 @@ class _Reader:
     def _positions(self, architecture: Architecture) -> NDArray[np.float32] | None:
         if architecture.rotary_width is not None:
             return None
-        return matrix(self.file, "position_embd.weight", architecture.max_length, architecture.width).floats().reshape(-1)
+        return (
+            matrix(self.file, "position_embd.weight", architecture.max_length, architecture.width).floats().reshape(-1)
+        )
 
     def _layer(self, architecture: Architecture, index: int) -> Layer:
         layer, width, inner = f"blk.{index}.", architecture.width, architecture.inner_width
@@ -161,12 +173,14 @@ class _Reader:
             return self._linear(f"{prefix}qkv", sum(heads.values()) * head, width)
         parts, biases = [], []
         for name, n_heads in heads.items():
-            part, bias = matrix(self.file, f"{prefix}{name}.weight", n_heads * head, width), self._bias(f"{prefix}{name}", n_heads * head)
+            n_out = n_heads * head
+            part = matrix(self.file, f"{prefix}{name}.weight", n_out, width)
+            bias = self._bias(f"{prefix}{name}", n_out)
             if self.family.rotated_pairs == "neighbors" and name != "v":
                 order = _halves_order(n_heads, head)
                 part, bias = part.take(order), None if bias is None else bias[order]
             parts.append(part)
-            biases.append(np.zeros(n_heads * head, np.float32) if bias is None else bias)
+            biases.append(np.zeros(n_out, np.float32) if bias is None else bias)
         return Linear(stack(parts), np.concatenate(biases))
 
     def _up(self, prefix: str, architecture: Architecture) -> tuple[Linear, Linear | None]:

@@ -13,7 +13,7 @@ from etesian.decode.models.loading.gguf.tensors import vector
 from etesian.errors import InputError
 
 FAST_TURNS, SLOW_TURNS = 32.0, 1.0
-"""YaRN (Peng et al. 2023, section 3.2): turns within the original context above which speeds stay, and below which they are divided."""
+"""Turns within the original context above which speeds stay, and below which they are divided (YaRN, Peng et al. 2023)."""
 
 
 def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[np.float32], float]:
@@ -46,7 +46,9 @@ def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[
     elif kind in ("none", "linear"):
         speeds = speeds / factor
     elif kind != "longrope":
-        raise InputError(f"{str(file.path)!r} scales rotations in the way {kind!r}; none, linear, yarn and longrope are supported")
+        raise InputError(
+            f"{str(file.path)!r} scales rotations in the way {kind!r}; none, linear, yarn and longrope are supported"
+        )
     return (speeds / _factors(file, len(speeds))).astype(np.float32), scale
 
 

@@ -17,7 +17,16 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Kinds of tokens."""
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """Stands for a space in the tokens of SentencePiece."""
-END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<EOT>", "</s>")
+END_OF_TURN = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<EOT>",
+    "</s>",
+)
 """Texts of control tokens that end an answer, whichever of them the file names as its end."""
 
 
@@ -138,7 +147,9 @@ class _Vocabulary:
     def _strings(self, name: str) -> Strings:
         value = self.get(name)
         if not isinstance(value, Strings):
-            raise InputError(f"{str(self.file.path)!r} has no list of strings 'tokenizer.ggml.{name}'; convert the model again")
+            raise InputError(
+                f"{str(self.file.path)!r} has no list of strings 'tokenizer.ggml.{name}'; convert the model again"
+            )
         return value
 
     def _array(self, name: str, default: Any) -> Any:
@@ -170,7 +181,9 @@ def _byte_pairs(vocabulary: _Vocabulary) -> Any:
 def _pair(vocabulary: _Vocabulary, merge: str) -> tuple[str, str]:
     left, space, right = merge[1:].partition(" ")  # the first character may be a space itself
     if not space:
-        raise InputError(f"{str(vocabulary.file.path)!r} has the merge {merge!r}, which is not two tokens with a space between")
+        raise InputError(
+            f"{str(vocabulary.file.path)!r} has the merge {merge!r}, which is not two tokens with a space between"
+        )
     return merge[:1] + left, right
 
 
