@@ -64,7 +64,7 @@ def test_loading_imports_neither_torch_nor_transformers_nor_the_package():
 
 def test_options_that_cannot_hold_are_refused():
     for options in (LoadOptions(dtype="fp32"), LoadOptions(quantize="q4_0"), LoadOptions(device="cuda")):
-        with pytest.raises(InputError, match="must be .* for a GGUF file"):
+        with pytest.raises(InputError, match=r"must be .* for a GGUF file"):
             Decoder.load("smollm2", options=options)
 
 

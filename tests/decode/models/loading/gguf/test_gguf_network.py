@@ -133,7 +133,10 @@ def test_types_that_change_inside_a_strip_become_float32(tmp_path):
 @pytest.mark.parametrize(
     ("rope", "metadata"),
     [
-        ({"rope_type": "linear", "factor": 4.0}, {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0}),
+        (
+            {"rope_type": "linear", "factor": 4.0},
+            {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0},
+        ),
         (
             {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
             {

@@ -1,7 +1,7 @@
 """Tokenizers from GGUF files give the tokens of llama.cpp.
 
-`llama_cpp_tokens.json` holds what llama.cpp (llama-cpp-python 0.3.36) made of each text, with SmolLM2's vocabulary under each name of a
-pre-tokenizer, and with the vocabulary of `sentence_pieces.json`.
+`llama_cpp_tokens.json` holds the tokens that llama.cpp (llama-cpp-python 0.3.36) gave for each text, with SmolLM2's vocabulary under
+each name of a pre-tokenizer, and with the vocabulary of `sentence_pieces.json`.
 """
 
 from __future__ import annotations
@@ -111,14 +111,16 @@ def test_chat_template_is_rendered_by_transformers():
     pytest.importorskip("transformers")
     tokenizer = read_tokenizer(open_gguf(SMOLLM2))
     text = tokenizer.for_transformers.apply_chat_template(
-        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
+        tokenize=False,
+        add_generation_prompt=True,
     )
     assert text == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
 
 
 @pytest.mark.parametrize("changes", [{"scores": np.zeros(3)}, {"bos_token_id": 99_999}, {"tokens": 5}])
 def test_vocabulary_that_does_not_fit_is_refused(changes, monkeypatch):
-    with pytest.raises(InputError, match="tokenizer.ggml"):
+    with pytest.raises(InputError, match=r"tokenizer\.ggml"):
         sentence_pieces(monkeypatch, **changes)
 
 

@@ -285,14 +285,17 @@ class _Block:
         def plane(start: int, n_vectors: int, index: int) -> Any:
             return tile.load(self.base, start + (vector * n_vectors + index) * LINE + lane * 4, tile.words)
 
+        kind = ir.VectorType(SHORT, 2 * tile.words.count)  # shifts by 16 bits at a time leave less to mask
+
         def bits(word: Any, shift: int, mask: int) -> Any:
+            shorts = builder.bitcast(word, kind)
             if shift:
                 move = builder.lshr if shift > 0 else builder.shl
-                word = move(word, tile.constant(tile.words, abs(shift)))
-            return builder.and_(word, tile.constant(tile.words, mask))
+                shorts = move(shorts, tile.constant(kind, abs(shift)))
+            return builder.bitcast(builder.and_(shorts, tile.constant(kind, mask)), tile.words)
 
         is_paired = tile.arithmetic.level_bytes > 1
-        spread = 0x00010001 if is_paired else 0x01010101
+        spread = 0x0001 if is_paired else 0x0101
         shifts = (0, 8) if is_paired else (0,)
         if form.bits == 8:
             word = plane(0, 8, group)

@@ -74,7 +74,9 @@ class _Reader:
         """A tensor or a switch that has no place in the network would change what the model computes."""
         n_layers = self.numbers.whole("block_count")
         if n_layers > len(self.file.tensors):
-            raise InputError(f"{str(self.file.path)!r} claims {n_layers} layers and holds {len(self.file.tensors)} tensors")
+            raise InputError(
+                f"{str(self.file.path)!r} claims {n_layers} layers and holds {len(self.file.tensors)} tensors"
+            )
         for name in self.file.tensors:
             layer = _LAYER_TENSOR.fullmatch(name)
             if _OTHER_TENSOR.fullmatch(name) is None and (layer is None or int(layer[1]) >= n_layers):
@@ -95,7 +97,9 @@ class _Reader:
         if numbers.whole("attention.value_length", head_width) != head_width:
             raise InputError(f"keys and values of {str(self.file.path)!r} differ in width, which is not supported")
         if head_width % 2:
-            raise InputError(f"{str(self.file.path)!r} has heads of {head_width} numbers, an odd number, which is not supported")
+            raise InputError(
+                f"{str(self.file.path)!r} has heads of {head_width} numbers, an odd number, which is not supported"
+            )
         n_key_heads = numbers.whole("attention.head_count_kv", n_heads)
         if n_heads % n_key_heads:
             raise InputError(
