@@ -40,7 +40,7 @@ def test_speculation_writes_the_text_of_plain_decoding(prompt, sampling, decoder
 
 def test_text_makes_sense(decoder):
     assert decoder.generate(PROMPTS["text"], max_tokens=2).text == " Paris."
-    assert decoder.generate(PROMPTS["chat"], max_tokens=60).finish_reason == "end_token"
+    assert decoder.generate(PROMPTS["chat"], max_tokens=60).finish_reason == "stop"
 
 
 def test_rows_are_exact_in_a_long_pass(decoder):
