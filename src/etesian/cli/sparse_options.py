@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from etesian.sparse.driver import Order
-from etesian.sparse.estimators.recommending import Feedback
 from etesian.sparse.estimators.linear import Method
+from etesian.sparse.estimators.recommending import Feedback
 from etesian.sparse.schedules.makers import Schedule
 
 
