@@ -51,8 +51,8 @@ def test_classes_side_by_side_are_the_binary_fits():
     assert together.coef_.shape == (3, 4)
     for number in range(3):
         alone = SparseClassifier(**options).fit(X, y == number)
-        np.testing.assert_allclose(together.coef_[number], alone.coef_[0], atol=1e-7)
-        assert together.intercept_[number] == pytest.approx(alone.intercept_[0], abs=1e-7)
+        np.testing.assert_allclose(together.coef_[number], alone.coef_[0], atol=1e-5)
+        assert together.intercept_[number] == pytest.approx(alone.intercept_[0], abs=1e-5)
 
 
 def test_probabilities_are_those_of_scikit_learn():
