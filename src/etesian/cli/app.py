@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": ("etesian.cli.sparse:predict", "Predict with a model written by `etesian fit`."),
     "inspect": ("etesian.cli.sparse:inspect", "Analyze update conflicts in a file and predict parallel speed-up."),
     "generate": ("etesian.cli.decode:generate", "Generate text with speculative decoding."),
+    "models": ("etesian.cli.decode_catalog:app", "List or download models with a short name."),
     "ngram": ("etesian.cli.decode_ngram:app", "Build or show an N-gram that drafts for a draft model."),
 }
 """Commands, the places of their code and their summaries. A command is imported only when it is used."""

@@ -26,7 +26,7 @@ from etesian.errors import InputError
 MAX_TOKENS: int = inspect.signature(Decoder.generate).parameters["max_tokens"].default
 FOR_PROGRAMS = ("logit_bias", "banned_tokens", "forced_tokens", "stop_tokens", "logprobs")
 """Fields of `Sampling` that name tokens by number, which are of no use on a command line."""
-LOADING = ("dtype", "device")
+LOADING = ("dtype", "quantize", "device")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def generate(
     prompt_file
         File with the text to continue.
     model
-        Target model: "bundled", a folder, a GGUF file or the name of a model on the Hugging Face hub.
+        Target model: "bundled", "smollm2", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
     draft
         Draft model; "auto" uses the one beside the target, "none" uses none.
     ngram
