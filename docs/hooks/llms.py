@@ -17,7 +17,7 @@ def on_pre_build(**_: Any) -> None:
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Note a page."""
     title = next((line.removeprefix("# ") for line in markdown.splitlines() if line.startswith("# ")), page.title)
-    paragraphs = [text.strip() for text in markdown.split("\n\n") if re.match(r"[A-Z`*]", text.strip())]
+    paragraphs = [text.strip() for text in markdown.split("\n\n") if re.match(r"[A-Z*]|`(?!``)", text.strip())]
     sentence = re.split(r"(?<=[.:?])\s", " ".join(paragraphs[0].split()))[0] if paragraphs else ""
     _pages.append(f"- [{title}]({page.url}): {sentence}".rstrip(": "))
     return markdown
