@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from bench_fakes import make_run
 
-from etesian.bench import InputError, Store, analyse
+from etesian.bench import InputError, Store, analyze
 from etesian.bench.serve import HEADERS, LiveReport, ReportServer
 
 CHROMIUM = shutil.which("chromium")
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def visitor(store: Store) -> Iterator[Visitor]:
-    with ReportServer(LiveReport(store, analyse, title="Words & co")) as server:
+    with ReportServer(LiveReport(store, analyze, title="Words & co")) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield Visitor(server)
@@ -88,7 +88,7 @@ def test_an_unchanged_store_is_analyzed_once_and_answered_without_content(store:
 
     def analyze(entries):
         analyzed.append(len(entries))
-        return analyse(entries)
+        return analyze(entries)
 
     store.add(make_run("words"), suite="suite")
     live = LiveReport(store, analyze, title="Words")
@@ -108,7 +108,7 @@ def test_what_the_browser_has_is_not_sent_again(store: Store, visitor: Visitor) 
 
 def test_what_cannot_be_analyzed_is_told_in_words(store: Store) -> None:
     store.add(make_run("words"), suite="suite")
-    live = LiveReport(store, lambda entries: analyse(entries, baseline="<pear>"), title="Words")
+    live = LiveReport(store, lambda entries: analyze(entries, baseline="<pear>"), title="Words")
     assert "baseline must be an entry; got &#39;&lt;pear&gt;&#39;" in live.snapshot().content.body
 
 
@@ -173,12 +173,12 @@ def test_a_port_that_is_taken_is_told_in_words(store: Store) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"port {port} of 127.0.0.1 is taken by another program; --port 0 takes"):
-            ReportServer(LiveReport(store, analyse, title=""), port=port)
+            ReportServer(LiveReport(store, analyze, title=""), port=port)
 
 
 def test_an_address_of_another_machine_is_told_in_words(store: Store) -> None:
     with pytest.raises(InputError, match=r"--host must be a name or an address of this machine; got '192\.0\.2\.1'"):
-        ReportServer(LiveReport(store, analyse, title=""), host="192.0.2.1")
+        ReportServer(LiveReport(store, analyze, title=""), host="192.0.2.1")
 
 
 @pytest.fixture

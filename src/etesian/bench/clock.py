@@ -1,4 +1,4 @@
-"""A stopwatch: adds up the stretches between its starts and stops. Knows nothing of what it times."""
+"""A stopwatch that adds up the time between its starts and stops."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from types import TracebackType
 
 
 class Stopwatch:
-    """Seconds spent inside its ``with`` blocks, added up.
+    """Total time spent in its ``with`` blocks.
 
     Parameters
     ----------
     now
-        Returns the time in seconds; never goes back. Tests pass one that they move by hand.
+        Monotonic clock in seconds. Tests pass one that they control.
 
     Attributes
     ----------
     seconds : float
-        The sum over the blocks that have ended, also those that an error ended.
+        Sum over the blocks that have ended, including those ended by an error.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:

@@ -22,7 +22,7 @@ from etesian.bench.errors import InputError, UnknownMetricError
 from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, failed_run, interrupts_held
 from etesian.bench.load import load_workload
 from etesian.bench.record import Point, Run
-from etesian.bench.run import timestamp
+from etesian.bench.loop import timestamp
 from etesian.bench.workload import Suite, Workload
 
 MAX_LOST = 3

@@ -14,7 +14,7 @@ import subprocess
 import pytest
 from made_runs import suite_runs
 
-from etesian.bench import analyse
+from etesian.bench import analyze
 from etesian.bench.report import write_report
 from etesian.bench.report.curves import embed_race
 
@@ -87,7 +87,7 @@ def wavering():
     """Runs that go on after the target, cut off at several budgets, diverging, failing: all that decides a median."""
     easier = dataclasses.replace(suite_runs()[0].target, threshold=0.9)
     runs = [dataclasses.replace(run, target=easier, budget_seconds=9.0 + run.seed % 3) for run in suite_runs()]
-    return [analyse(runs, rule=rule) for rule in RULES]
+    return [analyze(runs, rule=rule) for rule in RULES]
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from made_runs import suite_runs
 
-from etesian.bench import analyse
+from etesian.bench import analyze
 from etesian.bench.report import curves
 from etesian.bench.report.curves import embed_race, points_per_run
 
 
 def embedded(monkeypatch, most_points, rule="first_passage"):
     monkeypatch.setattr(curves, "MOST_POINTS", most_points)
-    analysis = analyse(suite_runs(), rule=rule)
+    analysis = analyze(suite_runs(), rule=rule)
     most = points_per_run(analysis.races)
     return analysis.races[0], most, embed_race(analysis.races[0], rule=rule, most=most)
 
@@ -46,7 +46,7 @@ def test_times_to_the_target_survive_thinning(monkeypatch, rule):
 
 
 def test_six_digits_never_move_a_value_across_the_target():
-    analysis = analyse(suite_runs())
+    analysis = analyze(suite_runs())
     target = analysis.races[0].race.target
     close = np.nextafter(target.threshold, 0.0)
     assert curves._on_its_side(close, target) == close < target.threshold

@@ -11,7 +11,7 @@ import re
 import pytest
 from made_runs import MACHINE, TARGET, make_run
 
-from etesian.bench import Point, Target, analyse
+from etesian.bench import Point, Target, analyze
 from etesian.bench.record import Run
 from etesian.bench.report import write_report
 from etesian.bench.report.marks import assign_marks
@@ -62,7 +62,7 @@ def test_tables_hold_exactly_the_figures_of_the_analysis(runs, read):
         name = html.unescape(re.sub(r"<.*?>", "", line[: line.index("</th>")])).strip()
         for key, value in re.findall(r'data-key="([^"]+)"[^>]*><data value="([^"]*)">', line):
             shown.setdefault((name, key), set()).add(float(value))
-    analysis = analyse(runs, baseline="serial").as_dict()
+    analysis = analyze(runs, baseline="serial").as_dict()
     for entry in analysis["entries"]:
         for key, estimate in entry["estimates"].items():
             if estimate["value"] is not None:
@@ -73,7 +73,7 @@ def test_tables_hold_exactly_the_figures_of_the_analysis(runs, read):
 
 def test_the_leaderboard_is_in_the_order_of_the_ranking(runs, read):
     rows = rows_of(read(runs), "leaderboard")
-    ranking = analyse(runs).as_dict()["targets"][0]["ranking"]["entries"]
+    ranking = analyze(runs).as_dict()["targets"][0]["ranking"]["entries"]
     assert [(row[0], row[1]) for row in rows] == [(each["name"], str(each["rank"])) for each in ranking]
     assert [row[2] for row in rows] == ["7 of 7", "4 of 7", "7 of 7"]
 
@@ -247,14 +247,14 @@ def test_each_target_has_a_part_of_the_page_and_profiles_join_them(runs, read):
     for part in ("accuracy-leaderboard", "accuracy-2-leaderboard", "profiles"):
         assert f'id="{part}"' in page
     assert page.count('<p class="verdict">') == 2
-    score = analyse([*runs, *(dataclasses.replace(r, target=Target("accuracy", 0.9)) for r in runs)]).profiles
+    score = analyze([*runs, *(dataclasses.replace(r, target=Target("accuracy", 0.9)) for r in runs)]).profiles
     shown = dict(row[:2] for row in rows_of(page, "profiles"))
     assert {name: number(each.score) for name, each in score.items()} == shown
 
 
 def test_advice_is_told_in_full(runs, read):
     page = html.unescape(read(runs))
-    advice = analyse(runs).advice
+    advice = analyze(runs).advice
     assert advice
     assert all(sentence in page for sentence in advice)
 
@@ -297,7 +297,7 @@ def race_of(*paces, seeds=7, outcomes=("reached", "reached"), baseline=None):
         for name, pace, outcome in zip(names, paces, outcomes, strict=False)
         for seed in range(seeds)
     ]
-    return analyse(made, baseline=baseline).races[0]
+    return analyze(made, baseline=baseline).races[0]
 
 
 def verdict_of(*paces, **options):

@@ -25,7 +25,7 @@ from etesian.bench.statistics import (
     runs_needed,
     variation,
 )
-from etesian.bench.statistics.log_rank import log_rank_scores
+from etesian.bench.statistics.rank_test import log_rank_scores
 from etesian.bench.workload import Target
 
 approx = pytest.approx

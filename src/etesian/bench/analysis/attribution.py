@@ -16,7 +16,7 @@ from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Entry, Race
 from etesian.bench.record import Run
 from etesian.bench.statistics import Estimate, Ratio, Roofline, compare, roofline
-from etesian.bench.statistics.variation import mean_share
+from etesian.bench.statistics.spread import mean_share
 
 AXES = {
     "software": ("framework",),

@@ -136,7 +136,9 @@ def _moments(values: Floats, counts: NDArray[Any]) -> tuple[Floats, Floats]:
     centered = values - values.mean()  # else the difference of large squares would be rounding
     mean = counts @ centered / n
     variance = np.maximum(counts @ centered**2 / n - mean**2, 0.0) / (n - 1)
-    return mean + values.mean(), np.where(variance > np.finfo(float).eps * np.ptp(values) ** 2, variance, 0.0)
+    rounding = np.finfo(float).eps
+    smallest = max(rounding * np.ptp(values) ** 2, (8 * rounding * np.abs(values).max()) ** 2)
+    return mean + values.mean(), np.where(variance > smallest, variance, 0.0)
 
 
 def _ratio_of_medians(arrivals: Arrivals, baseline: Arrivals, draws: Draws, confidence: float) -> Estimate:

@@ -115,7 +115,7 @@ def expected_running_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE)
         )
     mean, margin = _mean(arrivals.times, confidence)
     if not len(lost):
-        return Estimate(value, mean - margin, value + math.hypot(margin, odds_high * arrivals.limit), runs, 6)
+        return Estimate(value, max(0.0, mean - margin), value + math.hypot(margin, odds_high * arrivals.limit), runs, 6)
     cost, cost_margin = _mean(lost, confidence) if len(lost) > 1 else (float(lost[0]), 0.0)
     odds = len(lost) / reached
     low, high = _product_interval(odds, (odds_low, odds_high), cost, (max(0.0, cost - cost_margin), cost + cost_margin))

@@ -1,8 +1,7 @@
-"""The runs' curves as the page holds them: every measurement, or where there are too many those that decide times."""
+"""The curves that a page embeds: every measurement, or where there are too many, those that determine times."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,32 +10,33 @@ import numpy as np
 from etesian.bench.analysis import RaceAnalysis
 from etesian.bench.analysis.races import Entry
 from etesian.bench.record import NEVER
+from etesian.bench.report.chart import rounded
 from etesian.bench.statistics import Curves, Rule
 from etesian.bench.statistics.arrivals import Floats
 from etesian.bench.workload import Target
 
 MOST_POINTS = 120_000
-"""Measurements that a page holds; from more of them each run keeps its share."""
+"""Largest number of measurements on a page; beyond it, each run keeps its share."""
 
 FEWEST_POINTS = 8
-"""What a run keeps, however many runs there are."""
+"""Smallest number of measurements kept of a run, however many runs there are."""
 
 
 def points_per_run(races: Sequence[RaceAnalysis]) -> int | None:
-    """How many measurements of each run are kept; None for all."""
+    """Return the number of measurements to keep of each run; None for all."""
     lengths = np.concatenate([entry.curves.lengths for race in races for entry in race.race.entries])
     if lengths.sum() <= MOST_POINTS:
         return None
     short = np.sort(lengths)
     shares = (MOST_POINTS - np.cumsum(short) + short) / np.arange(len(short), 0, -1)
-    return max(FEWEST_POINTS, int(shares[short > shares][0]))  # what short runs leave goes to the long ones
+    return max(FEWEST_POINTS, int(shares[short > shares][0]))  # long runs share what short runs leave
 
 
 def embed_race(analysis: RaceAnalysis, *, rule: Rule, most: int | None) -> dict[str, Any]:
-    """Give what the page needs to draw the curves of a race and to rank its entries at any threshold.
+    """Return the data with which the page draws the curves of a race and ranks its entries at any threshold.
 
-    Of each run: the index of its entry, its seed, how it ended ("open" for one that might have arrived later, "never",
-    "failed"), seconds spent, budget, seconds and values of its measurements.
+    Each run is a list: index of its entry, seed, ending ("open" if it might have arrived later, "never" or "failed"),
+    seconds spent, budget, and the seconds and values of its measurements.
     """
     target, around = analysis.race.target, analysis.sensitivity
     ends = [row.threshold for row in (around.rows[0], around.rows[-1])] if around else [target.threshold] * 2
@@ -71,7 +71,7 @@ def _embed_run(curves: Curves, row: int, entry: int, target: Target, kept: Seque
 
 
 def _kept_points(entry: Entry, target: Target, ends: Sequence[float], rule: Rule, most: int | None) -> list[list[int]]:
-    """Which measurements of each run are kept."""
+    """Choose the measurements of each run to keep."""
     lengths = entry.curves.lengths.tolist()
     if most is None or max(lengths) <= most:
         return [list(range(length)) for length in lengths]
@@ -82,7 +82,7 @@ def _kept_points(entry: Entry, target: Target, ends: Sequence[float], rule: Rule
 
 
 def _thin(envelope: Floats, official: float, window: tuple[float, float], most: int) -> list[int]:
-    """The first, the last and those around the target; then those at which a threshold in the window is passed."""
+    """Keep the first, the last and those around the target, then those that pass a threshold in the window."""
     count = len(envelope)
     if count <= most:
         return list(range(count))
@@ -98,12 +98,7 @@ def _thin(envelope: Floats, official: float, window: tuple[float, float], most: 
     return sorted(chosen)
 
 
-def rounded(value: float | None) -> float | None:
-    """Six digits, which is more than a screen has; None for what JSON cannot say."""
-    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
-
-
 def _on_its_side(value: float, target: Target) -> float | None:
-    """Six digits, or all where six would move the value across the target."""
+    """Round to six digits, unless rounding would move the value across the target."""
     short = rounded(value)
     return short if short is None or target.is_reached(short) == target.is_reached(value) else value

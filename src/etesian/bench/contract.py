@@ -1,4 +1,4 @@
-"""Whether a workload keeps the contract: its measure changes nothing, its advance tells the truth. Runs off any clock."""
+"""Checks that a workload keeps its contract: `measure` changes nothing and `advance` returns the truth."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from etesian.bench.workload import Workload
 
 
 def check_workload(workload: Workload, *, seed: int = 0, slices: int = 3) -> list[str]:
-    """Try a workload for a few slices and tell what in it breaks the contract of `Workload`.
+    """Run a few slices of a workload and list violations of the contract of `Workload`.
 
-    The same seed is run plainly twice, and once with repeated measurements after every slice. Only a workload whose plain
-    runs agree can be judged on the rest, so one that is not reproducible is told as such and not examined further.
+    The same seed is run twice, and once more with repeated measurements after every slice. A workload that is not
+    reproducible cannot be checked further.
 
     Parameters
     ----------
     workload
-        Prepared three times, so `prepare` must start it afresh.
+        Workload to check. It is prepared three times, so `prepare` must reset it.
     seed
-        Handed to `Workload.prepare`.
+        Seed for `Workload.prepare`.
     slices
-        How many to run, at most.
+        Largest number of slices to run.
 
     Returns
     -------
     list of str
-        One sentence for each fault; empty when none was found.
+        One sentence for each violation; empty if there are none.
     """
     plain, _ = _last_metrics(workload, seed, slices, measurements=0)
     again, _ = _last_metrics(workload, seed, slices, measurements=0)
@@ -41,7 +41,7 @@ def check_workload(workload: Workload, *, seed: int = 0, slices: int = 3) -> lis
 def _last_metrics(
     workload: Workload, seed: int, slices: int, *, measurements: int
 ) -> tuple[Mapping[str, float], list[str]]:
-    """Metrics after the last slice, and what was found wrong on the way."""
+    """Return the metrics after the last slice, and the violations on the way."""
     faults: list[str] = []
     workload.prepare(seed)
     for _ in range(slices):
@@ -51,13 +51,13 @@ def _last_metrics(
         has_worked = workload.advance()
         if not has_worked:
             if before and not _are_equal(before[-1], workload.measure()):
-                faults.append("advance returned False after work that it did; False means that none was left to do")
+                faults.append("advance returned False after doing work; False means that no work was left")
             break
     return dict(workload.measure()), faults
 
 
 def _are_equal(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    """Whether two measurements are the same, NaN being equal to NaN."""
+    """Return True if two measurements are equal, with NaN equal to NaN."""
     return one.keys() == other.keys() and all(
         one[name] == other[name] or (math.isnan(one[name]) and math.isnan(other[name])) for name in one
     )

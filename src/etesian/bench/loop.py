@@ -1,4 +1,4 @@
-"""MAIN PATH: one workload towards one target. Decides what is on the clock; stores nothing, starts no process."""
+"""MAIN PATH: one run of a workload toward its target. Controls the clock; stores nothing and starts no process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etesian.bench.clock import Stopwatch
 from etesian.bench.conclusion import conclude
 from etesian.bench.errors import UnknownMetricError
 from etesian.bench.record import Outcome, Point, Run
-from etesian.bench.workload import Target, Workload, check_budget
+from etesian.bench.workload import Counting, Synchronizing, Target, Workload, check_budget
 
 _TRACEBACK_FRAMES = 8
 
@@ -29,27 +29,28 @@ def run(
     clock: Callable[[], float] = time.perf_counter,
     on_point: Callable[[Point], object] | None = None,
 ) -> Run:
-    """Time one workload until its target is reached, or until it is clear that it will not be.
+    """Run a workload until it reaches its target, or until the run ends without it.
 
-    Measure, decide, else advance: only `Workload.advance` and the waiting after it are on the clock. An error in the
-    workload ends the run as failed, with the points so far; an interrupt from the keyboard is passed on.
+    The loop measures, decides and otherwise advances. Only `Workload.advance` and the synchronization after it are on
+    the clock. An error in the workload ends the run as failed, with the points so far; KeyboardInterrupt is passed on.
 
     Parameters
     ----------
     workload
-        See `Workload`.
+        Workload to run.
     target
-        See `Target`.
+        Target that ends the run.
     seed
-        Handed to `Workload.prepare`.
+        Seed for `Workload.prepare`.
     budget_seconds
-        Time on the clock after which no further slice is begun (a slice is never cut short). None for no limit.
+        Time on the clock after which no further slice begins; a slice is never interrupted. None for no limit.
     synchronize
-        Waits for work that `advance` left running. None means the workload's own `synchronize`, where it has one.
+        Function that waits for the work that `advance` started. None for the workload's own `Synchronizing.synchronize`,
+        if it has one.
     clock
-        Returns the time in seconds and never goes back.
+        Monotonic clock in seconds.
     on_point
-        Called with each `Point`, off the clock. An error in it fails the run, as an error in the workload does.
+        Called with each `Point`, off the clock. An error in it fails the run, like an error in the workload.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def run(
     Raises
     ------
     UnknownMetricError
-        If the first measurement lacks the target's metric; the run could never be judged.
+        If the first measurement lacks the metric of the target.
     ValueError
         If `budget_seconds` is not a positive number.
     """
@@ -66,7 +67,7 @@ def run(
     started, load_average = timestamp(), machine.load_average()
     stopwatch, points, units, error = Stopwatch(clock), list[Point](), dict[str, float](), None
     details: dict[str, Any] = {}
-    wait = synchronize or getattr(workload, "synchronize", None) or _nothing_to_wait_for
+    wait = synchronize or (workload.synchronize if isinstance(workload, Synchronizing) else _no_wait)
 
     def measure() -> Point:
         points.append(_measure(workload, target, slices=len(points), seconds=stopwatch.seconds))
@@ -76,10 +77,10 @@ def run(
 
     try:
         workload.prepare(seed)
-        units = _numbers("units", getattr(workload, "units", {}))  # a copy: the method cannot change the count later
+        units = _numbers("units", workload.units) if isinstance(workload, Counting) else {}  # a copy, fixed from here on
         point = measure()
         while (outcome := _decide(point, target, budget_seconds)) is None:
-            wait()  # for what prepare or measure left running, off the clock
+            wait()  # for work that prepare or measure started, off the clock
             with stopwatch:
                 has_worked = _advance(workload)
                 wait()
@@ -92,7 +93,7 @@ def run(
         if isinstance(problem, UnknownMetricError) and not points:
             raise
         outcome, error = "failed", describe_error(problem)
-    described = machine.describe() | {"load_average": load_average}  # the load from before the run, not its own
+    described = machine.describe() | {"load_average": load_average}  # the load before the run, without its own
     return Run(
         workload=workload.name,
         seed=seed,
@@ -109,19 +110,19 @@ def run(
 
 
 def timestamp() -> str:
-    """Return the present time, ISO 8601 in UTC, to the millisecond."""
+    """Return the current time in UTC, as ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def describe_error(error: BaseException) -> str:
-    """Write an error as text: type and message in the first line, the innermost frames below."""
+    """Format an error: type and message on the first line, the innermost frames below."""
     summary = "".join(traceback.format_exception_only(error)).strip()
     frames = "".join(traceback.format_tb(error.__traceback__, limit=-_TRACEBACK_FRAMES))
     return f"{summary}\n{frames}".strip()
 
 
 def _decide(point: Point, target: Target, budget_seconds: float | None) -> Outcome | None:
-    """How the run ended at this point; None while it goes on."""
+    """Return the outcome of the run at this point; None while it continues."""
     value = point.metrics[target.metric]
     if not math.isfinite(value):
         return "diverged"
@@ -140,7 +141,7 @@ def _advance(workload: Workload) -> bool:
 
 
 def _measure(workload: Workload, target: Target, *, slices: int, seconds: float) -> Point:
-    metrics = _numbers("what measure returns", workload.measure())
+    metrics = _numbers("the result of measure", workload.measure())
     if target.metric not in metrics:
         known = ", ".join(sorted(metrics)) or "nothing"
         raise UnknownMetricError(
@@ -156,5 +157,5 @@ def _numbers(role: str, values: Mapping[str, float]) -> dict[str, float]:
         raise TypeError(f"{role} must be a mapping of names to numbers; got {values!r}") from None
 
 
-def _nothing_to_wait_for() -> None:
+def _no_wait() -> None:
     pass

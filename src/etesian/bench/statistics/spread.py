@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from scipy import special
 
-from etesian.bench.record import Run
 from etesian.bench.statistics.arrivals import Floats
 from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confidence, student_quantile
 
@@ -40,19 +38,6 @@ class Variation:
     def as_dict(self) -> dict[str, Any]:
         """Give the estimates by name, as JSON allows them."""
         return {field.name: getattr(self, field.name).as_dict() for field in fields(self)}
-
-
-def variation(runs: Sequence[Run], *, confidence: float = CONFIDENCE) -> Variation:
-    """Measure the spread of the time to target over the runs that reached it, and where it comes from.
-
-    Runs that were at the target before any work are left out of the parts that need a slice to have been done.
-    """
-    passing = [(run, run.passing) for run in runs if run.outcome == "reached"]
-    ends = [(run, *pair) for run, pair in passing if pair is not None]
-    before = [np.nan if before is None else before.seconds for _, before, _ in ends]
-    after = [after.seconds for _, _, after in ends]
-    work = [run.work_at(after) for run, _, after in ends]
-    return variation_between(*map(np.array, (before, after, work)), confidence=confidence)
 
 
 def variation_between(before: Floats, after: Floats, work: Floats, *, confidence: float = CONFIDENCE) -> Variation:

@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 from races_by_hand import climb, climbs, curve
 
-from etesian.bench import Target, analyse
+from etesian.bench import Target, analyze
+from etesian.bench.report import caveats
+from etesian.bench.report.caveat_rules import describe_outlier
 
 
 def advice_on(runs, about, **options):
-    return [sentence for sentence in analyse(runs, **options).advice if about in sentence]
+    return [sentence for sentence in caveats(analyze(runs, **options)) if about in sentence]
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def sound():
 
 
 def test_sound_runs_are_not_objected_to(sound):
-    assert analyse(sound).advice == ()
+    assert caveats(analyze(sound)) == ()
 
 
 def test_too_few_runs():
@@ -137,12 +139,12 @@ def test_schedules_that_show_nothing():
 
 def test_advice_on_several_races_names_the_race():
     runs = [climb(1, task="a"), climb(1, task="b")]
-    assert all(sentence.startswith(("a (accuracy>=0.9): ", "b (accuracy>=0.9): ")) for sentence in analyse(runs).advice)
+    assert all(sentence.startswith(("a (accuracy>=0.9): ", "b (accuracy>=0.9): ")) for sentence in caveats(analyze(runs)))
 
 
 def outliers_of(runs):
-    (entry,) = analyse(runs).races[0].entries
-    return [(outlier.seed, outlier.reason) for outlier in entry.outliers]
+    (entry,) = analyze(runs).races[0].entries
+    return [(outlier.seed, describe_outlier(outlier)) for outlier in entry.outliers]
 
 
 def test_a_run_ten_times_slower_is_named():

@@ -1,4 +1,4 @@
-"""`etesian bench analyse`: what it prints, where, and with which exit code."""
+"""`etesian bench analyze`: what it prints, where, and with which exit code."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from races_by_hand import ACCURACY, climbs, curve
 from typer.testing import CliRunner
 
-from etesian.bench import Store, StoredRun, Target, analyse, write_jsonl
+from etesian.bench import Store, StoredRun, Target, analyze, write_jsonl
 from etesian.cli import app
 
 
 def run_command(*arguments):
-    return CliRunner(env={"COLUMNS": "160"}).invoke(app, ["bench", "analyse", *map(str, arguments)])
+    return CliRunner(env={"COLUMNS": "160"}).invoke(app, ["bench", "analyze", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def jsonl(stored, tmp_path):
 def test_json_is_the_analysis_and_nothing_else(stored, jsonl):
     done = run_command(jsonl, "--json", "--seed", 3, "--price", 36)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == json.loads(json.dumps(analyse(stored, seed=3, price=36.0).as_dict()))
+    assert json.loads(done.stdout) == json.loads(json.dumps(analyze(stored, seed=3, price=36.0).as_dict()))
 
 
 def test_stores_and_files_give_the_same(stored, jsonl, tmp_path):
@@ -59,7 +59,7 @@ def test_options_reach_the_analysis(stored, jsonl):
         "watts": 50.0,
         "level": 0.9,
     }
-    assert json.loads(done.stdout) == json.loads(json.dumps(analyse(stored, **asked).as_dict()))
+    assert json.loads(done.stdout) == json.loads(json.dumps(analyze(stored, **asked).as_dict()))
 
 
 def test_tables_tell_who_is_ahead_and_what_is_amiss(jsonl):
