@@ -22,9 +22,9 @@ from timing import cell, seconds_of, spread
 
 from etesian import __version__
 from etesian.bench import machine
-from etesian.decode.models import forward
-from etesian.decode.models.cpu import CpuContext, CpuModel
-from etesian.decode.models.tiles import PANEL, TILE_ROWS
+from etesian.decode.models.cpu import forward
+from etesian.decode.models.cpu.model import CpuContext, CpuModel
+from etesian.decode.models.cpu.tiles import PANEL, TILE_ROWS
 
 ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 64)
 SHAPES = {"paper": (1280, 36, 20, 50_257), "toy": (64, 2, 2, 300)}  # width, layers, heads, vocabulary

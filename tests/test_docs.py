@@ -117,7 +117,7 @@ def test_site_builds_without_warnings_and_fetches_nothing(site):
 def test_command_line_page_tells_of_every_command_and_option(site):
     import typer
 
-    from etesian.cli import app
+    from etesian.cli.app import app
 
     def last_ones(command, path):
         command = command.imported() if hasattr(command, "imported") else command

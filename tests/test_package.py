@@ -23,7 +23,7 @@ def test_bench_is_imported_without_the_slow_libraries():
 
 
 def test_help_needs_no_numerics():
-    assert not {"numba", "scipy", "sqlalchemy", "lifelines"} & modules_after("import etesian.cli")
+    assert not {"numba", "scipy", "sqlalchemy", "lifelines"} & modules_after("import etesian.cli.app")
 
 
 def test_importing_sparse_compiles_nothing():

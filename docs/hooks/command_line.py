@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from etesian.cli import app
+from etesian.cli.app import app
 
 MARK = "<!-- commands -->"
 

@@ -1,6 +1,6 @@
 """``python -m etesian`` is the `etesian` command."""
 
-from etesian.cli import app
+from etesian.cli.app import app
 
 if __name__ == "__main__":
     app()

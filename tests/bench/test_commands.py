@@ -16,10 +16,10 @@ from typer.testing import CliRunner, Result
 
 from etesian import __version__
 from etesian.bench import Event, InputError, Point, Store, Suite, Target, known_names, load_suite
-from etesian.bench.commands import parse_seeds
 from etesian.bench.isolate import Job
-from etesian.bench.progress import SuiteProgress, TimeLeft, describe_duration, describe_run
-from etesian.cli import app
+from etesian.cli.app import app
+from etesian.cli.bench import parse_seeds
+from etesian.cli.bench_progress import SuiteProgress, TimeLeft, describe_duration, describe_run
 
 DONE = Target("left", 0, "at_most")
 SUITE_FILE = """
@@ -71,16 +71,16 @@ def test_second_run_of_the_same_command_runs_nothing() -> None:
 
 def test_json_is_one_object_on_standard_output_and_the_same_as_show_gives() -> None:
     first = run_pair("--json")
-    (group,) = json.loads(first.stdout)["suites"]
-    assert (group["suite"], group["target"]) == ("pair", "left<=0.0")
-    assert [(run["workload"], run["seed"], run["outcome"], run["slices"]) for run in group["runs"]] == [
+    found = json.loads(first.stdout)
+    assert [target["target"] for target in found["targets"]] == ["left<=0.0"]
+    assert [(run["workload"], run["seed"], run["outcome"], run["slices"]) for run in found["runs"]] == [
         ("a", 0, "reached", 2),
         ("b", 0, "reached", 2),
         ("b", 1, "reached", 2),
         ("a", 1, "reached", 2),
     ]
-    assert [each["reached"]["value"] for each in group["summary"]["workloads"]] == [1.0, 1.0]
-    assert json.loads(etesian("bench", "show", "--json").stdout) == json.loads(first.stdout)
+    assert [each["reached_share"] for each in found["entries"]] == [1.0, 1.0]
+    assert json.loads(etesian("bench", "show", "--json").stdout) == found
 
 
 def test_options_replace_the_suites_target_and_budget() -> None:
@@ -116,9 +116,9 @@ def test_export_and_import_carry_every_run() -> None:
 def test_show_chooses_by_suite_and_target() -> None:
     run_pair()
     run_pair("--target", "left<=1")
-    assert len(json.loads(etesian("bench", "show", "--json").stdout)["suites"]) == 2
+    assert len(json.loads(etesian("bench", "show", "--json").stdout)["targets"]) == 2
     chosen = json.loads(etesian("bench", "show", "--json", "--suite", "pair", "--target", "left<=1").stdout)
-    assert [group["target"] for group in chosen["suites"]] == ["left<=1.0"]
+    assert [each["target"] for each in chosen["targets"]] == ["left<=1.0"]
 
 
 def write_files(folder: Path) -> None:
@@ -207,7 +207,7 @@ def test_file_may_import_what_lies_beside_it(folder: Path) -> None:
 
 def test_help_and_version_are_quick_to_start() -> None:
     heavy = "('numpy', 'scipy', 'sqlalchemy', 'lifelines', 'plotly', 'pandas', 'torch', 'numba', 'multiprocessing')"
-    code = f"import sys, etesian.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, etesian.cli.app; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     assert etesian("--version").stdout == f"etesian {__version__}\n"
     assert "bench" in etesian("--help").stdout
@@ -218,7 +218,7 @@ def test_isolated_run_prints_only_its_json_on_standard_output(folder: Path) -> N
     (folder / "pair.py").write_text(f"import sys\nsys.path.append({str(path)!r})\nprint('chatter')\n{SUITE_FILE}")
     command = [sys.executable, "-m", "etesian", "bench", "run", "pair.py", "--seeds", "1", "--jobs", "2", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert [run["outcome"] for run in json.loads(done.stdout)["suites"][0]["runs"]] == ["reached", "reached"]
+    assert [run["outcome"] for run in json.loads(done.stdout)["runs"]] == ["reached", "reached"]
     assert "chatter" in done.stderr
 
 

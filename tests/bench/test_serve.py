@@ -86,12 +86,12 @@ def test_the_state_tells_any_change_apart(store: Store) -> None:
 def test_an_unchanged_store_is_analyzed_once_and_answered_without_content(store: Store) -> None:
     analyzed = []
 
-    def analyze(entries):
+    def analyze_and_count(entries):
         analyzed.append(len(entries))
         return analyze(entries)
 
     store.add(make_run("words"), suite="suite")
-    live = LiveReport(store, analyze, title="Words")
+    live = LiveReport(store, analyze_and_count, title="Words")
     assert live.snapshot() is live.snapshot()
     assert analyzed == [1]
     store.add(make_run("words", 1), suite="suite")
@@ -124,7 +124,7 @@ def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(store: Store, vis
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b"])
 def test_names_that_could_be_made_to_point_here_are_refused(visitor: Visitor, host: str) -> None:
     status, _, text = visitor.ask(Host=host)
-    assert (status, text) == (403, "this server answers to its address and to localhost alone\n")
+    assert (status, text) == (403, "this server responds only to its address and to localhost\n")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost", "LOCALHOST:8000", "[::1]:8000", "192.0.2.1"])
@@ -172,7 +172,9 @@ def test_a_port_that_is_taken_is_told_in_words(store: Store) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=rf"port {port} of 127.0.0.1 is taken by another program; --port 0 takes"):
+        with pytest.raises(
+            InputError, match=rf"port {port} of 127.0.0.1 is in use by another program; --port 0 selects"
+        ):
             ReportServer(LiveReport(store, analyze, title=""), port=port)
 
 

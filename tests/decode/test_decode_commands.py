@@ -18,13 +18,13 @@ import pytest
 from tiny_bundle import byte_tokenizer
 from typer.testing import CliRunner, Result
 
-from etesian.cli import app
+from etesian.cli.app import app
+from etesian.cli.decode import MAX_TOKENS, run_generate
+from etesian.cli.decode_options import SAMPLING
+from etesian.cli.decode_output import COLORS, TARGET_COLOR, PieceWriter, color_of, legend
 from etesian.decode import GREEDY, Decoder, FixedPolicy, Generation, Piece, Sampling
-from etesian.decode.command_options import SAMPLING
-from etesian.decode.commands import MAX_TOKENS, run_generate
 from etesian.decode.comparison import Comparison
 from etesian.decode.drafters import NgramDrafter
-from etesian.decode.showing import COLORS, TARGET_COLOR, PieceWriter, color_of, legend
 
 ANSI = {"green": 32, "cyan": 36, "magenta": 35, "yellow": 33}
 PROMPT = "the wind blows"
@@ -285,7 +285,7 @@ ENDLESS = """
 import signal; signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would ignore it
 import sys
 from decode_fakes import Letters
-from etesian.cli import app
+from etesian.cli.app import app
 from etesian.decode import GREEDY, Decoder, TableModel
 
 class Telling(Letters):
@@ -388,9 +388,9 @@ def test_prompt_that_is_too_long_is_told_with_both_lengths() -> None:
 
 
 def test_missing_libraries_are_named_with_what_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    from etesian.decode import command_loading
+    from etesian.cli import decode_models
 
-    monkeypatch.setattr(command_loading, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setattr(decode_models, "find_spec", lambda name: None if name == "torch" else object())
     assert generated().stderr == "error: models need torch: pip install 'etesian[decode]'\n"
 
 
@@ -488,7 +488,7 @@ app()""",
 
 def test_help_needs_no_torch() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from etesian.cli import app;"
+        "import sys; from typer.testing import CliRunner; from etesian.cli.app import app;"
         "print([CliRunner().invoke(app, a.split()).exit_code for a in ('--help', 'generate --help', 'ngram build --help')]);"
         "print({'torch', 'transformers'} & set(sys.modules))"
     )

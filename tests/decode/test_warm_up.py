@@ -19,7 +19,7 @@ from etesian.decode import (
     Speculation,
     TableModel,
 )
-from etesian.decode.costs import PassCosts
+from etesian.decode.speculation.costs import PassCosts
 
 COMPILED = ("noise", "drafters.calibration", "drafters.growth", "drafters.lookup", "drafters.ngram", "drafters.reading")
 MODEL = TableModel(VOCABULARY, scale=2.0, seed=1)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
+import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +96,19 @@ class Slow:
         self.touches = touches_of([{v} for v in range(self.n)], self.n)
 
     def start(self, rng):
-        return (np.zeros(self.n),)
+        self.x = np.zeros(self.n)
+        return (self.x,)
+
+    def interrupt_when_running(self):
+        """Send Ctrl-C to this process once some updates have run."""
+
+        def interrupt():
+            while not self.x.any():
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        self.x = np.zeros(self.n)
+        threading.Thread(target=interrupt, daemon=True).start()
 
     def lay_out(self, plan):
         return (plan.order,)

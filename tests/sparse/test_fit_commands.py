@@ -18,12 +18,12 @@ from scipy import sparse
 from sklearn.datasets import dump_svmlight_file
 from typer.testing import CliRunner, Result
 
-from etesian.cli import app
+from etesian.cli.app import app
+from etesian.cli.sparse_options import OPTIONS
+from etesian.cli.sparse_progress import EpochProgress, describe_epoch
+from etesian.cli.sparse_tasks import TASKS
 from etesian.sparse import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
-from etesian.sparse.command_options import OPTIONS
 from etesian.sparse.io import load_model
-from etesian.sparse.progress import EpochProgress, describe_epoch
-from etesian.sparse.tasks import TASKS
 
 N_ROWS = 400
 SENTENCES = "the cat sat on the mat\nthe dog sat on the cat\n" * 20
@@ -221,7 +221,7 @@ def test_fit_that_diverges_writes_nothing_and_exits_1(folder: Path) -> None:
 
 def test_interrupted_fit_keeps_the_model_reached_and_exits_130(folder: Path) -> None:
     heeding = "import signal as s; s.signal(s.SIGINT, s.default_int_handler)"  # a job in the background would ignore it
-    command = [sys.executable, "-c", f"{heeding}; from etesian.cli import app; app()"]
+    command = [sys.executable, "-c", f"{heeding}; from etesian.cli.app import app; app()"]
     command += ["fit", "logistic", "classes", "--max-iter", "100000000", "--tol", "none"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -1,9 +1,6 @@
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -161,11 +158,7 @@ def test_a_long_epoch_can_be_interrupted_and_leaves_usable_variables(schedule):
     problem = Slow(100_000)  # an epoch takes at least 10 seconds on 2 cores
     minimize(Slow(64), schedule="serial", tol=None, max_iter=1)  # compile
 
-    def interrupt():
-        time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
+    problem.interrupt_when_running()
     result = minimize(problem, schedule=schedule, n_jobs=2, tol=None, max_iter=5)
     (x,) = result.variables
     assert result.outcome == "interrupted"

@@ -22,7 +22,7 @@ from etesian.bench.workload import (
 if TYPE_CHECKING:
     from etesian.bench import report, statistics
     from etesian.bench.analysis import Analysis, analyse, analyze
-    from etesian.bench.jsonl import read_jsonl, write_jsonl
+    from etesian.bench.io.jsonl import read_jsonl, write_jsonl
     from etesian.bench.load import known_names, load_suite
     from etesian.bench.store import Store, StoredRun
     from etesian.bench.suites import Event, run_suite
@@ -68,9 +68,9 @@ _HOMES = {
     "analyze": "analysis",
     "known_names": "load",
     "load_suite": "load",
-    "read_jsonl": "jsonl",
+    "read_jsonl": "io.jsonl",
     "run_suite": "suites",
-    "write_jsonl": "jsonl",
+    "write_jsonl": "io.jsonl",
 }
 _PARTS = ("report", "statistics")
 

@@ -16,8 +16,8 @@ from typing import Protocol
 from etesian.bench import machine
 from etesian.bench.errors import InputError, UnknownMetricError
 from etesian.bench.load import load_workload
-from etesian.bench.record import Point, Run
 from etesian.bench.loop import describe_error, run, timestamp
+from etesian.bench.record import Point, Run
 from etesian.bench.workload import Target, Workload
 
 _SPAWN = get_context("spawn")  # a forked child would inherit threads, caches and compiled code: not fresh

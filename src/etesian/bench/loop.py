@@ -77,7 +77,9 @@ def run(
 
     try:
         workload.prepare(seed)
-        units = _numbers("units", workload.units) if isinstance(workload, Counting) else {}  # a copy, fixed from here on
+        units = (
+            _numbers("units", workload.units) if isinstance(workload, Counting) else {}
+        )  # a copy, fixed from here on
         point = measure()
         while (outcome := _decide(point, target, budget_seconds)) is None:
             wait()  # for work that prepare or measure started, off the clock

@@ -21,9 +21,9 @@ from typing import Any, Protocol
 from etesian.bench.errors import InputError, UnknownMetricError
 from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, failed_run, interrupts_held
 from etesian.bench.load import load_workload
-from etesian.bench.record import Point, Run
 from etesian.bench.loop import timestamp
-from etesian.bench.workload import Suite, Workload
+from etesian.bench.record import Point, Run
+from etesian.bench.workload import Suite, WithResources, Workload
 
 MAX_LOST = 3
 """How many times a run is started again after it was lost; once more, and it is recorded as failed."""
@@ -267,14 +267,14 @@ def place_of(workload: Workload, nodes: Sequence[Mapping[str, float]]) -> dict[s
 
     A run that wants more than any node has would wait for ever.
     """
-    wanted: dict[str, float] = dict(getattr(workload, "resources", {}))
-    if "cores" not in wanted and nodes:
-        wanted["cores"] = min(node["CPU"] for node in nodes)
-    asked = {_IN_RAY.get(name, name): amount for name, amount in wanted.items()}
+    requested = dict(workload.resources) if isinstance(workload, WithResources) else {}
+    if "cores" not in requested and nodes:
+        requested["cores"] = min(node["CPU"] for node in nodes)
+    asked = {_IN_RAY.get(name, name): amount for name, amount in requested.items()}
     if not any(all(node.get(name, 0) >= amount for name, amount in asked.items()) for node in nodes):
         largest = {mine: max((node.get(theirs, 0) for node in nodes), default=0) for mine, theirs in _IN_RAY.items()}
         raise InputError(
-            f"{workload.name} wants {_listed(wanted)}, and no node of the cluster has that; the most of each is {_listed(largest)}"
+            f"{workload.name} requests {_listed(requested)}, which no node has; the largest amounts are {_listed(largest)}"
         )
     others = {name: amount for name, amount in asked.items() if name not in _IN_RAY.values()}
     return {"num_cpus": asked["CPU"], "num_gpus": asked.get("GPU", 0), "resources": others}

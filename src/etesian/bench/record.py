@@ -132,6 +132,20 @@ class Run:
         """Work done up to a measurement, in the unit that `progress` names, or in slices."""
         return point.slices if self.progress is None else point.metrics[self.progress]
 
+    def ending(self) -> dict[str, Any]:
+        """Return how the run ended, as JSON values, without its curve."""
+        last = self.points[-1] if self.points else None
+        return {
+            "workload": self.workload,
+            "seed": self.seed,
+            "outcome": self.outcome,
+            "seconds_to_target": self.seconds if self.outcome == "reached" else None,
+            "seconds": None if last is None else last.seconds,
+            "slices": None if last is None else last.slices,
+            "budget_seconds": self.budget_seconds,
+            "error": self.error,
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Write the run as one JSON object, from which `from_dict` makes an equal run."""
         return {

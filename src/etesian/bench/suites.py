@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from etesian.bench.errors import AlreadyStoredError, InputError
 from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, interrupts_held
-from etesian.bench.record import Point, Run
 from etesian.bench.loop import run
+from etesian.bench.record import Point, Run
 from etesian.bench.workload import Suite
 
 if TYPE_CHECKING:

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from etesian.decode.drafters.model import ModelDrafter
     from etesian.decode.drafters.ngram import NgramDrafter, build_ngram
     from etesian.decode.generation import Generation, Piece
-    from etesian.decode.models.cpu import CpuModel
-    from etesian.decode.models.huggingface import HuggingFaceModel, load_huggingface
+    from etesian.decode.models.cpu.model import CpuModel
     from etesian.decode.models.language_model import Context, LanguageModel
     from etesian.decode.models.loading import LoadOptions
-    from etesian.decode.models.self_check import probe_rows
     from etesian.decode.models.table import TableModel
+    from etesian.decode.models.transformers.model import HuggingFaceModel, load_huggingface
+    from etesian.decode.models.transformers.self_check import probe_rows
     from etesian.decode.output_text import Tokenizer
-    from etesian.decode.policy import FixedPolicy, Policy
     from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
-    from etesian.decode.speculation import Speculation
+    from etesian.decode.speculation.adaptive import Speculation
+    from etesian.decode.speculation.policy import FixedPolicy, Policy
     from etesian.decode.statistics import StageStatistics, Statistics
     from etesian.decode.tree import ROOT, TokenTree
 
@@ -33,21 +33,21 @@ _HOMES = {
     "Chooser": "sampling",
     "CombinedDrafter": "drafters.combined",
     "Context": "models.language_model",
-    "CpuModel": "models.cpu",
+    "CpuModel": "models.cpu.model",
     "Decoder": "decoder",
     "DraftRequest": "drafters.drafter",
     "Drafter": "drafters.drafter",
-    "FixedPolicy": "policy",
+    "FixedPolicy": "speculation.policy",
     "GREEDY": "sampling",
     "Generation": "generation",
-    "HuggingFaceModel": "models.huggingface",
+    "HuggingFaceModel": "models.transformers.model",
     "LanguageModel": "models.language_model",
     "LoadOptions": "models.loading",
     "LookupDrafter": "drafters.lookup",
     "ModelDrafter": "drafters.model",
     "NgramDrafter": "drafters.ngram",
     "Piece": "generation",
-    "Policy": "policy",
+    "Policy": "speculation.policy",
     "ROOT": "tree",
     "Sampling": "sampling",
     "Speculation": "speculation",
@@ -59,8 +59,8 @@ _HOMES = {
     "TokenTree": "tree",
     "Tokenizer": "output_text",
     "build_ngram": "drafters.ngram",
-    "load_huggingface": "models.huggingface",
-    "probe_rows": "models.self_check",
+    "load_huggingface": "models.transformers.model",
+    "probe_rows": "models.transformers.self_check",
     "speculative": "custom_generate",
 }
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from etesian.decode.costs import cached_pass_costs
 from etesian.decode.decoder import Decoder
 from etesian.decode.drafters.drafter import Drafter
 from etesian.decode.drafters.lookup import LookupDrafter
@@ -17,7 +16,8 @@ from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.load import TextTokenizer
 from etesian.decode.sampling import Sampling
-from etesian.decode.speculation import Speculation
+from etesian.decode.speculation.adaptive import Speculation
+from etesian.decode.speculation.costs import cached_pass_costs
 from etesian.errors import InputError
 
 _HARMLESS = {"use_cache", "cache_position", "position_ids", "logits_to_keep", "synced_gpus"}
@@ -78,7 +78,7 @@ class SpeculativeGenerate:
         return _padded(input_ids, outputs, generation_config)
 
     def _decoder(self, model: Any) -> Decoder:
-        from etesian.decode.models.huggingface import HuggingFaceModel
+        from etesian.decode.models.transformers.model import HuggingFaceModel
 
         if self._prepared is None or self._prepared[0] is not model:
             target = HuggingFaceModel(model)
@@ -90,7 +90,7 @@ class SpeculativeGenerate:
 
 
 def _drafter(draft: Any, ngram: str | Path | None) -> Drafter:
-    from etesian.decode.models.huggingface import HuggingFaceModel
+    from etesian.decode.models.transformers.model import HuggingFaceModel
 
     inner = NgramDrafter.load(ngram) if ngram is not None else None
     if draft is None:

@@ -15,9 +15,9 @@ from etesian.decode.generation import Generation, Output, Piece, Text
 from etesian.decode.models.language_model import Context, LanguageModel
 from etesian.decode.near_ties import tolerance_of
 from etesian.decode.output_text import OutputText, Tokenizer
-from etesian.decode.policy import FixedPolicy, Policy
 from etesian.decode.request import Prompt, Request, prompt_tokens
 from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
+from etesian.decode.speculation.policy import FixedPolicy, Policy
 from etesian.decode.statistics import TARGET, Recorder
 from etesian.decode.tree import ROOT, TokenTree
 from etesian.decode.verify import Walk, walk

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etesian.decode.costs import cached_pass_costs
 from etesian.decode.decoder import Decoder
 from etesian.decode.drafters.combined import CombinedDrafter
 from etesian.decode.drafters.drafter import Drafter
@@ -17,9 +16,10 @@ from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.models.language_model import LanguageModel
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model
-from etesian.decode.models.model_folder import check_location
-from etesian.decode.models.tokenizer import check_same_tokens
-from etesian.decode.speculation import Speculation
+from etesian.decode.models.loading.model_folder import check_location
+from etesian.decode.models.loading.tokenizer import check_same_tokens
+from etesian.decode.speculation.adaptive import Speculation
+from etesian.decode.speculation.costs import cached_pass_costs
 from etesian.errors import InputError
 
 Source = str | Path
@@ -124,8 +124,8 @@ def _stage(stage: Source, inner: Drafter | None, tokenizer: Any, options: LoadOp
 
 def _load_model(place: Source, options: LoadOptions | None) -> tuple[LanguageModel, list[int]]:
     """A model and its end tokens: packed for the CPU where its family is known there, else as transformers runs it."""
-    from etesian.decode.models.cpu import CpuModel
-    from etesian.decode.models.huggingface import HuggingFaceModel
+    from etesian.decode.models.cpu.model import CpuModel
+    from etesian.decode.models.transformers.model import HuggingFaceModel
 
     model = load_transformers_model(Path(place) if not isinstance(place, str) else place, options)
     ends = model.generation_config.eos_token_id

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from etesian.decode.decoder import Decoder
-from etesian.decode.policy import FixedPolicy
 from etesian.decode.sampling import GREEDY, Sampling
+from etesian.decode.speculation.policy import FixedPolicy
 
 TOKENS = 4
 """Of each text: passes of one row, of a tree, and of what follows an accepted node."""

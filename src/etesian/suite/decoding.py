@@ -134,9 +134,8 @@ def make_decoder(kind: DecoderKind, models: str = BUNDLED) -> Decoder:
         If the folder lacks a draft, or its N-gram.
     """
     from etesian.decode import Decoder, FixedPolicy
-    from etesian.decode.costs import cached_pass_costs
     from etesian.decode.drafters import ModelDrafter
-    from etesian.decode.speculation import Speculation
+    from etesian.decode.speculation import Speculation, cached_pass_costs
 
     loaded = _loaded(models)
     if kind == "plain":

@@ -11,6 +11,7 @@ from races_by_hand import ACCURACY, climb, climbs, curve
 
 from etesian import bench
 from etesian.bench import InputError, Point, Run, Target, analyze
+from etesian.bench.report import caveats
 from etesian.bench.store import StoredRun
 
 approx = pytest.approx
@@ -110,7 +111,7 @@ def test_olympic_mean_ranks_where_the_rule_is_asked_for():
     assert by_rule.races[0].standing.names == ("a", "b")
     assert by_rule.races[0].standing.as_dict()["entries"][1]["seconds"] is None
     assert entries_of(by_rule)["a"]["olympic_mean_seconds"] == 12
-    assert any("no Olympic mean: 2 runs did not arrive" in sentence for sentence in by_rule.advice)
+    assert any("no Olympic mean: 2 runs did not arrive" in sentence for sentence in caveats(by_rule))
 
 
 def test_forty_runs_of_3d_unet_lose_four_at_each_end():
@@ -148,7 +149,8 @@ def test_equal_names_of_two_systems_or_suites_stay_apart():
 def test_tasks_without_the_metric_of_a_target_are_named():
     other = climb(1, task="speech", target=Target("wer", 0.5, "at_least"))
     analysis = analyze([climb(1, task="images"), other], targets=[ACCURACY])
-    assert analysis.advice[0] == "1 run of speech left out: no accuracy."
+    assert analysis.left_out == (("speech", "accuracy", 1),)
+    assert caveats(analysis)[0] == "1 run of speech left out: no metric accuracy."
 
 
 def test_profiles_are_over_the_races_of_an_entry():
@@ -199,9 +201,8 @@ def test_the_names_promised_to_readers_of_the_json_are_there(mixed):
         "name task organization system runs reached never censored mean_seconds median_seconds cv cv_passing_point "
     )
     promised += "cv_speed olympic_mean_seconds expected_running_time"
-    assert data.keys() >= {"targets", "entries", "comparisons", "advice"}
+    assert data.keys() >= {"targets", "entries", "comparisons", "left_out"}
     assert all(entry.keys() >= set(promised.split()) for entry in data["entries"])
-    assert all(isinstance(sentence, str) for sentence in data["advice"])
 
 
 def test_same_seed_same_analysis_and_another_seed_another():

@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 from etesian.bench import StoredRun, Target, analyze
-from etesian.bench.importers import read_dawnbench, read_mlperf, read_speedrun
+from etesian.bench.io import read_dawnbench, read_mlperf, read_speedrun
 
 DATA = Path(os.environ.get("ETESIAN_DATA", Path(__file__).parents[4] / "shared" / "data"))
 READERS = {"dawnbench": read_dawnbench, "mlperf": read_mlperf, "speedruns": read_speedrun}

@@ -5,12 +5,12 @@ import pytest
 from made_runs import suite_runs
 
 from etesian.bench import analyze
-from etesian.bench.report import curves
-from etesian.bench.report.curves import embed_race, points_per_run
+from etesian.bench.report import embed
+from etesian.bench.report.embed import embed_race, points_per_run
 
 
 def embedded(monkeypatch, most_points, rule="first_passage"):
-    monkeypatch.setattr(curves, "MOST_POINTS", most_points)
+    monkeypatch.setattr(embed, "MOST_POINTS", most_points)
     analysis = analyze(suite_runs(), rule=rule)
     most = points_per_run(analysis.races)
     return analysis.races[0], most, embed_race(analysis.races[0], rule=rule, most=most)
@@ -49,6 +49,6 @@ def test_six_digits_never_move_a_value_across_the_target():
     analysis = analyze(suite_runs())
     target = analysis.races[0].race.target
     close = np.nextafter(target.threshold, 0.0)
-    assert curves._on_its_side(close, target) == close < target.threshold
-    assert curves._on_its_side(0.123456789, target) == 0.123457
-    assert curves._on_its_side(float("nan"), target) is None
+    assert embed._on_its_side(close, target) == close < target.threshold
+    assert embed._on_its_side(0.123456789, target) == 0.123457
+    assert embed._on_its_side(float("nan"), target) is None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from etesian.bench import analyze
 from etesian.bench.statistics import (
     Arrivals,
     Estimate,
@@ -23,12 +24,16 @@ from etesian.bench.statistics import (
     rank_entries,
     roofline,
     runs_needed,
-    variation,
 )
 from etesian.bench.statistics.rank_test import log_rank_scores
 from etesian.bench.workload import Target
 
 approx = pytest.approx
+
+
+def variation(runs):
+    (entry,) = analyze(runs).races[0].entries
+    return entry.variation
 
 
 def arrivals(times, *, censored=(), never=0, seeds=()):

@@ -8,12 +8,12 @@ from drafting import check_tree, request_of, trees, walk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etesian.decode.costs import PassCosts
 from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.models.table import TableModel
 from etesian.decode.sampling import GREEDY, Chooser, Sampling
+from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.tree import ROOT, TokenTree
 
 VOCABULARY = 8

@@ -56,6 +56,7 @@ class Analysis:
             "left_out": [each._asdict() for each in self.left_out],
         }
 
+
 def analyze(
     runs: Iterable[Run | StoredRun],
     *,

@@ -146,4 +146,3 @@ def _name(key: tuple[str, str, str, str], *, is_alone: bool) -> str:
     workload, organization, system, suite = key
     known = ", ".join(filter(None, (organization, system, suite)))
     return workload if is_alone or not known else f"{workload} ({known})"
-

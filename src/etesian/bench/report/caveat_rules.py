@@ -159,7 +159,9 @@ def _winner_depends_on_threshold(race: RaceAnalysis, options: Options) -> Caveat
     target = race.race.target
     for threshold, beyond in nearest_change(race.sensitivity, target):
         side = "harder" if threshold == _harder(threshold, target.threshold, target.direction) else "easier"
-        away = f"thresholds {side} than {threshold:g} ({abs(threshold - target.threshold):.3g} from {target.threshold:g})"
+        away = (
+            f"thresholds {side} than {threshold:g} ({abs(threshold - target.threshold):.3g} from {target.threshold:g})"
+        )
         if beyond.winners:
             yield f"The winner depends on the threshold: {listed(list(beyond.winners))} would win at {away}."
         else:

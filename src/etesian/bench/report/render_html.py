@@ -31,8 +31,10 @@ class Content:
 def render_content(document: Document) -> Content:
     """Render the body of a page, and collect the data that its scripts use."""
     most_points = points_per_run([part.race for part in document.races])
-    body = _environment().get_template("body.html").render(
-        document=document, target_words=target_words, most_points=most_points
+    body = (
+        _environment()
+        .get_template("body.html")
+        .render(document=document, target_words=target_words, most_points=most_points)
     )
     sections = [section for part in document.races for section in part.sections] + list(document.sections)
     data = {

@@ -14,8 +14,8 @@ from scipy import stats
 
 from etesian.bench.statistics.arrivals import Arrivals, Floats
 from etesian.bench.statistics.estimate import CONFIDENCE, check_confidence
-from etesian.bench.statistics.rank_test import log_rank
 from etesian.bench.statistics.permutation import runs_needed_for, smallest_p_value
+from etesian.bench.statistics.rank_test import log_rank
 from etesian.bench.statistics.survival import weighted_medians
 
 RESAMPLES = 2000

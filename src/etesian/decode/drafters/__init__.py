@@ -6,7 +6,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from etesian.decode.drafters.calibration import Calibration
     from etesian.decode.drafters.combined import CombinedDrafter
     from etesian.decode.drafters.drafter import Drafter, DraftRequest
     from etesian.decode.drafters.lookup import LookupDrafter
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from etesian.decode.drafters.ngram import NgramDrafter, build_ngram
 
 __all__ = [
-    "Calibration",
     "CombinedDrafter",
     "DraftRequest",
     "Drafter",
@@ -26,7 +24,6 @@ __all__ = [
 
 # Imported at first use: compiled functions are slow to import, and nobody needs every drafter.
 _HOMES = {
-    "Calibration": "calibration",
     "CombinedDrafter": "combined",
     "DraftRequest": "drafter",
     "Drafter": "drafter",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from etesian.decode.drafters.calibration import chance_of
+from etesian.decode.speculation.calibration import chance_of
 from etesian.decode.tree import ROOT
 
 TOKEN, PARENT, RANK, DEPTH, SOURCE, SLOT = range(6)

@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from etesian.decode.drafters.calibration import CalibrationByChoice, chance_of
 from etesian.decode.drafters.drafter import DraftRequest, StageWork
+from etesian.decode.speculation.calibration import CalibrationByChoice, chance_of
 from etesian.decode.tree import ROOT, TokenTree
 
 LONGEST_MATCH = 64  # tokens: a longer one is no surer

@@ -15,8 +15,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.costs import PassCosts
-from etesian.decode.drafters.calibration import CalibrationByChoice
 from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
 from etesian.decode.drafters.growth import (
     CHANCE,
@@ -33,6 +31,8 @@ from etesian.decode.drafters.growth import (
 )
 from etesian.decode.drafters.reading import NOTHING, Reading
 from etesian.decode.models.language_model import LanguageModel
+from etesian.decode.speculation.calibration import CalibrationByChoice
+from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.tree import ROOT, TokenTree
 
 FIRST_TRUST = 0.6  # share of the best guesses that are right, before any was judged

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from etesian.decode.drafters.calibration import CalibrationByChoice, chance_of
 from etesian.decode.drafters.drafter import DraftRequest, StageWork
 from etesian.decode.drafters.growth import CHANCE, CONFIDENCE, DEPTH, PARENT, PATH, RANK, TOKEN, make_place
 from etesian.decode.drafters.katz import KatzTrigram, Tokens
 from etesian.decode.drafters.ngram_table import MOST_SUCCESSORS, NgramTable, row_of
 from etesian.decode.drafters.samples import sample_texts
 from etesian.decode.models.language_model import LanguageModel
-from etesian.decode.noise import gumbel
+from etesian.decode.sampling.noise import gumbel
+from etesian.decode.speculation.calibration import CalibrationByChoice, chance_of
 from etesian.decode.tree import ROOT, TokenTree
 
 SAMPLING_TEMPERATURE = 1.5  # of the text that is counted: Spector and Re (2023) found it to draft better than 1

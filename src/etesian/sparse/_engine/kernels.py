@@ -16,8 +16,10 @@ from numba import njit, types
 
 from etesian.sparse._engine.atomics import atomic_add, atomic_load, atomic_store, give_up_core
 
-ARRIVED, GENERATION, STOP, LEFT = 0, 16, 32, 48  # places in the shared int64 array, a pair of cache lines apart
-SHARED_SIZE = 64
+# Places in the shared int64 array, a pair of cache lines apart. STOP ends a run after the batch; FAILED, which is set when
+# a worker raised an error and will not reach the barrier, ends it at once.
+ARRIVED, GENERATION, STOP, LEFT, FAILED = 0, 16, 32, 48, 64
+SHARED_SIZE = 80
 SPINS = 4_000  # looks at the barrier, about 10 microseconds, before the core is given up: the partner may not have one
 
 FAST = frozenset({"reassoc", "contract", "nsz", "arcp"})
@@ -41,7 +43,7 @@ _lists = types.int64[:, ::1]
 
 @njit(nogil=True, cache=True)
 def _wait_for_all(shared, n_workers):
-    """Spin until every worker is here. True if the run is to go on: the last to arrive decides that for all."""
+    """Spin until every worker is here or one has failed. True if the run continues: the last to arrive decides for all."""
     generation = atomic_load(shared, GENERATION)
     if atomic_add(shared, ARRIVED, 1) == n_workers - 1:
         atomic_store(shared, ARRIVED, 0)
@@ -50,10 +52,17 @@ def _wait_for_all(shared, n_workers):
     else:
         spins = 0
         while atomic_load(shared, GENERATION) == generation:
+            if atomic_load(shared, FAILED) != 0:
+                return False
             spins += 1
             if spins > SPINS:
                 give_up_core()
     return atomic_load(shared, LEFT) == 0
+
+
+@njit(nogil=True, cache=True)
+def _has_to_stop(shared):
+    return atomic_load(shared, STOP) != 0 or atomic_load(shared, FAILED) != 0
 
 
 def _carry_out(update_range, data, variables, step_size, offsets, worker, synchronized, shared):
@@ -64,7 +73,7 @@ def _carry_out(update_range, data, variables, step_size, offsets, worker, synchr
         if synchronized:
             if not _wait_for_all(shared, n_workers):
                 return batch + 1
-        elif atomic_load(shared, STOP) != 0:
+        elif _has_to_stop(shared):
             return batch + 1
     return offsets.shape[0]
 
@@ -81,15 +90,19 @@ def _carry_out_in_copies(
     while goes_on and batch < offsets.shape[0]:
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
         goes_on = _wait_for_all(shared, n_workers)
+        if atomic_load(shared, FAILED) != 0:
+            return batch
         merge_range(first, last, hot, lists[batch], data, variables, step_size)
         goes_on = goes_on and _wait_for_all(shared, n_workers)
         batch += 1
     return batch
 
 
-def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums):
+def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums, shared):
     """Fill the rows first, first + stride, ... of `sums`, each with the sums over one chunk of updates."""
     for chunk in range(first, sums.shape[0], stride):
+        if _has_to_stop(shared):
+            return
         start = chunk * chunk_size
         sum_range(start, min(start + chunk_size, n), data, variables, sums[chunk])
 
@@ -146,7 +159,9 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
     """Compile a sum over updates, ``sum_range(start, stop, data, variables, sums)``, and the loop over its chunks."""
     row, table = types.float64[::1], types.float64[:, ::1]
     signature = types.void(_indices, _indices, data, variables, row)
-    loop = types.void(types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table)
+    loop = types.void(
+        types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table, _shared
+    )
     kept = _is_found_again(sum_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(sum_range)
     return compiled, _entry(njit(loop, nogil=True, cache=kept)(_sum_chunks))
@@ -164,5 +179,5 @@ def _is_found_again(function: Callable[..., None]) -> bool:
 
 
 def new_shared() -> np.ndarray:
-    """Return what the workers of one epoch share: the barrier's counters, and the wish to stop."""
+    """Return the array that the workers of one epoch share: the barrier's counters and the flags that end the epoch."""
     return np.zeros(SHARED_SIZE, np.int64)

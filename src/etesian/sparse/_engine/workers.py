@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,7 @@ from numba import typeof
 from numpy.typing import NDArray
 
 from etesian.sparse._engine.kernels import (
+    FAILED,
     STOP,
     Merging,
     compile_merging,
@@ -105,21 +107,33 @@ class Workers:
         """
         compiled, sum_chunks = compile_sum_range(sum_range, *_types(data, variables))
         sums = np.zeros((-(-n // CHUNK), n_sums))
-        n_workers = min(self.n_workers, len(sums))
+        n_workers, shared = min(self.n_workers, len(sums)), new_shared()
 
         def work(worker: int) -> None:
-            sum_chunks(compiled, data, variables, CHUNK, n, worker, n_workers, sums)
+            sum_chunks(compiled, data, variables, CHUNK, n, worker, n_workers, sums, shared)
 
         if n_workers > 1:
-            self._run_all(work, n_workers, new_shared())
+            self._run_all(work, n_workers, shared)
         else:
             work(0)  # too short for a thread to pay
         return sums.sum(axis=0)
 
     def _run_all(self, work: Callable[[int], None], n: int, shared: NDArray[np.int64]) -> None:
+        """Run `work` for each of n workers; if one raises an error, stop all of them and raise it."""
+
+        def work_or_fail(worker: int) -> None:
+            if not shared[FAILED]:
+                with _failing(shared):
+                    work(worker)
+
         def start_all() -> None:
-            others: list[Future[Any]] = [self._pool.submit(work, worker) for worker in range(1, n)]
-            work(0)
+            others: list[Future[Any]] = []
+            with _failing(shared):
+                others.extend(self._pool.submit(work_or_fail, worker) for worker in range(1, n))
+            try:
+                work_or_fail(0)
+            finally:
+                wait(others)
             for other in others:
                 other.result()
 
@@ -132,6 +146,16 @@ class Workers:
             wait([running])
             raise
         running.result()
+
+
+@contextmanager
+def _failing(shared: NDArray[np.int64]) -> Iterator[None]:
+    """Have all workers stop when one raises an error: it will not reach the barrier at which the others wait."""
+    try:
+        yield
+    except BaseException:
+        shared[FAILED] = 1
+        raise
 
 
 def _types(*values: Any) -> tuple[Any, ...]:

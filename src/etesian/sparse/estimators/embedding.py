@@ -15,7 +15,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
-from etesian.sparse.driver import Callback, Seed
+from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.problems.factors import WordPairs
@@ -51,8 +51,9 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         Epochs in a row without a gain of `tol` after which to stop.
     warm_start
         Whether `fit` starts from the last vectors, for words that had one.
-    redraw
-        Whether to sample and plan a new order for every epoch.
+    order
+        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first; see
+        `etesian.sparse.driver.minimize`.
 
     Attributes
     ----------
@@ -97,7 +98,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         schedule: Schedule = "conflict_free",
         n_jobs: int | None = -1,
         random_state: Seed = None,
-        redraw: bool = False,
+        order: Order = "each_epoch",
         callback: Callback | None = None,
         verbose: bool = False,
     ) -> None:
@@ -116,7 +117,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         self.schedule = schedule
         self.n_jobs = n_jobs
         self.random_state = random_state
-        self.redraw = redraw
+        self.order = order
         self.callback = callback
         self.verbose = verbose
 
@@ -198,7 +199,6 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
             patience=self.n_iter_no_change,
             max_iter=epochs or self.max_iter,
             tol=self.tol if epochs is None else None,
-            redraw=self.redraw,
             random_state=rng,
         )
         self._keep(counted, *result.variables)

@@ -15,7 +15,7 @@ PLACE = 90
 
 _PARTS = {"statistical": "less work to the target", "throughput": "more work per second"}
 _NOTE = (
-    "Speed-up = (less work to the target) × (more work per second), over the runs that reached the target. On this scale "
+    "Speed-up = (less work to the target) \u00d7 (more work per second), over the runs that reached the target. On this scale "
     "the two bars add up to the diamond."
 )
 
@@ -38,15 +38,28 @@ def of_race(context: RaceContext) -> Section | None:
 def _table(context: RaceContext, known: list[Attribution], refused: list[Attribution]) -> Table:
     rows = [context.row(each.entry, _cells(each)) for each in known]
     rows += [context.row(each.entry, [Cell(MISSING)] * 5 + [words_cell(each.refusal or "")]) for each in refused]
-    headings = ["entry", "speed-up", "less work", "throughput", "scaling efficiency", "throughput by step", "differs in"]
+    headings = [
+        "entry",
+        "speed-up",
+        "less work",
+        "throughput",
+        "scaling efficiency",
+        "throughput by step",
+        "differs in",
+    ]
     return Table(f"Speed-up over {context.race.baseline}", headings, rows)
 
 
 def _cells(each: Attribution) -> list[Cell]:
     parts = {"speedup": each.speedup, "statistical": each.statistical, "throughput": each.throughput}
     cells = [estimate_cell(key, None if part is None else part.estimate) for key, part in parts.items()]
-    steps = "; ".join(f"{step.axis} × {number(step.factor)}" for step in each.steps)
-    return [*cells, number_cell(each.scaling_efficiency, "%"), words_cell(steps), words_cell(", ".join(each.differs_in))]
+    steps = "; ".join(f"{step.axis} \u00d7 {number(step.factor)}" for step in each.steps)
+    return [
+        *cells,
+        number_cell(each.scaling_efficiency, "%"),
+        words_cell(steps),
+        words_cell(", ".join(each.differs_in)),
+    ]
 
 
 def _figure(context: RaceContext, drawn: list[Attribution]) -> chart.Figure:

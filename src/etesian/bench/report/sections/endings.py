@@ -14,9 +14,7 @@ PLACE = 120
 def of_race(context: RaceContext) -> Section:
     """Make the section."""
     errors = _errors(context)
-    return Section(
-        "endings", "Outcomes", _table(context), more=(errors,) if errors.rows else (), on_terminal=()
-    )
+    return Section("endings", "Outcomes", _table(context), more=(errors,) if errors.rows else (), on_terminal=())
 
 
 def _table(context: RaceContext) -> Table:

@@ -102,7 +102,7 @@ def _ratio(context: RaceContext, name: str) -> Cell:
     race = context.race
     if name == race.baseline:
         return Cell("baseline", exact=1.0)
-    compared = next((each for each in race.comparisons if each.entry == name), None)
+    compared = race.comparison(name)
     ratio = None if compared is None else compared.ratio or compared.schedule_ratio
     return Cell(MISSING) if ratio is None else estimate_cell("ratio", ratio.estimate)
 

@@ -30,7 +30,7 @@ def of_page(context: PageContext) -> Section | None:
         shares = [0.0, *profile.shares]
         ratios = [1.0, *profile.ratios, _HORIZON]
         lines.append(chart.line(ratios, [*shares, shares[-1]], name, context.marks[name], is_stepped=True))
-    headings = ["entry", "score", "fastest", *(f"within {most:g}×" for most in _WITHIN[1:])]
+    headings = ["entry", "score", "fastest", *(f"within {most:g}\u00d7" for most in _WITHIN[1:])]
     figure = chart.figure(
         340,
         chart.axis("time relative to the fastest", span=(1.0, _HORIZON)),

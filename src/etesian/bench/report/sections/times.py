@@ -20,13 +20,15 @@ _SYMBOLS = {"reached": "arrow", "out_of_time": "arrow", "exhausted": "cross", "d
 _NOTE = (
     "A dot is a run; the line to its left reaches back to its last measurement short of the target. The bar below the dots "
     "is the median with its interval; a bar that ends at the right margin has no upper end. Runs without a time are at the "
-    "right margin: ▷ out of time, × no work left, ⅄ diverged, ⊘ failed."
+    "right margin: ▷ out of time, \u00d7 no work left, ⅄ diverged, ⊘ failed."
 )
 
 
 def of_race(context: RaceContext) -> Section:
     """Make the section."""
-    return Section("times", "Times to target", _table(context), _figure(context), _NOTE + context.drawn_note, on_terminal=())
+    return Section(
+        "times", "Times to target", _table(context), _figure(context), _NOTE + context.drawn_note, on_terminal=()
+    )
 
 
 def _table(context: RaceContext) -> Table:
@@ -35,7 +37,12 @@ def _table(context: RaceContext) -> Table:
         first, last = each.curve.seconds[:1], each.curve.seconds[-1:]
         grid = MISSING if each.grid is None else f"{number(each.grid[0])} and {number(each.grid[1], 's')}"
         cells = [number_cell(first[0] if first else None, "s"), estimate_cell("median_seconds", each.median, "s")]
-        cells += [number_cell(last[0] if last else None, "s"), Cell(grid), Cell(str(each.censored)), Cell(str(each.never))]
+        cells += [
+            number_cell(last[0] if last else None, "s"),
+            Cell(grid),
+            Cell(str(each.censored)),
+            Cell(str(each.never)),
+        ]
         rows.append(context.row(each.name, cells))
     headings = ["entry", "first", "median", "last", "median measured between", "out of time", "never"]
     return Table(f"Times to target, {context.race.race}", headings, rows)

@@ -16,7 +16,7 @@ PLACE = 60
 _PARTS = {"time": "time", "passing_point": "passing point", "speed": "speed"}
 _SYMBOLS = ("circle", "square", "diamond")
 _NOTE = (
-    "Time = work × seconds per unit of work; the passing point is the variation of the work, the speed that of the seconds "
+    "Time = work \u00d7 seconds per unit of work; the passing point is the variation of the work, the speed that of the seconds "
     "per unit. The evaluation step is the share of the time between the last measurement short of the target and the first "
     "one at it; smaller differences cannot be resolved."
 )

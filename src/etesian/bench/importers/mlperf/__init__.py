@@ -1,5 +1,0 @@
-"""MLPerf training logs: lines to events, events to what a log says, and that to a run."""
-
-from etesian.bench.importers.mlperf.read import read_mlperf
-
-__all__ = ["read_mlperf"]

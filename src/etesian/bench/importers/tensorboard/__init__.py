@@ -1,5 +1,0 @@
-"""TensorBoard's event files, without TensorBoard."""
-
-from etesian.bench.importers.tensorboard.read import read_tensorboard
-
-__all__ = ["read_tensorboard"]

@@ -1,0 +1,89 @@
+"""Runs from and to other programs' files: importers, exporters, and callbacks for training libraries.
+
+An importer takes a path and yields, one after the other, a `StoredRun` for each run, a `Skipped` for each run that could
+not be read, and an `Ignored` for each file that holds no run. Nothing is dropped silently. Importers and exporters are
+registered by entry points (groups ``etesian.importers`` and ``etesian.exporters``); a new format is one new file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from etesian.bench.io._reading.curves import Measurement, outcome_of, points_of
+from etesian.bench.io._reading.files import UnreadableError
+from etesian.bench.io._reading.found import Found, Ignored, Skipped, read_each
+from etesian.bench.io.registry import exporter, exporter_names, importer, importer_names
+
+if TYPE_CHECKING:
+    from etesian.bench.io.exporters.dawnbench import write_dawnbench
+    from etesian.bench.io.exporters.table import write_csv, write_parquet
+    from etesian.bench.io.importers.algoperf import read_algoperf
+    from etesian.bench.io.importers.dawnbench import read_dawnbench
+    from etesian.bench.io.importers.hyperfine import read_hyperfine
+    from etesian.bench.io.importers.mlflow import read_mlflow
+    from etesian.bench.io.importers.mlperf import read_mlperf
+    from etesian.bench.io.importers.pytest_benchmark import read_pytest_benchmark
+    from etesian.bench.io.importers.speedrun import read_speedrun
+    from etesian.bench.io.importers.table import Columns, read_csv, read_parquet
+    from etesian.bench.io.importers.tensorboard import read_tensorboard
+    from etesian.bench.io.importers.wandb import read_wandb
+    from etesian.bench.io.jsonl import read_jsonl, write_jsonl
+
+__all__ = [
+    "Columns",
+    "Found",
+    "Ignored",
+    "Measurement",
+    "Skipped",
+    "UnreadableError",
+    "exporter",
+    "exporter_names",
+    "importer",
+    "importer_names",
+    "outcome_of",
+    "points_of",
+    "read_algoperf",
+    "read_csv",
+    "read_dawnbench",
+    "read_each",
+    "read_hyperfine",
+    "read_jsonl",
+    "read_mlflow",
+    "read_mlperf",
+    "read_parquet",
+    "read_pytest_benchmark",
+    "read_speedrun",
+    "read_tensorboard",
+    "read_wandb",
+    "write_csv",
+    "write_dawnbench",
+    "write_jsonl",
+    "write_parquet",
+]
+
+_HOMES = {
+    "Columns": "importers.table",
+    "read_algoperf": "importers.algoperf",
+    "read_csv": "importers.table",
+    "read_dawnbench": "importers.dawnbench",
+    "read_hyperfine": "importers.hyperfine",
+    "read_jsonl": "jsonl",
+    "read_mlflow": "importers.mlflow",
+    "read_mlperf": "importers.mlperf",
+    "read_parquet": "importers.table",
+    "read_pytest_benchmark": "importers.pytest_benchmark",
+    "read_speedrun": "importers.speedrun",
+    "read_tensorboard": "importers.tensorboard",
+    "read_wandb": "importers.wandb",
+    "write_csv": "exporters.table",
+    "write_dawnbench": "exporters.dawnbench",
+    "write_jsonl": "jsonl",
+    "write_parquet": "exporters.table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

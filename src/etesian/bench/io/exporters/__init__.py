@@ -1,0 +1,1 @@
+"""One exporter per file, registered as an entry point of the group ``etesian.exporters``."""

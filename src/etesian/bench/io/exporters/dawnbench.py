@@ -1,0 +1,104 @@
+"""Runs as DAWNBench's files: a JSON file that describes each, and a TSV file with its curve."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from etesian.bench.io.exporters._atomic import folder_written_whole
+from etesian.bench.record import Run
+from etesian.bench.store import StoredRun
+
+_SECONDS_PER_HOUR = 3600.0
+_UNSAFE = re.compile(r"[^\w.\-]+")
+
+
+def write_dawnbench(entries: Iterable[StoredRun], folder: str | Path) -> int:
+    """Write runs as DAWNBench's files, in folders by task and track.
+
+    Parameters
+    ----------
+    entries
+        Runs. Those without a measurement have no curve and are left out; the number returned does not count them.
+    folder
+        To be made; there must be nothing of that name.
+
+    Returns
+    -------
+    int
+        How many runs were written. A run's epochs are its measure of progress, else its slices.
+
+    Raises
+    ------
+    InputError
+        If there is something at that path, or the folder around it does not exist.
+    """
+    with_curve = [entry for entry in entries if entry.run.points]
+    names: Counter[str] = Counter()
+    with folder_written_whole(folder) as made:
+        for suite, run in with_curve:
+            task = _UNSAFE.sub("-", (run.task or suite).removesuffix(" training").removesuffix(" inference"))
+            track = "inference" if run.details.get("track") == "inference" else "train"
+            place = made / (task or "task") / track
+            place.mkdir(parents=True, exist_ok=True)
+            stem = _UNSAFE.sub("-", run.workload).strip(".") or "entry"
+            names[f"{place}/{stem}"] += 1
+            repeat = names[f"{place}/{stem}"]
+            _write_entry(place, stem if repeat == 1 else f"{stem}_{repeat}", run, track)
+    return len(with_curve)
+
+
+def _write_entry(place: Path, stem: str, run: Run, track: str) -> None:
+    description = _description(run)
+    if track == "inference":
+        description |= {"latency": run.points[-1].seconds * 1000, **_finite(run.points[-1].metrics)}
+    else:
+        (place / f"{stem}.tsv").write_text(_curve(run), encoding="utf-8")
+    (place / f"{stem}.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def _description(run: Run) -> dict[str, Any]:
+    details = run.details
+    given = {
+        "version": "v1.0",
+        "author": run.organization,
+        "authorEmail": "",
+        "framework": details.get("framework"),
+        "codeURL": details.get("url"),
+        "commitHash": details.get("commit"),
+        "model": details.get("model", run.workload),
+        "hardware": run.system or details.get("hardware"),
+        "costPerHour": details.get("cost_per_hour"),
+        "cost": details.get("cost"),
+        "timestamp": details.get("date", run.started[:10]),
+        "misc": {"seed": run.seed, "target": str(run.target), "outcome": run.outcome, **_misc(details)},
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _misc(details: Any) -> dict[str, Any]:
+    misc = details.get("misc")
+    return dict(misc) if isinstance(misc, dict) else {}
+
+
+def _curve(run: Run) -> str:
+    taken = (run.progress, "hours", "epoch")
+    metrics = sorted({name for point in run.points for name in point.metrics if name not in taken})
+    lines = ["\t".join(("epoch", "hours", *metrics))]
+    for point in run.points:
+        epoch = point.metrics.get(run.progress or "epoch", point.slices)
+        values = [
+            epoch,
+            point.seconds / _SECONDS_PER_HOUR,
+            *(point.metrics.get(name, float("nan")) for name in metrics),
+        ]
+        lines.append("\t".join(repr(value) for value in values))
+    return "\n".join(lines) + "\n"
+
+
+def _finite(metrics: Any) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if abs(value) < float("inf")}

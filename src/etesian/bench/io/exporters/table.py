@@ -1,0 +1,77 @@
+"""Runs as a table, one measurement a row: CSV and Parquet. `importers.columns` reads it back; JSON Lines alone holds all."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from etesian.bench.errors import InputError
+from etesian.bench.io.exporters._atomic import written_whole
+from etesian.bench.store import StoredRun
+
+_TEXTS = ("suite", "task", "organization", "system", "workload", "target", "outcome", "started", "error", "progress")
+_WHOLE_NUMBERS = ("seed", "slices")
+_NUMBERS = ("budget_seconds", "seconds")
+_COLUMNS = (*_TEXTS, *_WHOLE_NUMBERS, *_NUMBERS)
+
+
+def write_csv(entries: Iterable[StoredRun], path: str | Path) -> int:
+    """Write runs as CSV, one measurement a row, a column for each metric.
+
+    Returns
+    -------
+    int
+        How many runs were written. Of a run without measurements there is one row without a time.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist, or a metric has the name of one of the other columns.
+    """
+    entries = list(entries)
+    columns = [*_COLUMNS, *_metrics(entries)]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_rows(entries))
+    with written_whole(path) as file:
+        file.write(text.getvalue().encode())
+    return len(entries)
+
+
+def write_parquet(entries: Iterable[StoredRun], path: str | Path) -> int:
+    """Write runs as Parquet, in the columns of `write_csv`; needs pyarrow, which comes with ``etesian[parquet]``."""
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise InputError("Parquet files need the package pyarrow: pip install 'etesian[parquet]'") from None
+    entries = list(entries)
+    types = dict.fromkeys(_TEXTS, arrow.string()) | dict.fromkeys(_WHOLE_NUMBERS, arrow.int64())
+    types |= dict.fromkeys((*_NUMBERS, *_metrics(entries)), arrow.float64())
+    table = arrow.Table.from_pylist(list(_rows(entries)), schema=arrow.schema(list(types.items())))
+    with written_whole(path) as file:
+        parquet.write_table(table, file)
+    return len(entries)
+
+
+def _metrics(entries: list[StoredRun]) -> list[str]:
+    names = list(dict.fromkeys(name for _, run in entries for point in run.points for name in point.metrics))
+    taken = [name for name in names if name in _COLUMNS]
+    if taken:
+        raise InputError(f"a table has a column {taken[0]!r} of its own, which is also a metric here; write JSON Lines")
+    return names
+
+
+def _rows(entries: list[StoredRun]) -> Iterator[dict[str, Any]]:
+    for suite, run in entries:
+        of_run = {name: getattr(run, name) for name in _COLUMNS if hasattr(run, name)}  # `seconds` is replaced below
+        of_run |= {"suite": suite, "target": str(run.target), "seconds": None}
+        of_run = {name: None if value == "" else value for name, value in of_run.items()}
+        for point in run.points:
+            yield {**of_run, "slices": point.slices, "seconds": point.seconds, **point.metrics}
+        if not run.points:
+            yield of_run

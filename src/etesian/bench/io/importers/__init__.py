@@ -1,0 +1,1 @@
+"""One importer per file, registered as an entry point of the group ``etesian.importers``."""

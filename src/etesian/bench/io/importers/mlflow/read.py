@@ -1,0 +1,104 @@
+"""Runs that MLflow tracked, from its files, its database or its server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from etesian.bench.io._reading.curves import measurements_of, outcome_of, plain, points_of, seed_of, split_name
+from etesian.bench.io._reading.files import UnreadableError, check_exists
+from etesian.bench.io._reading.found import Found, Ignored, Skipped, attempt, printable
+from etesian.bench.io.importers.mlflow.server import runs_on_server
+from etesian.bench.io.importers.mlflow.stores import Place, runs_in_folder, runs_in_sqlite
+from etesian.bench.io.importers.mlflow.tracked import Tracked
+from etesian.bench.record import Run
+from etesian.bench.store import StoredRun
+from etesian.bench.workload import Target
+
+_SEEDS = ("seed", "random_seed", "random_state")
+
+
+def read_mlflow(
+    location: str | Path, *, target: Target, clock: str | None = None, entry: str | None = None
+) -> Iterator[Found]:
+    """Read runs that MLflow tracked.
+
+    Parameters
+    ----------
+    location
+        A folder such as ``mlruns``, an SQLite file, or a server's address such as ``http://localhost:5000``.
+    target
+        Names the metric.
+    clock
+        The metric that holds the seconds on the run's own clock. None for the wall time since the run's start, which includes
+        evaluation.
+    entry
+        The parameter whose value names what is compared; None for the run's name without its number (``adam-seed-3``).
+
+    Yields
+    ------
+    StoredRun, Skipped or Ignored
+        In suites named after the experiments. The seed is the parameter ``seed`` where that is a number, else that of the name.
+        Runs that MLflow calls failed or killed, and that had not arrived, have failed; those that still run are skipped.
+
+    Raises
+    ------
+    InputError
+        If there is no such store, or it cannot be read at all.
+    """
+    for place in _places(location):
+        yield from attempt(place.path, partial(_found, place, target, clock, entry))
+
+
+def _places(location: str | Path) -> Iterator[Place]:
+    text = str(location).removeprefix("sqlite:///").removeprefix("file://")
+    if "://" in text:
+        return runs_on_server(text)
+    path = Path(text)
+    check_exists(path)
+    if path.is_dir():
+        return runs_in_folder(path)
+    return runs_in_sqlite(path)
+
+
+def _found(place: Place, target: Target, clock: str | None, entry: str | None) -> list[Found]:
+    tracked = place.read()
+    if tracked.is_deleted:
+        return [Ignored(place.path, "is deleted")]
+    if tracked.status in ("RUNNING", "SCHEDULED"):
+        return [Skipped(place.path, "has not ended; import it when it has")]
+    points = points_of(measurements_of(tracked.history, target, clock=clock), target)
+    outcome, error = outcome_of(points, target), None
+    if outcome != "reached" and tracked.status != "FINISHED":
+        outcome, error = "failed", f"MLflow calls the run {tracked.status.lower()}"
+    workload, seed = _name_and_seed(tracked, entry)
+    run = Run(
+        workload=workload,
+        seed=seed,
+        target=target,
+        outcome=outcome,
+        points=points,
+        error=error,
+        started=datetime.fromtimestamp(tracked.start / 1000, UTC).isoformat(timespec="milliseconds"),
+        details=_details(tracked),
+    )
+    return [StoredRun(printable(tracked.experiment) or "mlflow", run)]
+
+
+def _name_and_seed(tracked: Tracked, entry: str | None) -> tuple[str, int]:
+    name, number = split_name(printable(tracked.name or tracked.id))
+    if entry is not None:
+        if entry not in tracked.params:
+            raise UnreadableError(f"has no parameter {entry!r}; it has {', '.join(tracked.params) or 'none'}")
+        name = printable(tracked.params[entry])
+    given = next((tracked.params[key] for key in _SEEDS if tracked.params.get(key, "").isdigit()), None)
+    seed = seed_of(tracked.id) if number is None else number
+    return name or printable(tracked.name), seed if given is None or len(given) > 18 else int(given)
+
+
+def _details(tracked: Tracked) -> dict[str, Any]:
+    details: dict[str, Any] = plain({"run_id": tracked.id, "run_name": tracked.name, "params": dict(tracked.params)})
+    return details

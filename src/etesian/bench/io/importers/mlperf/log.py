@@ -1,0 +1,151 @@
+"""What one MLPerf log says of its run: start, stop, status, evaluations, settings. Knows no targets and no clock but the log's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from etesian.bench.io._reading.curves import number_of
+from etesian.bench.io._reading.files import UnreadableError
+from etesian.bench.io.importers.mlperf.events import Event, Round, events_of
+from etesian.bench.io.importers.mlperf.quality import metric_named
+
+_PROGRESS = {
+    "epoch_num": "epoch",
+    "epoch": "epoch",
+    "samples_count": "samples",
+    "step_num": "step",
+    "iteration": "step",
+}
+_BATCH_SIZES = ("global_batch_size", "train_batch_size", "input_batch_size")
+_STATED_TARGETS = ("eval_target", "quality_target", "target")
+
+
+@dataclass
+class Evaluation:
+    """Metrics of one evaluation, and when and after how much work they were logged.
+
+    Parameters
+    ----------
+    seconds
+        When, since 1970.
+    progress
+        The work done before it, such as ``("epoch", 4.0)``; None where the log does not say.
+    values
+        By metric; under ``""`` where the log does not name it.
+    """
+
+    seconds: float
+    progress: tuple[str, float] | None
+    values: dict[str, float]
+
+
+@dataclass
+class Log:
+    """What was found in one log.
+
+    Parameters
+    ----------
+    start, stop
+        When the run began and ended, seconds since 1970; None where the log does not say.
+    status
+        What the stop says, in its own words; None where it says nothing.
+    evaluations
+        In the order of the log.
+    settings
+        The first value of each other key that says something of the run as a whole.
+    benchmark
+        As the lines name it; empty where they do not.
+    round
+        The first round that wrote logs in this format.
+    last_line
+        Number of the last line that was an event.
+    """
+
+    start: float | None = None
+    stop: float | None = None
+    status: str | None = None
+    evaluations: list[Evaluation] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    benchmark: str = ""
+    round: Round = "v0.7"
+    last_line: int = 0
+
+    @property
+    def is_success(self) -> bool | None:
+        """Whether the log says that the run arrived; None where it does not say."""
+        return None if self.status is None else self.status.lower() in ("success", "true")
+
+    @property
+    def batch_size(self) -> Any:
+        """The batch size over all devices, where the log gives it."""
+        return next((self.settings[key] for key in _BATCH_SIZES if key in self.settings), None)
+
+    @property
+    def stated_target(self) -> Any:
+        """The target in the log's own words."""
+        return next((self.settings[key] for key in _STATED_TARGETS if key in self.settings), None)
+
+
+def read_log(path: Path, *, complain: Callable[[str], None]) -> Log:
+    """Read a log; `complain` is told of lines that bear a format's mark and cannot be read."""
+    log = Log()
+    for event in events_of(path, complain=complain):
+        log.round, log.last_line = event.round, event.line
+        log.benchmark = log.benchmark or event.benchmark
+        try:
+            _take(log, event)
+        except UnreadableError as error:
+            complain(f"line {event.line}: {error}")
+    if not log.last_line:
+        raise UnreadableError("holds no line of an MLPerf log (:::MLLOG, :::MLL, :::MLPv0.5.0 or MLPerf:)")
+    return log
+
+
+def _take(log: Log, event: Event) -> None:
+    if event.key == "run_start":
+        log.start = event.seconds if log.start is None else min(log.start, event.seconds)  # each process writes its own
+    elif event.key == "run_stop":
+        log.stop = event.seconds if log.stop is None else max(log.stop, event.seconds)
+        log.status = _status_of(event) or log.status
+    elif event.key == "eval_accuracy":
+        _take_evaluation(log, event)
+    elif event.value is not None and event.key not in log.settings:
+        log.settings[event.key] = event.value
+
+
+def _status_of(event: Event) -> str | None:
+    said = event.metadata.get("status", event.metadata.get("success"))
+    return None if said is None else str(said)
+
+
+def _take_evaluation(log: Log, event: Event) -> None:
+    """Begin an evaluation, or add to the last one what it had not measured yet at the same point of the run."""
+    values, progress = _values_of(event), _progress_of(event.metadata)
+    last = log.evaluations[-1] if log.evaluations else None
+    if last is not None and last.progress == progress and not values.keys() & last.values.keys():
+        last.values |= values
+        last.seconds = event.seconds
+    else:
+        log.evaluations.append(Evaluation(event.seconds, progress, values))
+
+
+def _values_of(event: Event) -> dict[str, float]:
+    if isinstance(event.value, dict):
+        return {metric_named(name): _number(value) for name, value in event.value.items()}
+    return {metric_named(str(event.metadata.get("metric", ""))): _number(event.value)}
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str) and value.endswith("%"):
+        return number_of(value[:-1], role="eval_accuracy") / 100
+    return number_of(value, role="eval_accuracy")
+
+
+def _progress_of(metadata: Mapping[str, Any]) -> tuple[str, float] | None:
+    for key, name in _PROGRESS.items():
+        if key in metadata:
+            return name, number_of(metadata[key], role=key)
+    return None

@@ -1,0 +1,129 @@
+"""Logs of modded-nanogpt's speedruns: a fixed schedule of steps, the validation loss along it, and time spent training.
+
+A log begins with the training script and the machine; then come lines such as
+``step:1480/1480 val_loss:3.2773 train_time:236843ms step_avg:161.12ms``. The clock stands still during validation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of, seed_of
+from etesian.bench.io._reading.files import UnreadableError, lines_of
+from etesian.bench.io._reading.found import Found, printable, read_each
+from etesian.bench.record import Outcome, Point, Run
+from etesian.bench.store import StoredRun
+from etesian.bench.workload import Target
+
+TARGET = Target("val_loss", 3.28, "at_most")
+"""The speedrun's rule: the mean final loss of several runs is to be at most this."""
+
+_VALIDATION = re.compile(r"step:(\d+)/(\d+)\b.*?\bval_loss:(\S+)\s+train_time:(\d+(?:\.\d+)?)ms\b")
+_DEVICE = re.compile(r"\|\s+\d+\s+(?P<model>\S.*?)\s+(?:On|Off)\s+\|")
+_VERSION = re.compile(r"Running (?P<name>Python|[Pp]y[Tt]orch)(?: version)? (?P<version>\S+)")
+_LOG_NAME = re.compile(r".*\.(txt|log)(\.gz)?")
+_RECORD = re.compile(r"\d{4}-\d\d-\d\d_.+")
+
+
+@dataclass
+class _Log:
+    measurements: list[Measurement] = field(default_factory=list)
+    scheduled_steps: int | None = None
+    devices: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def read_speedrun(path: str | Path, *, target: Target = TARGET) -> Iterator[Found]:
+    """Read logs of speedruns: a folder of records, or one log.
+
+    Parameters
+    ----------
+    path
+        The folder or file. The folders from one such as ``2024-12-08_UNetValueEmbedsTweaks`` on name the entry.
+    target
+        Of the validation loss, ``val_loss``.
+
+    Yields
+    ------
+    StoredRun, Skipped or Ignored
+        One run a log, in the suite ``speedrun``. The whole curve is kept, so that both designs can be applied: first passage,
+        and the fixed schedule, for which the last measurement counts.
+
+    Raises
+    ------
+    InputError
+        If there is no such path, or no log in it.
+    """
+
+    def read(file: Path) -> list[Found]:
+        return [_run_of(file, _read_log(file), target)]
+
+    return read_each(
+        path, read, is_candidate=lambda file: _LOG_NAME.fullmatch(file.name) is not None, sought="log (*.txt, *.log)"
+    )
+
+
+def _read_log(file: Path) -> _Log:
+    log = _Log()
+    for number, line in lines_of(file, errors="replace"):
+        if match := _VALIDATION.search(line):
+            _take_validation(log, match, number)
+        elif match := _DEVICE.match(line):
+            log.devices.append(match["model"])
+        elif match := _VERSION.match(line):
+            log.versions[match["name"].lower()] = match["version"]
+    if not log.measurements:
+        raise UnreadableError("holds no line such as 'step:1480/1480 val_loss:3.2773 train_time:236843ms'")
+    return log
+
+
+def _take_validation(log: _Log, match: re.Match[str], number: int) -> None:
+    step, steps = int(match[1]), int(match[2])
+    if log.scheduled_steps not in (None, steps) or (log.measurements and step < (log.measurements[-1].slices or 0)):
+        raise UnreadableError(f"line {number}: a second run begins here; a log must hold one")
+    log.scheduled_steps = steps
+    loss = number_of(match[3], role=f"line {number}: val_loss")
+    log.measurements.append(Measurement(float(match[4]) / 1000, {"val_loss": loss}, step))
+
+
+def _run_of(file: Path, log: _Log, target: Target) -> StoredRun:
+    points = points_of(log.measurements, target)
+    outcome, error = _ending(points, log.scheduled_steps or 0, target)
+    run = Run(
+        workload=_entry_of(file),
+        seed=seed_of(file.name.partition(".")[0]),
+        target=target,
+        outcome=outcome,
+        points=points,
+        error=error,
+        task="modded-nanogpt",
+        system=_system(log.devices),
+        details=plain(
+            {"design": "fixed_schedule", "scheduled_steps": log.scheduled_steps, **log.versions, "file": file.name}
+        ),
+    )
+    return StoredRun("speedrun", run)
+
+
+def _ending(points: tuple[Point, ...], steps: int, target: Target) -> tuple[Outcome, str | None]:
+    if points[-1].slices < steps:
+        return "failed", f"the log ends at step {points[-1].slices} of {steps}"
+    return outcome_of(points, target), None
+
+
+def _entry_of(file: Path) -> str:
+    """The folders from the record's on, else the one folder that the log lies in."""
+    folders = file.resolve().parts[:-1]
+    for index, folder in enumerate(folders):
+        if _RECORD.fullmatch(folder):
+            return printable("/".join(folders[index:]))
+    return printable(folders[-1])
+
+
+def _system(devices: list[str]) -> str:
+    counts: dict[str, Any] = {device: devices.count(device) for device in devices}
+    return printable(", ".join(f"{count} x {device}" for device, count in counts.items()))

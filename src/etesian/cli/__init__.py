@@ -1,0 +1,1 @@
+"""The `etesian` command: `app` joins the commands, one file per part defines them."""

@@ -1,0 +1,198 @@
+"""The `etesian bench` commands."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from etesian import bench
+from etesian.cli import bench_transfer
+from etesian.cli.bench_options import (
+    DEFAULT_STORE,
+    JsonOption,
+    StoreArgument,
+    StoreOption,
+    SuiteOption,
+    TargetOption,
+    parse_target,
+)
+from etesian.cli.bench_reading import select_runs
+from etesian.cli.console import PlainErrors, imported_when_run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_FAILED_RUNS = 1
+
+app = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Time to accuracy: how long until the target, how sure.")
+app.add_typer(bench_transfer.importing, name="import")
+app.command("export")(bench_transfer.export_runs)
+for _name, _is_hidden in (("analyze", False), ("analyse", True)):  # both spellings work
+    app.command(
+        _name,
+        hidden=_is_hidden,
+        help="Analyze runs: times and their uncertainty, sensitivity to the target, ranking, sources of speed-ups.",
+        cls=imported_when_run("etesian.cli.bench_analysis", "app"),
+    )(lambda: None)
+app.command(
+    "report",
+    help="Write runs as one HTML page: leaderboard, curves, a threshold to move, advice.",
+    cls=imported_when_run("etesian.cli.bench_report", "report_app"),
+)(lambda: None)
+app.command(
+    "serve",
+    help="Show a store's report in the browser, and new runs in it as they finish.",
+    cls=imported_when_run("etesian.cli.bench_report", "serve_app"),
+)(lambda: None)
+
+
+@app.command("run")
+def run_suites(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE_OR_NAME...", help="Python files that define `suite`, or names of suites."),
+    ],
+    seeds: Annotated[str, typer.Option(metavar="N|A,B,C", help="How many seeds from 0 on, or which.")] = "5",
+    store: StoreOption = DEFAULT_STORE,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once. Above 1 they disturb each other's times.")] = 1,
+    budget: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Time on the clock for each run, in place of the suite's.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Such as 'accuracy>=0.93', in place of the suite's.")
+    ] = None,
+    in_process: Annotated[bool, typer.Option("--in-process", help="No fresh process for each run.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="ray[://HOST:PORT]", help="Make the runs on a Ray cluster, as many at once as it holds."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run suites, each workload with each seed, and keep every finished run.
+
+    What the store already holds is not run again, so the same command resumes what was interrupted.
+
+    Exit code: 1 if a run failed, 2 for a mistake in what was asked, 130 after Ctrl-C.
+    """
+    chosen_seeds = parse_seeds(seeds)
+    console = _error_console()
+    runs: list[bench.StoredRun] = []
+    with _output_reserved():
+        suites = [_adjusted(bench.load_suite(source), target=target, budget_seconds=budget) for source in sources]
+        _check_names(suites)
+        with bench.Store(store) as opened, _progress(console, jobs) as progress:
+            for source, suite in zip(sources, suites, strict=True):
+                finished = bench.run_suite(
+                    suite,
+                    seeds=chosen_seeds,
+                    store=opened,
+                    isolate=not in_process,
+                    jobs=jobs,
+                    source=source,
+                    retry_failed=retry_failed,
+                    progress=progress,
+                    on=on,
+                )
+                runs += [bench.StoredRun(suite.name, run) for run in finished]
+    _print_summary(runs, as_json=as_json)
+    if any(entry.run.outcome == "failed" for entry in runs):
+        raise typer.Exit(EXIT_FAILED_RUNS)
+
+
+@app.command()
+def show(
+    store: StoreArgument = DEFAULT_STORE,
+    suite: SuiteOption = None,
+    target: TargetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how long the stored runs took to their targets, with intervals."""
+    with bench.Store(store, create=False) as opened:
+        entries = opened.entries()
+    _print_summary(select_runs(entries, store=store, suite=suite, target=target), as_json=as_json)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``"5"`` as the seeds 0 to 4, and ``"3,7"`` or ``"3,"`` as those seeds."""
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if "," not in text and numbers:
+        numbers = list(range(numbers[0]))
+    if not numbers:
+        raise bench.InputError(f"--seeds takes a number of at least 1, or seeds such as 3,7; got {text!r}")
+    return numbers
+
+
+def _adjusted(suite: bench.Suite, *, target: str | None, budget_seconds: float | None) -> bench.Suite:
+    changes: dict[str, Any] = {} if target is None else {"target": parse_target(target)}
+    if budget_seconds is not None:
+        if not budget_seconds > 0:
+            raise bench.InputError(f"--budget takes a positive number of seconds; got {budget_seconds}")
+        changes["budget_seconds"] = budget_seconds
+    return dataclasses.replace(suite, **changes)
+
+
+def _check_names(suites: list[bench.Suite]) -> None:
+    names = [suite.name for suite in suites]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise bench.InputError(f"suites that are run together must have names that differ; got {twice[0]!r} twice")
+
+
+def _print_summary(entries: list[bench.StoredRun], *, as_json: bool) -> None:
+    """Print the leaderboards, or the analysis and the outcomes of the runs as one JSON object."""
+    from rich.console import Console
+
+    from etesian.bench.report.document import lay_out
+    from etesian.bench.report.render_terminal import print_summary
+
+    analysis = bench.analyze(entries)
+    if as_json:
+        outcomes = [{"suite": suite, **run.ending()} for suite, run in entries]
+        print(json.dumps({**analysis.as_dict(), "runs": outcomes}, allow_nan=False, indent=2))
+    else:
+        print_summary(lay_out(analysis), Console())
+
+
+@contextlib.contextmanager
+def _output_reserved() -> Iterator[None]:
+    """Send what workloads print in this process to standard error; standard output is for the result."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def _progress(console: Console, jobs: int) -> Iterator[Any]:
+    """Draw the progress; after an interrupt, say what is kept."""
+    from etesian.cli.bench_progress import SuiteProgress
+
+    progress = SuiteProgress(console, jobs=jobs)
+    try:
+        with progress:
+            yield progress
+    except KeyboardInterrupt:
+        latest = progress.latest
+        kept = (
+            ""
+            if latest is None
+            else f" with {latest.finished} of {latest.total} runs of {latest.suite} finished and kept"
+        )
+        console.print(f"stopped{kept}; the same command goes on from here", markup=False)
+        raise
+
+
+def _error_console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)

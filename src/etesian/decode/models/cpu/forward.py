@@ -1,0 +1,479 @@
+"""The compiled forward pass: a tree of tokens through all layers, on several threads that wait for one another in between.
+
+MAIN PATH of the CPU model: `run_pass`. Every number of a row is summed in one order, whatever rows stand beside it, wherever
+its keys lie and however many threads there are: terms of a product in order of the input, keys in order of position. Slots
+that a row does not see weigh exactly zero, and adding zero changes no bit. A row of a tree therefore has the bits of plain
+decoding. Functions that call each other stay in this file: numba recompiles when a function's own file changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from etesian.decode.models.cpu.instructions import (
+    atomic_add,
+    atomic_load,
+    exponential,
+    give_up_core,
+    larger,
+    read,
+    write,
+)
+from etesian.decode.models.cpu.tiles import MIX_ROWS, PANEL, TILE_ROWS, VECTOR, dot, mix
+
+ATTENTION_IN, ATTENTION_OUT, UP, DOWN = range(4)
+FIRST_NORM, SECOND_NORM, QUERY_NORM, KEY_NORM = range(4, 8)
+OUTPUT, FINAL_NORM = ATTENTION_IN, FIRST_NORM  # in the row after the last layer's
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
+_GELU, _GELU_TANH, _RELU, _SILU = range(4)
+MIXED = PANEL + VECTOR
+"""Columns that a summed tile writes."""
+STEPS_AHEAD = 16
+"""How far ahead a single tile asks for its panel: some 4 KB."""
+SHORT_STRETCH, LONG_STRETCH, FEW_TILES = 96, 320, 3
+"""Steps of a panel that all tiles go through in turn: short ones stay in the nearest cache, but each tile begins anew for them."""
+PATIENCE = 2_000
+"""Looks at a counter before a waiting thread gives up its core."""
+
+
+class Shape(NamedTuple):
+    """The numbers of an architecture that the pass needs; `lanes` inputs are taken a step (2 of bfloat16, 1 of float32)."""
+
+    n_layers: int
+    n_heads: int
+    n_key_heads: int
+    head_width: int
+    value_width: int  # a head's width in whole panels
+    width: int
+    inner_width: int
+    vocabulary_size: int
+    rotary_width: int
+    lanes: int
+    activation: int
+    is_rms: bool
+    is_gated: bool
+    is_parallel: bool
+    has_head_norms: bool
+    norm_epsilon: np.float32
+    attention_scale: np.float32
+    embedding_scale: np.float32
+
+
+class Weights(NamedTuple):
+    """All weights in flat arrays; `starts` says where each layer's matrices, biases and norms begin."""
+
+    packed: NDArray[Any]  # matrices in panels: (panel, step, column, lane)
+    vectors: NDArray[np.float32]  # biases by panel; norms: factors, then terms
+    embedding: NDArray[Any]
+    positions: NDArray[Any]
+    matrix_starts: NDArray[np.int64]  # (n_layers + 1, 4)
+    vector_starts: NDArray[np.int64]  # (n_layers + 1, 8)
+    windows: NDArray[np.int64]  # (n_layers,)
+
+
+class Cache(NamedTuple):
+    """Keys in panels of slots, values by slot, flat; one slot a token. Rotations by position."""
+
+    keys: NDArray[Any]  # (layer, head, panel of slots, step, slot, lane)
+    values: NDArray[Any]  # (layer, head, slot, value_width)
+    cosines: NDArray[np.float32]  # (position, rotary_width // 2)
+    sines: NDArray[np.float32]
+    capacity: int
+
+
+class Scratch(NamedTuple):
+    """Memory of a pass: rows that all threads share, and blocks of one's own."""
+
+    hidden: NDArray[np.float32]  # the residual stream: (row, width)
+    normed: NDArray[Any]  # what products read: (row, stride)
+    normed_twice: NDArray[Any]
+    inner: NDArray[Any]
+    heads: NDArray[np.float32]  # queries, keys and values: (row, heads)
+    panels: NDArray[np.float32]  # (thread, ...)
+    queries: NDArray[Any]
+    scores: NDArray[np.float32]
+    mixed: NDArray[np.float32]
+    counters: NDArray[np.int64]  # arrivals at barriers
+
+
+class Rows(NamedTuple):
+    """What is asked: tokens, their positions, and which nodes each of them sees, itself included."""
+
+    tokens: NDArray[np.int64]
+    positions: NDArray[np.int64]  # of all nodes; the rows' own are the last
+    is_seen: NDArray[np.uint8]  # (row, node)
+    n_kept: int
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
+    """One thread's part of a pass. Where `logits`, flat, has room, all rows are filled; else keys and values alone are wanted."""
+    _embed(worker, n_workers, shape, weights, scratch, rows)
+    for layer in range(shape.n_layers):
+        _normalize(worker, n_workers, shape, weights, layer, FIRST_NORM, scratch, rows, scratch.normed)
+        if shape.is_parallel:
+            _normalize(worker, n_workers, shape, weights, layer, SECOND_NORM, scratch, rows, scratch.normed_twice)
+        _meet(scratch.counters, n_workers)
+        _project_heads(worker, n_workers, shape, weights, layer, scratch, rows)
+        _meet(scratch.counters, n_workers)
+        _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows)
+        _meet(scratch.counters, n_workers)
+        attended = shape.n_heads * shape.head_width
+        _add_product(worker, n_workers, shape, weights, layer, ATTENTION_OUT, attended, scratch, rows)
+        _meet(scratch.counters, n_workers)
+        if not shape.is_parallel:
+            _normalize(worker, n_workers, shape, weights, layer, SECOND_NORM, scratch, rows, scratch.normed_twice)
+            _meet(scratch.counters, n_workers)
+        _activate(worker, n_workers, shape, weights, layer, scratch, rows)
+        _meet(scratch.counters, n_workers)
+        _add_product(worker, n_workers, shape, weights, layer, DOWN, shape.inner_width, scratch, rows)
+        _meet(scratch.counters, n_workers)
+    if len(logits) > 0:
+        _normalize(worker, n_workers, shape, weights, shape.n_layers, FINAL_NORM, scratch, rows, scratch.normed)
+        _meet(scratch.counters, n_workers)
+        _project_logits(worker, n_workers, shape, weights, scratch, rows, logits)
+
+
+@njit(nogil=True, cache=True)
+def _meet(counters, n_workers):
+    """Wait for all threads; what each wrote before, all see afterwards."""
+    if n_workers == 1:
+        return
+    ticket = atomic_add(counters, 0, 1)
+    target = (ticket // n_workers + 1) * n_workers
+    looks = 0
+    while atomic_load(counters, 0) < target:
+        looks += 1
+        if looks > PATIENCE:
+            give_up_core()
+
+
+@njit(nogil=True, cache=True)
+def stride_of(width):
+    """Numbers between rows: some more than the width, lest rows of a power of two share few places of a cache."""
+    return (width + PANEL - 1) // PANEL * PANEL + VECTOR * 2
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _embed(worker, n_workers, shape, weights, scratch, rows):
+    n_rows = len(rows.tokens)
+    positions = rows.positions[len(rows.positions) - n_rows :]
+    for row in range(worker, n_rows, n_workers):
+        source, place = rows.tokens[row] * shape.width, positions[row] * shape.width
+        for i in range(shape.width):
+            value = read(weights.embedding, source + i) * shape.embedding_scale
+            if shape.rotary_width == 0:
+                value += read(weights.positions, place + i)
+            write(scratch.hidden, row * shape.width + i, value)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _mean_and_square(x, start, n, center):
+    """The mean, and the mean square about `center`: one order of sums for a length, whatever the row."""
+    total, squares = np.float32(0), np.float32(0)
+    for i in range(n):
+        value = read(x, start + i)
+        total += value
+        difference = value - center
+        squares += difference * difference
+    return total / np.float32(n), squares / np.float32(n)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _normalize(worker, n_workers, shape, weights, layer, kind, scratch, rows, out):
+    factor = weights.vector_starts[layer, kind]
+    term = factor + shape.width
+    stride = stride_of(shape.width)
+    for row in range(worker, len(rows.tokens), n_workers):
+        start = row * shape.width
+        mean = np.float32(0)
+        if not shape.is_rms:
+            mean, _ = _mean_and_square(scratch.hidden, start, shape.width, mean)
+        _, square = _mean_and_square(scratch.hidden, start, shape.width, mean)
+        scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
+        for i in range(shape.width):
+            value = (read(scratch.hidden, start + i) - mean) * scale * read(weights.vectors, factor + i)
+            write(out, row * stride + i, value + read(weights.vectors, term + i))
+
+
+@njit(nogil=True, cache=True)
+def _multiply_panel(x, n_rows, n_in, lanes, packed, start, out, out_start):
+    """All rows of x times one panel, stretch by stretch, each in tiles of nearly equal height.
+
+    A single tile asks memory for what comes some steps on. Several tiles read a stretch from cache one after the other, and ask for
+    the next one, which lies behind it, to the next panel. So a pass takes what memory or arithmetic takes, and not their sum.
+    """
+    stride, step, n_steps = stride_of(n_in), PANEL * lanes, n_in // lanes
+    n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
+    longest = n_steps if n_tiles == 1 else SHORT_STRETCH if n_tiles <= FEW_TILES else LONG_STRETCH
+    n_stretches = (n_steps + longest - 1) // longest
+    for stretch in range(n_stretches):
+        first, last = _share(n_steps, stretch, n_stretches)
+        place, size, row = start + first * step, (last - first) * step, 0
+        for tile in range(n_tiles):
+            height = (n_rows - row + n_tiles - tile - 1) // (n_tiles - tile)
+            ahead = place + STEPS_AHEAD * step if n_tiles == 1 else place + size + size * tile // n_tiles
+            dot(
+                height, x, row * stride + first * lanes, stride, packed, place, step, last - first,
+                out, out_start + row * PANEL, PANEL, stretch > 0, ahead, step // n_tiles,
+            )  # fmt: skip
+            row += height
+
+
+@njit(nogil=True, cache=True)
+def _share(n, worker, n_workers):
+    return n * worker // n_workers, n * (worker + 1) // n_workers
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _project_heads(worker, n_workers, shape, weights, layer, scratch, rows):
+    """Queries, keys and values of all heads."""
+    n_panels = ((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width + PANEL - 1) // PANEL
+    bias, stride = weights.vector_starts[layer, ATTENTION_IN], n_panels * PANEL
+    start, panel = weights.matrix_starts[layer, ATTENTION_IN], scratch.panels[worker]
+    first, last = _share(n_panels, worker, n_workers)
+    for j in range(first, last):
+        place = start + j * PANEL * shape.width
+        _multiply_panel(scratch.normed, len(rows.tokens), shape.width, shape.lanes, weights.packed, place, panel, 0)
+        for row in range(len(rows.tokens)):
+            for c in range(PANEL):
+                value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
+                write(scratch.heads, row * stride + j * PANEL + c, value)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _add_product(worker, n_workers, shape, weights, layer, kind, n_in, scratch, rows):
+    """Add a block's last product to the residual stream."""
+    n_panels, panel = (shape.width + PANEL - 1) // PANEL, scratch.panels[worker]
+    bias, start = weights.vector_starts[layer, kind], weights.matrix_starts[layer, kind]
+    first, last = _share(n_panels, worker, n_workers)
+    for j in range(first, last):
+        place = start + j * PANEL * n_in
+        _multiply_panel(scratch.inner, len(rows.tokens), n_in, shape.lanes, weights.packed, place, panel, 0)
+        for row in range(len(rows.tokens)):
+            for c in range(min(PANEL, shape.width - j * PANEL)):
+                place = row * shape.width + j * PANEL + c
+                value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
+                write(scratch.hidden, place, read(scratch.hidden, place) + value)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _project_logits(worker, n_workers, shape, weights, scratch, rows, logits):
+    n_panels, panel = (shape.vocabulary_size + PANEL - 1) // PANEL, scratch.panels[worker]
+    bias, start = weights.vector_starts[shape.n_layers, OUTPUT], weights.matrix_starts[shape.n_layers, OUTPUT]
+    first, last = _share(n_panels, worker, n_workers)
+    for j in range(first, last):
+        place = start + j * PANEL * shape.width
+        _multiply_panel(scratch.normed, len(rows.tokens), shape.width, shape.lanes, weights.packed, place, panel, 0)
+        for row in range(len(rows.tokens)):
+            for c in range(min(PANEL, shape.vocabulary_size - j * PANEL)):
+                value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
+                write(logits, row * shape.vocabulary_size + j * PANEL + c, value)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _activate(worker, n_workers, shape, weights, layer, scratch, rows):
+    """The feed-forward block up to its activation; a gate's panels alternate with those that it multiplies."""
+    n_rows, n_parts = len(rows.tokens), 2 if shape.is_gated else 1
+    n_panels, panel = (shape.inner_width + PANEL - 1) // PANEL, scratch.panels[worker]
+    start, stride = weights.matrix_starts[layer, UP], stride_of(shape.inner_width)
+    first, last = _share(n_panels, worker, n_workers)
+    for j in range(first, last):
+        bias = weights.vector_starts[layer, UP] + j * n_parts * PANEL
+        for part in range(n_parts):
+            place, out_start = start + (j * n_parts + part) * PANEL * shape.width, part * n_rows * PANEL
+            _multiply_panel(
+                scratch.normed_twice, n_rows, shape.width, shape.lanes, weights.packed, place, panel, out_start
+            )
+        _add_bias(panel, 0, n_rows, weights.vectors, bias)
+        _apply(shape.activation, panel, n_rows * PANEL)
+        if shape.is_gated:
+            _add_bias(panel, n_rows * PANEL, n_rows, weights.vectors, bias + PANEL)
+            for i in range(n_rows * PANEL):
+                write(panel, i, read(panel, i) * read(panel, n_rows * PANEL + i))
+        for row in range(n_rows):
+            for c in range(min(PANEL, shape.inner_width - j * PANEL)):
+                write(scratch.inner, row * stride + j * PANEL + c, read(panel, row * PANEL + c))
+
+
+@njit(nogil=True, cache=True)
+def _add_bias(panel, start, n_rows, vectors, bias):
+    for row in range(n_rows):
+        for c in range(PANEL):
+            place = start + row * PANEL + c
+            write(panel, place, read(panel, place) + read(vectors, bias + c))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _apply(activation, x, n):
+    """One loop for each activation: a choice inside would keep the compiler from taking many numbers at once."""
+    one = np.float32(1)
+    if activation == _RELU:
+        for i in range(n):
+            write(x, i, max(read(x, i), np.float32(0)))
+    elif activation == _GELU:
+        for i in range(n):
+            write(x, i, read(x, i) * _normal_chance(read(x, i)))
+    elif activation == _GELU_TANH:  # (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u))
+        for i in range(n):
+            v = read(x, i)
+            u = np.float32(1.5957691216) * (v + np.float32(0.044715) * v * v * v)
+            write(x, i, v / (one + exponential(-u)))
+    else:
+        for i in range(n):
+            write(x, i, read(x, i) / (one + exponential(-read(x, i))))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _normal_chance(x):
+    """How likely a standard normal number lies below x (Abramowitz and Stegun 7.1.26, error below 1e-7)."""
+    z = abs(x) * np.float32(0.70710678)
+    t = np.float32(1) / (np.float32(1) + np.float32(0.3275911) * z)
+    series = np.float32(1.061405429) * t - np.float32(1.453152027)
+    series = (series * t + np.float32(1.421413741)) * t - np.float32(0.284496736)
+    tail = np.float32(0.5) * (series * t + np.float32(0.254829592)) * t * exponential(-z * z)
+    return np.float32(1) - tail if x > 0 else tail
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows):
+    """Store new keys and values, and mix what every row sees; a head is one thread's."""
+    group = shape.n_heads // shape.n_key_heads
+    n_slots = rows.n_kept + len(rows.positions)
+    queries, scores, mixed = scratch.queries[worker], scratch.scores[worker], scratch.mixed[worker]
+    for head in range(worker, shape.n_key_heads, n_workers):
+        _store(shape, weights, layer, head, cache, scratch, rows)
+        _prepare_queries(shape, weights, layer, head, cache, scratch, rows, queries)
+        keys = (layer * shape.n_key_heads + head) * cache.capacity * shape.head_width
+        values = (layer * shape.n_key_heads + head) * cache.capacity * shape.value_width
+        n_queries = len(rows.tokens) * group
+        for first in range(0, n_queries, MIX_ROWS):
+            height = min(MIX_ROWS, n_queries - first)
+            _score_slots(shape, height, queries, first, cache, keys, n_slots, scores)
+            for i in range(height):
+                _weigh(shape, weights.windows[layer], rows, (first + i) // group, scores, i * cache.capacity)
+            for j in range(0, shape.head_width, PANEL):
+                mix(
+                    height, scores, 0, cache.capacity, cache.values, values + j, shape.value_width, n_slots,
+                    mixed, 0, MIXED, False, values + j, 0,
+                )  # fmt: skip
+                _write_mixed(shape, mixed, height, first, group, head, j, scratch.inner)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _turn(shape, weights, start, cache, heads, place, position):
+    """Normalize (where the family does) and rotate a head's query or key, in place."""
+    if shape.has_head_norms:
+        _, square = _mean_and_square(heads, place, shape.head_width, np.float32(0))
+        scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
+        for i in range(shape.head_width):
+            write(heads, place + i, read(heads, place + i) * scale * read(weights.vectors, start + i))
+    half = shape.rotary_width // 2
+    for i in range(half):
+        cosine, sine = read(cache.cosines, position * half + i), read(cache.sines, position * half + i)
+        x, y = read(heads, place + i), read(heads, place + half + i)
+        write(heads, place + i, x * cosine - y * sine)
+        write(heads, place + half + i, y * cosine + x * sine)
+
+
+@njit(nogil=True, cache=True)
+def _row_stride_of_heads(shape):
+    return ((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width + PANEL - 1) // PANEL * PANEL
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _store(shape, weights, layer, head, cache, scratch, rows):
+    """Keep a head's keys and values of all rows in their slots."""
+    n_rows, width = len(rows.tokens), shape.head_width
+    n_old, start = len(rows.positions) - n_rows, weights.vector_starts[layer, KEY_NORM]
+    for row in range(n_rows):
+        key = row * _row_stride_of_heads(shape) + (shape.n_heads + head) * width
+        value = key + shape.n_key_heads * width
+        _turn(shape, weights, start, cache, scratch.heads, key, rows.positions[n_old + row])
+        slot = (layer * shape.n_key_heads + head) * cache.capacity + rows.n_kept + n_old + row
+        for i in range(width):
+            write(cache.values, slot * shape.value_width + i, read(scratch.heads, value + i))
+        for i in range(width):  # apart, lest values go one at a time too
+            write(cache.keys, key_place(slot, i, width, shape.lanes), read(scratch.heads, key + i))
+
+
+@njit(nogil=True, cache=True)
+def key_place(slot, i, width, lanes):
+    """Where number `i` of a slot's key stands; slots are counted through layers and heads. There are 1 or 2 lanes."""
+    step, lane = i >> (lanes - 1), i & (lanes - 1)  # a division would take longer than all the rest
+    return (slot // PANEL * width + step * lanes) * PANEL + slot % PANEL * lanes + lane
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _prepare_queries(shape, weights, layer, head, cache, scratch, rows, queries):
+    n_rows, width, group = len(rows.tokens), shape.head_width, shape.n_heads // shape.n_key_heads
+    n_old, start = len(rows.positions) - n_rows, weights.vector_starts[layer, QUERY_NORM]
+    for query in range(n_rows * group):
+        row = query // group
+        place = row * _row_stride_of_heads(shape) + (head * group + query % group) * width
+        _turn(shape, weights, start, cache, scratch.heads, place, rows.positions[n_old + row])
+        for i in range(width):
+            write(queries, query * width + i, read(scratch.heads, place + i))
+
+
+@njit(nogil=True, cache=True)
+def _score_slots(shape, height, queries, first, cache, keys, n_slots, scores):
+    width, step = shape.head_width, PANEL * shape.lanes
+    for slot in range(0, n_slots, PANEL):
+        start = keys + slot * width
+        n_steps = width // shape.lanes
+        dot(
+            height, queries, first * width, width, cache.keys, start, step, n_steps,
+            scores, slot, cache.capacity, False, start, 0,
+        )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _largest(x, start, n):
+    largest = read(x, start)
+    for i in range(n):
+        largest = larger(largest, read(x, start + i))
+    return largest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _weigh(shape, window, rows, row, scores, start):
+    """Turn a row's scores into weights: exactly zero at slots that it does not see; their sum is taken with the mixture."""
+    n_nodes, scale = len(rows.positions), shape.attention_scale
+    earliest = rows.positions[n_nodes - len(rows.tokens) + row] - window + 1
+    for slot in range(min(earliest, rows.n_kept)):
+        scores[start + slot] = -np.inf
+    for node in range(n_nodes):
+        if rows.is_seen[row, node] == 0 or rows.positions[node] < earliest:
+            scores[start + rows.n_kept + node] = -np.inf
+    n_slots = rows.n_kept + n_nodes
+    largest = _largest(scores, start, n_slots)
+    for slot in range(n_slots):
+        write(scores, start + slot, exponential((read(scores, start + slot) - largest) * scale))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _write_mixed(shape, mixed, height, first, group, head, column, out):
+    stride = stride_of(shape.n_heads * shape.head_width)
+    for i in range(height):
+        query = first + i
+        scale = np.float32(1) / mixed[i * MIXED + PANEL]
+        place = query // group * stride + (head * group + query % group) * shape.head_width + column
+        for c in range(min(PANEL, shape.head_width - column)):
+            write(out, place + c, read(mixed, i * MIXED + c) * scale)
+
+
+@njit(nogil=True, cache=True)
+def move_slots(shape, cache, source, target, n):
+    """Copy keys and values of `n` slots into earlier ones, in ascending order."""
+    for head in range(shape.n_layers * shape.n_key_heads):
+        for k in range(n):
+            a, b = head * cache.capacity + source[k], head * cache.capacity + target[k]
+            for i in range(shape.head_width):
+                key = cache.keys[key_place(a, i, shape.head_width, shape.lanes)]
+                cache.keys[key_place(b, i, shape.head_width, shape.lanes)] = key
+                cache.values[b * shape.value_width + i] = cache.values[a * shape.value_width + i]

@@ -1,0 +1,280 @@
+"""A causal language model on the CPU whose rows have the same bits in a pass of any size: `CpuModel`.
+
+Takes the families that `etesian.decode.models.cpu.architecture` knows; others go through transformers' own code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etesian.decode.models.cpu import forward
+from etesian.decode.models.cpu.architecture import FAMILIES, Network, read_network
+from etesian.decode.models.cpu.packed_network import aligned_zeros, pack_network
+from etesian.decode.models.cpu.tiles import MIX_ROWS, PANEL
+from etesian.decode.models.language_model import IntegerArray
+from etesian.decode.models.row_exactness import rows_are_exact
+
+LONGEST_PASS = 64
+"""Rows that go through the layers at once; longer texts go in pieces, which changes no bit."""
+SMALL_BYTES = 2_000_000
+"""Weights below which a second thread costs more than it saves."""
+
+
+class CpuModel:
+    """A packed network and its threads. A row of a pass has the bits that it has in a pass of its own.
+
+    Parameters
+    ----------
+    network
+        Shape and weights, of bfloat16 or float32; see `etesian.decode.models.cpu.architecture.read_network`.
+    n_threads : int, optional
+        By default torch's own number, or one where weights are few. The answer does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        Weights of another type, or widths that are odd.
+    """
+
+    def __init__(self, network: Network, *, n_threads: int | None = None) -> None:
+        import torch
+
+        if n_threads is not None and n_threads < 1:
+            raise ValueError(f"n_threads must be at least 1, or None for torch's own number; got {n_threads}")
+        self.architecture = network.architecture
+        self.shape, self.weights = pack_network(network)
+        self._rotation_speeds = network.rotation_speeds
+        self._rotation_scale = network.rotation_scale
+        self.n_threads = n_threads or (torch.get_num_threads() if self.weight_bytes > SMALL_BYTES else 1)
+        self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
+
+    @classmethod
+    def from_transformers(cls, model: Any, *, n_threads: int | None = None) -> CpuModel:
+        """Pack a loaded transformers model; it can be dropped afterwards.
+
+        Parameters
+        ----------
+        model : transformers.PreTrainedModel
+        n_threads : int, optional
+            See the class.
+
+        Raises
+        ------
+        ValueError
+            A family, a switch or a type of numbers that is not known here; `HuggingFaceModel` takes every family.
+        """
+        network = read_network(model)
+        if network is None:
+            raise ValueError(
+                f"models of type {model.config.model_type!r}, configured like this one, have no packed form; "
+                f"known are {', '.join(FAMILIES)}. HuggingFaceModel runs any that transformers loads"
+            )
+        return cls(network, n_threads=n_threads)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Entries of a row of logits."""
+        return self.architecture.vocabulary_size
+
+    @property
+    def max_length(self) -> int | None:
+        """The longest text it can read, in tokens."""
+        return self.architecture.max_length
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights that a pass reads, its look-ups of tokens left out."""
+        return self.weights.packed.nbytes + self.weights.vectors.nbytes
+
+    @cached_property
+    def rows_are_exact(self) -> bool:
+        """Whether rows of passes of many sizes had the bits of passes of one row, tried on this machine."""
+        return rows_are_exact(self)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells models apart by shape and a sample of their weights: what is measured of one is kept under it."""
+        sample = np.ascontiguousarray(self.weights.packed[:: max(len(self.weights.packed) // 4_096, 1)])
+        digest = hashlib.sha256(repr(self.architecture).encode())
+        digest.update(sample.tobytes())
+        return f"cpu-{self.weights.packed.dtype}-{self.n_threads}-{digest.hexdigest()[:16]}"
+
+    def context(self) -> CpuContext:
+        """Open an empty text."""
+        return CpuContext(self)
+
+    def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Cosines and sines by position, flat: (n_positions, rotary_width / 2)."""
+        import torch
+
+        if self._rotation_speeds is None:
+            return np.ones(1, np.float32), np.zeros(1, np.float32)
+        angles = torch.outer(torch.arange(n_positions).float(), self._rotation_speeds.float().cpu()).flatten()
+        return (angles.cos() * self._rotation_scale).numpy(), (angles.sin() * self._rotation_scale).numpy()
+
+    def run(
+        self, cache: forward.Cache, scratch: forward.Scratch, rows: forward.Rows, logits: NDArray[np.float32]
+    ) -> None:
+        """One pass, on all threads."""
+
+        def work(worker: int) -> None:
+            forward.run_pass(worker, self.n_threads, self.shape, self.weights, cache, scratch, rows, logits)
+
+        self._on_all_threads(work)
+
+    def _on_all_threads(self, work: Callable[[int], None]) -> None:
+        others = [self._pool.submit(work, worker) for worker in range(1, self.n_threads)]
+        work(0)
+        for other in others:
+            other.result()
+
+
+class CpuContext:
+    """One text as the model has read it; see `etesian.decode.models.language_model.Context`."""
+
+    def __init__(self, model: CpuModel) -> None:
+        self._model = model
+        self.length = 0
+        self._parents: list[int] = []
+        self._positions: list[int] = []
+        self._is_seen = np.zeros((0, 0), np.uint8)  # of all nodes: (node, node)
+        self._cache = _new_cache(model, 4 * PANEL)
+        self._scratch = _new_scratch(model, self._cache.capacity)
+
+    def extend(self, tokens: IntegerArray) -> None:
+        """Keep these tokens, one after another, without asking for logits; drops all nodes."""
+        tokens = self._checked(tokens)
+        self._check_room(self.length + len(tokens))
+        self._drop_nodes()
+        for first in range(0, len(tokens), LONGEST_PASS):
+            piece = tokens[first : first + LONGEST_PASS]
+            positions = np.arange(self.length, self.length + len(piece))
+            is_seen = np.tri(len(piece), dtype=np.uint8)
+            self._run(piece, positions, is_seen, np.empty(0, np.float32))
+            self.length += len(piece)
+
+    def score(self, tokens: IntegerArray, parents: IntegerArray) -> NDArray[np.float32]:
+        """Read each token after its ancestors and the kept text; logits of what comes next, shape (n_new, vocabulary_size)."""
+        tokens = self._checked(tokens)
+        first = len(self._parents)
+        self._add_nodes(np.asarray(parents, np.int64), len(tokens))
+        logits = np.empty((len(tokens), self._model.vocabulary_size), np.float32)
+        for start in range(0, len(tokens), LONGEST_PASS):
+            stop = min(start + LONGEST_PASS, len(tokens))
+            positions = np.array(self._positions[: first + stop], np.int64)
+            is_seen = np.ascontiguousarray(self._is_seen[first + start : first + stop, : first + stop])
+            self._run(tokens[start:stop], positions, is_seen, logits[start:stop].reshape(-1))
+        return logits
+
+    def keep(self, nodes: IntegerArray) -> None:
+        """Keep these nodes, each the child of the one before and the first of the kept text; drops all others."""
+        nodes = np.asarray(nodes, np.int64)
+        parent = -1
+        for node in nodes.tolist():
+            if not 0 <= node < len(self._parents) or self._parents[node] != parent:
+                raise ValueError(f"nodes must be a path from the kept text down; got {nodes.tolist()}")
+            parent = node
+        source, target = self.length + nodes, self.length + np.arange(len(nodes))
+        forward.move_slots(self._model.shape, self._cache, source, target, len(nodes))
+        self.length += len(nodes)
+        self._drop_nodes()
+
+    def truncate(self, length: int) -> None:
+        """Forget every kept token from `length` on, and all nodes."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"length must be between 0 and {self.length}, the tokens kept; got {length}")
+        self.length = length
+        self._drop_nodes()
+
+    def _checked(self, tokens: IntegerArray) -> NDArray[np.int64]:
+        checked: NDArray[np.int64] = np.asarray(tokens, np.int64)
+        n = self._model.vocabulary_size
+        if len(checked) and not 0 <= checked.min() <= checked.max() < n:
+            raise ValueError(f"tokens must be between 0 and {n - 1}; got {checked.min()} to {checked.max()}")
+        return checked
+
+    def _add_nodes(self, parents: NDArray[np.int64], n_new: int) -> None:
+        """Note depths and ancestors of new nodes; refuses parents that do not stand before them."""
+        n_old = len(self._parents)
+        if len(parents) != n_new:
+            raise ValueError(f"parents must have one entry for each of the {n_new} tokens; got {len(parents)}")
+        is_seen = np.zeros((n_old + n_new, n_old + n_new), np.uint8)
+        is_seen[:n_old, :n_old] = self._is_seen
+        positions = list(self._positions)
+        for node, parent in enumerate(parents.tolist(), start=n_old):
+            if not -1 <= parent < node:
+                raise ValueError(f"parents must be -1 or an earlier node; node {node} has {parent}")
+            if parent >= 0:
+                is_seen[node] = is_seen[parent]
+            is_seen[node, node] = 1
+            positions.append(self.length if parent < 0 else positions[parent] + 1)
+        self._check_room(max(positions, default=-1) + 1)
+        self._parents += parents.tolist()
+        self._positions, self._is_seen = positions, is_seen
+
+    def _drop_nodes(self) -> None:
+        self._parents, self._positions, self._is_seen = [], [], np.zeros((0, 0), np.uint8)
+
+    def _check_room(self, length: int) -> None:
+        longest = self._model.max_length
+        if longest is not None and length > longest:
+            raise ValueError(f"the model reads at most {longest} tokens; got {length}")
+
+    def _run(
+        self,
+        tokens: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        is_seen: NDArray[np.uint8],
+        logits: NDArray[np.float32],
+    ) -> None:
+        if len(tokens) == 0:
+            return
+        n_slots = self.length + len(positions)
+        if n_slots > self._cache.capacity:
+            self._grow(n_slots)
+        rows = forward.Rows(tokens, positions, is_seen, self.length)
+        self._model.run(self._cache, self._scratch, rows, logits)
+
+    def _grow(self, n_slots: int) -> None:
+        """Twice the slots, or more; what is kept stays."""
+        old, model = self._cache, self._model
+        capacity = max(2 * old.capacity, -(-n_slots // PANEL) * PANEL)
+        self._cache = _new_cache(model, capacity)
+        n_heads = model.shape.n_layers * model.shape.n_key_heads
+        for new_part, old_part in ((self._cache.keys, old.keys), (self._cache.values, old.values)):
+            kept = old_part.reshape(n_heads, -1)
+            new_part.reshape(n_heads, -1)[:, : kept.shape[1]] = kept
+        self._scratch = _new_scratch(model, capacity)
+
+
+def _new_cache(model: CpuModel, capacity: int) -> forward.Cache:
+    shape, dtype = model.shape, model.weights.packed.dtype
+    n_slots = shape.n_layers * shape.n_key_heads * capacity
+    keys = aligned_zeros(n_slots * shape.head_width, dtype)
+    values = aligned_zeros(n_slots * shape.value_width, dtype)
+    return forward.Cache(keys, values, *model.rotations(capacity + LONGEST_PASS), capacity)
+
+
+def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
+    shape, dtype, n_rows, n_threads = model.shape, model.weights.packed.dtype, LONGEST_PASS, model.n_threads
+    attended, group = shape.n_heads * shape.head_width, shape.n_heads // shape.n_key_heads
+    heads = forward.stride_of((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width)
+    return forward.Scratch(
+        hidden=aligned_zeros(n_rows * shape.width, np.float32),
+        normed=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
+        normed_twice=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
+        inner=aligned_zeros(n_rows * forward.stride_of(max(shape.inner_width, attended)), dtype),
+        heads=aligned_zeros(n_rows * heads, np.float32),
+        panels=aligned_zeros(n_threads * n_rows * 2 * PANEL, np.float32).reshape(n_threads, -1),
+        queries=aligned_zeros(n_threads * n_rows * group * shape.head_width, dtype).reshape(n_threads, -1),
+        scores=aligned_zeros(n_threads * MIX_ROWS * capacity, np.float32).reshape(n_threads, -1),
+        mixed=aligned_zeros(n_threads * MIX_ROWS * forward.MIXED, np.float32).reshape(n_threads, -1),
+        counters=np.zeros(8, np.int64),
+    )

@@ -1,0 +1,194 @@
+"""A network's weights laid out once for the compiled pass: matrices in panels of columns, biases and norms behind each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etesian.decode.models.cpu import forward
+from etesian.decode.models.cpu.architecture import Architecture, Linear, Network
+from etesian.decode.models.cpu.tiles import LINE, PANEL
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNLIMITED = 2**62
+
+
+def pack_network(network: Network) -> tuple[forward.Shape, forward.Weights]:
+    """Lay out all weights for `etesian.decode.models.cpu.forward.run_pass`.
+
+    Parameters
+    ----------
+    network
+        Of bfloat16, kept as its bits in uint16, or of float32.
+
+    Raises
+    ------
+    ValueError
+        Another type of numbers, or widths that do not come in whole steps.
+    """
+    architecture = network.architecture
+    shape = _shape(architecture, network.embedding.dtype)
+    packer = _Packer(architecture, shape.lanes, _numpy_type(network.embedding.dtype))
+    for index in range(architecture.n_layers):
+        layer = network.read_layer(index)
+        packer.add_matrix(index, forward.ATTENTION_IN, layer.attention_in)
+        packer.add_matrix(index, forward.ATTENTION_OUT, layer.attention_out)
+        packer.add_matrix(index, forward.UP, *([layer.up] if layer.gate is None else [layer.gate, layer.up]))
+        packer.add_matrix(index, forward.DOWN, layer.down)
+        packer.add_norm(index, forward.FIRST_NORM, layer.first_norm)
+        packer.add_norm(index, forward.SECOND_NORM, layer.second_norm)
+        packer.add_norm(index, forward.QUERY_NORM, layer.query_norm)
+        packer.add_norm(index, forward.KEY_NORM, layer.key_norm)
+        shape = shape._replace(has_head_norms=layer.query_norm is not None)
+    packer.add_matrix(architecture.n_layers, forward.OUTPUT, network.output)
+    packer.add_norm(architecture.n_layers, forward.FINAL_NORM, network.final_norm)
+    return shape, packer.finish(network)
+
+
+def as_array(tensor: Tensor) -> NDArray[Any]:
+    """A flat numpy array of a tensor: bfloat16 as its bits, float32 as it is."""
+    import torch
+
+    flat = tensor.detach().contiguous().reshape(-1)
+    array: NDArray[Any] = flat.view(torch.uint16).numpy() if flat.dtype == torch.bfloat16 else flat.numpy()
+    return array
+
+
+def aligned_zeros(n: int, dtype: Any) -> NDArray[Any]:
+    """Zeros that begin at a multiple of what memory moves at once."""
+    raw = np.zeros(n * np.dtype(dtype).itemsize + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + n * np.dtype(dtype).itemsize].view(dtype)
+
+
+def _numpy_type(dtype: Any) -> Any:
+    import torch
+
+    types = {torch.bfloat16: np.uint16, torch.float32: np.float32}
+    if dtype not in types:
+        raise ValueError(f"the weights must be torch.bfloat16 or torch.float32; got {dtype}")
+    return types[dtype]
+
+
+def _shape(architecture: Architecture, dtype: Any) -> forward.Shape:
+    lanes = 2 if _numpy_type(dtype) == np.uint16 else 1
+    attended = architecture.n_heads * architecture.head_width
+    for name, width in (("width", architecture.width), ("inner_width", architecture.inner_width), ("heads", attended)):
+        if width % lanes or architecture.head_width % 2:
+            raise ValueError(f"{name} must be even in bfloat16, as must head_width; got {width}")
+    return forward.Shape(
+        n_layers=architecture.n_layers,
+        n_heads=architecture.n_heads,
+        n_key_heads=architecture.n_key_heads,
+        head_width=architecture.head_width,
+        value_width=_whole_panels(architecture.head_width),
+        width=architecture.width,
+        inner_width=architecture.inner_width,
+        vocabulary_size=architecture.vocabulary_size,
+        rotary_width=architecture.rotary_width or 0,
+        lanes=lanes,
+        activation=forward.ACTIVATIONS.index(architecture.activation),
+        is_rms=architecture.norm == "rms",
+        is_gated=architecture.is_gated,
+        is_parallel=architecture.is_parallel,
+        has_head_norms=False,
+        norm_epsilon=np.float32(architecture.norm_epsilon),
+        attention_scale=np.float32(architecture.attention_scale),
+        embedding_scale=_rounded(architecture.embedding_scale, dtype),
+    )
+
+
+def _rounded(value: float, dtype: Any) -> np.float32:
+    """As the model itself rounds it."""
+    import torch
+
+    return np.float32(torch.tensor(value).to(dtype).float().item())
+
+
+def _whole_panels(n: int) -> int:
+    return -(-n // PANEL) * PANEL
+
+
+class _Packer:
+    """Fills one array with matrices, panel by panel, and one with vectors, and notes where each begins."""
+
+    def __init__(self, architecture: Architecture, lanes: int, dtype: Any) -> None:
+        self._lanes = lanes
+        self._packed = aligned_zeros(_count_packed(architecture), dtype)
+        self._n_packed = 0
+        self._vectors: list[NDArray[np.float32]] = []
+        self._n_vectors = 0
+        self._matrix_starts = np.zeros((architecture.n_layers + 1, 4), np.int64)
+        self._vector_starts = np.zeros((architecture.n_layers + 1, 8), np.int64)
+
+    def add_matrix(self, layer: int, kind: int, *parts: Linear) -> None:
+        """Weights and biases; of several parts, panels take turns."""
+        panels = [self._cut(part.weight) for part in parts]
+        size, stride = panels[0][0].size, len(parts)
+        self._matrix_starts[layer, kind] = self._n_packed
+        for turn, part in enumerate(panels):
+            room = self._packed[self._n_packed :][: len(part) * stride * size].reshape(len(part), stride, size)
+            room[:, turn] = part.reshape(len(part), size)
+        self._n_packed += sum(part.size for part in panels)
+        biases = np.stack([_padded_bias(part).reshape(-1, PANEL) for part in parts], axis=1)
+        self._add_vector(layer, kind, biases.reshape(-1))
+
+    def add_norm(self, layer: int, kind: int, norm: Linear | None) -> None:
+        """Factors, then terms."""
+        if norm is None:
+            return
+        factor = norm.weight.float().numpy()
+        term = np.zeros_like(factor) if norm.bias is None else norm.bias.float().numpy()
+        self._add_vector(layer, kind, np.concatenate([factor, term]))
+
+    def finish(self, network: Network) -> forward.Weights:
+        """Everything, with the tables that tokens, positions and layers look up."""
+        assert self._n_packed == len(self._packed)
+        positions = network.positions
+        return forward.Weights(
+            packed=self._packed,
+            vectors=np.concatenate(self._vectors),
+            embedding=as_array(network.embedding),
+            positions=np.zeros(1, self._packed.dtype) if positions is None else as_array(positions),
+            matrix_starts=self._matrix_starts,
+            vector_starts=self._vector_starts,
+            windows=np.array([window or UNLIMITED for window in network.architecture.windows], np.int64),
+        )
+
+    def _add_vector(self, layer: int, kind: int, vector: NDArray[np.float32]) -> None:
+        self._vector_starts[layer, kind] = self._n_vectors
+        self._vectors.append(vector.astype(np.float32, copy=False))
+        self._n_vectors += len(vector)
+
+    def _cut(self, weight: Tensor) -> NDArray[Any]:
+        """Panels of columns, shape (panel, step, column, lane); a last, partial one is filled with zeros."""
+        import torch
+
+        n_out, n_in = weight.shape
+        whole = torch.zeros(_whole_panels(n_out), n_in, dtype=weight.dtype)
+        whole[:n_out] = weight
+        panels = whole.reshape(-1, PANEL, n_in // self._lanes, self._lanes).transpose(1, 2)
+        return as_array(panels).reshape(panels.shape)
+
+
+def _padded_bias(part: Linear) -> NDArray[np.float32]:
+    n_out = len(part.weight)
+    bias = np.zeros(_whole_panels(n_out), np.float32)
+    if part.bias is not None:
+        bias[:n_out] = part.bias.float().numpy()
+    return bias
+
+
+def _count_packed(architecture: Architecture) -> int:
+    """Numbers in all panels."""
+    attended = architecture.n_heads * architecture.head_width
+    heads = (architecture.n_heads + 2 * architecture.n_key_heads) * architecture.head_width
+    layer = (
+        _whole_panels(heads) + _whole_panels(architecture.inner_width) * (1 + architecture.is_gated)
+    ) * architecture.width
+    layer += _whole_panels(architecture.width) * (attended + architecture.inner_width)
+    return architecture.n_layers * layer + _whole_panels(architecture.vocabulary_size) * architecture.width

@@ -1,0 +1,76 @@
+"""Where a model comes from and how its weights are held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from etesian.errors import InputError
+
+NumberType = Literal["auto", "bf16", "fp16", "fp32"]
+
+NUMBER_TYPES = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+"""Names of the number types in transformers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """Where a model comes from and how its weights are held.
+
+    Parameters
+    ----------
+    dtype
+        ``"auto"`` as the weights are stored, or ``"bf16"``, ``"fp16"``, ``"fp32"``.
+    device
+        ``"cpu"``, ``"cuda"`` or any other that torch names; ``"auto"`` for CUDA where there is a device.
+    trust_remote_code
+        Whether code that comes with a model may run.
+    revision
+        Branch, tag or commit on the hub; None for the main branch.
+    local_files_only
+        Whether to stay off the network.
+    """
+
+    dtype: NumberType = "auto"
+    device: str = "auto"
+    trust_remote_code: bool = False
+    revision: str | None = None
+    local_files_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in NUMBER_TYPES:
+            raise InputError(f"dtype must be {', '.join(map(repr, NUMBER_TYPES))}; got {self.dtype!r}")
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Where to look, as transformers' `from_pretrained` takes it."""
+        return {
+            "trust_remote_code": self.trust_remote_code,
+            "revision": self.revision or "main",
+            "local_files_only": self.local_files_only,
+        }
+
+    def torch_device(self) -> Any:
+        """The device itself.
+
+        Raises
+        ------
+        InputError
+            If torch knows no such device, or it is not there.
+        """
+        import torch
+
+        has_cuda = torch.cuda.is_available()
+        if self.device == "auto":
+            return torch.device("cuda" if has_cuda else "cpu")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError as error:
+            raise InputError(
+                f"device must be 'auto', 'cpu', 'cuda' or another that torch names; got {self.device!r}"
+            ) from error
+        if device.type == "cuda" and not (has_cuda and (device.index or 0) < torch.cuda.device_count()):
+            raise InputError(
+                f"device {self.device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
+            )
+        return device

@@ -1,0 +1,134 @@
+"""Passes of a model of transformers over rows of tokens: what goes in, what comes out. Knows no text and no choice of tokens."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.cache_utils import DynamicCache
+
+from etesian.decode.models.transformers.key_value_cache import KeyValueCache, LayerShape
+from etesian.decode.models.transformers.model_limits import ModelLimits
+from etesian.decode.models.transformers.output_layer import Float32OutputLayer
+from etesian.decode.models.transformers.tree_attention_mask import ScoredNodes, tree_attention_mask
+
+PREFILL_ROWS = 512
+"""Rows of a pass that reads a long text: enough to be limited by arithmetic, few enough for a small mask."""
+
+Masks = torch.Tensor | dict[str, torch.Tensor]
+
+
+class EagerPasses:
+    """Passes that run as they come, one operation after another.
+
+    Parameters
+    ----------
+    model
+        A causal language model of transformers, on one device.
+    limits
+        What its layers see of a text.
+
+    Attributes
+    ----------
+    takes_positions : bool
+        Whether rows may stand elsewhere than one after another.
+    takes_trees : bool
+        Whether rows may branch; set by who has seen that such rows are right.
+    """
+
+    takes_trees = True
+
+    def __init__(self, model: Any, limits: ModelLimits) -> None:
+        self.model = model
+        self.limits = limits
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+        self.n_embeddings: int = model.get_input_embeddings().weight.shape[0]
+        self.vocabulary_size: int = model.get_output_embeddings().weight.shape[0]
+        self._output_layer = Float32OutputLayer(model.get_output_embeddings())
+        self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        self._shapes = self._layer_shapes()
+
+    def open_cache(self) -> KeyValueCache:
+        """Lay out memory for one text."""
+        return KeyValueCache(self._shapes, dtype=self.dtype, device=self.device)
+
+    def close_cache(self, cache: KeyValueCache) -> None:
+        """Take back what `open_cache` gave: here, memory that nobody else wants."""
+
+    @torch.no_grad()
+    def read(self, tokens: NDArray[np.int64], cache: KeyValueCache, start: int) -> None:
+        """Write the keys and values of tokens that follow `start` kept ones; no logits."""
+        for first in range(0, len(tokens), PREFILL_ROWS):
+            part = tokens[first : first + PREFILL_ROWS]
+            cache.reserve(start + first + len(part))
+            cache.place.start = start + first
+            # The model itself, less its output layer; its own causal mask is as good as ours.
+            self.model.base_model(input_ids=self._on_device(part), past_key_values=cache, use_cache=True)
+
+    @torch.no_grad()
+    def score(
+        self, tokens: NDArray[np.int64], nodes: ScoredNodes, cache: KeyValueCache, length: int
+    ) -> NDArray[np.float32]:
+        """Read the last of `nodes`, which bear `tokens`, after a text of `length` tokens; logits of each."""
+        cache.place.start = length + len(nodes) - len(tokens)
+        cache.reserve(length + len(nodes))
+        arguments: dict[str, Any] = {}
+        if not nodes.is_chain:
+            positions = length + nodes.depths[len(nodes) - len(tokens) :]
+            arguments = {
+                "position_ids": self._on_device(positions),
+                "attention_mask": self._masks(nodes, len(tokens), length),
+            }
+        return self.logits(self._on_device(tokens), cache, arguments).cpu().numpy()
+
+    def logits(self, input_ids: torch.Tensor, cache: KeyValueCache | None, arguments: dict[str, Any]) -> torch.Tensor:
+        """One forward pass; logits in float32, of shape (n_rows, vocabulary_size)."""
+        if not self.takes_positions:
+            arguments = {name: value for name, value in arguments.items() if name != "position_ids"}
+        with self._output_layer.in_use():
+            output = self.model(input_ids=input_ids, past_key_values=cache, use_cache=cache is not None, **arguments)
+        return output.logits[0].float()
+
+    def mask_arrays(self, nodes: ScoredNodes, n_new: int, length: int) -> dict[str, NDArray[np.float32]]:
+        """The mask for each kind of layer, under the name that transformers gives the kind."""
+        hidden = float(torch.finfo(self.dtype).min)
+        window = self.limits.window
+        sees_all = window is None or length + len(nodes) <= window
+        full = tree_attention_mask(nodes, n_new, length, hidden=hidden)
+        if sees_all:
+            return {"full_attention": full}
+        near = tree_attention_mask(nodes, n_new, length, hidden=hidden, window=window)
+        return (
+            {"full_attention": full, "sliding_attention": near}
+            if self.limits.mixes_layers
+            else {"sliding_attention": near}
+        )
+
+    def _masks(self, nodes: ScoredNodes, n_new: int, length: int) -> Masks:
+        masks = {
+            kind: torch.from_numpy(mask)[None, None].to(self.device, self.dtype)
+            for kind, mask in self.mask_arrays(nodes, n_new, length).items()
+        }
+        return masks if len(masks) > 1 else next(iter(masks.values()))  # one mask serves layers of any kind
+
+    def _on_device(self, numbers: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(numbers)[None].to(self.device)
+
+    @torch.no_grad()
+    def _layer_shapes(self) -> list[LayerShape]:
+        """What each layer writes for a token, by letting it write one."""
+        cache = DynamicCache()
+        self.model(
+            input_ids=torch.zeros((1, 1), dtype=torch.int64, device=self.device), past_key_values=cache, use_cache=True
+        )
+        layers: list[Any] = cache.layers
+        if not layers:
+            raise ValueError("its layers keep no keys and values")
+        return [
+            LayerShape(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[1], layer.values.shape[3])
+            for layer in layers
+        ]

@@ -1,0 +1,223 @@
+"""MLPerf's logs: all four formats by hand, endings, two targets, and every real log where they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from import_cases import (
+    MLPERF_DATED,
+    MLPERF_V05,
+    MLPERF_V06,
+    MLPERF_V07,
+    mllog,
+    one_run,
+    reasons,
+    sort_out,
+    write,
+)
+
+from etesian.bench import Run, StoredRun, Target
+from etesian.bench.io import read_mlperf
+
+
+def read_one(folder: Path, log: str, name: str = "result_0.txt") -> Run:
+    return one_run(read_mlperf(write(folder / name, log)))
+
+
+@pytest.mark.parametrize(
+    ("log", "task", "seconds", "first", "progress"),
+    [
+        (MLPERF_V05, "ncf", 4.25, 0.62, [1, 2]),  # epochs from 0, each evaluated after its end
+        (MLPERF_DATED, "resnet", 1465.0, 0.14488, [3, 79]),  # 00:30:56 to 00:55:21; the first of two starts
+        (MLPERF_V06, "transformer", 588.239, 18.876, [1, 2]),
+        (MLPERF_V07, "resnet", 120.5, 0.5, [1, 5]),
+    ],
+    ids=["v0.5", "v0.6 dated", "v0.6", "v0.7"],
+)
+def test_all_formats_give_time_curve_and_progress(
+    log: str, task: str, seconds: float, first: float, progress: list[float], tmp_path: Path
+) -> None:
+    run = read_one(tmp_path, log)
+    assert (run.task, run.outcome) == (task, "reached")
+    assert run.seconds == pytest.approx(seconds, abs=1e-5)  # run_stop - run_start
+    assert run.points[0].metrics[run.target.metric] == pytest.approx(first)
+    assert [point.metrics["epoch"] for point in run.points] == progress
+    assert run.progress == "epoch"
+
+
+def test_lines_may_stand_behind_a_prefix_and_among_other_output(tmp_path: Path) -> None:
+    plain = read_one(tmp_path / "a", MLPERF_V07)
+    noisy = "".join(f"\x1b[0m7: {line}\ntqdm 3%|\xff\n" for line in MLPERF_V07.splitlines())
+    assert read_one(tmp_path / "b", noisy) == plain
+    assert read_one(tmp_path / "c", MLPERF_V07.replace("}}\n", "}} and 100%\r\n")) == plain
+
+
+def test_place_in_the_folders_names_organization_system_and_round(tmp_path: Path) -> None:
+    place = tmp_path / "v0.7" / "Acme"
+    write(
+        place / "systems" / "box.json",
+        '{"accelerator_model_name": "T1", "accelerators_per_node": "8", "number_of_nodes": 2}',
+    )
+    write(place / "results" / "box" / "resnet" / "result_3.txt.gz", MLPERF_V07)
+    (item,) = (item for item in read_mlperf(tmp_path) if isinstance(item, StoredRun))
+    assert item.suite == "mlperf-v0.7-resnet"
+    run = item.run
+    assert (run.workload, run.organization, run.system, run.seed) == ("Acme/box", "Acme", "box", 3)
+    assert (run.details["hardware"], run.details["accelerators"], run.details["seed"]) == ("16 x T1", 16, 5012)
+
+
+def test_folders_before_results_in_the_first_round_belong_to_the_system(tmp_path: Path) -> None:
+    folder = tmp_path / "v0.5" / "v0.5.0" / "acme" / "research" / "results" / "tpu" / "ncf"
+    write(folder / "result_1.txt", MLPERF_V05)
+    run = one_run(read_mlperf(tmp_path))
+    assert (run.organization, run.system, run.workload) == ("acme", "research/tpu", "acme/research/tpu")
+
+
+def test_log_alone_says_who_it_is(tmp_path: Path) -> None:
+    run = read_one(tmp_path, MLPERF_V06)
+    assert (run.workload, run.details["batch_size"]) == ("google/tpu-v3-32", 512)
+
+
+def ending(*events: tuple[str, int, object, dict[str, object]], benchmark: str = "resnet") -> str:
+    return mllog(("submission_benchmark", 0, benchmark, {}), ("run_start", 0, None, {}), *events)
+
+
+@pytest.mark.parametrize(
+    ("log", "outcome", "error"),
+    [
+        (
+            ending(("eval_accuracy", 10, 0.7, {}), ("run_stop", 11, None, {"status": "aborted"})),
+            "exhausted",
+            "run_stop says 'aborted'",
+        ),
+        (ending(("eval_accuracy", 10, 0.7, {})), "failed", "the log ends at line 3 without run_stop"),
+        (ending(("eval_accuracy", 10, 0.8, {})), "reached", None),
+        (ending(), "failed", "the log ends at line 2 without an evaluation"),
+        (
+            ending(("eval_accuracy", 10, 0.7, {}), ("run_stop", 11, None, {"status": "success"})),
+            "exhausted",
+            "run_stop says 'success', and no evaluation stands at top1_accuracy>=0.759",
+        ),
+        (
+            ending(("eval_accuracy", 10, 0.8, {}), ("run_stop", 11, None, {"status": "aborted"})),
+            "failed",
+            "run_stop says 'aborted', though an evaluation stands at top1_accuracy>=0.759",
+        ),
+        (
+            ending(("eval_accuracy", 10, "nan", {}), ("run_stop", 11, None, {"status": "aborted"})),
+            "diverged",
+            "run_stop says 'aborted'",
+        ),
+        (MLPERF_V05.replace("0.636", "0.634").replace("true", "false"), "exhausted", "run_stop says 'False'"),
+    ],
+    ids=["aborted", "cut off", "no stop", "no evaluation", "unfounded success", "contradiction", "diverged", "false"],
+)
+def test_ending_is_kept_as_what_it_is(log: str, outcome: str, error: str | None, tmp_path: Path) -> None:
+    run = read_one(tmp_path, log)
+    assert (run.outcome, run.error) == (outcome, error)
+
+
+def test_low_is_good_where_the_benchmark_says_so(tmp_path: Path) -> None:
+    for benchmark, value, target in [
+        ("rnnt", 0.05, "word_error_rate<=0.058"),
+        ("gpt3", 2.68, "log_perplexity<=2.69"),
+        ("llama2_70b_lora", 0.92, "loss<=0.925"),
+    ]:
+        run = read_one(tmp_path, ending(("eval_accuracy", 10, value, {}), benchmark=benchmark))
+        assert (str(run.target), run.outcome) == (target, "reached")
+
+
+def test_bleu_is_in_points_whichever_way_it_is_logged(tmp_path: Path) -> None:
+    for value in (0.2501, 25.01):
+        run = read_one(tmp_path, ending(("eval_accuracy", 10, value, {}), benchmark="transformer"))
+        assert run.points[0].metrics["bleu"] == pytest.approx(25.01)
+
+
+@pytest.mark.parametrize(
+    ("box", "mask", "outcome"),
+    [(0.377, 0.339, "reached"), (0.3769999, 0.9, "failed"), (0.9, 0.3389999, "failed")],
+)
+def test_two_targets_must_be_met_together(box: float, mask: float, outcome: str, tmp_path: Path) -> None:
+    run = read_one(tmp_path, ending(("eval_accuracy", 10, {"BBOX": box, "SEGM": mask}, {}), benchmark="mask_rcnn"))
+    assert run.outcome == outcome
+    assert run.points[0].metrics["worst_target_ratio"] == pytest.approx(min(box / 0.377, mask / 0.339))
+
+
+def test_evaluations_after_the_run_are_placed_by_their_samples(tmp_path: Path) -> None:
+    def pair(time: int, samples: int, fid: float, clip: float) -> list[tuple[str, int, object, dict[str, object]]]:
+        more = {"samples_count": samples}
+        return [
+            ("eval_accuracy", time, fid, {"metric": "FID", **more}),
+            ("eval_accuracy", time + 9, clip, {"metric": "CLIP", **more}),
+        ]
+
+    stop = ("run_stop", 1_000_000, None, {"status": "success"})
+    log = ending(
+        *pair(5_000_000, 512, 200.0, 0.1), *pair(6_000_000, 1024, 80.0, 0.2), stop, benchmark="stable_diffusion"
+    )
+    run = read_one(tmp_path, log)
+    assert [point.seconds for point in run.points] == [500.0, 1000.0]
+    assert (run.outcome, run.seconds, run.progress) == ("reached", 1000.0, "samples")
+    assert run.points[1].metrics["worst_target_ratio"] == pytest.approx(90 / 80)
+
+
+def test_garbled_line_is_reported_by_number_and_the_run_is_kept(tmp_path: Path) -> None:
+    cut = MLPERF_V07.replace('"value": 5012, "metadata": {}}', '"val')
+    runs, (skipped,), _ = sort_out(read_mlperf(write(tmp_path / "result_0.txt", cut)))
+    assert len(runs) == 1
+    assert skipped.reason.startswith("line 2: is cut off or no JSON")
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ("nothing\n", "holds no line of an MLPerf log"),
+        (mllog(("run_stop", 5, None, {})), "has no run_start"),
+        (MLPERF_V07.replace('"time_ms": 121500', '"time_ms": 1'), "run_stop stands 0.999 s before run_start"),
+        (
+            ending(("eval_accuracy", 10, 0.7, {}), benchmark="new"),
+            "the target of 'new' is not known; give one by --target",
+        ),
+    ],
+)
+def test_log_without_what_a_run_needs_is_skipped(log: str, reason: str, tmp_path: Path) -> None:
+    assert reason in reasons(read_mlperf(write(tmp_path / "result_0.txt", log)))[0]
+
+
+def test_target_of_ones_own_serves_unknown_benchmarks(tmp_path: Path) -> None:
+    log = ending(("eval_accuracy", 10, 0.7, {}), benchmark="new")
+    run = one_run(read_mlperf(write(tmp_path / "result_0.txt", log), target=Target("score", 0.6)))
+    assert (run.outcome, run.task) == ("reached", "new")
+
+
+def test_every_real_log_is_read(real: Callable[[str], Path]) -> None:
+    runs, skipped, _ = sort_out(read_mlperf(real("mlperf")))
+    assert not skipped
+    assert len(runs) == len(list(real("mlperf").rglob("result_*.txt.gz")))
+    assert len({(run.workload, run.task, str(run.details["round"])) for run in runs}) == 28
+    assert all(run.points for run in runs)
+
+
+def test_nearly_half_of_the_first_rounds_ncf_runs_never_arrived(real: Callable[[str], Path]) -> None:
+    runs, _, _ = sort_out(read_mlperf(real("mlperf") / "v0.5" / "v0.5.0" / "intel"))
+    assert Counter(run.outcome for run in runs) == {"reached": 55, "exhausted": 45}
+    nvidia, _, _ = sort_out(read_mlperf(real("mlperf") / "v0.5" / "v0.5.0" / "nvidia"))
+    assert Counter(run.outcome for run in nvidia) == {"reached": 83, "exhausted": 17}
+
+
+def test_time_of_every_success_is_that_of_the_log(real: Callable[[str], Path]) -> None:
+    """All but one entry: BERT on TPU was evaluated once more after it had arrived, in five of ten runs."""
+    runs, _, _ = sort_out(read_mlperf(real("mlperf")))
+    late = [run for run in runs if run.outcome == "reached" and run.seconds != run.details.get("run_seconds")]
+    assert {run.task for run in late} == {"bert"}
+    assert len(late) == 5
+
+
+def test_wrong_timestamp_of_a_real_log_is_kept_as_a_finding(real: Callable[[str], Path]) -> None:
+    runs, _, _ = sort_out(read_mlperf(real("mlperf") / "v0.7" / "Google" / "results" / "tpu-v3-8192-TF"))
+    times = sorted(run.seconds for run in runs if run.seconds is not None)
+    assert times[-1] == 55349.75
+    assert times[-2] < 60

@@ -1,0 +1,65 @@
+"""Logs of speedruns by hand, and the real ones where they are."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from import_cases import SPEEDRUN, one_run, reasons, sort_out, write
+
+from etesian.bench.io import read_speedrun
+
+
+def test_log_gives_curve_schedule_and_machine(tmp_path: Path) -> None:
+    run = one_run(read_speedrun(write(tmp_path / "2026-07-17_FP8" / "baseline" / "a.txt.gz", SPEEDRUN)))
+    assert [(point.slices, point.seconds) for point in run.points] == [(0, 0.0), (700, 40.0), (1390, 80.694)]
+    assert (run.outcome, run.seconds, str(run.target)) == ("reached", 80.694, "val_loss<=3.28")
+    assert (run.workload, run.system) == ("2026-07-17_FP8/baseline", "2 x NVIDIA H100 80GB HBM3")
+    assert run.details["scheduled_steps"] == 1390
+    assert run.details["pytorch"] == "2.10.0+cu128"
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "error"),
+    [
+        (("val_loss:3.2794", "val_loss:3.2894"), "exhausted", None),
+        (("val_loss:3.2794", "val_loss:nan"), "diverged", None),
+        (("step:1390/1390 val_loss", "step:1380/1390 val_loss"), "failed", "the log ends at step 1380 of 1390"),
+    ],
+)
+def test_run_that_did_not_arrive_is_kept(
+    change: tuple[str, str], outcome: str, error: str | None, tmp_path: Path
+) -> None:
+    run = one_run(read_speedrun(write(tmp_path / "a.txt", SPEEDRUN.replace(*change))))
+    assert (run.outcome, run.error) == (outcome, error)
+
+
+def test_repeats_are_told_apart_by_their_file_whatever_is_read_with_them(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.txt", SPEEDRUN)
+    together = [run.seed for run in sort_out(read_speedrun(tmp_path))[0]]
+    assert len({*together}) == 2
+    assert one_run(read_speedrun(tmp_path / "b.txt")).seed == together[1]
+
+
+def test_two_runs_in_one_log_are_refused(tmp_path: Path) -> None:
+    assert reasons(read_speedrun(write(tmp_path / "a.txt", SPEEDRUN * 2))) == [
+        "line 20: a second run begins here; a log must hold one"
+    ]
+
+
+def test_every_real_log_is_read(real: Callable[[str], Path]) -> None:
+    runs, skipped, _ = sort_out(read_speedrun(real("speedruns")))
+    assert not skipped
+    assert Counter(run.workload for run in runs) == {
+        "2024-12-08_UNetValueEmbedsTweaks": 75,
+        "2025-07-12_BosAlign": 21,
+        "2026-07-17_FP8DownProjection/baseline": 13,
+        "2026-07-17_FP8DownProjection/this_pr": 13,
+    }
+    finals = [run.points[-1].metrics["val_loss"] for run in runs]
+    assert statistics.mean(finals) < 3.28
+    assert all(run.points[-1].slices == run.details["scheduled_steps"] for run in runs)
