@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from etesian._shared.files import atomic_write
 from etesian.bench.analysis import Analysis, analyze
 from etesian.bench.record import Run
 from etesian.bench.report.document import lay_out
@@ -97,25 +97,6 @@ def write_page(
         If jinja2 is not installed.
     """
     document = lay_out(analysis, title=title, commands=commands, extra_sections=extra_sections)
-    return _write_atomically(Path(path), render_page(document))
-
-
-def _write_atomically(path: Path, text: str) -> Path:
-    """Write next to `path`, then rename, so that no reader sees an incomplete page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-        os.chmod(draft, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with atomic_write(path, "w", make_parents=True) as file:
+        file.write(render_page(document))
+    return Path(path)

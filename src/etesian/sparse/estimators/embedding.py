@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +12,7 @@ from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from etesian._shared.files import atomic_write
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
 from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.held_out import hold_out
@@ -272,16 +271,10 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         spaced = next((word for word in self.words_ if not word or any(c.isspace() for c in word)), None)
         if spaced is not None:
             raise ValueError(f"word2vec's text format separates by white space, so it cannot hold the word {spaced!r}")
-        path = Path(path)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            try:
-                file.write(f"{len(self.words_)} {self.vectors_.shape[1]}\n")
-                for word, vector in zip(self.words_, self.vectors_, strict=True):
-                    file.write(f"{word} {' '.join(map(repr, vector.tolist()))}\n")
-            except BaseException:
-                os.unlink(file.name)
-                raise
-        Path(file.name).replace(path)
+        with atomic_write(path, "w") as file:
+            file.write(f"{len(self.words_)} {self.vectors_.shape[1]}\n")
+            for word, vector in zip(self.words_, self.vectors_, strict=True):
+                file.write(f"{word} {' '.join(map(repr, vector.tolist()))}\n")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
