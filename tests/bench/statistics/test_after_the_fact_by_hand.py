@@ -281,7 +281,7 @@ def test_ranks_are_a_function_of_their_seed():
 
 
 def test_ranks_of_single_runs_are_refused():
-    with pytest.raises(ValueError, match=r"two runs or more; got runs \[1, 5\]"):
+    with pytest.raises(ValueError, match=r"at least two runs each; got runs \[1, 5\]"):
         rank_entries([arrivals([1]), arrivals(range(5))])
 
 
