@@ -41,6 +41,11 @@ for _name, _is_hidden in (("analyze", False), ("analyse", True)):  # both spelli
         cls=imported_when_run("etesian.cli.bench_analysis", "app"),
     )(lambda: None)
 app.command(
+    "check",
+    help="Check if new runs are slower than base runs, for a gate on pull requests.",
+    cls=imported_when_run("etesian.cli.bench_check", "app"),
+)(lambda: None)
+app.command(
     "report",
     help="Write runs as one HTML page: leaderboard, curves, a threshold to move, advice.",
     cls=imported_when_run("etesian.cli.bench_report", "report_app"),
