@@ -14,6 +14,7 @@ from etesian.bench import machine
 from etesian.bench.conclusion import conclude
 from etesian.bench.errors import UnknownMetricError
 from etesian.bench.record import Outcome, Point, Run
+from etesian.bench.source_code import code_digest
 from etesian.bench.workload import Counting, Synchronizing, Target, Workload, check_budget
 
 _TRACEBACK_FRAMES = 8
@@ -67,6 +68,7 @@ def run(
     started, load_average = timestamp(), machine.load_average()
     stopwatch, points, units, error = Stopwatch(clock), list[Point](), dict[str, float](), None
     details: dict[str, Any] = {}
+    code = code_digest(workload)
     wait = synchronize or (workload.synchronize if isinstance(workload, Synchronizing) else _no_wait)
 
     def measure() -> Point:
@@ -108,6 +110,7 @@ def run(
         machine=described,
         started=started,
         details=details,
+        code=code,
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from etesian.bench.errors import InputError, UnknownMetricError
-from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, failed_run, interrupts_held
+from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, interrupts_held, unfinished_run
 from etesian.bench.load import load_workload
 from etesian.bench.loop import timestamp
 from etesian.bench.record import Point, Run
@@ -216,8 +216,12 @@ class _Spread:
             self.waiting.appendleft(job)
             return
         reason = " ".join(str(error).split())
-        lost = failed_run(
-            job, f"lost {self._times_lost[job]} times with its node: {reason}", points=[], started=attempt.started
+        lost = unfinished_run(
+            job,
+            "failed",
+            f"lost {self._times_lost[job]} times with its node: {reason}",
+            points=[],
+            started=attempt.started,
         )
         self._listener.finish(job, dataclasses.replace(lost, machine={}))  # not this machine's
 

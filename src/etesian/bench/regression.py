@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -273,7 +274,7 @@ def _entries(runs: Iterable[Run | StoredRun]) -> dict[str, list[Run]]:
 def _caveats(before: Sequence[Sequence[Run]], after: Sequence[Sequence[Run]]) -> Iterable[str]:
     base, new = ([run for runs in groups for run in runs] for groups in (before, after))
     started = sorted((run.started, side) for side, runs in enumerate((base, new)) for run in runs if run.started)
-    switches = sum(a[1] != b[1] for a, b in zip(started, started[1:], strict=False))
+    switches = sum(a[1] != b[1] for a, b in itertools.pairwise(started))
     if switches < min(len(base), len(new), 4):
         yield (
             "The base runs and the new runs were not interleaved: a change of the machine between them looks like a change "
@@ -286,4 +287,3 @@ def _caveats(before: Sequence[Sequence[Run]], after: Sequence[Sequence[Run]]) ->
 
 def _listed(entries: dict[str, list[Run]]) -> str:
     return ", ".join(list(entries)[:5]) or "no runs"
-

@@ -170,7 +170,10 @@ class Store:
             if value is not None:
                 query = query.where(_RUNS.c[column] == value)
         with self._plain_errors(), self._engine.connect() as connection:
-            return [StoredRun(name, Run.from_dict(json.loads(record))) for name, record in connection.execute(query)]
+            return [
+                StoredRun(name, Run.from_dict(json.loads(record), is_checked=False))
+                for name, record in connection.execute(query)
+            ]
 
     def runs(self, suite: str | None = None, *, workload: str | None = None, target: Target | None = None) -> list[Run]:
         """Runs in the order in which they were kept; None means all."""
@@ -184,6 +187,14 @@ class Store:
             return {
                 (row.workload, row.seed): Ending(row.outcome, row.budget_seconds) for row in connection.execute(query)
             }
+
+    def codes(self, suite: str, target: Target) -> dict[tuple[str, str], int]:
+        """Count the runs of a suite and a target by workload and digest of its code, where that is recorded."""
+        counts: dict[tuple[str, str], int] = {}
+        for run in self.runs(suite, target=target):
+            if run.code:
+                counts[run.workload, run.code] = counts.get((run.workload, run.code), 0) + 1
+        return counts
 
     def state(self) -> str:
         """Text that is another one after any run was added or replaced, found without reading all of them."""

@@ -70,6 +70,7 @@ def analyze(
     baseline: str | None = Options.baseline,
     fresh: str | None = Options.fresh,
     alpha: float = Options.alpha,
+    any_code: bool = Options.any_code,
 ) -> Analysis:
     """Analyze runs: times to any target, variation, ranking, comparisons and attribution of speed-ups.
 
@@ -80,7 +81,7 @@ def analyze(
         same name in two suites apart.
     targets
         Targets to measure against; None for each run's own.
-    level, seed, rule, mlperf_rule, price, watts, baseline, fresh, alpha
+    level, seed, rule, mlperf_rule, price, watts, baseline, fresh, alpha, any_code
         See `Options`.
 
     Returns
@@ -96,8 +97,8 @@ def analyze(
     ----------
     Coleman et al., Analysis of DAWNBench, a time-to-accuracy machine learning performance benchmark (2018).
     """
-    options = Options(level, seed, rule, mlperf_rule, price, watts, baseline, fresh, alpha)
-    races, left_out = races_of(runs, targets)
+    options = Options(level, seed, rule, mlperf_rule, price, watts, baseline, fresh, alpha, any_code)
+    races, left_out = races_of(runs, targets, any_code=any_code)
     _check_baseline(baseline, [entry.name for race in races for entry in race.entries])
     analyzed = tuple(analyze_race(race, options) for race in races)
     return Analysis(options, analyzed, _profiles(analyzed, options), tuple(left_out))

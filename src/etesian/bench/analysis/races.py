@@ -72,7 +72,7 @@ class Race:
 
 
 def races_of(
-    runs: Iterable[Run | StoredRun], targets: Sequence[Target] | None = None
+    runs: Iterable[Run | StoredRun], targets: Sequence[Target] | None = None, *, any_code: bool = False
 ) -> tuple[list[Race], list[LeftOut]]:
     """Sort runs into races.
 
@@ -82,6 +82,8 @@ def races_of(
         Runs in any order. Runs with the names of their suites keep entries of the same name in two suites apart.
     targets
         Targets in place of the runs' own; each makes a race of every task that has its metric.
+    any_code
+        If False, runs of one workload whose code differs are entries of their own.
 
     Returns
     -------
@@ -101,18 +103,22 @@ def races_of(
         groups: dict[tuple[str, Target], list[StoredRun]] = {}
         for each in stored:
             groups.setdefault((each.run.task, each.run.target), []).append(each)
-        return [_race(task, target, group) for (task, target), group in groups.items()], []
-    return _races_towards(stored, targets)
+        return [_race(task, target, group, any_code) for (task, target), group in groups.items()], []
+    return _races_towards(stored, targets, any_code)
 
 
-def _races_towards(stored: Sequence[StoredRun], targets: Sequence[Target]) -> tuple[list[Race], list[LeftOut]]:
+def _races_towards(
+    stored: Sequence[StoredRun], targets: Sequence[Target], any_code: bool
+) -> tuple[list[Race], list[LeftOut]]:
     tasks: dict[str, list[StoredRun]] = {}
     for each in stored:
         tasks.setdefault(each.run.task, []).append(each)
     races: list[Race] = []
     left_out: list[LeftOut] = []
     for target in targets:
-        found = [_race(task, target, group) for task, group in tasks.items() if _has_metric(group, target.metric)]
+        found = [
+            _race(task, target, group, any_code) for task, group in tasks.items() if _has_metric(group, target.metric)
+        ]
         if not found:
             known = sorted({name for each in stored for point in each.run.points for name in point.metrics})
             raise InputError(f"no run has the metric {target.metric!r}; known: {', '.join(known) or 'none'}")
@@ -126,23 +132,43 @@ def _has_metric(group: Sequence[StoredRun], metric: str) -> bool:
     return any(metric in point.metrics for each in group for point in each.run.points)
 
 
-def _race(task: str, target: Target, group: Sequence[StoredRun]) -> Race:
-    entries: dict[tuple[str, str, str, str], list[Run]] = {}
+class _Key(NamedTuple):
+    """Identity of an entry."""
+
+    workload: str
+    organization: str
+    system: str
+    suite: str
+    code: str
+
+
+def _race(task: str, target: Target, group: Sequence[StoredRun], any_code: bool) -> Race:
+    entries: dict[_Key, list[Run]] = {}
     for suite, run in group:
-        entries.setdefault((run.workload, run.organization, run.system, suite), []).append(run)
-    names = Counter(workload for workload, *_ in entries)
+        code = "" if any_code else run.code
+        entries.setdefault(_Key(run.workload, run.organization, run.system, suite, code), []).append(run)
     return Race(
         task,
         target,
         tuple(
-            Entry(_name(key, is_alone=names[key[0]] == 1), key[1], key[2], Curves.of_runs(runs, target))
-            for key, runs in entries.items()
+            Entry(name, key.organization, key.system, Curves.of_runs(entries[key], target))
+            for key, name in zip(entries, _names(list(entries)), strict=True)
         ),
         suite=group[0].suite if len({each.suite for each in group}) == 1 else "",
     )
 
 
-def _name(key: tuple[str, str, str, str], *, is_alone: bool) -> str:
-    workload, organization, system, suite = key
-    known = ", ".join(filter(None, (organization, system, suite)))
-    return workload if is_alone or not known else f"{workload} ({known})"
+def _names(keys: Sequence[_Key]) -> list[str]:
+    """Name entries by their workloads, with more of their identity where names would be equal."""
+    workloads = Counter(key.workload for key in keys)
+    full = [key.workload if workloads[key.workload] == 1 else _with(key, key[1:4]) for key in keys]
+    again = Counter(full)
+    return [
+        name if again[name] == 1 else _with(key, (*key[1:4], f"code {key.code[:8] or 'unknown'}"))
+        for key, name in zip(keys, full, strict=True)
+    ]
+
+
+def _with(key: _Key, parts: Sequence[str]) -> str:
+    known = ", ".join(filter(None, parts))
+    return f"{key.workload} ({known})" if known else key.workload

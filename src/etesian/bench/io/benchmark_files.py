@@ -14,7 +14,9 @@ from etesian.bench.workload import Target
 _FORMATS = "a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine"
 
 
-def read_benchmark_file(source: str | Path, *, suite: str | None = None, target: Target | None = None) -> list[StoredRun]:
+def read_benchmark_file(
+    source: str | Path, *, suite: str | None = None, target: Target | None = None
+) -> list[StoredRun]:
     """Read runs from a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine.
 
     Parameters

@@ -26,14 +26,14 @@ def print_document(document: Document, console: Console) -> None:
 
 
 def print_summary(document: Document, console: Console) -> None:
-    """Print the leaderboard of every race, and the errors of failed runs."""
+    """Print the leaderboard of every race, and the errors of its runs."""
     for part in document.races:
         print_sections(part.sections[:1], console)
         for entry in part.race.race.entries:
             for run in entry.runs:
-                if run.outcome == "failed":
+                if run.outcome == "failed" or run.error:
                     reason = (run.error or "no reason recorded").splitlines()[0]
-                    line = f"failed: {run.workload}, seed {run.seed}: {reason}"
+                    line = f"{run.outcome.replace('_', ' ')}: {run.workload}, seed {run.seed}: {reason}"
                     console.print(Text(printable(line)), soft_wrap=True)
 
 

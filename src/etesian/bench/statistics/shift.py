@@ -51,7 +51,9 @@ def typical_ratio(times: Floats, baseline: Floats, *, paired: bool = False, conf
     value = _exp(float(np.median(differences)))
     if skipped is None:
         enough = runs_for_interval(paired=paired, confidence=confidence)
-        return Estimate.missing(f"an interval requires {enough} runs of each", runs=runs, value=value, reliable_from=enough)
+        return Estimate.missing(
+            f"an interval requires {enough} runs of each", runs=runs, value=value, reliable_from=enough
+        )
     ordered = np.sort(differences)
     return Estimate(value, _exp(float(ordered[skipped])), _exp(float(ordered[-1 - skipped])), runs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from etesian.bench.record import Run
 from etesian.bench.report.context import RaceContext
 from etesian.bench.report.format import OUTCOMES, ending
 from etesian.bench.report.model import Cell, Row, Section, Table
@@ -32,9 +33,14 @@ def _table(context: RaceContext) -> Table:
 
 def _errors(context: RaceContext) -> Table:
     rows = [
-        Row(f"{name}, seed {run.seed}", [Cell(run.error, kind="code")])
+        Row(f"{name}, seed {run.seed}", [Cell(_error_and_output(run), kind="code")])
         for name, entry in context.runs_of.items()
         for run in entry.runs
         if run.error
     ]
     return Table("Errors", ["run", "error"], rows)
+
+
+def _error_and_output(run: Run) -> str:
+    output = run.details.get("output")
+    return f"{run.error}\n\nEnd of the output:\n{output}" if output else str(run.error)
