@@ -20,7 +20,7 @@ from etesian.bench.workload import (
 )
 
 if TYPE_CHECKING:
-    from etesian.bench import report, statistics
+    from etesian.bench import io, report, statistics
     from etesian.bench.analysis import Analysis, analyse, analyze
     from etesian.bench.io.jsonl import read_jsonl, write_jsonl
     from etesian.bench.load import known_names, load_suite
@@ -48,6 +48,7 @@ __all__ = [
     "analyse",
     "analyze",
     "check_workload",
+    "io",
     "known_names",
     "load_suite",
     "read_jsonl",
@@ -72,7 +73,7 @@ _HOMES = {
     "run_suite": "suites",
     "write_jsonl": "io.jsonl",
 }
-_PARTS = ("report", "statistics")
+_PARTS = ("io", "report", "statistics")
 
 
 def __getattr__(name: str) -> Any:
