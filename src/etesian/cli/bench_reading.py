@@ -23,7 +23,9 @@ def read_runs(source: str, *, suite: str | None = None) -> list[bench.StoredRun]
         with bench.Store(source, create=False) as opened:
             entries = opened.entries(suite)
     if not entries:
-        raise bench.InputError(f"{source} holds no runs" + (f" of the suite {suite}" if suite else ""))
+        from etesian.bench.store import masked
+
+        raise bench.InputError(f"{masked(source)} holds no runs" + (f" of the suite {suite}" if suite else ""))
     return entries
 
 
@@ -38,7 +40,9 @@ def select_runs(
         If none are left; the message lists the stored suites and targets.
     """
     if not entries:
-        raise bench.InputError(f"the store {store} holds no runs yet; `etesian bench run` adds them")
+        from etesian.bench.store import masked
+
+        raise bench.InputError(f"the store {masked(store)} holds no runs yet; `etesian bench run` adds them")
     goal = None if target is None else parse_target(target)
     chosen = [entry for entry in entries if suite in (None, entry.suite) and goal in (None, entry.run.target)]
     if not chosen:

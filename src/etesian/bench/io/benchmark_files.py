@@ -8,7 +8,7 @@ from pathlib import Path
 
 from etesian.bench.errors import InputError
 from etesian.bench.io._reading.found import Found, Skipped
-from etesian.bench.store import Store, StoredRun
+from etesian.bench.store import Store, StoredRun, masked
 from etesian.bench.workload import Target
 
 _FORMATS = "a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine"
@@ -39,7 +39,7 @@ def read_benchmark_file(
         raise InputError(f"{source} cannot be read completely: {skipped[0]}")
     runs = [each for each in found if isinstance(each, StoredRun) and suite in (None, each.suite)]
     if not runs:
-        raise InputError(f"{source} holds no runs" + (f" of the suite {suite}" if suite else ""))
+        raise InputError(f"{masked(source)} holds no runs" + (f" of the suite {suite}" if suite else ""))
     return runs
 
 

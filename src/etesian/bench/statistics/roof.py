@@ -1,4 +1,4 @@
-"""How much of what the machine can do was done: operations and bytes against measured peaks."""
+"""Roofline: attained rate of a computation relative to the measured peaks of the machine."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Roofline:
-    """Rate of a computation under the roof of its machine.
+    """Rate of a computation and its limit.
 
     Parameters
     ----------
     operations_per_second
-        Attained.
+        Attained rate.
     intensity
-        Operations per byte moved; None where bytes are not known.
+        Operations per byte moved; None if bytes are unknown.
     roof
-        Operations per second that the machine allows at this intensity.
+        Largest possible rate at this intensity.
     share
-        Attained over allowed.
+        Attained rate divided by the largest possible one.
     bound
-        What the roof is made of at this intensity: arithmetic, or memory traffic.
+        Limiting resource at this intensity.
     """
 
     operations_per_second: float
@@ -32,7 +32,7 @@ class Roofline:
     bound: Literal["arithmetic", "memory"]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         return asdict(self)
 
 
@@ -44,21 +44,21 @@ def roofline(
     bytes_moved: float | None = None,
     peak_bytes_per_second: float | None = None,
 ) -> Roofline:
-    """Place a computation under the roof of its machine.
+    """Compare the rate of a computation with the limits of its machine.
 
     Parameters
     ----------
     operations, bytes_moved
-        Done in all; without bytes the roof is the peak of arithmetic.
+        Totals; without bytes the limit is the arithmetic peak.
     seconds
-        Taken.
+        Time taken.
     peak_operations_per_second, peak_bytes_per_second
-        What was measured on the machine, not what its data sheet says.
+        Peaks measured on the machine.
 
     Raises
     ------
     ValueError
-        A figure is not a positive number, or only one of the two about bytes is given.
+        If a figure is not positive, or only one of the two about bytes is given.
 
     References
     ----------
@@ -70,7 +70,7 @@ def roofline(
         peak = peak_operations_per_second
         return Roofline(rate, None, peak, rate / peak, "arithmetic")
     if bytes_moved is None or peak_bytes_per_second is None:
-        raise ValueError("bytes_moved and peak_bytes_per_second must be given both or not at all")
+        raise ValueError("bytes_moved and peak_bytes_per_second must both be given, or neither")
     _check_positive(bytes_moved=bytes_moved, peak_bytes_per_second=peak_bytes_per_second)
     intensity = operations / bytes_moved
     roof = min(peak_operations_per_second, intensity * peak_bytes_per_second)

@@ -1,4 +1,4 @@
-"""How much the time to target varies from run to run, and whether it is the passing point or the speed that does."""
+"""Variation of the time to target between runs, and its parts: passing point and speed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Variation:
     time
         Coefficient of variation of the time to target.
     passing_point
-        That of the work done (slices, or what `Run.progress` names) at the first measurement that reached it.
+        Coefficient of variation of the work (slices, or the unit of `Run.progress`) at the first measurement at it.
     speed
-        That of the seconds per unit of work.
+        Coefficient of variation of the seconds per unit of work.
     evaluation_step
-        Share of the time to target that lies between the last measurement short of it and the first at it, on average:
-        smaller differences say nothing.
+        Mean share of the time to target between the last measurement short of it and the first one at it. Smaller
+        differences cannot be resolved.
     """
 
     time: Estimate
@@ -36,19 +36,19 @@ class Variation:
     evaluation_step: Estimate
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the estimates by name, as JSON allows them."""
+        """Return the estimates by name, as JSON values."""
         return {field.name: getattr(self, field.name).as_dict() for field in fields(self)}
 
 
 def variation_between(before: Floats, after: Floats, work: Floats, *, confidence: float = CONFIDENCE) -> Variation:
-    """Measure the spread of runs whose passing is known: when, between which measurements, after how much work.
+    """Estimate the variation of runs from their passing points.
 
     Parameters
     ----------
     before, after : array (n,)
-        Seconds at the last measurement short of the target, NaN where there was none, and at the first that reached it.
+        Seconds at the last measurement short of the target (NaN if there was none) and at the first one at it.
     work : array (n,)
-        Work done at the latter, in any unit.
+        Work at the latter, in any unit.
     """
     check_confidence(confidence)
     worked, stepped = work > 0, np.isfinite(before) & (after > 0)
@@ -61,19 +61,19 @@ def variation_between(before: Floats, after: Floats, work: Floats, *, confidence
 
 
 def runs_needed(variation: float, *, precision: float, confidence: float = CONFIDENCE) -> int:
-    """How many runs give the mean time an interval of +- `precision`, as a share of it (Student's).
+    """Return the number of runs that estimate the mean time to within a relative `precision` (Student's interval).
 
     Parameters
     ----------
     variation
         Coefficient of variation of the times.
     precision
-        Half the interval's width over the mean, such as 0.05.
+        Half-width of the interval divided by the mean, such as 0.05.
 
     Raises
     ------
     ValueError
-        `precision` or `variation` is not a positive number.
+        If `precision` or `variation` is not a positive number.
     """
     check_confidence(confidence)
     for name, value in (("variation", variation), ("precision", precision)):
@@ -93,16 +93,16 @@ def runs_needed(variation: float, *, precision: float, confidence: float = CONFI
 
 
 def coefficient_of_variation(values: Floats, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Divide the standard deviation (of a sample, n - 1) by the mean, with Vangel's interval.
+    """Estimate the coefficient of variation (with the sample standard deviation), with Vangel's interval.
 
-    The interval assumes values that are roughly normal and a coefficient below about a third. For a value that takes
-    two or three levels only it is wider than it need be; for one with rare outliers, heavier in the tails than
-    Student's t with 10 degrees of freedom, narrower. It has no upper end when the values would allow any coefficient.
+    The interval assumes roughly normal values and a coefficient below about one third. It is conservative for values on
+    two or three levels, and too narrow for tails heavier than those of Student's t with 10 degrees of freedom. It has no
+    upper end if the values allow any coefficient.
 
     Parameters
     ----------
     values : array (n,)
-        Not negative.
+        Values that are not negative.
 
     References
     ----------
@@ -110,7 +110,7 @@ def coefficient_of_variation(values: Floats, *, confidence: float = CONFIDENCE) 
     """
     runs = len(values)
     if runs < 2:
-        return Estimate.missing("needs two runs that reached the target", runs=runs, reliable_from=3)
+        return Estimate.missing("requires two runs that reached the target", runs=runs, reliable_from=3)
     mean = float(values.mean())
     if mean <= 0:
         return Estimate.missing("every run was at the target before any work", runs=runs, reliable_from=3)
@@ -127,7 +127,7 @@ def _vangel(value: float, runs: int, chi_square: float) -> float:
 
 
 def _tails(confidence: float) -> tuple[float, float]:
-    """Upper tail areas whose quantiles of chi-square give the lower and the upper end."""
+    """Return the upper tail areas of chi-square for the lower and the upper end."""
     return (1 - confidence) / 2, (1 + confidence) / 2
 
 
@@ -139,11 +139,11 @@ def _of_passing_points(slices: Floats, confidence: float) -> Estimate:
 
 
 def mean_share(shares: Floats, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Mean of values between 0 and 1, with Student's interval."""
+    """Estimate the mean of values between 0 and 1, with Student's interval."""
     if not len(shares):
-        return Estimate.missing("needs a run that reached the target after some work", runs=0)
+        return Estimate.missing("requires a run that reached the target after some work", runs=0)
     mean = float(shares.mean())
     if len(shares) == 1:
-        return Estimate.missing("an interval needs two runs that reached the target", runs=1, value=mean)
+        return Estimate.missing("an interval requires two runs that reached the target", runs=1, value=mean)
     margin = student_quantile(len(shares) - 1, confidence) * float(shares.std(ddof=1)) / math.sqrt(len(shares))
     return Estimate(mean, max(0.0, mean - margin), min(1.0, mean + margin), len(shares))
