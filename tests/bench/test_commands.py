@@ -146,7 +146,7 @@ def write_files(folder: Path) -> None:
         ("run pair.py --target lost<=1", "must be one that a measures (left, process, seed); got lost<=1.0"),
         ("run pair.py --seeds two", "--seeds takes a number of at least 1, or seeds such as 3,7; got 'two'"),
         ("run pair.py --seeds 0", "--seeds takes a number"),
-        ("run pair.py --seeds 3,3", "seeds must be a number of at least 1 or seeds that differ; got [3, 3]"),
+        ("run pair.py --seeds 3,3", "seeds must be a number of at least 1, or distinct seeds; got [3, 3]"),
         ("run pair.py --budget -1", "--budget takes a positive number of seconds; got -1.0"),
         ("run pair.py --jobs 2 --in-process", "jobs must be 1 when runs share one process"),
         ("run pair.py pair.py", "must have names that differ; got 'pair' twice"),
