@@ -161,7 +161,7 @@ def write_files(folder: Path) -> None:
         ("report --target left<=1 -o no/page.html", "the folder to write to must exist; there is no no"),
         ("export none.db x.jsonl", "there is no store at none.db"),
         ("export etesian.db x.jsonl --suite pear", "the store etesian.db holds no runs of the suite pear"),
-        ("export etesian.db no/x.jsonl", "the folder to write to must exist; there is no no"),
+        ("export etesian.db no/x.jsonl", "no/x.jsonl cannot be written: there is no folder no; create it first"),
         ("import jsonl none.jsonl", "none.jsonl cannot be read"),
         ("import jsonl bad.jsonl", "bad.jsonl, line 1: format_version must be 1"),
     ],
