@@ -116,7 +116,7 @@ def test_invalid_options_are_refused_by_name(wrong):
 
 
 def test_sets_without_a_common_entry_are_refused():
-    with pytest.raises(InputError, match="one has work and the other has other"):
+    with pytest.raises(InputError, match="one has work and the other other"):
         check_runs(timed([1, 1]), timed([1, 1], name="other"))
 
 
