@@ -55,6 +55,7 @@ _add_command(
     "generate",
     "Continue a text by a model, several tokens a pass: the same text as one at a time.",
 )
+_add_command("models", "etesian.cli.decode_catalog", "app", "List models that have a short name, or fetch one.")
 _add_command("ngram", "etesian.cli.decode_ngram", "app", "Count an N-gram that drafts for a draft model, or show one.")
 
 
