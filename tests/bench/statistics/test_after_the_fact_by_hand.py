@@ -176,7 +176,12 @@ def test_fixed_schedule_equals_scipys_one_sided_t_test(direction):
 
 @pytest.mark.parametrize(
     ("results", "reason"),
-    [([], "requires two runs"), ([3.2], "needs two runs"), ([3.2, 3.2], "same value"), ([3.2, math.nan], "1 of 2 runs")],
+    [
+        ([], "requires two runs"),
+        ([3.2], "needs two runs"),
+        ([3.2, 3.2], "same value"),
+        ([3.2, math.nan], "1 of 2 runs"),
+    ],
 )
 def test_fixed_schedule_refuses_what_it_cannot_say(results, reason):
     test = mean_reaches(np.array(results), Target("loss", 3.28, "at_most"))
