@@ -58,7 +58,9 @@ class CpuModel:
         self.weights: Weights | BlockWeights
         self.shape, self.weights = _packed(network)
         self._table = network.embedding if isinstance(network.embedding, BlockMatrix) else None
-        self._rotation_speeds = network.rotation_speeds
+        self._rotation_speeds = [network.rotation_speeds]
+        if network.window_rotation_speeds is not None:
+            self._rotation_speeds.append(network.window_rotation_speeds)
         self._rotation_scale = network.rotation_scale
         self.n_threads = n_threads or (default_threads() if self.weight_bytes > SMALL_BYTES else 1)
         self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
@@ -121,17 +123,15 @@ class CpuModel:
         return CpuContext(self)
 
     def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Cosines and sines by position, flat: (n_positions, rotary_width / 2)."""
-        if self._rotation_speeds is None:
-            return np.ones(1, np.float32), np.zeros(1, np.float32)
-        if isinstance(self._rotation_speeds, np.ndarray):
-            speeds, scale = self._rotation_speeds, np.float32(self._rotation_scale)
-            angles = np.outer(np.arange(n_positions, dtype=np.float32), speeds).reshape(-1)
-            return np.cos(angles) * scale, np.sin(angles) * scale
-        import torch
+        """Cosines and sines by position, flat: (table, n_positions, rotary_width / 2).
 
-        turns = torch.outer(torch.arange(n_positions).float(), self._rotation_speeds.float().cpu()).flatten()
-        return (turns.cos() * self._rotation_scale).numpy(), (turns.sin() * self._rotation_scale).numpy()
+        The second table, of layers with a window, is not scaled.
+        """
+        tables = [
+            _rotations(speeds, 1.0 if number else self._rotation_scale, n_positions)
+            for number, speeds in enumerate(self._rotation_speeds)
+        ]
+        return np.concatenate([table[0] for table in tables]), np.concatenate([table[1] for table in tables])
 
     def run(
         self, cache: forward.Cache, scratch: forward.Scratch, rows: forward.Rows, logits: NDArray[np.float32]
@@ -277,7 +277,21 @@ def _new_cache(model: CpuModel, capacity: int) -> forward.Cache:
     n_slots = shape.n_layers * shape.n_key_heads * capacity
     keys = aligned_zeros(n_slots * shape.head_width, dtype)
     values = aligned_zeros(n_slots * shape.value_width, dtype)
-    return forward.Cache(keys, values, *model.rotations(capacity + LONGEST_PASS), capacity)
+    n_positions = capacity + LONGEST_PASS
+    return forward.Cache(keys, values, *model.rotations(n_positions), capacity, n_positions)
+
+
+def _rotations(speeds: Any, scale: float, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cosines and sines of one table; as torch computes them where the speeds are a tensor."""
+    if speeds is None:
+        return np.ones(1, np.float32), np.zeros(1, np.float32)
+    if isinstance(speeds, np.ndarray):
+        angles = np.outer(np.arange(n_positions, dtype=np.float32), speeds).reshape(-1)
+        return np.cos(angles) * np.float32(scale), np.sin(angles) * np.float32(scale)
+    import torch
+
+    turns = torch.outer(torch.arange(n_positions).float(), speeds.float().cpu()).flatten()
+    return (turns.cos() * scale).numpy(), (turns.sin() * scale).numpy()
 
 
 def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
@@ -289,6 +303,7 @@ def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
     longest = max(shape.width, shape.inner_width, attended)
     return forward.Scratch(
         hidden=aligned_zeros(n_rows * shape.width, np.float32),
+        branch=aligned_zeros(n_rows * shape.width, np.float32),
         normed=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
         normed_twice=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
         inner=aligned_zeros(n_rows * forward.stride_of(max(shape.inner_width, attended)), dtype),
