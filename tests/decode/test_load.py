@@ -64,7 +64,7 @@ def test_a_bundle_brings_all_its_stages(bundle):
     assert Decoder.load(bundle, draft=None, ngram=None).drafter is None
     assert Decoder.load(bundle / "target").drafter.stages == ("lookup",)
     assert Decoder.load(bundle / "target", draft=bundle / "draft").drafter.stages == ("lookup", "draft")
-    assert Decoder.load(bundle, ngram=bundle / "ngram.npz").drafter.stages == ("ngram", "draft")
+    assert Decoder.load(bundle, ngram=bundle / "ngram.npz").drafter.stages == ("ngram", "lookup", "draft")
     stages = [bundle / "ngram.npz", "lookup", bundle / "draft", bundle / "target"]
     assert Decoder.load(bundle, stages=stages).drafter.stages == ("ngram", "lookup", "draft", "draft 2")
 
@@ -82,9 +82,9 @@ def test_b1_holds_for_what_was_loaded(bundle, sampling):
 
 
 def test_what_is_missing_is_told(bundle, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"there is no N-gram file .*nowhere\.npz"):
+    with pytest.raises(InputError, match=r"N-gram file .*nowhere\.npz' does not exist"):
         Decoder.load(bundle, ngram=tmp_path / "nowhere.npz")
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="does not exist"):
         Decoder.load(tmp_path / "nowhere")
     monkeypatch.setattr("etesian.decode.bundled.bundled_folder", lambda: tmp_path)
     with pytest.raises(InputError, match="no bundled models"):

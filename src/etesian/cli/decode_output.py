@@ -126,8 +126,6 @@ def _caption(stats: Statistics) -> str:
     lines = [f"prompt: {stats.prompt_tokens} tokens{reused}, {stats.prompt_seconds:.2f} s"]
     if stats.relative_weight_bytes is not None:
         lines.append(f"weights read: {stats.relative_weight_bytes:.2f} of what plain decoding reads")
-    if stats.rechecked:
-        lines.append(f"close decisions made again in a pass of one row: {stats.rechecked}")
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from etesian.decode.drafters.drafter import Drafter
 from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
-from etesian.decode.load import TextTokenizer
+from etesian.decode.models.loading.text_tokenizer import TextTokenizer
 from etesian.decode.sampling import Sampling
 from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.speculation.costs import cached_pass_costs

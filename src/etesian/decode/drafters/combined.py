@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
+from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
 from etesian.decode.tree import ROOT, TokenTree
 
 SUREST = 0.999  # nobody is surer: odds are finite
@@ -42,17 +42,13 @@ class CombinedDrafter:
             drafter.observe(tree, accepted)
 
     def fresh(self) -> CombinedDrafter | None:
-        """One of those drafters made anew that can be; None if none can."""
-        renewed = [drafter.fresh() for drafter in self.drafters if hasattr(drafter, "fresh")]
-        return CombinedDrafter(renewed) if renewed else None
+        """Return a combination of those drafters that can be created anew; None if none can."""
+        drafters = [fresh for drafter in self.drafters if (fresh := renewed(drafter)) is not None]
+        return CombinedDrafter(drafters) if drafters else None
 
-    def stage_statistics(self) -> Mapping[str, StageWork]:
-        """Work of the stages of all drafters that tell."""
-        return {
-            name: work
-            for drafter in self.drafters
-            for name, work in getattr(drafter, "stage_statistics", dict)().items()
-        }
+    def stage_statistics(self) -> dict[str, StageWork]:
+        """Return the work of all stages that count it, by name."""
+        return {name: work for drafter in self.drafters for name, work in work_by_stage(drafter).items()}
 
 
 def merge(trees: Sequence[TokenTree]) -> TokenTree:

@@ -6,16 +6,15 @@ likely, and grows the best leaves in further passes while these pay (Spector and
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
+from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
 from etesian.decode.drafters.growth import (
     CHANCE,
     CONFIDENCE,
@@ -56,8 +55,10 @@ class ModelDrafter:
         Of the model's passes; None to learn them as they come.
     n_children
         How many of the likeliest tokens are looked at after each.
-    max_rows
-        The most tokens that one pass reads for growing the tree.
+    max_rows : int
+        Maximum number of tokens that one pass reads to grow the tree.
+    excluded_tokens : sequence of int
+        Tokens that the model must not propose, because they mean something else to the target.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ModelDrafter:
         costs: PassCosts | None = None,
         n_children: int = 4,
         max_rows: int = 16,
+        excluded_tokens: Sequence[int] = (),
     ) -> None:
         inner_stages = inner.stages if inner is not None else ()
         if name in inner_stages:
@@ -78,6 +80,7 @@ class ModelDrafter:
         if n_children < 1 or max_rows < 1:
             raise ValueError(f"n_children and max_rows must be at least 1; got {n_children} and {max_rows}")
         self.model = model
+        self._traits = model.traits
         self.inner = inner
         self.stages = (*inner_stages, name)
         self.costs = costs or PassCosts.unmeasured()
@@ -85,6 +88,7 @@ class ModelDrafter:
         self.calibration = self._calibrations.greedy  # of the latest request
         self.n_children = n_children
         self.max_rows = max_rows
+        self.excluded_tokens = tuple(excluded_tokens)
         self._reading: Reading | None = None
         self._is_unread = False  # whether the latest proposal is the inner drafter's own
         self._trusts = {self._calibrations.greedy: FIRST_TRUST, self._calibrations.sampled: FIRST_TRUST}
@@ -95,7 +99,7 @@ class ModelDrafter:
         """Read what is missing and the inner drafter's tree, then grow leaves while a pass is worth its time."""
         started = time.perf_counter()
         self.calibration = self._calibrations.of(request.chooser.sampling)
-        reading, self._reading = self._reading or Reading(self.model, self.n_children, len(self.stages) - 1), None
+        reading, self._reading = self._reading or self._new_reading(), None
         tree = self._drafted(reading, request)
         self._reading = reading  # a pass that failed midway leaves none: the next text is read anew
         self._seconds += time.perf_counter() - started
@@ -109,15 +113,25 @@ class ModelDrafter:
             self.calibration.observe(tree, accepted)
 
     def fresh(self) -> ModelDrafter:
-        """One like it that has read and learned nothing; an inner drafter that cannot be made anew is left out."""
-        inner = getattr(self.inner, "fresh", lambda: None)()
-        return ModelDrafter(self.model, inner, name=self.stages[-1], n_children=self.n_children, max_rows=self.max_rows)
+        """Return a drafter with the same model and options that has learned nothing, and a fresh inner drafter if possible."""
+        inner = renewed(self.inner)
+        return ModelDrafter(
+            self.model,
+            inner,
+            name=self.stages[-1],
+            n_children=self.n_children,
+            max_rows=self.max_rows,
+            excluded_tokens=self.excluded_tokens,
+        )
 
-    def stage_statistics(self) -> Mapping[str, StageWork]:
-        """Work of each stage so far."""
-        inner: Mapping[str, StageWork] = getattr(self.inner, "stage_statistics", dict)()
-        weight_bytes = self._passes * getattr(self.model, "weight_bytes", 0)
+    def stage_statistics(self) -> dict[str, StageWork]:
+        """Return the work of each stage, by name."""
+        inner = work_by_stage(self.inner)
+        weight_bytes = self._passes * (self._traits.weight_bytes or 0)
         return {**inner, self.stages[-1]: StageWork(self._passes, self._seconds - self._inner_seconds, weight_bytes)}
+
+    def _new_reading(self) -> Reading:
+        return Reading(self.model, self.n_children, len(self.stages) - 1, self.excluded_tokens)
 
     def _drafted(self, reading: Reading, request: DraftRequest) -> TokenTree:
         longest = self.model.max_length
@@ -154,14 +168,14 @@ class ModelDrafter:
 
     def _is_sure(self, guess: TokenTree, request: DraftRequest) -> bool:
         """Whether the best that a pass could add where the inner drafter errs is not worth its time."""
-        if math.isinf(request.tokens_per_second):
+        if not request.allows_passes:
             return True
         depth = min(request.max_depth, FAR)
         reaching = guess.path_probabilities[guess.depths >= depth]
         if not len(reaching):
             return False
         best_case = min(BEST_CASE, depth) * (1.0 - float(reaching.max()))
-        return best_case < request.tokens_per_second * self.costs.seconds(1)
+        return best_case < request.required_rate * self.costs.seconds(1)
 
     def _read_end(self, reading: Reading, request: DraftRequest, missing: NDArray[np.int32], guess: TokenTree) -> int:
         """Score missing tokens and as much of the inner drafter's tree as pays, in one pass; returns the text's slot."""
@@ -183,7 +197,7 @@ class ModelDrafter:
         replaced = grown.shares[-1, PATH] if len(grown.shares) == request.max_nodes else 0.0
         paths = grown.shares[leaves, PATH]
         best_case = BEST_CASE * (paths[0] * self._trust - replaced)
-        if best_case <= request.tokens_per_second * self.costs.seconds(1):
+        if best_case <= request.required_rate * self.costs.seconds(1):
             return False
         max_depth = request.max_depth - int(grown.numbers[leaves[0], DEPTH])
         guess = TokenTree.empty()
@@ -209,7 +223,7 @@ class ModelDrafter:
         """How many of the best rows to read, when `n_before` are read anyway: those whose gains exceed their time the most."""
         n_rows = np.arange(n_before, n_before + min(len(gains), self.max_rows) + 1)
         seconds = self.costs.curve(n_rows) * (n_rows > 0)
-        net = np.concatenate([[0.0], np.cumsum(gains[: self.max_rows])]) - request.tokens_per_second * seconds
+        net = np.concatenate([[0.0], np.cumsum(gains[: self.max_rows])]) - request.required_rate * seconds
         return int(np.argmax(net))
 
     def _ask_inner(self, request: DraftRequest, path: Sequence[int], max_nodes: int, max_depth: int) -> TokenTree:
@@ -218,10 +232,11 @@ class ModelDrafter:
             return TokenTree.empty()
         started = time.perf_counter()
         plain = self.costs.seconds(1)
-        is_free = math.isinf(request.tokens_per_second)
-        worth = 1 / plain if plain > 0 and not is_free else request.tokens_per_second
+        rate = 1 / plain if plain > 0 and request.allows_passes else request.tokens_per_second
         text = np.append(request.text, np.array(path, np.int32)) if path else request.text
-        guess = self.inner.propose(DraftRequest(text, max_nodes, max_depth, request.chooser, worth))
+        guess = self.inner.propose(
+            DraftRequest(text, max_nodes, max_depth, request.chooser, rate, request.allows_passes)
+        )
         self._inner_seconds += time.perf_counter() - started
         return guess.within(max_depth, request.chooser.vocabulary_size)
 
@@ -265,7 +280,7 @@ class ModelDrafter:
 
     @property
     def _supports_trees(self) -> bool:
-        return getattr(self.model, "supports_trees", True)
+        return self._traits.supports_trees
 
 
 class _Grown(NamedTuple):

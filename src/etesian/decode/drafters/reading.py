@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,11 @@ class Reading:
         The number of the source of tokens that nobody proposed to this model.
     """
 
-    def __init__(self, model: LanguageModel, n_children: int, own_source: int) -> None:
+    def __init__(
+        self, model: LanguageModel, n_children: int, own_source: int, excluded_tokens: Sequence[int] = ()
+    ) -> None:
         self.context = model.context()
+        self._excluded = np.array([token for token in excluded_tokens if token < model.vocabulary_size], np.int64)
         self.text: Tokens = np.empty(0, np.int32)
         """Tokens that the context keeps."""
         self._own_source = own_source
@@ -78,12 +82,14 @@ class Reading:
         assert self._chooser is not None  # `follow` comes first
         start, first_ranked, stop = self.n_slots, self.n_slots + n_unranked, self.n_slots + len(tokens)
         self._make_room(stop)
-        logits = self.context.score(tokens, parents)
+        logits = self.context.score(tokens, parents).logits
         self.tokens[start:stop], self.parents[start:stop] = tokens, parents
         _set_depths(self.parents, self.depths, start, stop)
         self.ranked[start:stop], self.children[start:stop] = NOTHING, UNSCORED
         self.sources[start:stop] = self._own_source
         if first_ranked < stop:
+            if len(self._excluded):
+                logits[n_unranked:, self._excluded] = -np.inf
             positions = len(self.text) + self.depths[first_ranked:stop]
             likeliest = self._chooser.rank(logits[n_unranked:], positions, self.ranked.shape[1])
             self.ranked[first_ranked:stop], self.confidences[first_ranked:stop] = likeliest

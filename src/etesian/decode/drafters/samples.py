@@ -59,9 +59,8 @@ def _branches(
     parents = np.full(count, ROOT)
     for place in range(len(start), texts.shape[1]):
         single = place == len(start)  # the last token of the start is read once for all
-        logits = context.score(
-            texts[:1, place - 1] if single else texts[:, place - 1], parents[:1] if single else parents
-        )
+        n_rows = 1 if single else count
+        logits = context.score(texts[:n_rows, place - 1], parents[:n_rows]).logits
         scores = np.asarray(logits[:, : model.vocabulary_size], np.float64) / temperature
         texts[:, place] = np.argmax(scores + rng.gumbel(size=(count, scores.shape[1])), axis=1)
         parents = np.zeros(count, int) if single else np.arange(count) + (parents[-1] + 1)

@@ -73,18 +73,16 @@ def gumbel(seed: np.uint64, position: int, tokens: NDArray[np.int64]) -> NDArray
 
 
 @njit(nogil=True, cache=True)
-def best_of_all(
-    logits: NDArray[np.float32], temperature: float, seed: np.uint64, position: int
-) -> tuple[int, float, float]:
-    """Return argmax(logits / temperature + noise), its score, and the runner-up's score.
+def best_of_all(logits: NDArray[np.float32], temperature: float, seed: np.uint64, position: int) -> int:
+    """Return argmax(logits / temperature + noise); -1 if no logit is finite.
 
-    Logarithms are taken only for tokens that could still be among the two best: a few dozen of a large vocabulary.
+    Logarithms are taken only for tokens that could still be the best: a few dozen of a large vocabulary.
     """
     key = position_key(seed, position)
-    winner, best, second = -1, -np.inf, -np.inf
+    winner, best = -1, -np.inf
     for token in range(len(logits)):
         score = logits[token] / temperature
-        gap = second - score
+        gap = best - score
         if gap > HIGHEST:
             continue
         uniform = _uniform(key, token)
@@ -92,10 +90,8 @@ def best_of_all(
             continue
         score += _gumbel_of(uniform)
         if score > best:
-            winner, best, second = token, score, best
-        elif score > second:
-            second = score
-    return winner, best, second
+            winner, best = token, score
+    return winner
 
 
 @njit(nogil=True, cache=True)

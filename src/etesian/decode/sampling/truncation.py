@@ -16,37 +16,23 @@ Row = NDArray[np.float32]
 _BANDS = (3.0, 8.0, 20.0, math.inf)  # nats below the best: the few that hold the mass are mostly within the first
 
 
-def lowest_kept(logits: Row, sampling: Sampling, *, mass_shift: float = 0.0) -> float:
+def lowest_kept(logits: Row, sampling: Sampling) -> float:
     """Return the lowest logit that may be chosen, in transformers' order: top-k, top-p of what is left, min-p.
 
     Parameters
     ----------
     logits : ndarray of float32, shape (vocabulary_size,)
-    sampling
-    mass_shift
-        Added to `top_p`: what the bound would be if rounding moved that much probability.
+    sampling : Sampling
     """
     temperature = float(sampling.temperature or 1.0)
     lowest = float(np.finfo(np.float32).min)  # what is ruled out, minus infinity, is below
     if sampling.top_k is not None and sampling.top_k < len(logits):
         lowest = max(lowest, _kth_largest(logits, sampling.top_k))
     if sampling.top_p is not None and sampling.top_p < 1:
-        lowest = max(lowest, _top_p_bound(logits, temperature, sampling.top_p + mass_shift, lowest))
+        lowest = max(lowest, _top_p_bound(logits, temperature, sampling.top_p, lowest))
     if sampling.min_p is not None:
         lowest = max(lowest, float(logits.max()) + temperature * math.log(sampling.min_p))
     return lowest
-
-
-def uncertain_bounds(logits: Row, sampling: Sampling, tolerance: float) -> tuple[float, float]:
-    """Return the logits from which a token is surely kept, and may be kept, if two logits are off by `tolerance` together."""
-    top_p = sampling.top_p or 1.0
-    shift = (
-        top_p * (1.0 - top_p) * tolerance / (sampling.temperature or 1.0)
-    )  # the derivative of the mass by its logits
-    shift = min(shift, 0.5 * top_p)
-    surely = lowest_kept(logits, sampling, mass_shift=-shift)
-    maybe = lowest_kept(logits, sampling, mass_shift=shift)
-    return surely + tolerance, maybe - tolerance
 
 
 def likeliest(scores: NDArray[np.floating], count: int) -> list[int]:

@@ -5,13 +5,13 @@ Gains are counted in plain passes: a step that decides n tokens gains n, less wh
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import Literal
 
 import numpy as np
 
 from etesian.decode.speculation.costs import PassCosts
+from etesian.decode.speculation.policy import NO_DRAFT, DraftBudget
 from etesian.decode.tree import TokenTree
 
 PROBING = 0.01  # share of its passes that a request may lose in trying whether drafts pay by now
@@ -69,22 +69,19 @@ class Speculation:
         self._recent_gain = self._free_gain = self._tokens = self._seconds = 0.0
         self._has_speculated = False
 
-    def budget(self) -> tuple[int, int, float]:
-        """Return limits of the next tree, and the tokens per second that a draft's passes have to compete with.
-
-        These are infinite where no pass of a draft model is to be made.
-        """
+    def budget(self) -> DraftBudget:
+        """Return the limits of the next draft and the decoding rate that draft passes must beat."""
         plain = self.costs.seconds(1)
-        if plain == 0:  # the first pass of all shows what a pass costs
-            return 0, 0, 0.0
+        if plain == 0:  # the first pass shows what a pass costs
+            return NO_DRAFT
         self._drafting = self._chosen(plain)
         if self._drafting == "off":
-            return 0, 0, 1 / plain
+            return NO_DRAFT
         if self._drafting == "free":
-            return self.max_nodes, self.max_depth, math.inf
+            return DraftBudget(self.max_nodes, self.max_depth, allows_passes=False)
         self._since_plain += 1
         rate = self._tokens / self._seconds if self._seconds > 0 else 0.0
-        return self.max_nodes, self.max_depth, max(rate, 1 / plain)
+        return DraftBudget(self.max_nodes, self.max_depth, tokens_per_second=max(rate, 1 / plain))
 
     def trim(self, tree: TokenTree) -> TokenTree:
         """Keep as many of the likeliest nodes as bring the most tokens per second, drafting included.

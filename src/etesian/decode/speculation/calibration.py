@@ -66,7 +66,7 @@ class Calibration:
         """Learn from a judged tree, which may hold fewer or more nodes than what was proposed; as `Drafter.observe` has it."""
         if self._evidence is None or not len(tree):
             return
-        nodes, taken = put_to_test(self._proposal, tree, accepted)
+        nodes, taken = scored_nodes(self._proposal, tree, accepted)
         if nodes:
             chosen = np.array(nodes)
             sources, ranks, confidences = (each[chosen] for each in self._evidence)
@@ -95,7 +95,7 @@ class CalibrationByChoice:
         return self.greedy if sampling.is_greedy else self.sampled
 
 
-def put_to_test(proposal: TokenTree, tree: TokenTree, accepted: Sequence[int]) -> tuple[list[int], list[bool]]:
+def scored_nodes(proposal: TokenTree, tree: TokenTree, accepted: Sequence[int]) -> tuple[list[int], list[bool]]:
     """Nodes of `proposal` that a pass over `tree` put to the test, and whether each was taken."""
     nodes: list[int] = []
     taken: list[bool] = []

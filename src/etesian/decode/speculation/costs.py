@@ -18,7 +18,6 @@ from contextlib import suppress
 from importlib import metadata
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +159,7 @@ def measure_pass_costs(
         length = max(min(length, longest - rows[-1]), 0)
     context = model.context()
     context.extend(np.arange(length, dtype=np.int32) % model.vocabulary_size)
-    has_trees = getattr(model, "supports_trees", True)
+    has_trees = model.traits.supports_trees
     seconds = [[_seconds_of_pass(context, n_rows, has_trees) for n_rows in rows] for _ in range(rounds + 1)]
     return PassCosts(rows, np.median(seconds[1:], axis=0).tolist())
 
@@ -172,10 +171,10 @@ def cached_pass_costs(
 
     A model that has no `fingerprint` is measured each time. A file that cannot be used is as good as none.
     """
-    fingerprint = getattr(model, "fingerprint", None)
+    fingerprint = model.traits.fingerprint
     if fingerprint is None:
         return measure_pass_costs(model, rows=rows, length=length, rounds=rounds)
-    place = cache_folder() / "pass_costs" / f"{_key(model, fingerprint, length)}.json"
+    place = cache_folder() / "pass_costs" / f"{_key(fingerprint, length)}.json"
     costs = _read(place)
     if costs is None:
         costs = measure_pass_costs(model, rows=rows, length=length, rounds=rounds)
@@ -201,12 +200,11 @@ def _seconds_of_pass(context: Context, n_rows: int, has_trees: bool) -> float:
     return max(seconds, 1e-9)  # a clock may stand still
 
 
-def _key(model: LanguageModel, fingerprint: Any, length: int) -> str:
+def _key(fingerprint: str, length: int) -> str:
     """What decides how long a pass takes, as a file name."""
     torch = sys.modules.get("torch")
     decisive = {
-        "model": str(fingerprint),
-        "device": str(getattr(model, "device", "cpu")),
+        "model": fingerprint,
         "length": length,
         "processor": _processor(),
         "threads": torch.get_num_threads() if torch is not None else os.environ.get("OMP_NUM_THREADS"),

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model  # noqa: E402
-from etesian.decode.models.loading.tokenizer import check_same_tokens  # noqa: E402
+from etesian.decode.models.loading.tokenizer import tokens_not_shared  # noqa: E402
 from etesian.decode.models.transformers.model import load_huggingface  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
@@ -179,7 +179,7 @@ def test_missing_tokenizer_is_told(folder):
 
 
 def test_same_vocabularies_pass_whatever_the_sizes_of_the_models():
-    check_same_tokens(tokenizer_of(["?", "a", "b"]), tokenizer_of(["?", "a", "b"]))
+    tokens_not_shared(tokenizer_of(["?", "a", "b"]), tokenizer_of(["?", "a", "b"]))
 
 
 @pytest.mark.parametrize(
@@ -192,4 +192,4 @@ def test_same_vocabularies_pass_whatever_the_sizes_of_the_models():
 )
 def test_other_vocabularies_are_refused_by_a_token(words, message):
     with pytest.raises(InputError, match=message):
-        check_same_tokens(tokenizer_of(["?", "a", "b"]), tokenizer_of(words), draft_name="small")
+        tokens_not_shared(tokenizer_of(["?", "a", "b"]), tokenizer_of(words), draft_name="small")

@@ -12,7 +12,7 @@ from etesian.errors import InputError
 PATIENCE = 2.0  # seconds for an answer
 
 
-def asked_of_hub(location: str, options: LoadOptions) -> LoadOptions:
+def resolve_model_source(location: str, options: LoadOptions) -> LoadOptions:
     """Options by which a folder or a hub name can be loaded: from the local cache alone where the hub gives no answer.
 
     Raises

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from etesian.decode.models.loading.hub import asked_of_hub
+from etesian.decode.models.loading.hub import resolve_model_source
 from etesian.decode.models.loading.model_folder import check_location, check_model_folder, first_of
 from etesian.decode.models.loading.options import NUMBER_TYPES, LoadOptions
 from etesian.errors import InputError
@@ -38,7 +38,7 @@ def load_transformers_model(name: str | Path, options: LoadOptions | None = None
     options = options or LoadOptions()
     device = options.torch_device()
     location = check_model_folder(name)
-    options = asked_of_hub(location, options)
+    options = resolve_model_source(location, options)
 
     def load() -> Any:
         from transformers import AutoModelForCausalLM
@@ -74,7 +74,7 @@ def load_tokenizer(name: str | Path, options: LoadOptions | None = None) -> Any:
         raise InputError(
             f"folder {location!r} has no tokenizer; save one there with tokenizer.save_pretrained({location!r})"
         )
-    options = asked_of_hub(location, options)
+    options = resolve_model_source(location, options)
 
     def load() -> Any:
         from transformers import AutoTokenizer
