@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numba import njit, typeof, types
 
+from etesian._shared.atomics import atomic_load, atomic_store, give_up_core
+from etesian._shared.barrier import SHARED_SIZE, SPINS
 from etesian.sparse import Plan, Workers
-from etesian.sparse._engine.atomics import atomic_load, atomic_store, give_up_core
-from etesian.sparse._engine.kernels import SHARED_SIZE, SPINS, compile_update_range
+from etesian.sparse._engine.kernels import compile_update_range
 
 LINES_APART = 16  # int64 numbers between two workers' counters: a pair of cache lines
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, SGDRe
 
 from etesian.sparse.schedules.makers import SCHEDULES
 from races.entries import Entry, EpochEntry, FitEntry, OurEigenvector, Ours
-from races.tasks import PENALTY, RANK, CountedPairs, LinearRows, MeshMatrix, RatedPairs, Task
+from races.tasks import PENALTY, CountedPairs, LinearRows, MeshMatrix, RatedPairs, Task
 
 LIBMF_SECONDS = 60.0
 LIBMF_MANY = 500_000  # ratings; fewer are fitted by one thread
@@ -115,7 +115,7 @@ class Libmf(FitEntry):
         from libmf.mf import MF
 
         eta = 0.1 * 2.0 ** (self.exponent or 0)
-        model = MF(k=RANK, nr_iters=iterations, nr_threads=self._n_threads, eta=eta, lambda_p1=0.0, lambda_q1=0.0,
+        model = MF(k=self._data.rank, nr_iters=iterations, nr_threads=self._n_threads, eta=eta, lambda_p1=0.0, lambda_q1=0.0,
                    lambda_p2=PENALTY, lambda_q2=PENALTY, quiet=True)  # fmt: skip
         fitting = Thread(target=model.fit, args=(self._triples,), daemon=True)
         fitting.start()

@@ -100,20 +100,20 @@ class RatedPairs:
         self.test_user, self.test_item = arrays["test_user"], arrays["test_item"]
         self.test_rating = arrays["test_rating"].astype(np.float64)
         self.n_users, self.n_items = int(self.user.max()) + 1, int(self.item.max()) + 1
-        self.n_updates = len(self.user)
+        self.n_updates, self.rank = len(self.user), int(arrays.get("rank", RANK))
 
     @classmethod
-    def save(cls, path: Path, user: np.ndarray, item: np.ndarray, rating: np.ndarray) -> None:
-        """Hold out a tenth, less what nothing is known of, and write all."""
+    def save(cls, path: Path, user: np.ndarray, item: np.ndarray, rating: np.ndarray, *, rank: int = RANK) -> None:
+        """Hold out a tenth, less users and items without a training rating, and write all."""
         is_test = np.random.default_rng(1).random(len(rating)) < 0.1
         known = np.isin(user, user[~is_test]) & np.isin(item, item[~is_test])
         train, test = ~is_test, is_test & known
-        np.savez(path, user=user[train].astype(np.int32), item=item[train].astype(np.int32), rating=rating[train],
+        np.savez(path, rank=rank, user=user[train].astype(np.int32), item=item[train].astype(np.int32), rating=rating[train],
                  test_user=user[test], test_item=item[test], test_rating=rating[test])  # fmt: skip
 
     def problem(self) -> Ratings:
         """Matrix completion without biases: LIBMF has none."""
-        return Ratings(self.user, self.item, self.rating, self.n_users, self.n_items, RANK, PENALTY, biased=False)
+        return Ratings(self.user, self.item, self.rating, self.n_users, self.n_items, self.rank, PENALTY, biased=False)
 
     def solution(self, variables: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return factors of users and of items."""

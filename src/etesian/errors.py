@@ -1,7 +1,11 @@
-"""Errors that are the user's to put right: their message alone, one line, says what is wrong and what would work."""
+"""Errors that the user can fix. The command line prints their message in one line, without a traceback."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """What was asked for cannot be done as it stands; the command line shows the message without a traceback."""
+    """An argument or a file cannot be used. The message names it and says how to fix the problem."""
+
+
+class OutputError(InputError):
+    """A file or folder cannot be written. The message names it and gives the reason."""

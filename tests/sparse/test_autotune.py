@@ -72,10 +72,10 @@ def test_trial_is_fair_to_who_comes_first(monkeypatch):
 
 
 @pytest.mark.parametrize("worth", [0.0, 1e9])
-@pytest.mark.parametrize("redraw", [False, True])
-def test_the_choice_cannot_change_the_bits(monkeypatch, worth, redraw):
+@pytest.mark.parametrize("order", ["each_epoch", "fixed"])
+def test_the_choice_cannot_change_the_bits(monkeypatch, worth, order):
     monkeypatch.setattr(autotune, "WORTH_THREADS", worth)
-    options = {"method": SGD(0.01), "max_iter": 8, "tol": None, "random_state": 0, "redraw": redraw}
+    options = {"method": SGD(0.01), "max_iter": 8, "tol": None, "random_state": 0, "order": order}
     auto = minimize(ratings_problem(), schedule="auto", n_jobs=2, **options)
     serial = minimize(ratings_problem(), schedule="serial", n_jobs=2, **options)
     assert [array.tobytes() for array in auto.variables] == [array.tobytes() for array in serial.variables]

@@ -127,11 +127,11 @@ def test_random_state_may_be_a_generator_of_either_kind(make_seed):
     assert run(0) != run(1)
 
 
-def test_redrawn_orders_differ_from_epoch_to_epoch():
+def test_each_epoch_has_an_order_of_its_own_unless_it_is_fixed():
     model, make, _ = MODELS["ratings"]
-    once, redrawn = clone(model).fit(make()), clone(model).set_params(redraw=True).fit(make())
-    assert once.objective_[0] == redrawn.objective_[0]
-    assert once.objective_[1] != redrawn.objective_[1]
+    drawn, fixed = clone(model).fit(make()), clone(model).set_params(order="fixed").fit(make())
+    assert drawn.objective_[0] == fixed.objective_[0]
+    assert drawn.objective_[1] != fixed.objective_[1]
 
 
 def test_users_without_new_ratings_keep_their_factors_and_new_ones_join():

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from etesian._shared.stopwatch import Stopwatch
 from etesian.bench import machine
-from etesian.bench.clock import Stopwatch
 from etesian.bench.conclusion import conclude
 from etesian.bench.errors import UnknownMetricError
 from etesian.bench.record import Outcome, Point, Run

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from etesian._shared.files import check_output
 from etesian.cli.decode_models import ModelChoice, draft_beside
 from etesian.cli.decode_options import BUNDLED, NONE, JsonOption
 from etesian.decode.decoder import Decoder
@@ -158,10 +159,7 @@ def _lines_of(file: Path) -> list[str]:
 def _check_output(path: Path) -> None:
     if path.suffix != ".npz":
         raise InputError(f"the file to write must end with .npz, by which it is known as an N-gram; got {path}")
-    if path.is_dir():
-        raise InputError(f"the file to write must not be a folder; {path} is one")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder to write to must exist; there is no {path.parent}")
+    check_output(path)
 
 
 def _progress(console: Console) -> Progress:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from etesian._shared.files import atomic_write, check_output
 from etesian.cli.console import EXIT_INTERRUPTED
 from etesian.cli.sparse_options import with_options_of
 from etesian.cli.sparse_progress import EpochProgress
@@ -84,7 +85,7 @@ def run_fit(
     Exit code: 1 if the fit diverged, 2 for a mistake in what was asked, 130 after Ctrl-C.
     """
     console = Console(stderr=True, highlight=False)
-    _check_folder(output)
+    check_output(output)
     if test is not None and not is_scored(task, options):
         raise InputError("--test scores predictions of labels, values and explicit ratings; this fit makes none")
     contents = _read(path, task.accepted, file_format, console)
@@ -172,7 +173,7 @@ def run_predict(
     """
     estimator = load_model(model)
     if output is not None:
-        _check_folder(output)
+        check_output(output)
     console = Console(stderr=True, highlight=False)
     first_index = getattr(estimator, "first_index_", None)
     contents = _read(data, formats_of(estimator), file_format, console, first_index=first_index)
@@ -181,10 +182,8 @@ def run_predict(
     if output is None:
         print(text)
         return
-    try:
-        output.write_text(f"{text}\n")
-    except OSError as error:
-        raise InputError(f"{output} cannot be written: {error.strerror}") from None
+    with atomic_write(output, "w") as file:
+        file.write(f"{text}\n")
     console.print(f"wrote {len(predicted):,} predictions to {output}", markup=False, soft_wrap=True)
 
 
@@ -206,7 +205,7 @@ def run_inspect(
     item; or pairs of words near one another in text, which touch the two.
     """
     if picture is not None:
-        _check_folder(picture)
+        check_output(picture)
     console = Console(stderr=True, highlight=False)
     contents = _read(data, tuple(FORMATS), file_format, console)
     try:
@@ -235,10 +234,3 @@ def _read(
     for note in contents.notes():
         console.print(f"note: {path}: {note}", markup=False, soft_wrap=True)
     return contents
-
-
-def _check_folder(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(f"the file to write must not be a folder; {path} is one")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder to write to must exist; there is no {path.parent}")

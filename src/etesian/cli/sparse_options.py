@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from etesian.sparse.driver import Order
 from etesian.sparse.estimators.factorization import Feedback
 from etesian.sparse.estimators.linear import Method
 from etesian.sparse.schedules.makers import Schedule
@@ -77,7 +78,7 @@ OPTIONS = {
     "validation_fraction": OptionText(float, "Share of the data held out."),
     "n_iter_no_change": OptionText(int, "Epochs without enough gain after which to stop."),
     "schedule": OptionText(Schedule, "How updates are spread over cores; merged is for linear models."),
-    "redraw": OptionText(bool, "Sample and plan a new order for every epoch."),
+    "order": OptionText(Order, "Draw a new order of updates for every epoch, or repeat the first."),
     "n_jobs": OptionText(int | None, "Threads; -1 for all cores. The result depends on it only if lock_free."),
     "random_state": OptionText(int | None, "Seed.", {"metavar": "SEED"}),
     "dtype": OptionText(Literal["float32", "float64"], "Precision of the model."),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from etesian._shared.stopwatch import Stopwatch
 from etesian.decode.drafters.drafter import Drafter, StageWork, work_by_stage
 from etesian.decode.tree import TokenTree
 from etesian.decode.verify import Verification
@@ -101,22 +101,6 @@ class Statistics:
         return asdict(self) | {name: getattr(self, name) for name in derived}
 
 
-class Stopwatch:
-    """Accumulates the time spent inside it, in seconds."""
-
-    __slots__ = ("_begun", "latest", "total")
-
-    def __init__(self) -> None:
-        self._begun = self.latest = self.total = 0.0
-
-    def __enter__(self) -> None:
-        self._begun = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.latest = time.perf_counter() - self._begun
-        self.total += self.latest
-
-
 class Recorder:
     """Collects the statistics of one request while it runs."""
 
@@ -152,11 +136,11 @@ class Recorder:
             reused_tokens=self.reused_tokens,
             passes=self.passes,
             stages=tuple(self._stage(name, work.get(name)) for name in (self._drafter.stages if self._drafter else ())),
-            prompt_seconds=self.prompt.total,
-            seconds=self.all.total,
-            target_seconds=self.target.total,
-            draft_seconds=self.draft.total,
-            verify_seconds=self.verify.total,
+            prompt_seconds=self.prompt.seconds,
+            seconds=self.all.seconds,
+            target_seconds=self.target.seconds,
+            draft_seconds=self.draft.seconds,
+            verify_seconds=self.verify.seconds,
             weight_bytes=read_bytes if known else None,
             plain_weight_bytes=plain_bytes if known else None,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from etesian._shared.files import atomic_write
 from etesian.decode.statistics import TARGET
 from etesian.demo.decoding import BASELINE, N_TOKENS, TIMES, DecodingDemo, describe_speedups
 from etesian.suite.prompts import PROMPTS
@@ -22,9 +23,8 @@ def add_section(report: Path, section: str) -> None:
     """Put a section at the end of a page that is already written; the page is replaced once it is whole again."""
     before, end, after = report.read_text("utf-8").rpartition(END_OF_PAGE)
     assert end, f"{report} must be a page with {END_OF_PAGE}"
-    whole = report.with_name(f".{report.name}.whole")
-    whole.write_text(f"{before}{section}\n{end}{after}", "utf-8")
-    whole.replace(report)
+    with atomic_write(report, "w") as file:
+        file.write(f"{before}{section}\n{end}{after}")
 
 
 def decoding_section(found: DecodingDemo) -> str:

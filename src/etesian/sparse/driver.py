@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from etesian.sparse._engine.workers import Workers, count_workers
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.problem import MergingProblem, Problem, SettledProblem, Variables
 from etesian.sparse.schedules.autotune import Choice
-from etesian.sparse.schedules.makers import Plan, Schedule, make_plan
+from etesian.sparse.schedules.makers import Plan, Schedule, ScheduleWarning, make_plan
 
 DIVERGED = 100.0  # times the objective at the start: further up no run has come back from
 
@@ -27,6 +28,9 @@ Monitor = Callable[[Variables], float]
 """A number that should fall, such as the loss on held-out data."""
 
 Seed = int | np.random.Generator | np.random.RandomState | None
+
+Order = Literal["each_epoch", "fixed"]
+"""Where the order of the updates of an epoch comes from: drawn for each epoch, or once for all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +74,7 @@ def minimize(
     monitor: Monitor | None = None,
     average: bool = False,
     random_state: Seed = None,
-    redraw: bool = False,
+    order: Order = "each_epoch",
     batch_size: int | None = None,
     callback: Callback | None = None,
     verbose: bool = False,
@@ -104,8 +108,10 @@ def minimize(
         Whether to return the mean of the variables after each epoch of the second half, which is steadier than the last.
     random_state
         Seed of the starting point and of the order of updates.
-    redraw
-        Whether to sample and plan a new order for every epoch; otherwise one order serves all.
+    order
+        ``"each_epoch"`` draws a new order of the updates for every epoch. ``"fixed"`` draws one order and repeats it, which saves
+        the time of planning the others. Do not use it with SAGA: at its usual step size, repeating one order can stop it far from
+        the optimum or make it diverge. SGD and SVRG converge with a fixed order, often in more epochs.
     batch_size
         Updates a batch; measured by default. The result does not depend on it, unless the schedule is merged.
     callback
@@ -133,7 +139,7 @@ def minimize(
     mean = _Mean(first=max_iter // 2 + 1) if average else None
     outcome = "max_iter"
     with Workers(count_workers(n_jobs)) as workers:
-        epochs = Epochs(problem, workers, method=method, schedule=schedule, random_state=random_state, redraw=redraw,
+        epochs = Epochs(problem, workers, method=method, schedule=schedule, random_state=random_state, order=order,
                         batch_size=batch_size)  # fmt: skip
         watch.start(epochs)
         try:
@@ -241,7 +247,7 @@ class _Mean:
 class Epochs:
     """A minimization that is driven an epoch at a time; `minimize` drives one to its end.
 
-    Planning and laying out the data happen here, at the start. Parameters are those of `minimize`.
+    Each epoch is planned and its data laid out right before it runs, the first one here. Parameters are those of `minimize`.
     """
 
     def __init__(
@@ -252,10 +258,12 @@ class Epochs:
         method: SGD,
         schedule: Schedule,
         random_state: Seed = None,
-        redraw: bool = False,
+        order: Order = "each_epoch",
         batch_size: int | None = None,
     ) -> None:
-        self.problem, self.workers, self.method, self.redraw = problem, workers, method, redraw
+        if order not in get_args(Order):
+            raise ValueError(f"order must be {' or '.join(map(repr, get_args(Order)))}; got {order!r}")
+        self.problem, self.workers, self.method, self.order = problem, workers, method, order
         self._schedule, self._batch_size = schedule, batch_size
         if schedule == "merged" and not isinstance(problem, MergingProblem):
             raise ValueError(
@@ -267,6 +275,7 @@ class Epochs:
         self.variables = problem.start(starting)
         self.done = 0
         self._plan_an_epoch()
+        self._note = self.plan.note
         self._worked_on = self.variables
         if self.plan.copies is not None:
             self.variables, self._worked_on = self._merging.with_copies(self.variables, len(self.plan.copies))
@@ -282,14 +291,21 @@ class Epochs:
             batch_size=self._batch_size,
             keep_steps=self.problem.counts_steps,
         )
-        if self._schedule == "auto":  # chosen once, also for runs that redraw
-            self._schedule, self._choice = self.plan.schedule, Choice()
+        if self._schedule == "auto":
+            self._choice = Choice()
+        self._schedule, self._batch_size = self.plan.schedule, self.plan.batch_size  # decided once for all epochs
         self._data = self.problem.lay_out(self.plan)
+
+    def _plan_another_epoch(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ScheduleWarning)  # the first plan has warned
+            self._plan_an_epoch()
+        self.plan = replace(self.plan, note=self._note)
 
     def advance(self) -> None:
         """Run every update once."""
-        if self.redraw and self.done > 0:
-            self._plan_an_epoch()
+        if self.order == "each_epoch" and self.done > 0:
+            self._plan_another_epoch()
         step_size = self.method.step_at(self.done)
 
         def run(plan: Plan) -> None:
@@ -303,7 +319,7 @@ class Epochs:
             run(self.plan)
         else:
             self.plan = self._choice.carry_out(self.plan, run)
-            if self._choice.is_made and not self.redraw:
+            if self._choice.is_made and self.order == "fixed":
                 self._choice = None  # the plan is the one taken
         self._settle(step_size)
         self.done += 1

@@ -42,7 +42,7 @@ class Eigenpair:
     n_iter
         Epochs that ran, each going through every row once.
     plan
-        The plan of all epochs.
+        The plan of the last epoch.
     outcome
         ``"converged"``, ``"max_iter"`` or ``"interrupted"`` (by Ctrl-C).
     """
@@ -90,7 +90,7 @@ def leading_eigenvector(
     max_iter
         Epochs at most.
     random_state
-        Seed of the starting vector and of the order of rows.
+        Seed of the starting vector and of the order of the rows, which is drawn anew for every epoch.
     batch_size
         Rows a batch; measured by default. The result does not depend on it.
 
@@ -202,11 +202,24 @@ class _Inverse:
         rng: np.random.Generator,
     ) -> None:
         self._problem, self._workers = ShiftedRows(A), workers
-        self.plan = make_plan(schedule, A, n_workers=workers.n_workers, rng=rng, batch_size=batch_size, keep_steps=True)
-        self._rows = self._problem.lay_out(self.plan)
-        self._state: State = self._problem.start(rng)  # type: ignore[assignment]
+        self._ordering, state_rng = rng.spawn(2)
+        self._schedule, self._batch_size = schedule, batch_size
+        self._plan_an_epoch()
+        self._state: State = self._problem.start(state_rng)  # type: ignore[assignment]
         self._caution = 1.0
         self.n_epochs = 0
+
+    def _plan_an_epoch(self) -> None:
+        self.plan = make_plan(
+            self._schedule,
+            self._problem.touches,
+            n_workers=self._workers.n_workers,
+            rng=self._ordering,
+            batch_size=self._batch_size,
+            keep_steps=True,
+        )
+        self._schedule, self._batch_size = self.plan.schedule, self.plan.batch_size  # decided once for all epochs
+        self._rows = self._problem.lay_out(self.plan)
 
     def improve(self, ritz: Ritz) -> Vector:
         """Solve (shift I - A'A / n) t = residual roughly: then v + t / gap solves the system with v on the right.
@@ -215,6 +228,8 @@ class _Inverse:
         within: far above while the vector is poor, and lowered as the residual falls. A shift that is too low after all only
         lets the leading vector grow in place of converging.
         """
+        if self.n_epochs > 0:
+            self._plan_an_epoch()
         self.n_epochs += 1
         value, residual = ritz.value, ritz.residual_vector
         problem, state, n_rows = self._problem, self._state, self._problem.X.shape[0]

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array, issparse
 
+from etesian._shared.files import atomic_write
 from etesian.sparse.problems.factors import pair_touches
 from etesian.sparse.schedules.conflicts import (
     BARRIER_UPDATES,
@@ -178,9 +178,10 @@ class ConflictReport:
         return "\n".join(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Write a picture of predicted speed-up by workers, with the ideal line, as SVG."""
+        """Plot the predicted speed-up by number of workers, with the ideal line, as an SVG file."""
         lines = {"components": self.components, "levels": self.levels}
-        Path(path).write_text(speedup_svg(self.workers, lines), encoding="utf-8")
+        with atomic_write(path, "w") as file:
+            file.write(speedup_svg(self.workers, lines))
 
 
 def inspect_conflicts(

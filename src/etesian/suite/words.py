@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from etesian._shared.files import atomic_write
 from etesian.bench import Suite, Target
 from etesian.sparse import SGD, Cooccurrence, Epochs, WordPairs, Workers, count_cooccurrences
 from etesian.sparse._engine.workers import count_workers
@@ -106,14 +106,8 @@ def save_counts(folder: Path, progress: Callable[[float], object] | None = None)
     if path.exists():
         return path
     counted = count_cooccurrences(sentences(progress), window=WINDOW, min_count=MIN_COUNT)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".npz", delete=False) as file:
-        try:
-            np.savez(file, words=np.array(counted.words), **{name: getattr(counted, name) for name in _ARRAYS})
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
+    with atomic_write(path, make_parents=True) as file:
+        np.savez(file, words=np.array(counted.words), **{name: getattr(counted, name) for name in _ARRAYS})
     return path
 
 

@@ -124,5 +124,5 @@ def test_dawnbench_files_that_we_write_are_read_back(tmp_path: Path) -> None:
         assert after[suite].seconds == pytest.approx(run.seconds)
         assert [p.metrics for p in after[suite].points] == [p.metrics for p in run.points]
         assert after[suite].details["cost_per_hour"] == pytest.approx(run.details["cost_per_hour"])
-    assert "there is something at out" in etesian("export", "a.db", "out", "--format", "dawnbench", code=2).stderr
+    assert "out already exists" in etesian("export", "a.db", "out", "--format", "dawnbench", code=2).stderr
     assert not sort_out(read_dawnbench("out"))[1]

@@ -19,6 +19,7 @@ from etesian.bench.report.run_tables import machine_records
 from etesian.bench.report.verdict import verdict
 from etesian.bench.report.wording import interval, number
 from etesian.bench.statistics import Estimate
+from etesian.errors import OutputError
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_an_unfinished_report_leaves_the_old_one_in_place(runs, tmp_path, monkey
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match=r"report\.html cannot be written: disk full"):
         write_report(runs, path)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["report.html"]

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from etesian._shared.files import atomic_write
 from etesian.bench.errors import InputError
-from etesian.bench.io.exporters._atomic import written_whole
 from etesian.bench.record import Run
 from etesian.bench.store import StoredRun
 
@@ -25,7 +25,7 @@ def write_jsonl(entries: Iterable[StoredRun], path: str | Path) -> int:
         How many runs were written.
     """
     lines = [_as_line(entry) for entry in entries]
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write("".join(lines).encode())
     return len(lines)
 

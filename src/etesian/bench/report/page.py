@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etesian._shared.files import atomic_write
 from etesian.bench.analysis import Analysis, analyse
 from etesian.bench.report.anchors import Anchors
 from etesian.bench.report.curves import embed_race, points_per_run
@@ -112,7 +112,10 @@ def write_page(
     ImportError
         jinja2 or plotly is missing.
     """
-    return _write_whole(Path(path), render_page(render_content(analysis, title=title, commands=commands), title=title))
+    page = render_page(render_content(analysis, title=title, commands=commands), title=title)
+    with atomic_write(path, "w", make_parents=True) as file:
+        file.write(page)
+    return Path(path)
 
 
 def render_content(analysis: Analysis, *, title: str, commands: Mapping[str, str] | None = None) -> Content:
@@ -255,24 +258,3 @@ def _load_plotly() -> str:
 
 def _package_file(name: str) -> str:
     return (resources.files("etesian.bench.report") / name).read_text("utf-8")
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Write beside `path`, then move there, so that no reader ever sees half a page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(draft, 0o666 & ~_umask())  # mkstemp's own mode would hide the page from others
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -9,16 +9,15 @@ import io
 import os
 import zipfile
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from etesian._shared.files import atomic_write
 from etesian.decode.drafters.katz import LARGEST_VOCABULARY, KatzTrigram
 from etesian.decode.drafters.likeliest import Rows, best_successors, most_frequent
 from etesian.errors import InputError
@@ -162,16 +161,8 @@ class NgramTable:
             tokens=self.tokens.astype(np.uint16) if small else self.tokens,
             probabilities=self.probabilities.astype(np.float16),
         )
-        target = Path(path)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            beside.write_bytes(content.getbuffer())
-            beside.replace(target)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
-        finally:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
+        with atomic_write(path) as file:
+            file.write(content.getbuffer())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NgramTable:

@@ -22,7 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian._shared.files import atomic_write
 from etesian.decode.models.language_model import Context, LanguageModel
+from etesian.errors import OutputError
 
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 """How many tokens the measured passes read; costs between are interpolated."""
@@ -241,13 +243,8 @@ def _read(place: Path) -> PassCosts | None:
 
 
 def _write(place: Path, costs: PassCosts) -> None:
-    """Keep measured costs, whole or not at all; a folder that cannot be written to means that they are measured again."""
+    """Cache measured costs. If the folder is read-only, they are measured again next time."""
     rows, seconds = costs.points
     kept = {"format": FORMAT_VERSION, "rows": rows, "seconds": seconds}
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
-    with suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(kept))
-        beside.replace(place)
-    with suppress(OSError):
-        beside.unlink(missing_ok=True)
+    with suppress(OutputError), atomic_write(place, "w", make_parents=True) as file:
+        json.dump(kept, file)

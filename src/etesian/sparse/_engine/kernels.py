@@ -11,16 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import njit, types
 
-from etesian.sparse._engine.atomics import atomic_add, atomic_load, atomic_store, give_up_core
-
-# Places in the shared int64 array, a pair of cache lines apart. STOP ends a run after the batch; FAILED, which is set when
-# a worker raised an error and will not reach the barrier, ends it at once.
-ARRIVED, GENERATION, STOP, LEFT, FAILED = 0, 16, 32, 48, 64
-SHARED_SIZE = 80
-SPINS = 4_000  # looks at the barrier, about 10 microseconds, before the core is given up: the partner may not have one
+from etesian._shared.atomics import atomic_load
+from etesian._shared.barrier import FAILED, has_to_stop, wait_for_all
 
 FAST = frozenset({"reassoc", "contract", "nsz", "arcp"})
 """Sums may be vectorized. Numbers that are not finite stay what they are: a run that diverges must be seen to."""
@@ -41,39 +35,15 @@ _list = types.int64[::1]
 _lists = types.int64[:, ::1]
 
 
-@njit(nogil=True, cache=True)
-def _wait_for_all(shared, n_workers):
-    """Spin until every worker is here or one has failed. True if the run continues: the last to arrive decides for all."""
-    generation = atomic_load(shared, GENERATION)
-    if atomic_add(shared, ARRIVED, 1) == n_workers - 1:
-        atomic_store(shared, ARRIVED, 0)
-        atomic_store(shared, LEFT, atomic_load(shared, STOP))
-        atomic_store(shared, GENERATION, generation + 1)
-    else:
-        spins = 0
-        while atomic_load(shared, GENERATION) == generation:
-            if atomic_load(shared, FAILED) != 0:
-                return False
-            spins += 1
-            if spins > SPINS:
-                give_up_core()
-    return atomic_load(shared, LEFT) == 0
-
-
-@njit(nogil=True, cache=True)
-def _has_to_stop(shared):
-    return atomic_load(shared, STOP) != 0 or atomic_load(shared, FAILED) != 0
-
-
 def _carry_out(update_range, data, variables, step_size, offsets, worker, synchronized, shared):
     """Run one worker's lists of every batch; the number of batches it finished."""
     n_workers = offsets.shape[1] - 1
     for batch in range(offsets.shape[0]):
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
         if synchronized:
-            if not _wait_for_all(shared, n_workers):
+            if not wait_for_all(shared, n_workers):
                 return batch + 1
-        elif _has_to_stop(shared):
+        elif has_to_stop(shared):
             return batch + 1
     return offsets.shape[0]
 
@@ -85,15 +55,15 @@ def _carry_out_in_copies(
     n_workers = offsets.shape[1] - 1
     first, last = len(hot) * worker // n_workers, len(hot) * (worker + 1) // n_workers
     spread_range(first, last, hot, lists.shape[1] - 1, variables)
-    goes_on = _wait_for_all(shared, n_workers)
+    goes_on = wait_for_all(shared, n_workers)
     batch = 0
     while goes_on and batch < offsets.shape[0]:
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
-        goes_on = _wait_for_all(shared, n_workers)
+        goes_on = wait_for_all(shared, n_workers)
         if atomic_load(shared, FAILED) != 0:
             return batch
         merge_range(first, last, hot, lists[batch], data, variables, step_size)
-        goes_on = goes_on and _wait_for_all(shared, n_workers)
+        goes_on = goes_on and wait_for_all(shared, n_workers)
         batch += 1
     return batch
 
@@ -101,7 +71,7 @@ def _carry_out_in_copies(
 def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums, shared):
     """Fill the rows first, first + stride, ... of `sums`, each with the sums over one chunk of updates."""
     for chunk in range(first, sums.shape[0], stride):
-        if _has_to_stop(shared):
+        if has_to_stop(shared):
             return
         start = chunk * chunk_size
         sum_range(start, min(start + chunk_size, n), data, variables, sums[chunk])
@@ -176,8 +146,3 @@ def _entry(loop: Any) -> Any:
 def _is_found_again(function: Callable[..., None]) -> bool:
     """Whether numba finds a function on disk in the next process: not one that closes over another, or was typed in."""
     return function.__closure__ is None and Path(function.__code__.co_filename).is_file()
-
-
-def new_shared() -> np.ndarray:
-    """Return the array that the workers of one epoch share: the barrier's counters and the flags that end the epoch."""
-    return np.zeros(SHARED_SIZE, np.int64)

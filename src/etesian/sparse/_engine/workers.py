@@ -13,14 +13,12 @@ from joblib import effective_n_jobs
 from numba import typeof
 from numpy.typing import NDArray
 
+from etesian._shared.barrier import FAILED, STOP, new_shared
 from etesian.sparse._engine.kernels import (
-    FAILED,
-    STOP,
     Merging,
     compile_merging,
     compile_sum_range,
     compile_update_range,
-    new_shared,
 )
 from etesian.sparse.schedules.makers import Plan
 

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from etesian.sparse.driver import Callback, Seed
+from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.linear import Method, SparseLinear
 from etesian.sparse.problems.losses import CLASSIFICATION, Loss
 from etesian.sparse.schedules.makers import Schedule
@@ -63,7 +63,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         Epochs without enough gain after which to stop.
     warm_start
         Whether `fit` starts from the last coefficients.
-    schedule, n_jobs, random_state, callback, verbose
+    schedule, n_jobs, random_state, order, callback, verbose
         See `etesian.sparse.driver`.
 
     Attributes
@@ -107,6 +107,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         schedule: Schedule = "conflict_free",
         n_jobs: int | None = -1,
         random_state: Seed = None,
+        order: Order = "each_epoch",
         callback: Callback | None = None,
         verbose: bool = False,
     ) -> None:
@@ -129,6 +130,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         self.schedule = schedule
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.order = order
         self.callback = callback
         self.verbose = verbose
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +12,9 @@ from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from etesian._shared.files import atomic_write
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
-from etesian.sparse.driver import Callback, Seed
+from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.problems.factors import WordPairs
@@ -51,8 +50,9 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         Epochs in a row without a gain of `tol` after which to stop.
     warm_start
         Whether `fit` starts from the last vectors, for words that had one.
-    redraw
-        Whether to sample and plan a new order for every epoch.
+    order
+        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first; see
+        `etesian.sparse.driver.minimize`.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         schedule: Schedule = "conflict_free",
         n_jobs: int | None = -1,
         random_state: Seed = None,
-        redraw: bool = False,
+        order: Order = "each_epoch",
         callback: Callback | None = None,
         verbose: bool = False,
     ) -> None:
@@ -116,7 +116,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         self.schedule = schedule
         self.n_jobs = n_jobs
         self.random_state = random_state
-        self.redraw = redraw
+        self.order = order
         self.callback = callback
         self.verbose = verbose
 
@@ -198,7 +198,6 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
             patience=self.n_iter_no_change,
             max_iter=epochs or self.max_iter,
             tol=self.tol if epochs is None else None,
-            redraw=self.redraw,
             random_state=rng,
         )
         self._keep(counted, *result.variables)
@@ -272,16 +271,10 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         spaced = next((word for word in self.words_ if not word or any(c.isspace() for c in word)), None)
         if spaced is not None:
             raise ValueError(f"word2vec's text format separates by white space, so it cannot hold the word {spaced!r}")
-        path = Path(path)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            try:
-                file.write(f"{len(self.words_)} {self.vectors_.shape[1]}\n")
-                for word, vector in zip(self.words_, self.vectors_, strict=True):
-                    file.write(f"{word} {' '.join(map(repr, vector.tolist()))}\n")
-            except BaseException:
-                os.unlink(file.name)
-                raise
-        Path(file.name).replace(path)
+        with atomic_write(path, "w") as file:
+            file.write(f"{len(self.words_)} {self.vectors_.shape[1]}\n")
+            for word, vector in zip(self.words_, self.vectors_, strict=True):
+                file.write(f"{word} {' '.join(map(repr, vector.tolist()))}\n")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from etesian.sparse.driver import Callback, Seed
+from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.feedback import preferences
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
@@ -63,8 +63,9 @@ class MatrixFactorization(Minimizer):
         Epochs in a row without a gain of `tol` after which to stop.
     warm_start
         Whether `fit` starts from the last fit, where it knows a user or item.
-    redraw
-        Whether to sample and plan a new order for every epoch.
+    order
+        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first; see
+        `etesian.sparse.driver.minimize`.
     dtype
         ``"float32"`` or ``"float64"``.
 
@@ -109,7 +110,7 @@ class MatrixFactorization(Minimizer):
         schedule: Schedule = "conflict_free",
         n_jobs: int | None = -1,
         random_state: Seed = None,
-        redraw: bool = False,
+        order: Order = "each_epoch",
         callback: Callback | None = None,
         verbose: bool = False,
         dtype: str = "float32",
@@ -131,7 +132,7 @@ class MatrixFactorization(Minimizer):
         self.schedule = schedule
         self.n_jobs = n_jobs
         self.random_state = random_state
-        self.redraw = redraw
+        self.order = order
         self.callback = callback
         self.verbose = verbose
         self.dtype = dtype
@@ -209,7 +210,6 @@ class MatrixFactorization(Minimizer):
             patience=self.n_iter_no_change,
             max_iter=epochs or self.max_iter,
             tol=self.tol if epochs is None else None,
-            redraw=self.redraw,
             random_state=rng,
         )
         self._keep(read, problem, *result.variables, goes_on=goes_on)

@@ -106,6 +106,7 @@ class SparseLinear(Minimizer):
             monitor=monitor,
             average=self.average,
             random_state=self.random_state,
+            order=self.order,
             callback=self.callback,
             verbose=self.verbose,
         )

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from etesian.sparse._engine.workers import Workers, count_workers
-from etesian.sparse.driver import Callback, Result, Seed, minimize
+from etesian.sparse.driver import Callback, Order, Result, Seed, minimize
 from etesian.sparse.estimators.held_out import BestEpoch
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.problem import Problem, SumOver, Variables
@@ -45,6 +45,9 @@ class Minimizer(BaseEstimator):
         Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
     random_state
         Seed of the starting point and of the order of updates.
+    order
+        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first, which SAGA does not
+        survive; see `etesian.sparse.driver.minimize`.
     callback
         ``callback(epoch, objective, seconds)`` after every epoch; a true answer stops the fit.
     verbose
@@ -64,6 +67,7 @@ class Minimizer(BaseEstimator):
     schedule: Schedule
     n_jobs: int | None
     random_state: Seed
+    order: Order
     callback: Callback | None
     verbose: bool
     early_stopping: bool
@@ -79,6 +83,7 @@ class Minimizer(BaseEstimator):
             "max_iter": self.max_iter,
             "tol": self.tol,
             "random_state": self.random_state,
+            "order": self.order,
             "callback": self.callback,
             "verbose": self.verbose,
         } | options

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from etesian.sparse.driver import Callback, Seed
+from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.linear import Method, SparseLinear
 from etesian.sparse.problems.losses import REGRESSION, Loss
 from etesian.sparse.schedules.makers import Schedule
@@ -27,7 +27,7 @@ class SparseRegressor(RegressorMixin, SparseLinear):
         ``"squared"`` (half the squared error), ``"huber"`` (linear beyond an error of 1), or a
         `etesian.sparse.problems.losses.Loss`.
     method, alpha, l1_ratio, fit_intercept, step_size, step_decay, inverse_scaling, average, max_iter, tol, early_stopping, \
-validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_state, callback, verbose
+validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_state, order, callback, verbose
         See `SparseClassifier`.
 
     Attributes
@@ -63,6 +63,7 @@ validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_stat
         schedule: Schedule = "conflict_free",
         n_jobs: int | None = -1,
         random_state: Seed = None,
+        order: Order = "each_epoch",
         callback: Callback | None = None,
         verbose: bool = False,
     ) -> None:
@@ -84,6 +85,7 @@ validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_stat
         self.schedule = schedule
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.order = order
         self.callback = callback
         self.verbose = verbose
 

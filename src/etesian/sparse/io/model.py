@@ -6,7 +6,6 @@ Knows no estimator's attributes: it keeps all that a fit left, but for the plan,
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from etesian._shared.files import atomic_write
 from etesian.errors import InputError
 from etesian.sparse.cooccurrence import Cooccurrence
 from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
@@ -72,7 +72,8 @@ def save_model(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
         "fitted": _packed(fitted, arrays),
     }
     arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    _write(arrays, Path(path))
+    with atomic_write(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
@@ -102,23 +103,6 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no model file that can be used: {type(error).__name__}: {error}") from None
     return estimator
-
-
-def _write(arrays: Arrays, path: Path) -> None:
-    """Write beside the file and move there, so that a reader or a crash meets the old file or the new one."""
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _packed(value: Any, arrays: Arrays) -> Any:

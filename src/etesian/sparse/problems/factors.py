@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.sparse._engine.atomics import prefetch_to_read, prefetch_to_write
+from etesian._shared.atomics import prefetch_to_read, prefetch_to_write
 from etesian.sparse.problems.pairs import KnownRows, gather_pairs, pair_touches
 from etesian.sparse.problems.problem import SumOver, Variables
 from etesian.sparse.schedules.makers import Plan

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from etesian.sparse._engine.atomics import prefetch_to_write
+from etesian._shared.atomics import prefetch_to_write
 
 AHEAD = 4  # rows between asking for what one touches and touching it: memory that another core wrote takes long to come
 

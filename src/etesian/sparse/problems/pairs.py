@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse._engine.atomics import prefetch_to_read
+from etesian._shared.atomics import prefetch_to_read
 
 AHEAD = 32  # pairs between asking for one and copying it
 

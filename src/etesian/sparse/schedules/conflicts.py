@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse._engine.atomics import prefetch_to_read
+from etesian._shared.atomics import prefetch_to_read
 
 BARRIER_UPDATES = 10
 """What a barrier is counted as, in small updates: an assumption, some tenths of a microsecond against some tens of nanoseconds."""

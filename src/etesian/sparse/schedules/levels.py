@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from etesian.sparse._engine.atomics import prefetch_to_read
+from etesian._shared.atomics import prefetch_to_read
 from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, Touches
 from etesian.sparse.schedules.counting_sort import sort_by_key
 

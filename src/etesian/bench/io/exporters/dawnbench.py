@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from etesian.bench.io.exporters._atomic import folder_written_whole
+from etesian._shared.files import atomic_folder
 from etesian.bench.record import Run
 from etesian.bench.store import StoredRun
 
@@ -39,7 +39,7 @@ def write_dawnbench(entries: Iterable[StoredRun], folder: str | Path) -> int:
     """
     with_curve = [entry for entry in entries if entry.run.points]
     names: Counter[str] = Counter()
-    with folder_written_whole(folder) as made:
+    with atomic_folder(folder) as made:
         for suite, run in with_curve:
             task = _UNSAFE.sub("-", (run.task or suite).removesuffix(" training").removesuffix(" inference"))
             track = "inference" if run.details.get("track") == "inference" else "train"

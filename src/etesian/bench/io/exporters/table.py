@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from etesian._shared.files import atomic_write
 from etesian.bench.errors import InputError
-from etesian.bench.io.exporters._atomic import written_whole
 from etesian.bench.store import StoredRun
 
 _TEXTS = ("suite", "task", "organization", "system", "workload", "target", "outcome", "started", "error", "progress")
@@ -37,7 +37,7 @@ def write_csv(entries: Iterable[StoredRun], path: str | Path) -> int:
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(_rows(entries))
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(text.getvalue().encode())
     return len(entries)
 
@@ -53,7 +53,7 @@ def write_parquet(entries: Iterable[StoredRun], path: str | Path) -> int:
     types = dict.fromkeys(_TEXTS, arrow.string()) | dict.fromkeys(_WHOLE_NUMBERS, arrow.int64())
     types |= dict.fromkeys((*_NUMBERS, *_metrics(entries)), arrow.float64())
     table = arrow.Table.from_pylist(list(_rows(entries)), schema=arrow.schema(list(types.items())))
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         parquet.write_table(table, file)
     return len(entries)
 

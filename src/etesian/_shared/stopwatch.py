@@ -1,4 +1,4 @@
-"""A stopwatch: adds up the stretches between its starts and stops. Knows nothing of what it times."""
+"""A stopwatch that adds up the time spent in its ``with`` blocks."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from types import TracebackType
 
 
 class Stopwatch:
-    """Seconds spent inside its ``with`` blocks, added up.
+    """Sum of the seconds spent inside its ``with`` blocks.
 
     Parameters
     ----------
     now
-        Returns the time in seconds; never goes back. Tests pass one that they move by hand.
+        Monotonic clock that returns seconds. Tests pass a fake clock.
 
     Attributes
     ----------
     seconds : float
-        The sum over the blocks that have ended, also those that an error ended.
+        Sum over all finished blocks, including those that ended with an exception.
+    latest : float
+        Seconds of the last finished block.
     """
 
+    __slots__ = ("_began", "_now", "latest", "seconds")
+
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-        self.seconds = 0.0
+        self.seconds = self.latest = self._began = 0.0
         self._now = now
-        self._began = 0.0
 
     def __enter__(self) -> Stopwatch:
         self._began = self._now()
@@ -33,4 +36,5 @@ class Stopwatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.seconds += self._now() - self._began
+        self.latest = self._now() - self._began
+        self.seconds += self.latest

@@ -1,4 +1,4 @@
-"""The few machine instructions that numba does not offer: atomic access, prefetch, giving up the core."""
+"""Machine instructions that numba does not offer: atomic access, prefetching and yielding the core."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 instruction: Callable[[Callable[..., Any]], Any] = intrinsic
 
 give_up_core = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.intc())
-"""Let another thread run on this core; call it while waiting for one that may not have a core of its own."""
+"""Let another thread run on this core. Call it while waiting for a thread that may not have a core of its own."""
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, *index: Any) -> Any:
@@ -24,7 +24,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, *index: An
 
 @instruction
 def atomic_add(typing_context, array, index, value):
-    """Add to an element of an int64 array, in one step as every thread sees it; the value before."""
+    """Add to an element of an int64 array atomically and return its previous value."""
 
     def generate(context, builder, signature, arguments):
         pointer = _pointer(context, builder, signature.args[0], *arguments[:2])
@@ -35,7 +35,7 @@ def atomic_add(typing_context, array, index, value):
 
 @instruction
 def atomic_load(typing_context, array, index):
-    """Read an element of an int64 array; what its writer wrote before storing it can be seen afterwards."""
+    """Read an element of an int64 array with acquire semantics: earlier writes of its writer become visible."""
 
     def generate(context, builder, signature, arguments):
         return builder.load_atomic(_pointer(context, builder, signature.args[0], *arguments), "acquire", 8)
@@ -45,7 +45,7 @@ def atomic_load(typing_context, array, index):
 
 @instruction
 def atomic_store(typing_context, array, index, value):
-    """Write an element of an int64 array; who reads it sees all that was written before."""
+    """Write an element of an int64 array with release semantics: its readers see all earlier writes."""
 
     def generate(context, builder, signature, arguments):
         pointer = _pointer(context, builder, signature.args[0], *arguments[:2])
@@ -58,7 +58,7 @@ def atomic_store(typing_context, array, index, value):
 def _prefetch(*, is_written: bool) -> Any:
     @instruction
     def prefetch(typing_context, array, index):
-        """Ask for the cache line of an element, named by a tuple of its indices, that is needed soon. Changes nothing."""
+        """Prefetch the cache line of the element at a tuple of indices."""
 
         def generate(context, builder, signature, arguments):
             byte_pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)

@@ -1,0 +1,1 @@
+"""Code that the parts share. It imports none of them."""
