@@ -354,7 +354,7 @@ def write_files(folder: Path, bundle: Path) -> None:
         ("generate a --draft none --stage lookup", "leave --draft and --ngram out"),
         ("generate a --dtype int4", "'int4' is not one of 'auto', 'bf16', 'fp16', 'fp32'"),
         ("generate a --model models --device tpux", "device must be 'auto', 'cpu', 'cuda'"),
-        ("generate a --model ./none", "there is no folder './none'"),
+        ("generate a --model ./none", "does not exist './none'"),
         ("generate a --model ./empty", "folder './empty' has no"),
         ("generate a --model ./weightless", "has no weights (*.safetensors)"),
         ("generate a --model ./pickled", "are pickled (pytorch_model.bin)"),

@@ -55,6 +55,12 @@ _add_command(
     "generate",
     "Continue a text by a model, several tokens a pass: the same text as one at a time.",
 )
+_add_command(
+    "chat",
+    "etesian.cli.decode_chat",
+    "chat",
+    "Chat with an instruction-tuned model, several tokens per pass.",
+)
 _add_command("ngram", "etesian.cli.decode_ngram", "app", "Count an N-gram that drafts for a draft model, or show one.")
 
 

@@ -1,4 +1,4 @@
-"""Which tokens may be chosen: top-k, top-p and min-p, each as the lowest logit that stays. Ties with it stay too."""
+"""Truncation by top-k, top-p and min-p, each as the lowest logit that is kept; ties with it are kept too."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from etesian.decode.sampling.options import Sampling
 
 Row = NDArray[np.float32]
-_BANDS = (3.0, 8.0, 20.0, math.inf)  # nats below the best: the few that hold the mass are mostly within the first
+_BANDS = (3.0, 8.0, 20.0, math.inf)  # nats below the best logit; the first band usually holds enough probability
 
 
 def lowest_kept(logits: Row, sampling: Sampling) -> float:
-    """Return the lowest logit that may be chosen, in transformers' order: top-k, top-p of what is left, min-p.
+    """Return the lowest logit that may be chosen; as in transformers, top-p applies to the tokens that top-k keeps.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def lowest_kept(logits: Row, sampling: Sampling) -> float:
 
 
 def likeliest(scores: NDArray[np.floating], count: int) -> list[int]:
-    """Return the `count` tokens of the highest scores, best first, the lower of two that tie."""
+    """Return the `count` tokens with the highest scores, best first; ties go to the lower token."""
     if count == 0:
         return []
     lowest = np.partition(scores, -count)[-count] if count < len(scores) else -np.inf
@@ -46,7 +46,7 @@ def likeliest(scores: NDArray[np.floating], count: int) -> list[int]:
 
 
 def _top_p_bound(logits: Row, temperature: float, top_p: float, lowest: float) -> float:
-    """Nucleus sampling, Holtzman et al. (2020), section 3.1: a token stays while those before it hold less than `top_p`."""
+    """Nucleus sampling, Holtzman et al. (2020), section 3.1: keep tokens until their probabilities reach `top_p`."""
     best = float(logits.max())
     kept = logits if lowest < -1e30 else logits[logits >= lowest]
     mass = top_p * float(_weights(kept, best, temperature).sum(dtype=np.float64))

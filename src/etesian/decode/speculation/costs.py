@@ -13,8 +13,9 @@ import platform
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -33,6 +34,8 @@ SLOWEST = 2.0  # times the estimate: what took longer, perhaps because another p
 DRIFT = 0.1  # of the machine's speed, in every pass: it is shared, grows warm, and texts grow long
 BEND = 0.02  # of the curve by a pass of so many rows, for each pass since the last of about as many: what is old is doubtful
 MOST_BEND = 0.3
+FASTEST_AGREEING, SLOWEST_AGREEING = 0.67, 2.5  # times the measured costs; beyond, a kept measurement is discarded
+SETTLED = 64  # passes after which the machine's speed is known
 PACKAGES = ("etesian", "torch", "transformers", "numba")
 FORMAT_VERSION = 1
 
@@ -68,6 +71,8 @@ class PassCosts:
         self._n_passes = 0
         self._seen = [0.0] * len(known)  # for each number of rows: the last pass of about so many
         self._n_guessed = 0  # passes observed in place of a measurement
+        self.on_disagreement: Callable[[], object] | None = None
+        """Called once if passes turn out much faster or slower than measured, on a busy machine for example."""
 
     @classmethod
     def unmeasured(cls) -> PassCosts:
@@ -116,6 +121,10 @@ class PassCosts:
         self._bend(below, 1 - share, ratio)
         if share:
             self._bend(below + 1, share, ratio)
+        agrees = self._n_passes < SETTLED or FASTEST_AGREEING <= self._slowness <= SLOWEST_AGREEING
+        if self.on_disagreement is not None and not agrees:
+            self.on_disagreement()
+            self.on_disagreement = None
 
     def _between(self, n_rows: int) -> tuple[int, float]:
         """The last number of rows that is not above this one, and how far it is on the way to the next."""
@@ -181,7 +190,14 @@ def cached_pass_costs(
     if costs is None:
         costs = measure_pass_costs(model, rows=rows, length=length, rounds=rounds)
         _write(place, costs)
+    costs.on_disagreement = partial(_discard, place)
     return costs
+
+
+def _discard(place: Path) -> None:
+    """Remove kept costs, so that they are measured again."""
+    with suppress(OSError):
+        place.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:

@@ -63,7 +63,7 @@ def unmade(kind):
 def test_what_looks_like_a_path_is_never_asked_of_the_hub(asked, load, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="does not exist"):
         load(name, LoadOptions(device="cpu"))
     assert asked == []
 
@@ -72,10 +72,10 @@ def test_what_looks_like_a_path_is_never_asked_of_the_hub(asked, load, name, tmp
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (unmade(errors.RepositoryNotFoundError), "neither a folder nor a model on the hub"),
+        (unmade(errors.RepositoryNotFoundError), "neither a folder nor an accessible model on the hub"),
         (unmade(errors.RevisionNotFoundError), "has no revision 'v7'"),
-        (errors.HFValidationError("Repo id must use letters"), "no hub name: Repo id must use letters"),
-        (OSError("no route\nto host"), r"the hub could not be asked \(no route to host\)"),
+        (errors.HFValidationError("Repo id must use letters"), "nor a hub name: Repo id must use letters"),
+        (OSError("no route\nto host"), r"the hub cannot be reached \(no route to host\)"),
     ],
 )
 def test_a_name_that_the_hub_does_not_know_is_told_after_one_question(asked, load, answer, message):
