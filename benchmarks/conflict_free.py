@@ -23,7 +23,8 @@ from timing import cell, copy_bandwidth, seconds_of, spread
 from etesian import __version__
 from etesian.bench import machine
 from etesian.sparse import SGD, Epochs, Ratings, Workers
-from etesian.sparse.schedules.makers import conflict_free
+from etesian.sparse.schedules.conflict_free import plan_conflict_free
+from etesian.sparse.schedules.plan import Sizes
 
 SCHEDULES = ("serial", "lock_free", "conflict_free")
 REGULARIZATION, STEP_SIZE = 0.02, 0.01
@@ -46,7 +47,7 @@ def planning_seconds(problem: Ratings, n_workers: int, rounds: int) -> dict[str,
         started = time.perf_counter()
         order = np.random.default_rng(SEED).permutation(len(problem.rating))
         sampled = time.perf_counter()
-        plan = conflict_free(problem.touches, order, n_workers=n_workers)
+        plan = plan_conflict_free(problem.touches, order, Sizes(n_workers))
         planned = time.perf_counter()
         problem.lay_out(plan)
         laid_out = time.perf_counter()

@@ -23,12 +23,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def describe(command: Any, path: str) -> Iterator[str]:
     """Give a command and all below it as Markdown, line by line."""
     command = command.imported() if hasattr(command, "imported") else command
-    commands = getattr(command, "commands", {})
+    context = typer.Context(command)
+    names = command.list_commands(context) if hasattr(command, "list_commands") else []
+    commands = {name: command.get_command(context, name) for name in names}  # groups may build them on demand
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
     if not commands:
-        names = " ".join(_argument_name(argument) for argument in arguments)
-        yield f"## {path}\n\n```text\n{' '.join(filter(None, [path, names, '[OPTIONS]']))}\n```\n"
+        metavars = " ".join(_argument_name(argument) for argument in arguments)
+        yield f"## {path}\n\n```text\n{' '.join(filter(None, [path, metavars, '[OPTIONS]']))}\n```\n"
         yield inspect.cleandoc(command.help or "") + "\n"
         yield from _table("argument", [(_argument_name(p), p) for p in arguments])
         yield from _table("option", [(_option_names(p), p) for p in options])

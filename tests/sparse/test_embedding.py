@@ -76,10 +76,10 @@ def test_unknown_word_is_named():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_dimensions": 0}, "n_dimensions must be at least 1; got 0"),
+        ({"n_dimensions": 0}, "n_dimensions must be an integer of at least 1; got 0"),
         ({"max_weight": 0}, "max_weight must be above 0; got 0"),
-        ({"window": 0}, "window must be at least 1; got 0"),
-        ({"min_count": 0}, "min_count must be at least 1; got 0"),
+        ({"window": 0}, "window must be an integer of at least 1; got 0"),
+        ({"min_count": 0}, "min_count must be an integer of at least 1; got 0"),
         ({"min_count": 10**6}, "at least two different words that occur 1000000 times"),
     ],
 )

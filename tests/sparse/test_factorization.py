@@ -120,12 +120,11 @@ def test_factors_have_the_type_asked_for(dtype):
         (([], [], []), "at least one rating; got none"),
         (([0, 1], [0, 1], [1.0, float("nan")]), r"must be finite; got nan at position 1 \(1 in all\)"),
         (([0, 1], [0, 1], [1.0, float("inf")]), "must be finite; got inf"),
-        (([0, -1], [0, 1], [1.0, 2.0]), "user ids must be whole numbers from 0 up, or text; got -1 at position 1"),
-        (([0, 1], [0, 1.5], [1.0, 2.0]), "item ids must be whole numbers from 0 up, or text; got 1.5"),
+        (([0, 1], [0, 1.5], [1.0, 2.0]), "item ids must be integers or text; got 1.5 at position 1"),
         (([0, 1], [0], [1.0, 2.0]), "equally long; got 2, 1 and 2"),
         (np.ones((4, 5)), r"got an array of shape \(4, 5\)"),
         (([0], [0], ["good"]), "ratings must be numbers"),
-        (([0], [0]), "must be a tuple of three"),
+        (([0], [0]), "ratings must be a tuple of users, items, ratings; got 2 sequences"),
     ],
 )
 def test_bad_ratings_are_named(ratings, message):
@@ -136,7 +135,7 @@ def test_bad_ratings_are_named(ratings, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_factors": 0}, "n_factors must be at least 1; got 0"),
+        ({"n_factors": 0}, "n_factors must be an integer of at least 1; got 0"),
         ({"regularization": -1.0}, "regularization must be a finite number, 0 or more; got -1.0"),
         ({"dtype": "int8"}, "dtype must be 'float32' or 'float64'; got 'int8'"),
         ({"schedule": "fast"}, "schedule must be"),

@@ -171,7 +171,7 @@ def test_recall_is_the_share_worked_by_hand():
     [
         ({"feedback": "both"}, ([0], [0], [1.0]), "feedback must be 'explicit' or 'implicit'; got 'both'"),
         ({"alpha": -1}, ([0], [0], [1.0]), "alpha must be a finite number, 0 or more; got -1"),
-        ({"n_negatives": -2}, ([0], [0], [1.0]), "n_negatives must be a finite number, 0 or more; got -2"),
+        ({"n_negatives": -2}, ([0], [0], [1.0]), "n_negatives must be an integer of at least 0; got -2"),
         ({}, ([0, 1], [0, 1], [1.0, -3.0]), "implicit ratings must be 0 or more; got -3.0 at position 1"),
         ({}, ([0], [0], [0.0]), "must hold at least one above 0; all are 0"),
     ],

@@ -253,7 +253,7 @@ def test_fit_of_another_size_cannot_go_on(case):
 
 def test_ids_of_another_kind_cannot_go_on():
     model = MatrixFactorization(2, max_iter=1, schedule="serial").fit(triples(n=100))
-    with pytest.raises(ValueError, match="user ids must be numbers, as in fit; got text"):
+    with pytest.raises(ValueError, match="user ids must be integers, as in the first fit; got 'ann'"):
         model.partial_fit((["ann"], [1], [2.0]))
 
 

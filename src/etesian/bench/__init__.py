@@ -14,7 +14,7 @@ from etesian.bench.run import run
 from etesian.bench.workload import Suite, Target, Workload
 
 if TYPE_CHECKING:
-    from etesian.bench import report, statistics
+    from etesian.bench import io, report, statistics
     from etesian.bench.analysis import Analysis, analyse
     from etesian.bench.io.jsonl import read_jsonl, write_jsonl
     from etesian.bench.load import known_names, load_suite
@@ -37,6 +37,7 @@ __all__ = [
     "Workload",
     "analyse",
     "check_workload",
+    "io",
     "known_names",
     "load_suite",
     "read_jsonl",
@@ -60,7 +61,7 @@ _HOMES = {
     "run_suite": "suites",
     "write_jsonl": "io.jsonl",
 }
-_PARTS = ("report", "statistics")
+_PARTS = ("io", "report", "statistics")
 
 
 def __getattr__(name: str) -> Any:

@@ -15,9 +15,19 @@ from etesian._shared.files import atomic_write, check_output
 from etesian.cli.console import EXIT_INTERRUPTED
 from etesian.cli.sparse_options import with_options_of
 from etesian.cli.sparse_progress import EpochProgress
-from etesian.cli.sparse_tasks import TASKS, Task, formats_of, inspect_contents, is_scored, predict_contents, score
+from etesian.cli.sparse_tasks import (
+    TASKS,
+    Task,
+    formats_of,
+    inspect_contents,
+    is_scored,
+    predict_contents,
+    score,
+    unknown_ids,
+)
 from etesian.errors import InputError
-from etesian.sparse.io import FORMATS, Contents, Format, LabeledRows, load_model, read_file, save_model
+from etesian.sparse.columns import parse_columns
+from etesian.sparse.io import FORMATS, Contents, Format, LabeledRows, Triples, load_model, read_file, save_model
 from etesian.sparse.schedules.makers import Plan
 
 EXIT_DIVERGED = 1
@@ -31,7 +41,9 @@ fit = typer.Typer(
 predict = typer.Typer(add_completion=False)
 inspect = typer.Typer(add_completion=False)
 
-DataArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The data; gzip, bzip2 and xz are undone.")]
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The data; may be packed by gzip, bzip2, xz, zstd or zip.")
+]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="What `etesian fit` wrote.")]
 ModelOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The model file to write.")]
 OutputOption = Annotated[
@@ -40,7 +52,15 @@ OutputOption = Annotated[
 ]
 TestOption = Annotated[Path | None, typer.Option("--test", metavar="FILE", help="Data to score the model on.")]
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="What FILE is; by default found from its content.")
+    Format | None, typer.Option("--format", help="Format of FILE; by default found from its content.")
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="user=NAME,item=NAME,rating=NAME",
+        help="Columns of a table of ratings, by name or by number from 1; by default found by the names in the header.",
+    ),
 ]
 PictureOption = Annotated[
     Path | None, typer.Option("--picture", metavar="FILE", help="A picture to write, such as a.svg.")
@@ -63,7 +83,29 @@ def _fit_command(task: Task) -> Any:
     ) -> None:
         run_fit(task, data, output=output, test=test, file_format=file_format, as_json=as_json, options=options)
 
-    return with_options_of(task.estimator, command, meanings=task.meanings)
+    def command_of_ratings(
+        data: DataArgument,
+        *,
+        output: ModelOption = Path("model.npz"),
+        test: TestOption = None,
+        file_format: FormatOption = None,
+        columns: ColumnsOption = None,
+        as_json: JsonOption = False,
+        **options: Any,
+    ) -> None:
+        run_fit(
+            task,
+            data,
+            output=output,
+            test=test,
+            file_format=file_format,
+            columns=columns,
+            as_json=as_json,
+            options=options,
+        )
+
+    chosen = command_of_ratings if "ratings" in task.accepted else command
+    return with_options_of(task.estimator, chosen, meanings=task.meanings)
 
 
 for _task in TASKS:
@@ -79,8 +121,9 @@ def run_fit(
     file_format: Format | None,
     as_json: bool,
     options: dict[str, Any],
+    columns: str | None = None,
 ) -> None:
-    """Read, fit, keep the model, score it, say so.
+    """Read, fit, save the model, score it and report.
 
     Exit code: 1 if the fit diverged, 2 for a mistake in what was asked, 130 after Ctrl-C.
     """
@@ -88,14 +131,14 @@ def run_fit(
     check_output(output)
     if test is not None and not is_scored(task, options):
         raise InputError("--test scores predictions of labels, values and explicit ratings; this fit makes none")
-    contents = _read(path, task.accepted, file_format, console)
-    first_index = contents.first_index if isinstance(contents, LabeledRows) else None
-    tested = None if test is None else _read(test, task.accepted, file_format, console, first_index=first_index)
+    contents = _read(path, task.accepted, file_format, console, columns=columns)
+    tested = None if test is None else _read(test, task.accepted, file_format, console, columns=columns)
     estimator = task.estimator(**task.parameters, **options)
     seconds = _fit_until_interrupted(estimator, task.take(contents, path), console)
     report = _report(task, estimator, seconds)
     if estimator.outcome_ != "diverged":
-        estimator.first_index_ = first_index  # for files to predict on, which may lack the features that tell
+        if isinstance(contents, LabeledRows) and contents.y is not None:
+            estimator.features_ = contents.features  # the model has no coefficients for features that never occurred
         save_model(estimator, output)
         report["model"] = str(output)
         if test is not None and tested is not None:
@@ -164,19 +207,20 @@ def run_predict(
     data: DataArgument,
     output: OutputOption = None,
     file_format: FormatOption = None,
+    columns: ColumnsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict by a model: a number a line, in the order of FILE.
+    """Predict with a model: one number for each row of FILE, in its order.
 
-    A linear model predicts a label or value for each row, one of ratings a rating for each user and item, one of words the
-    cosine of the two words on each line.
+    A linear model predicts a label or value for each row, a model of ratings a rating for each user and item, a model of words
+    the cosine of the two words on each line.
     """
     estimator = load_model(model)
     if output is not None:
         check_output(output)
     console = Console(stderr=True, highlight=False)
-    first_index = getattr(estimator, "first_index_", None)
-    contents = _read(data, formats_of(estimator), file_format, console, first_index=first_index)
+    contents = _read(data, formats_of(estimator), file_format, console, columns=columns, with_notes=False)
+    _print_notes(unknown_ids(estimator, contents), data, console)
     predicted = [_plain(value) for value in predict_contents(estimator, contents, data).tolist()]
     text = json.dumps({"predictions": predicted}) if as_json else "\n".join(map(str, predicted))
     if output is None:
@@ -195,6 +239,7 @@ def _plain(value: Any) -> Any:
 def run_inspect(
     data: DataArgument,
     file_format: FormatOption = None,
+    columns: ColumnsOption = None,
     edges: EdgesOption = False,
     picture: PictureOption = None,
     as_json: JsonOption = False,
@@ -207,7 +252,7 @@ def run_inspect(
     if picture is not None:
         check_output(picture)
     console = Console(stderr=True, highlight=False)
-    contents = _read(data, tuple(FORMATS), file_format, console)
+    contents = _read(data, tuple(FORMATS), file_format, console, columns=columns)
     try:
         report = inspect_contents(contents, by_edge=edges)
     except ValueError as error:
@@ -224,13 +269,22 @@ def _read(
     file_format: Format | None,
     console: Console,
     *,
-    first_index: int | None = None,
+    columns: str | None = None,
+    with_notes: bool = True,
 ) -> Contents:
-    """Read a file, and tell what is odd about it."""
+    """Read a file, and print the columns used and what is unusual about it."""
     try:
-        contents = read_file(path, format=file_format, accepted=accepted, first_index=first_index)
+        chosen = None if columns is None else parse_columns(columns)
+        contents = read_file(path, format=file_format, accepted=accepted, columns=chosen)
     except ValueError as error:
         raise InputError(str(error)) from error
-    for note in contents.notes():
-        console.print(f"note: {path}: {note}", markup=False, soft_wrap=True)
+    if isinstance(contents, Triples) and contents.columns is not None:
+        _print_notes([contents.columns], path, console)
+    if with_notes:
+        _print_notes(contents.notes(), path, console)
     return contents
+
+
+def _print_notes(notes: list[str], path: Path, console: Console) -> None:
+    for note in notes:
+        console.print(f"note: {path}: {note}", markup=False, soft_wrap=True)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from etesian.sparse.driver import Order
-from etesian.sparse.estimators.factorization import Feedback
 from etesian.sparse.estimators.linear import Method
+from etesian.sparse.estimators.recommending import Feedback
 from etesian.sparse.schedules.makers import Schedule
 
 
@@ -81,6 +81,9 @@ OPTIONS = {
     "order": OptionText(Order, "Draw a new order of updates for every epoch, or repeat the first."),
     "n_jobs": OptionText(int | None, "Threads; -1 for all cores. The result depends on it only if lock_free."),
     "random_state": OptionText(int | None, "Seed.", {"metavar": "SEED"}),
+    "ids": OptionText(
+        Literal["text", "int"] | None, "Type of all ids; by default int where every id is a plain integer."
+    ),
     "dtype": OptionText(Literal["float32", "float64"], "Precision of the model."),
 }
 

@@ -1,4 +1,4 @@
-"""What `etesian fit` can fit, and how what a file holds becomes what an estimator takes."""
+"""The tasks of `etesian fit`, and the conversion of a file's contents to the arguments of an estimator."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sklearn.metrics import r2_score
 from etesian.errors import InputError
 from etesian.sparse.cooccurrence import count_cooccurrences
 from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
+from etesian.sparse.ids import IdColumn, as_ids, find_ids, number_ids
 from etesian.sparse.inspection import ConflictReport, inspect_conflicts
 from etesian.sparse.io import Contents, Format, Graph, LabeledRows, MalformedFileError, Sentences, Triples, graph_of
-from etesian.sparse.io.labeled import with_features
 
 ROWS: tuple[Format, ...] = ("libsvm", "npz")
-PAIRS: tuple[Format, ...] = ("ratings", "edges", "npz")
+PAIRS: tuple[Format, ...] = ("ratings", "matrixmarket", "npz")
 TEXT: tuple[Format, ...] = ("text",)
 
 
@@ -31,13 +31,22 @@ def take_labeled(contents: Contents, path: Path) -> tuple[csr_array, NDArray[Any
     return contents.X, contents.y
 
 
-def take_ratings(contents: Contents, path: Path) -> tuple[Any]:
-    """Return ratings as triples, or as a matrix."""
+def take_ratings(contents: Contents, path: Path) -> tuple[tuple[IdColumn, IdColumn, NDArray[Any]]]:
+    """Return ratings as triples."""
+    ratings = _as_triples(contents)
+    if ratings is None or ratings.value is None:
+        found = f" ({ratings.columns})" if ratings is not None and ratings.columns else ""
+        raise InputError(f"{path} has no ratings{found}; it must have columns user, item and rating")
+    return ((ratings.first, ratings.second, ratings.value),)
+
+
+def _as_triples(contents: Contents) -> Triples | None:
+    """Return pairs of users and items; those of a matrix are its rows and columns, which count from 0."""
     if isinstance(contents, LabeledRows):
-        return (contents.X,)
-    if not isinstance(contents, Triples) or contents.value is None:
-        raise InputError(f"{path} holds no ratings: it has only two columns; needed are user, item and rating")
-    return ((contents.first, contents.second, contents.value),)
+        matrix = contents.X.tocoo()
+        items = as_ids(contents.features[matrix.col], "item")
+        return Triples(as_ids(matrix.row.astype(np.int64), "user"), items, matrix.data, is_graph=False)
+    return contents if isinstance(contents, Triples) else None
 
 
 def take_sentences(contents: Contents, path: Path) -> tuple[Contents]:
@@ -113,10 +122,20 @@ def predict_contents(estimator: Any, contents: Contents, path: Path) -> NDArray[
     if isinstance(contents, Sentences):
         return np.array([_cosine(estimator, line, number, path) for number, line in contents.numbered()])
     if isinstance(estimator, MatrixFactorization):
-        return _predict_ratings(estimator, *_pairs_of(contents, path), path)
+        return estimator.predict(_pairs_of(contents, path))
     if not isinstance(contents, LabeledRows):
         raise InputError(f"{path} holds no rows of features; {type(estimator).__name__} predicts on those")
-    return estimator.predict(with_features(contents, estimator.n_features_in_, path).X)
+    return estimator.predict(contents.among(_features_of(estimator, contents)))
+
+
+def _features_of(estimator: Any, rows: LabeledRows) -> NDArray[np.int64]:
+    """Return the index in files of each feature of a linear model."""
+    if hasattr(estimator, "features_"):
+        return estimator.features_
+    first = getattr(estimator, "first_index_", None)  # models written before version 2 of the format have it
+    if first is None:  # the model was fitted on a matrix: a file that has index 0 counts from 0
+        first = int(len(rows.features) == 0 or rows.features[0] > 0)
+    return first + np.arange(estimator.n_features_in_)
 
 
 def score(estimator: Any, contents: Contents, path: Path) -> dict[str, float]:
@@ -149,14 +168,14 @@ def inspect_contents(contents: Contents, *, by_edge: bool = False) -> ConflictRe
         names = [f"vertex {each}" for each in contents.ids]
         return inspect_conflicts(contents.matrix, updates="edges" if by_edge else "rows", names=names)
     if isinstance(contents, LabeledRows):
-        names = [f"feature {each + contents.first_index}" for each in range(contents.X.shape[1])]
+        names = [f"feature {each}" for each in contents.features]
         return inspect_conflicts(contents.X, names=names)
     return _inspect_ratings(contents) if isinstance(contents, Triples) else _inspect_words(contents)
 
 
 def _inspect_ratings(ratings: Triples) -> ConflictReport:
-    users, user = np.unique(ratings.first, return_inverse=True)
-    items, item = np.unique(ratings.second, return_inverse=True)
+    users, user = number_ids(ratings.first, "user")
+    items, item = number_ids(ratings.second, "item")
     matrix = coo_array((np.ones(len(user), bool), (user, item)), shape=(len(users), len(items)))
     names = [f"user {each}" for each in users] + [f"item {each}" for each in items]
     return inspect_conflicts(matrix, updates="elements", names=names)
@@ -169,34 +188,38 @@ def _inspect_words(sentences: Sentences) -> ConflictReport:
     return inspect_conflicts(matrix, updates="edges", names=found.words)
 
 
-def _pairs_of(contents: Contents, path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    if isinstance(contents, LabeledRows):
-        users, items = contents.X.nonzero()
-        return users, items
-    if isinstance(contents, Triples):
-        return contents.first, contents.second
-    raise InputError(f"{path} holds no pairs of user and item")
+def _pairs_of(contents: Contents, path: Path) -> tuple[IdColumn, IdColumn]:
+    pairs = _as_triples(contents)
+    if pairs is None:
+        raise InputError(f"{path} holds no pairs of user and item")
+    return pairs.first, pairs.second
 
 
-def _predict_ratings(
-    model: MatrixFactorization, users: NDArray[Any], items: NDArray[Any], path: Path
-) -> NDArray[np.floating]:
-    """Ids are matched as text where the model's are text."""
-    ids = []
-    for given, known, kind in ((users, model.user_ids_, "user"), (items, model.item_ids_, "item")):
-        if given.dtype.kind in "US" and known.dtype.kind not in "US":
-            raise InputError(
-                f"{path}: {kind} ids must be numbers, as those that the model was fitted on; got {str(given[0])!r}"
+def unknown_ids(estimator: Any, contents: Contents) -> list[str]:
+    """List how many users and items of a file the model does not know."""
+    pairs = _as_triples(contents) if isinstance(estimator, MatrixFactorization) else None
+    if pairs is None:
+        return []
+    notes = []
+    for column, known, kind in (
+        (pairs.first, estimator.user_ids_, "user"),
+        (pairs.second, estimator.item_ids_, "item"),
+    ):
+        places = find_ids(IdColumn(np.arange(len(column.names)), column.names), known, kind, estimator.ids)
+        unknown = column.names[places < 0]
+        if len(unknown):
+            notes.append(
+                f"{len(unknown):,} of {len(column.names):,} {kind}s are not in the training data, such as {str(unknown[0])!r}; "
+                f"its {kind} ids are {'text' if known.dtype.kind == 'U' else 'integers'}"
             )
-        ids.append(given.astype(str) if known.dtype.kind in "US" else given)
-    return model.predict((ids[0], ids[1]))
+    return notes
 
 
 def _truth(estimator: Any, contents: Contents, path: Path) -> NDArray[Any]:
     if not isinstance(estimator, MatrixFactorization):
         return take_labeled(contents, path)[1]
     (ratings,) = take_ratings(contents, path)
-    return ratings[2] if isinstance(ratings, tuple) else ratings.tocoo().data
+    return ratings[2]
 
 
 def _cosine(model: WordEmbedding, line: str, number: int, path: Path) -> float:

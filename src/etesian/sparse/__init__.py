@@ -4,7 +4,7 @@ from etesian.sparse._engine.workers import Workers
 from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
 from etesian.sparse.driver import Epochs, Result, minimize
 from etesian.sparse.eigenvector import Eigenpair, leading_eigenvector
-from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
+from etesian.sparse.estimators import FoldedUser, MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.inspection import ConflictReport, inspect_conflicts
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems import (
@@ -27,6 +27,7 @@ __all__ = [
     "CustomProblem",
     "Eigenpair",
     "Epochs",
+    "FoldedUser",
     "Linear",
     "Loss",
     "MatrixFactorization",

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian.sparse.arguments import check_integer
+
 BLOCK = 1_000_000  # words looked at together: bounds memory, whatever the length of the text
 
 
@@ -37,7 +39,7 @@ class Cooccurrence:
 
 
 def count_cooccurrences(
-    sentences: Iterable[Sequence[str] | str],
+    sentences: Iterable[Iterable[str] | str],
     *,
     window: int = 5,
     min_count: int = 5,
@@ -56,10 +58,8 @@ def count_cooccurrences(
     keep
         Words that are not left out, however rare, if they occur.
     """
-    if window < 1:
-        raise ValueError(f"window must be at least 1; got {window}")
-    if min_count < 1:
-        raise ValueError(f"min_count must be at least 1; got {min_count}")
+    check_integer("window", window, at_least=1)
+    check_integer("min_count", min_count, at_least=1)
     names, ids, lengths = _read(sentences)
     occurrences = np.bincount(ids, minlength=len(names))
     kept = [word for word, i in names.items() if occurrences[i] >= min_count or word in keep]
@@ -105,19 +105,22 @@ def add_cooccurrences(a: Cooccurrence, b: Cooccurrence) -> Cooccurrence:
     )
 
 
-def as_sentences(sentences: Iterable[Sequence[str] | str]) -> Iterator[Sequence[str]]:
-    """Split strings at white space, and refuse what is no text."""
+def as_sentences(sentences: Iterable[Iterable[str] | str]) -> Iterator[Sequence[str]]:
+    """Split strings at white space; sentences may be any iterables of words, generators too."""
     if isinstance(sentences, str):
         raise TypeError("sentences must be an iterable of sentences; got one string: put it in a list, or split it")
     for number, sentence in enumerate(sentences):
-        words = sentence.split() if isinstance(sentence, str) else sentence
+        try:
+            words = sentence.split() if isinstance(sentence, str) else list(sentence)
+        except TypeError:
+            raise TypeError(f"sentence {number} must be a string or hold strings; got {sentence!r}") from None
         for word in words:
             if not isinstance(word, str):
                 raise TypeError(f"sentence {number} must be a string or hold strings; got {word!r} in it")
         yield words
 
 
-def _read(sentences: Iterable[Sequence[str] | str]) -> tuple[dict[str, int], NDArray[np.int64], NDArray[np.int64]]:
+def _read(sentences: Iterable[Iterable[str] | str]) -> tuple[dict[str, int], NDArray[np.int64], NDArray[np.int64]]:
     """Number words as they come: the numbers by word, the text as numbers, and the length of each sentence."""
     names: dict[str, int] = {}
     ids, lengths = array("q"), array("q")

@@ -17,7 +17,9 @@ from etesian.sparse._engine.workers import Workers, count_workers
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.problem import MergingProblem, Problem, SettledProblem, Variables
 from etesian.sparse.schedules.autotune import Choice
-from etesian.sparse.schedules.makers import Plan, Schedule, ScheduleWarning, make_plan
+from etesian.sparse.schedules.makers import Plan, Schedule, ScheduleWarning, plan_order
+from etesian.sparse.schedules.orders import Blocks, Permutations
+from etesian.sparse.streams import Stream, has_blocks, stream_of
 
 DIVERGED = 100.0  # times the objective at the start: further up no run has come back from
 
@@ -247,7 +249,8 @@ class _Mean:
 class Epochs:
     """A minimization that is driven an epoch at a time; `minimize` drives one to its end.
 
-    Each epoch is planned and its data laid out right before it runs, the first one here. Parameters are those of `minimize`.
+    Each epoch is planned and its data laid out right before it runs or, in a stream, while it runs. Parameters are those of
+    `minimize`.
     """
 
     def __init__(
@@ -271,23 +274,37 @@ class Epochs:
                 "Use 'conflict_free', 'levels' or 'auto'"
             )
         self._choice: Choice | None = None
-        starting, self._ordering = np.random.default_rng(random_state).spawn(2)
+        starting, ordering = np.random.default_rng(random_state).spawn(2)
         self.variables = problem.start(starting)
         self.done = 0
-        self._plan_an_epoch()
-        self._note = self.plan.note
+        self._orders = (Blocks if has_blocks(problem) else Permutations)(problem.touches.shape[0], ordering)
+        self._plan: Plan | None = None
+        self._stream: Stream | None = None
+        if order == "each_epoch" and isinstance(self._orders, Blocks):
+            self._stream = stream_of(problem, workers, self._orders, schedule, batch_size)  # type: ignore[arg-type]
         self._worked_on = self.variables
-        if self.plan.copies is not None:
-            self.variables, self._worked_on = self._merging.with_copies(self.variables, len(self.plan.copies))
+        if self._stream is None:
+            self._plan_an_epoch()
+            self._note = self.plan.note
+            if self.plan.copies is not None:
+                self.variables, self._worked_on = self._merging.with_copies(self.variables, len(self.plan.copies))
         self._objective: float | None = None
         self._settle(None)
 
+    @property
+    def plan(self) -> Plan:
+        """The plan of the last epoch; before the first, that of the first."""
+        if self._plan is None:
+            assert self._stream is not None
+            self._plan = self._stream.plan()
+        return self._plan
+
     def _plan_an_epoch(self) -> None:
-        self.plan = make_plan(
+        self._plan = plan_order(
             self._schedule,
             self.problem.touches,
+            self._orders.next(),
             n_workers=self.workers.n_workers,
-            rng=self._ordering,
             batch_size=self._batch_size,
             keep_steps=self.problem.counts_steps,
         )
@@ -300,13 +317,22 @@ class Epochs:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ScheduleWarning)  # the first plan has warned
             self._plan_an_epoch()
-        self.plan = replace(self.plan, note=self._note)
+        self._plan = replace(self.plan, note=self._note)
 
     def advance(self) -> None:
         """Run every update once."""
+        step_size = self.method.step_at(self.done)
+        if self._stream is not None:
+            self._plan = None
+            self._stream.run(self.variables, step_size)
+        else:
+            self._run_planned(step_size)
+        self._settle(step_size)
+        self.done += 1
+
+    def _run_planned(self, step_size: float) -> None:
         if self.order == "each_epoch" and self.done > 0:
             self._plan_another_epoch()
-        step_size = self.method.step_at(self.done)
 
         def run(plan: Plan) -> None:
             self.workers.run(plan, self.problem.update_range, self._data, self.variables, step_size)
@@ -318,11 +344,9 @@ class Epochs:
         elif self._choice is None:
             run(self.plan)
         else:
-            self.plan = self._choice.carry_out(self.plan, run)
+            self._plan = self._choice.carry_out(self.plan, run)
             if self._choice.is_made and self.order == "fixed":
                 self._choice = None  # the plan is the one taken
-        self._settle(step_size)
-        self.done += 1
 
     @property
     def _merging(self) -> MergingProblem:

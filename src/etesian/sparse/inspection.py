@@ -27,7 +27,9 @@ from etesian.sparse.schedules.conflicts import (
 )
 from etesian.sparse.schedules.hot_variables import predict_speedup
 from etesian.sparse.schedules.levels import best_capacity, levels_of
-from etesian.sparse.schedules.makers import WORTH_PLANNING, merged
+from etesian.sparse.schedules.merged import plan_merged
+from etesian.sparse.schedules.plan import Sizes
+from etesian.sparse.schedules.serial import WORTH_PLANNING
 from etesian.sparse.speedup_chart import speedup_svg
 
 WORKERS = (2, 4, 8, 16, 32, 64)
@@ -272,7 +274,7 @@ def _measure(touches: Touches, order: NDArray[np.int64], called: Any) -> Conflic
 
 
 def _with_merged(report: ConflictReport, touches: csr_array, order: NDArray[np.int64]) -> ConflictReport:
-    copies = merged(touches, order, n_workers=1).copies
+    copies = plan_merged(touches, order, Sizes(1)).copies
     assert copies is not None
     speedups = tuple(predict_speedup(copies, n_workers=p, mean_touches=report.mean_touches) for p in WORKERS)
     return replace(report, n_exempt=len(copies.hot), merged=tuple(max(1.0, speedup) for speedup in speedups))

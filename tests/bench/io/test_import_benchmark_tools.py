@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,7 +123,8 @@ def test_file_that_pytest_benchmark_wrote_is_read(tmp_path: Path) -> None:
         "--benchmark-json=out.json",
         "test_it.py",
     ]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}  # xdist turns it off
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env=env)
     runs, skipped, _ = sort_out(read_pytest_benchmark(tmp_path / "out.json"))
     assert not skipped
     written = {entry["fullname"]: entry for entry in json.loads((tmp_path / "out.json").read_text())["benchmarks"]}

@@ -46,18 +46,18 @@ def test_rows_without_the_targets_metric_are_no_measurements_of_it(tmp_path: Pat
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ("", "line 1 must name the columns; the file holds none"),
+        ("", "line 1 must name the columns; it is empty"),
         ("seconds,loss\n", "holds no rows"),
-        ("loss,loss\n1,2\n", "columns must have names that differ; got 'loss' twice"),
+        ("loss,loss\n1,2\n", "column names must differ; got 'loss' twice"),
         ("seconds,loss\n1,2\n1,2,3\n", "line 3 must have 2 columns; it has 3"),
         ('seconds,loss\n1,"2\n', "unexpected end of data"),
-        ("time,loss\n1,2\n", "line 2 has no time; name its column by --column seconds=NAME"),
-        ("seconds,accuracy\n1,2\n", "holds no measurement of loss"),
+        ("time,loss\n1,2\n", "has no column of times; name it by --column seconds=NAME; its columns are time, loss"),
+        ("seconds,accuracy\n1,2\n", "has no metric 'loss'; its metrics are accuracy"),
         ("seconds,loss,seed\n1,2,1.5\n", "seed must be a whole number; got '1.5'"),
         ("seconds,loss,outcome\n1,4,reached\n", "outcome is 'reached', and no point stands at loss<=3.0"),
         ("seconds,loss,outcome\n1,4,won\n", "outcome must be one of reached,"),
         ("seconds,loss\n-1,4\n", "a time must be a number of seconds from 0 on; got -1.0"),
-        ("seconds,loss\nsoon,4\n", "seconds of line 2 must be a number; got 'soon'"),
+        ("seconds,loss\nsoon,4\n", "seconds of line 2 must be a number, a time such as 00:01:30"),
     ],
 )
 def test_table_that_cannot_be_read_is_skipped_with_line_and_reason(table: str, reason: str, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_one_bad_run_costs_no_other(tmp_path: Path) -> None:
     table = "workload,seconds,loss\na,1,2\nb,never,2\nc,1,2\n"
     runs, (skipped,), _ = sort_out(read_csv(write(tmp_path / "t.csv", table), target=LOSS))
     assert [run.workload for run in runs] == ["a", "c"]
-    assert "begins in line 3" in skipped.reason
+    assert "begins at line 3" in skipped.reason
 
 
 def test_target_is_needed_from_somewhere(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_garbled_line_is_reported_by_number_and_the_run_is_kept(tmp_path: Path) 
         (MLPERF_V07.replace('"time_ms": 121500', '"time_ms": 1'), "run_stop stands 0.999 s before run_start"),
         (
             ending(("eval_accuracy", 10, 0.7, {}), benchmark="new"),
-            "the target of 'new' is not known; give one by --target",
+            "the target of 'new' is not known; give it by --target",
         ),
     ],
 )

@@ -92,7 +92,7 @@ def test_every_flipped_bit_is_noticed(place: int, tmp_path: Path) -> None:
 
 def test_missing_tag_is_named_with_those_there(tmp_path: Path) -> None:
     write(tmp_path / "events.out.tfevents.1", TENSORBOARD)
-    assert reasons(read_tensorboard(tmp_path, target=Target("acc", 1))) == ["has no metric 'acc'; it has loss"]
+    assert reasons(read_tensorboard(tmp_path, target=Target("acc", 1))) == ["has no metric 'acc'; its metrics are loss"]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_database_of_mlflow(tmp_path: Path) -> None:
     (adam,), (skipped,), (deleted,) = sort_out(found)
     assert (adam.workload, adam.seed, adam.seconds) == ("adam", 17, 1.5)
     assert adam.points[1].metrics["lr"] == float("inf")
-    assert "has no metric 'train_time'; it has loss" in skipped.reason
+    assert "has no metric 'train_time'; its metrics are loss" in skipped.reason
     assert (deleted.path.endswith("run ghi"), deleted.reason) == (True, "is deleted")
     failed = sort_out(read_mlflow(path, target=LOSS))[0][1]
     assert failed.outcome == "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -114,16 +115,58 @@ def with_header(path, change):
     np.savez(path, **arrays)
 
 
+def as_version_1(path, arrays, header):
+    """Write a model file as the first version did: text as arrays of one width, and parameters that are gone."""
+    parameters = [[name, value] for name, value in header["parameters"]["dict"] if name not in ("ids", "order")]
+    fitted = []
+    for name, value in header["fitted"]["dict"]:
+        if isinstance(value, dict) and "text" in value:
+            joined, ends, shape = (each.get("array", each) for each in value["text"]["tuple"])
+            del shape
+            cuts = [0, *arrays[ends].tolist()]
+            texts = [arrays[joined].tobytes()[a:b].decode() for a, b in itertools.pairwise(cuts)]
+            arrays[f"text_{name}"] = np.array(texts)
+            value = {"array": f"text_{name}"}  # noqa: PLW2901
+        fitted.append([name, value])
+    header = {
+        "version": 1,
+        "estimator": header["estimator"],
+        "parameters": {"dict": [*parameters, ["redraw", False]]},
+        "fitted": {"dict": fitted},
+    }
+    arrays["etesian_model"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_version_1_still_load(tmp_path, name):
+    model = fitted(name)
+    save_model(model, tmp_path / "m.npz")
+    arrays = dict(np.load(tmp_path / "m.npz"))
+    as_version_1(tmp_path / "m.npz", arrays, json.loads(arrays.pop("etesian_model").tobytes()))
+    loaded = load_model(tmp_path / "m.npz")
+    for one, other in zip(outputs(model), outputs(loaded), strict=True):
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def test_one_long_id_does_not_widen_the_others(tmp_path):
+    names = [f"item {k}" for k in range(2_000)] + ["x" * 900, "with \U0001f600"]
+    model = MatrixFactorization(1, max_iter=1, schedule="serial").fit((range(2_002), names, np.ones(2_002)))
+    save_model(model, tmp_path / "m.npz")
+    assert (tmp_path / "m.npz").stat().st_size < 200_000
+    assert load_model(tmp_path / "m.npz").item_ids_.tolist() == sorted(names)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda header: header | {"version": 9}, "has format 9 and this version of Etesian reads 1"),
-        (lambda header: header | {"estimator": "Popen"}, "is no model file that can be used: KeyError: 'Popen'"),
+        (lambda header: header | {"version": 9}, "has format 9; this version of Etesian reads formats up to 2"),
+        (lambda header: header | {"estimator": "Popen"}, "is a damaged model file (KeyError: 'Popen')"),
         (lambda header: header | {"parameters": {"dict": [["shell", True]]}}, "unexpected keyword argument 'shell'"),
         (lambda header: header | {"fitted": {"dict": [["coef_", {"array": "none"}]]}}, "KeyError: 'none'"),
         (lambda header: header | {"fitted": {"call": []}}, "KeyError: 'call'"),
-        (lambda header: header | {"fitted": 3}, "is no model file that can be used"),
-        (lambda header: [], "is no model file that can be used"),
+        (lambda header: header | {"fitted": 3}, "is a damaged model file"),
+        (lambda header: [], "is a damaged model file"),
     ],
 )
 def test_header_of_another_version_or_making_is_refused(tmp_path, change, complaint):
@@ -140,8 +183,8 @@ def test_foreign_files_are_refused(tmp_path):
     (tmp_path / "b.npz").write_text("1 1:1\n")
     np.savez(tmp_path / "c.npz", etesian_model=np.array([{}]))
     for name, complaint in [
-        ("a", "is no model file"),
-        ("b", "is no npz file"),
+        ("a", "is not a model file"),
+        ("b", "is not an npz file"),
         ("c", "Object arrays"),
         ("d", "No such"),
     ]:

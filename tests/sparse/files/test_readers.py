@@ -1,4 +1,4 @@
-"""What is written is read back; a malformed line is told with its number, compressed or not."""
+"""Files are read back as they were written; an error names the malformed line, compressed or not."""
 
 from __future__ import annotations
 
@@ -50,6 +50,10 @@ def metis_text(graph, *, weighted=True, vertex_weights=0, comments=False):
     return "\n".join(lines) + "\n\n"
 
 
+def triples_of(read):
+    return list(zip(read.first.values().tolist(), read.second.values().tolist(), read.value.tolist(), strict=True))
+
+
 def is_equal(a, b):
     return a.shape == b.shape and (a != b).nnz == 0
 
@@ -65,7 +69,7 @@ def complaint_of(path, **options):
     return caught.value
 
 
-# What is written is read back.
+# Files are read back as they were written.
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -78,14 +82,15 @@ def test_libsvm_is_what_scikit_learn_wrote(tmp_path, compression, zero_based, co
     dump_svmlight_file(X, y, written, zero_based=zero_based, comment=comment, query_id=query)
     (tmp_path / "rows").write_bytes(COMPRESSIONS[compression](written.getvalue()))
     read = read_file(tmp_path / "rows")
-    assert read.first_index == (0 if zero_based else 1)
-    np.testing.assert_allclose(read.X.toarray(), X.toarray(), rtol=1e-15)
+    first_index = 0 if zero_based else 1
+    assert (read.features - first_index).tolist() == np.flatnonzero(X.sum(axis=0)).tolist()
+    np.testing.assert_allclose(read.among(first_index + np.arange(12)).toarray(), X.toarray(), rtol=1e-15)
     np.testing.assert_allclose(read.y, y, rtol=1e-15)
 
 
 @given(
     rows=st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 50), st.floats(-1e9, 1e9)), min_size=2, max_size=20),
-    delimiter=st.sampled_from([",", ";", "::"]),
+    delimiter=st.sampled_from([",", ";", "::", "\t", "|", "   "]),
     header=st.booleans(),
     block=st.integers(5, 100),
 )
@@ -96,15 +101,14 @@ def test_ratings_are_read_back(tmp_path, monkeypatch, rows, delimiter, header, b
     lines += [delimiter.join([str(user), str(item), repr(rating), "soon"]) for user, item, rating in rows]
     (tmp_path / "ratings").write_text("\n".join(lines))
     read = read_file(tmp_path / "ratings", format="ratings")
-    assert list(zip(read.first.tolist(), read.second.tolist(), read.value.tolist(), strict=True)) == rows
+    assert triples_of(read) == [(str(user), str(item), rating) for user, item, rating in rows]
 
 
 def test_ratings_with_text_ids_and_quotes_are_read_back(tmp_path):
     rows = [("ann", "Heat, 1995", 4.0), ("bob", 'the "best"', 3.5), ("ann", "12", 1.0)]
     with open(tmp_path / "ratings", "w", newline="") as file:
-        csv.writer(file).writerows([("who", "what", "how much"), *rows])
-    read = read_file(tmp_path / "ratings")
-    assert list(zip(read.first.tolist(), read.second.tolist(), read.value.tolist(), strict=True)) == rows
+        csv.writer(file).writerows([("reader", "book", "score"), *rows])
+    assert triples_of(read_file(tmp_path / "ratings")) == rows
 
 
 @pytest.mark.parametrize("options", [{}, {"weighted": False}, {"vertex_weights": 2}, {"comments": True}])
@@ -139,20 +143,21 @@ def test_npz_is_what_scipy_wrote_and_labels_stand_beside(tmp_path):
     X, y = random_rows(1)
     for matrix in (X, X.tocoo(), X.tocsc(), sparse.csr_matrix(X)):
         sparse.save_npz(tmp_path / "a.npz", matrix)
-        assert is_equal(read_file(tmp_path / "a.npz").X, X)
+        read = read_file(tmp_path / "a.npz")
+        assert is_equal(read.among(np.arange(12)), X)
     np.savez(tmp_path / "b.npz", X=X.toarray(), y=y)
     np.savez(tmp_path / "c.npz", data=X.data, indices=X.indices, indptr=X.indptr, shape=X.shape, format="csr", y=y)
     for name in "bc":
         read = read_file(tmp_path / f"{name}.npz")
-        assert is_equal(read.X, X)
+        assert is_equal(read.among(np.arange(12)), X)
         assert read.y.tolist() == y.tolist()
 
 
-# What is wrong is told, and where.
+# Errors name the mistake and its line.
 
 GOOD = {
     "libsvm": ["1 1:2 3:4", "-1 2:1.5", "1"],
-    "ratings": ["user,item,rating", "1,2,3.5", "2,3,4,x", "3,2,1"],
+    "ratings": ["user,item,rating", "1,2,3.5", "2,3,4", "3,2,1"],
     "edges": ["# a comment", "1 2 {}", "2 3", "3 1"],
     "text": ["the cat sat", "on the mat"],
 }
@@ -169,18 +174,21 @@ BAD = {
         ("inf 1:1", "a line must begin with one number, the label; got 'inf'"),
     ],
     "ratings": [
-        ("1,2", "has 2 numbers; every line needs three (two ids and a value), as the first has"),
-        ("1,two,3", "'two' is not a number"),
-        ("1,,3", "a number is missing between two delimiters"),
-        ("1,2,nan", "the third number must be finite; got nan"),
-        ("1,-2,3", "ids must be whole numbers from 0 up; got 1 and -2"),
-        ("1.5,2,3", "ids must be whole numbers from 0 up; got 1.5 and 2"),
+        ("1,2", "has 2 columns; every row must have 3, as the first has"),
+        ("1,2,3,4", "has 4 columns; every row must have 3, as the first has"),
+        ("1,,3", "the item is empty"),
+        (" ,2,3", "the user is empty"),
+        ("1,2,", "the rating must be a finite number; got ''"),
+        ("1,2,nan", "the rating must be a finite number; got 'nan'"),
+        ("1,2,1_000", "the rating must be a finite number; got '1_000'"),
+        (f"1,{'2' * 1_001},3", "the item is longer than 1,000 characters"),
+        (b"1,caf\xe9,3", "is not UTF-8: convert the file"),
+        (b"1,2\0,3", "holds a zero byte"),
     ],
     "edges": [
-        ("1", "has 1 number; every line needs two ids, as the first has"),
-        ("1 2 3", "has 3 numbers; every line needs two ids, as the first has"),
-        ("1 b", "'b' is not a number"),
-        ("1 2 {'weight': 3}", "\"{'weight':\" is not a number"),
+        ("1", "has 1 columns; every row must have 2, as the first has"),
+        ("1 2 3", "has 3 columns; every row must have 2, as the first has"),
+        ("1 2 {'weight': 3}", "has 4 columns; every row must have 2, as the first has"),
     ],
     "text": [(b"caf\xe9 au lait", "is not UTF-8: convert the file")],
 }
@@ -189,7 +197,7 @@ MALFORMED = [(name, line, complaint) for name, lines in BAD.items() for line, co
 
 @pytest.mark.parametrize("compression", ["plain", "gzip"])
 @pytest.mark.parametrize(("name", "line", "complaint"), MALFORMED)
-def test_malformed_line_is_told_with_its_number(tmp_path, monkeypatch, name, line, complaint, compression):
+def test_error_names_the_malformed_line(tmp_path, monkeypatch, name, line, complaint, compression):
     monkeypatch.setattr(source, "BLOCK", 100)
     good = [text.encode() for text in GOOD[name]] * 20
     good = [text for number, text in enumerate(good) if number == 0 or not text.startswith((b"user", b"#"))]
@@ -265,25 +273,25 @@ def test_npz_is_checked(tmp_path, arrays, complaint):
         (b"PK\x03\x04 and then nothing", "is cut off or damaged"),
     ],
 )
-def test_file_that_holds_nothing_to_read_is_told(tmp_path, content, complaint):
+def test_file_without_data_is_refused(tmp_path, content, complaint):
     (tmp_path / "a").write_bytes(content)
     assert complaint in str(complaint_of(tmp_path / "a"))
 
 
-def test_missing_file_and_folder_are_told(tmp_path):
+def test_missing_file_and_folder_are_refused(tmp_path):
     assert "cannot be read: No such file" in str(complaint_of(tmp_path / "none"))
     assert "cannot be read: Is a directory" in str(complaint_of(tmp_path))
 
 
-def test_file_of_another_format_is_told(tmp_path):
+def test_file_of_another_format_is_refused(tmp_path):
     (tmp_path / "a").write_text("1,2,3\n1,3,4\n")
     error = complaint_of(tmp_path / "a", accepted=("libsvm", "npz"))
-    assert "looks like ratings (rows of user, item, rating (CSV)); wanted is libsvm" in str(error)
+    assert "looks like ratings (rows of user, item, rating (CSV)); accepted are libsvm" in str(error)
     with pytest.raises(ValueError, match="format must be 'libsvm'; got 'text'"):
         read_file(tmp_path / "a", format="text", accepted=("libsvm",))
 
 
-# Formats by content, and what is odd.
+# Formats by content, and notes.
 
 
 @pytest.mark.parametrize(
@@ -300,7 +308,13 @@ def test_file_of_another_format_is_told(tmp_path):
         ("1 2 {}\n2 3 {}\n", "edges"),
         ("1 2 0.5\n2 3 0.25\n", "edges"),
         ("4 3\n2\n1 3 4\n2\n2\n", "metis"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 2 5\n", "matrixmarket"),
+        ("USER_1 LOC_2 4.0\nUSER_3 LOC_2 5.0\n", "ratings"),
+        ("user\titem\trating\n1\t2\t3\n", "ratings"),
+        ("1,2,3.5,2005-04-02 23:53:47\n1,3,4.5,2005-04-03 20:13:07\n", "ratings"),
+        ("user,item\nann,Heat\n", "ratings"),
         ("the cat\nsat on 1 mat\n", "text"),
+        ("the cat sat\nthe dog sat\nat 9 o\n", "text"),
         ("Yes, we did.\nNo, we did not, at 3:15.\n", "text"),
     ],
 )
@@ -314,24 +328,25 @@ def test_format_is_found_from_content(tmp_path, text, expected):
 def test_isolated_pair_and_empty_rows_are_noted(tmp_path):
     (tmp_path / "a").write_text("1,1,3\n1,2,4\n2,2,1\n9,99,5\n")
     assert read_file(tmp_path / "a").notes() == [
-        "user 9 and item 99 have one rating, each other's: nothing else tells about them"
+        "user 9 and item 99 have one rating, each other's: predictions for them are a guess"
     ]
     (tmp_path / "b").write_text("1 1:1\n-1\n\n")
     assert read_file(tmp_path / "b").notes() == ["1 of 2 rows have no feature"]
 
 
-def test_stated_first_index_is_kept_and_checked(tmp_path):
-    (tmp_path / "a").write_text("1 1:1 2:1\n")
-    assert read_file(tmp_path / "a", first_index=0).X.toarray().tolist() == [[0, 1, 1]]
-    assert read_file(tmp_path / "a").X.toarray().tolist() == [[1, 1]]
-    (tmp_path / "b").write_text("1 1:1\n1 0:1\n")
-    assert "b:2: indices must be whole numbers from 1" in str(complaint_of(tmp_path / "b", first_index=1))
+def test_features_of_a_model_are_found_by_their_index_in_the_file(tmp_path):
+    (tmp_path / "a").write_text("1 1:1 7:2\n0 3:4\n")
+    read = read_file(tmp_path / "a")
+    assert read.features.tolist() == [1, 3, 7]
+    assert read.X.toarray().tolist() == [[1, 0, 2], [0, 4, 0]]
+    assert read.among(np.array([0, 1, 7, 9])).toarray().tolist() == [[0, 1, 2, 0], [0, 0, 0, 0]]
+    assert read.among(np.array([], int)).shape == (2, 0)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared data folder is not on this machine")
 def test_real_files_are_read():
     w8a = read_file(DATA / "libsvm" / "w8a")
-    assert (w8a.X.shape, w8a.first_index, w8a.notes()) == ((49_749, 300), 1, ["4,203 of 49,749 rows have no feature"])
+    assert (w8a.X.shape, w8a.features[0], w8a.notes()) == ((49_749, 300), 1, ["4,203 of 49,749 rows have no feature"])
     ratings = read_file(DATA / "ratings" / "ml-latest-small_ratings.csv")
     assert len(ratings.value) == 100_837
     assert "user 999 and item 999999" in ratings.notes()[0]

@@ -16,6 +16,7 @@ from etesian.bench.io._reading.found import Found, Ignored, Skipped, read_each
 from etesian.bench.io.registry import exporter, exporter_names, importer, importer_names
 
 if TYPE_CHECKING:
+    from etesian.bench.io._reading.columns import Columns
     from etesian.bench.io.exporters.dawnbench import write_dawnbench
     from etesian.bench.io.exporters.table import write_csv, write_parquet
     from etesian.bench.io.importers.algoperf import read_algoperf
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from etesian.bench.io.importers.mlperf import read_mlperf
     from etesian.bench.io.importers.pytest_benchmark import read_pytest_benchmark
     from etesian.bench.io.importers.speedrun import read_speedrun
-    from etesian.bench.io.importers.table import Columns, read_csv, read_parquet
+    from etesian.bench.io.importers.table import read_csv, read_parquet
     from etesian.bench.io.importers.tensorboard import read_tensorboard
     from etesian.bench.io.importers.wandb import read_wandb
     from etesian.bench.io.jsonl import read_jsonl, write_jsonl
@@ -63,7 +64,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Columns": "importers.table",
+    "Columns": "_reading.columns",
     "read_algoperf": "importers.algoperf",
     "read_csv": "importers.table",
     "read_dawnbench": "importers.dawnbench",

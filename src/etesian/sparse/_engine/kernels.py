@@ -97,9 +97,9 @@ def compile_update_range(update_range: Callable[..., None], data: types.Type, va
     loop = types.int64(
         types.FunctionType(signature), data, variables, types.float64, _offsets, _indices, types.boolean, _shared
     )
-    kept = _is_found_again(update_range)
+    kept = is_found_again(update_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(update_range)
-    return compiled, _entry(njit(loop, nogil=True, cache=kept)(_carry_out))
+    return compiled, entry_of(njit(loop, nogil=True, cache=kept)(_carry_out))
 
 
 @cache
@@ -118,10 +118,10 @@ def compile_merging(merging: Merging, data: types.Type, variables: types.Type) -
     folding = types.void(number, number, _list, _list, data, variables, real)
     functions = [types.FunctionType(each) for each in (updating, spreading, folding)]
     loop = number(*functions, data, variables, real, _offsets, _list, _lists, number, _shared)
-    spread = njit(spreading, nogil=True, cache=_is_found_again(merging.spread_range))(merging.spread_range)
-    merge = njit(folding, nogil=True, cache=_is_found_again(merging.merge_range))(merging.merge_range)
-    carry_out = njit(loop, nogil=True, cache=_is_found_again(merging.update_range))(_carry_out_in_copies)
-    return update, spread, merge, _entry(carry_out)
+    spread = njit(spreading, nogil=True, cache=is_found_again(merging.spread_range))(merging.spread_range)
+    merge = njit(folding, nogil=True, cache=is_found_again(merging.merge_range))(merging.merge_range)
+    carry_out = njit(loop, nogil=True, cache=is_found_again(merging.update_range))(_carry_out_in_copies)
+    return update, spread, merge, entry_of(carry_out)
 
 
 @cache
@@ -132,17 +132,17 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
     loop = types.void(
         types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table, _shared
     )
-    kept = _is_found_again(sum_range)
+    kept = is_found_again(sum_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(sum_range)
-    return compiled, _entry(njit(loop, nogil=True, cache=kept)(_sum_chunks))
+    return compiled, entry_of(njit(loop, nogil=True, cache=kept)(_sum_chunks))
 
 
-def _entry(loop: Any) -> Any:
+def entry_of(loop: Any) -> Any:
     """The compiled loop itself: a dispatcher would look at the types of all arguments again, 60 microseconds a call."""
     (only,) = loop.overloads.values()
     return only.entry_point
 
 
-def _is_found_again(function: Callable[..., None]) -> bool:
+def is_found_again(function: Callable[..., None]) -> bool:
     """Whether numba finds a function on disk in the next process: not one that closes over another, or was typed in."""
     return function.__closure__ is None and Path(function.__code__.co_filename).is_file()

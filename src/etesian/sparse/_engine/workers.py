@@ -20,6 +20,7 @@ from etesian.sparse._engine.kernels import (
     compile_sum_range,
     compile_update_range,
 )
+from etesian.sparse._engine.streaming import compile_stream
 from etesian.sparse.schedules.makers import Plan
 
 CHUNK = 8_192
@@ -86,6 +87,46 @@ class Workers:
             carry_out(update, spread, merge, data, variables, step_size, plan.offsets, hot, lists, worker, shared)
 
         self._run_all(work, plan.n_workers, shared)
+
+    def run_stream(
+        self,
+        problem: Any,
+        rows: tuple[tuple, tuple, tuple],
+        variables: tuple,
+        step_size: float,
+        planning: tuple,
+        desks: list,
+        *,
+        synchronized: bool,
+    ) -> None:
+        """Carry out a streamed epoch once, see `etesian.sparse._engine.streaming`.
+
+        Parameters
+        ----------
+        problem
+            A `etesian.sparse.problems.problem.StreamedProblem`.
+        rows
+            The rows as given, as dealt, and of the blocks under way.
+        variables, step_size
+            Passed on to every update.
+        planning
+            A `Drawing`, an `Arrangement` and `Touches`.
+        desks
+            A `Desk` for each worker that is to run.
+        synchronized
+            Whether workers run lists of every block or whole blocks.
+        """
+        types = _types(rows[0], variables, *planning, desks[0])
+        update, copy, run = compile_stream(
+            problem.update_range, problem.copy_range, types[0], types[1], types[2:], synchronized=synchronized
+        )
+        shared = new_shared()
+
+        def work(worker: int) -> None:
+            desk = desks[worker]
+            run(update, copy, *rows, variables, step_size, *planning, desk, worker, len(desks), shared)
+
+        self._run_all(work, len(desks), shared)
 
     def _check(self, plan: Plan) -> None:
         if plan.n_workers > self.n_workers:

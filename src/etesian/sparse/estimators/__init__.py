@@ -3,6 +3,7 @@
 from etesian.sparse.estimators.classifier import SparseClassifier
 from etesian.sparse.estimators.embedding import WordEmbedding
 from etesian.sparse.estimators.factorization import MatrixFactorization
+from etesian.sparse.estimators.folding import FoldedUser
 from etesian.sparse.estimators.regressor import SparseRegressor
 
-__all__ = ["MatrixFactorization", "SparseClassifier", "SparseRegressor", "WordEmbedding"]
+__all__ = ["FoldedUser", "MatrixFactorization", "SparseClassifier", "SparseRegressor", "WordEmbedding"]

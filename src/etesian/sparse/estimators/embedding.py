@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from etesian._shared.files import atomic_write
+from etesian.sparse.arguments import check_integer
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
 from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.held_out import hold_out
@@ -21,7 +22,7 @@ from etesian.sparse.problems.factors import WordPairs
 from etesian.sparse.problems.pairs import KnownRows
 from etesian.sparse.schedules.makers import Schedule
 
-Sentences = Iterable[Sequence[str] | str]
+Sentences = Iterable[Iterable[str] | str]
 
 
 class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer):
@@ -156,8 +157,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         return hasattr(self, "vectors_")
 
     def _check_parameters(self) -> None:
-        if self.n_dimensions < 1:
-            raise ValueError(f"n_dimensions must be at least 1; got {self.n_dimensions}")
+        check_integer("n_dimensions", self.n_dimensions, at_least=1)
         if not self.max_weight > 0:
             raise ValueError(f"max_weight must be above 0; got {self.max_weight}")
         self._check_stopping()
@@ -257,6 +257,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
 
     def most_similar(self, word: str | NDArray[np.floating], n: int = 10) -> list[tuple[str, float]]:
         """Return the n words nearest to a word (itself left out) or to a vector, each with its cosine, nearest first."""
+        check_integer("n", n, at_least=1)
         given = self.vector(word) if isinstance(word, str) else np.asarray(word)
         lengths = np.linalg.norm(self.vectors_, axis=1) * np.linalg.norm(given)
         cosine = self.vectors_ @ given / np.maximum(lengths, np.finfo(np.float32).tiny)

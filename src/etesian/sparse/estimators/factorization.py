@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +10,24 @@ from scipy.sparse import csr_array
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from etesian.sparse.arguments import check_integer
 from etesian.sparse.driver import Callback, Order, Seed
 from etesian.sparse.estimators.feedback import preferences
+from etesian.sparse.estimators.folding import FoldedUser
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.estimators.ranking import recall
-from etesian.sparse.estimators.ratings import RatingTriples, find_ids, read_ratings
+from etesian.sparse.estimators.ratings import RatingTriples, read_pairs, read_ratings
+from etesian.sparse.estimators.recommending import Feedback, Recommending
+from etesian.sparse.ids import IdType, find_ids
 from etesian.sparse.problems.factors import Ratings
 from etesian.sparse.problems.pairs import KnownRows
 from etesian.sparse.schedules.makers import Schedule
 
-Feedback = Literal["explicit", "implicit"]
 _DTYPES = ("float32", "float64")
 
 
-class MatrixFactorization(Minimizer):
+class MatrixFactorization(Recommending, Minimizer):
     """Predict ratings by a product of user and item factors, fitted on all cores with the serial run's exact result.
 
     A rating is predicted as mean + user bias + item bias + <user factors, item factors>; fitted is the mean over ratings of
@@ -68,6 +71,10 @@ class MatrixFactorization(Minimizer):
         `etesian.sparse.driver.minimize`.
     dtype
         ``"float32"`` or ``"float64"``.
+    ids
+        ``"text"`` or ``"int"`` reads all ids as that type; by default the users' ids, and separately the items', are integers if
+        each of them in the data of `fit` is an integer without leading zeros or a plus sign that fits 64 bits, and else text. With
+        ``"int"`` the text "007" means 7.
 
     Attributes
     ----------
@@ -78,17 +85,13 @@ class MatrixFactorization(Minimizer):
     mean_ : float
         The mean rating, or preference; 0 where `biased` is False.
     user_ids_, item_ids_ : arrays of shape (n_users,) and (n_items,)
-        What the rows stand for, in ascending order: ids from triples, or the indices of a matrix.
+        The ids of the rows, in ascending order: text or integers, or the indices of a matrix. Later data is read as the same type:
+        the integer 7 is the text "7" for a model whose ids are text.
     n_iter_, objective_, plan_, outcome_
         Epochs, the objective after each (empty when nothing asked for it), the plan, and how the fit ended.
     validation_loss_
         Mean squared error of what was held out, after each epoch; empty without `early_stopping`.
     """
-
-    mean_: float
-    user_ids_: NDArray[Any]
-    item_ids_: NDArray[Any]
-    _rated: csr_array
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class MatrixFactorization(Minimizer):
         callback: Callback | None = None,
         verbose: bool = False,
         dtype: str = "float32",
+        ids: IdType | None = None,
     ) -> None:
         self.n_factors = n_factors
         self.feedback = feedback
@@ -136,6 +140,7 @@ class MatrixFactorization(Minimizer):
         self.callback = callback
         self.verbose = verbose
         self.dtype = dtype
+        self.ids = ids
 
     def fit(self, ratings: Any, y: None = None, sample_weight: Any = None) -> Self:
         """Fit factors to ratings.
@@ -143,9 +148,10 @@ class MatrixFactorization(Minimizer):
         Parameters
         ----------
         ratings
-            A scipy sparse matrix of shape (n_users, n_items), whose stored elements are the ratings; or triples: a tuple
-            (users, items, ratings) of equally long sequences, or an array of shape (n_ratings, 3). Ids are whole numbers
-            from 0 up or text, and may have gaps.
+            A scipy sparse matrix of shape (n_users, n_items), whose stored elements are the ratings; a frame of pandas, polars
+            or pyarrow, whose columns are found by names such as user, userId or customer, item or movieId, and rating or score;
+            a tuple (users, items, ratings) of equally long sequences; or an array of shape (n_ratings, 3). Ids are integers or
+            text, and may have gaps.
         y
             Not used; here for pipelines.
         sample_weight : array of shape (n_ratings,), optional
@@ -154,10 +160,11 @@ class MatrixFactorization(Minimizer):
         Raises
         ------
         ValueError
-            For no ratings, ratings that are not finite, negative ids, or parameters out of range.
+            For no ratings, ratings that are not finite, ids that are missing or floats that may have lost digits, a frame whose
+            columns have other names, or parameters out of range.
         """
         self._check_parameters()
-        read = read_ratings(ratings, self.dtype, sample_weight)
+        read = read_ratings(ratings, self.dtype, sample_weight, ids=self.ids)
         return self._fit(read, known=self._known(read) if self.warm_start and self._is_fitted() else None)
 
     def partial_fit(self, ratings: Any, y: None = None, sample_weight: Any = None) -> Self:
@@ -172,8 +179,9 @@ class MatrixFactorization(Minimizer):
             As in `fit`.
         """
         self._check_parameters()
-        read = read_ratings(ratings, self.dtype, sample_weight)
-        if not self._is_fitted():
+        known = (self.user_ids_, self.item_ids_) if self._is_fitted() else None
+        read = read_ratings(ratings, self.dtype, sample_weight, ids=self.ids, known=known)
+        if known is None:
             return self._fit(read, epochs=1)
         read = read.among(self.user_ids_, self.item_ids_)
         return self._fit(read, epochs=1, known=self._known(read), goes_on=True)
@@ -182,11 +190,13 @@ class MatrixFactorization(Minimizer):
         return hasattr(self, "user_factors_")
 
     def _check_parameters(self) -> None:
-        if self.n_factors < 1:
-            raise ValueError(f"n_factors must be at least 1; got {self.n_factors}")
+        check_integer("n_factors", self.n_factors, at_least=1)
+        check_integer("n_negatives", self.n_negatives, at_least=0)
+        if self.ids not in (None, "text", "int"):
+            raise ValueError(f"ids must be None, 'text' or 'int'; got {self.ids!r}")
         if self.feedback not in ("explicit", "implicit"):
             raise ValueError(f"feedback must be 'explicit' or 'implicit'; got {self.feedback!r}")
-        for name in ("regularization", "alpha", "n_negatives"):
+        for name in ("regularization", "alpha"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number, 0 or more; got {value}")
@@ -280,53 +290,25 @@ class MatrixFactorization(Minimizer):
         Parameters
         ----------
         pairs
-            A tuple (users, items) of equally long sequences of ids, or an array of shape (n, 2).
+            A tuple (users, items) of equally long sequences of ids, a frame with such columns, or an array of shape (n, 2). Of a
+            tuple, users may also be a `FoldedUser`, for all items.
 
         Returns
         -------
         array of shape (n,)
-            For a user or item that `fit` did not see, what the other and the mean say.
+            For a user or item that `fit` did not see, the prediction from the mean and the other one's bias.
         """
         check_is_fitted(self)
-        users, items = pairs if isinstance(pairs, tuple) else np.asarray(pairs).T
-        user, item = find_ids(users, self.user_ids_, "user"), find_ids(items, self.item_ids_, "item")
+        if isinstance(pairs, tuple) and len(pairs) == 2 and isinstance(pairs[0], FoldedUser):
+            return self._predict_folded(pairs[0], find_ids(pairs[1], self.item_ids_, "item", self.ids))
+        users, items = read_pairs(pairs)
+        user = find_ids(users, self.user_ids_, "user", self.ids)
+        item = find_ids(items, self.item_ids_, "item", self.ids)
         known_user, known_item = user >= 0, item >= 0
         product = np.einsum("nk,nk->n", self.user_factors_[user], self.item_factors_[item])
         predicted = np.where(known_user & known_item, product, 0) + self.mean_
         predicted += np.where(known_user, self.user_bias_[user], 0) + np.where(known_item, self.item_bias_[item], 0)
         return predicted.astype(self.user_factors_.dtype, copy=False)
-
-    def recommend(
-        self, user: Any, n: int = 10, *, exclude_rated: bool = True
-    ) -> tuple[NDArray[Any], NDArray[np.floating]]:
-        """Return the items with the highest predicted ratings for one user, and those ratings, highest first.
-
-        Parameters
-        ----------
-        user
-            An id that `fit` saw.
-        n
-            Items to return; fewer where there are fewer.
-        exclude_rated
-            Whether to leave out items that the user rated.
-        """
-        check_is_fitted(self)
-        row = find_ids([user], self.user_ids_, "user")[0]
-        if row < 0:
-            raise ValueError(f"user {user!r} has no rating in the data that was fitted")
-        score = self._predict_all(np.array([row]))[0]
-        candidates = np.arange(len(score))
-        if exclude_rated:
-            rated = self._rated.indices[self._rated.indptr[row] : self._rated.indptr[row + 1]]
-            candidates = np.delete(candidates, rated)
-        best = candidates[np.argsort(-score[candidates], kind="stable")[:n]]
-        return self.item_ids_[best], score[best]
-
-    def _predict_all(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Predict every item for some users by row: array of shape (len(rows), n_items)."""
-        dtype = self.user_factors_.dtype.type
-        offset = dtype(self.mean_) + self.user_bias_[rows, None] + self.item_bias_
-        return offset + self.user_factors_[rows] @ self.item_factors_.T
 
     def score(self, ratings: Any, y: None = None) -> float:
         """Return how good the predictions are: 1 is perfect.
@@ -344,13 +326,13 @@ class MatrixFactorization(Minimizer):
             Not used; here for model selection.
         """
         check_is_fitted(self)
-        read = read_ratings(ratings, self.dtype)
+        read = read_ratings(ratings, self.dtype, ids=self.ids)
         if self.feedback == "explicit":
             predicted = self.predict((read.user_ids[read.user], read.item_ids[read.item]))
             return float(r2_score(read.rating, predicted))
         liked = read.part(read.rating > 0)
-        user = find_ids(read.user_ids, self.user_ids_, "user")[liked.user]
-        item = find_ids(read.item_ids, self.item_ids_, "item")[liked.item]
+        user = find_ids(read.user_ids, self.user_ids_, "user", self.ids)[liked.user]
+        item = find_ids(read.item_ids, self.item_ids_, "item", self.ids)[liked.item]
         return recall(user[user >= 0], item[user >= 0], predict=self._predict_all, met=self._rated)
 
     def __sklearn_tags__(self) -> Any:

@@ -1,4 +1,4 @@
-"""Reads ratings as people hold them, a sparse matrix or triples, into indices and values; says what is wrong with them."""
+"""Reads ratings as people hold them, a sparse matrix, a frame or triples, into indices and values; refuses invalid ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
+
+from etesian.sparse.columns import find_columns
+from etesian.sparse.frames import as_numbers, columns_of, is_frame
+from etesian.sparse.ids import IdColumn, IdType, as_ids, first_text, joined_ids, number_ids, type_of
+
+_FORMS = (
+    "a scipy sparse matrix of shape (n_users, n_items), a frame with columns user, item and rating, a tuple "
+    "(users, items, ratings), or an array of shape (n_ratings, 3)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +30,7 @@ class RatingTriples:
     rating : array of shape (n_ratings,)
         Finite.
     user_ids, item_ids
-        What the caller calls the users and items, in ascending order.
+        The ids of users and items in the caller's data, in ascending order: text or integers.
     weight : array of shape (n_ratings,), or None
         Above 0; None where all ratings weigh the same.
     """
@@ -40,48 +49,78 @@ class RatingTriples:
 
     def among(self, user_ids: NDArray[Any], item_ids: NDArray[Any]) -> RatingTriples:
         """Return the same ratings among more users and items: those given as well."""
-        all_users = _union(user_ids, self.user_ids, "user")
-        all_items = _union(item_ids, self.item_ids, "item")
+        all_users, all_items = joined_ids(user_ids, self.user_ids), joined_ids(item_ids, self.item_ids)
         user = np.searchsorted(all_users, self.user_ids)[self.user]
         item = np.searchsorted(all_items, self.item_ids)[self.item]
         return replace(self, user=user, item=item, user_ids=all_users, item_ids=all_items)
 
 
-def read_ratings(ratings: Any, dtype: Any, sample_weight: Any = None) -> RatingTriples:
-    """Take a scipy sparse matrix (stored elements are ratings) or triples: three sequences, or an array of shape (n, 3).
+def read_ratings(
+    ratings: Any,
+    dtype: Any,
+    sample_weight: Any = None,
+    *,
+    ids: IdType | None = None,
+    known: tuple[NDArray[Any], NDArray[Any]] | None = None,
+) -> RatingTriples:
+    """Read ratings in any accepted form. A rating of weight 0 counts as not given.
 
-    A rating of weight 0 is one that was not given.
+    Parameters
+    ----------
+    ratings
+        A scipy sparse matrix, whose stored elements are ratings; a frame of pandas, polars or pyarrow, whose columns are found
+        by name; a tuple of three sequences; or an array of shape (n_ratings, 3).
+    dtype
+        The type of the ratings returned.
+    sample_weight : array of shape (n_ratings,), optional
+        A weight for each rating.
+    ids
+        The type of ids; by default found for users and items separately.
+    known
+        Ids of users and items of an earlier fit, whose types the ids take.
     """
     if issparse(ratings):
-        matrix: Any = ratings.tocoo()  # type: ignore[attr-defined]
-        user_ids, item_ids = (np.arange(n) for n in matrix.shape)
-        user, item, values = matrix.row.astype(np.int64), matrix.col.astype(np.int64), np.asarray(matrix.data)
-        values, weight = _checked_values(values, dtype), _checked_weights(sample_weight, len(values))
-        read = RatingTriples(user, item, values, user_ids, item_ids, weight)
-        return read if weight is None else read.part(weight > 0)
+        return _read_matrix(ratings, dtype, sample_weight)
     users, items, values = _three_columns(ratings)
-    users, items, values = checked_ids(users, "user"), checked_ids(items, "item"), _checked_values(values, dtype)
-    weight = _checked_weights(sample_weight, len(values))
+    values, weight = _checked_values(values, dtype), _checked_weights(sample_weight, len(values))
     if weight is not None:
         given = weight > 0
-        users, items, values, weight = users[given], items[given], values[given], weight[given]
-    user_ids, user = np.unique(users, return_inverse=True)
-    item_ids, item = np.unique(items, return_inverse=True)
+        users, items, values, weight = users.rows(given), items.rows(given), values[given], weight[given]
+    user_ids, user = number_ids(users, "user", _wanted_type(users, "user", ids, None if known is None else known[0]))
+    item_ids, item = number_ids(items, "item", _wanted_type(items, "item", ids, None if known is None else known[1]))
     return RatingTriples(user, item, values, user_ids, item_ids, weight)
 
 
-def _three_columns(ratings: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    columns = ratings if isinstance(ratings, tuple) else np.asarray(ratings)
-    if not isinstance(columns, tuple):
-        if columns.ndim != 2 or columns.shape[1] != 3:
+def _wanted_type(column: IdColumn, kind: str, ids: IdType | None, known: NDArray[Any] | None) -> IdType | None:
+    """Return the type of ids: that of an earlier fit, if there was one."""
+    if known is None or len(known) == 0:
+        return ids
+    if known.dtype.kind == "U":
+        return "text"
+    if ids is None and type_of(column) == "text":
+        raise ValueError(f"{kind} ids must be integers, as in the first fit; got {first_text(column)!r}")
+    return "int"
+
+
+def _read_matrix(ratings: Any, dtype: Any, sample_weight: Any) -> RatingTriples:
+    matrix: Any = ratings.tocoo()
+    weight = _checked_weights(sample_weight, matrix.nnz)
+    user_ids, item_ids = (np.arange(n) for n in matrix.shape)
+    summed = csr_array(matrix)  # elements that occur twice are added up, as scipy does
+    if summed.nnz < matrix.nnz:
+        if weight is not None:
             raise ValueError(
-                "ratings must be a scipy sparse matrix of shape (n_users, n_items), a tuple (users, items, ratings), or an "
-                f"array of shape (n_ratings, 3); got an array of shape {columns.shape}"
+                "sample_weight cannot be given for a matrix with repeated elements: call its sum_duplicates() first"
             )
-        columns = tuple(columns.T)
-    if len(columns) != 3:
-        raise ValueError(f"ratings must be a tuple of three: users, items and ratings; got {len(columns)}")
-    users, items, values = (np.asarray(column) for column in columns)
+        matrix = summed.tocoo()
+    user, item = matrix.row.astype(np.int64), matrix.col.astype(np.int64)
+    read = RatingTriples(user, item, _checked_values(np.asarray(matrix.data), dtype), user_ids, item_ids, weight)
+    return read if weight is None else read.part(weight > 0)
+
+
+def _three_columns(ratings: Any) -> tuple[IdColumn, IdColumn, NDArray[Any]]:
+    columns = _columns(ratings, ("user", "item", "rating"), "ratings", _FORMS)
+    users, items, values = as_ids(columns[0], "user"), as_ids(columns[1], "item"), as_numbers(columns[2])
     if not len(users) == len(items) == len(values):
         raise ValueError(
             f"users, items and ratings must be equally long; got {len(users)}, {len(items)} and {len(values)}"
@@ -89,20 +128,50 @@ def _three_columns(ratings: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[An
     return users, items, values
 
 
-def checked_ids(ids: Any, kind: str) -> NDArray[Any]:
-    """Return ids as an array; numbers must be whole and not negative, text is taken as it is."""
-    ids = np.asarray(ids)
-    if ids.dtype.kind not in "iuf":
-        return ids
-    wrong = np.flatnonzero(~(np.isfinite(ids) & (ids >= 0) & (ids == np.floor(ids))))
-    if len(wrong):
+def read_pairs(pairs: Any) -> tuple[IdColumn, IdColumn]:
+    """Read pairs of users and items: a frame, a tuple (users, items), or an array of shape (n, 2)."""
+    forms = "a frame with columns user and item, a tuple (users, items), or an array of shape (n, 2)"
+    columns = _columns(pairs, ("user", "item"), "pairs", forms)
+    users, items = as_ids(columns[0], "user"), as_ids(columns[1], "item")
+    if len(users) != len(items):
+        raise ValueError(f"users and items must be equally long; got {len(users)} and {len(items)}")
+    return users, items
+
+
+def _columns(data: Any, roles: tuple[str, ...], name: str, forms: str) -> tuple[Any, ...]:
+    """Return one column for each role."""
+    if is_frame(data):
+        return _frame_columns(data, roles, name)
+    if not isinstance(data, tuple):
+        data = np.asarray(data)
+        if data.ndim != 2 or data.shape[1] != len(roles):
+            raise ValueError(f"{name} must be {forms}; got an array of shape {data.shape}")
+        return tuple(data.T)
+    if len(data) != len(roles):
         raise ValueError(
-            f"{kind} ids must be whole numbers from 0 up, or text; got {ids[wrong[0]]} at position {wrong[0]}"
+            f"{name} must be a tuple of {', '.join(f'{role}s' for role in roles)}; got {len(data)} sequences"
         )
-    return ids.astype(np.int64)
+    return data
+
+
+def _frame_columns(frame: Any, roles: tuple[str, ...], name: str) -> tuple[Any, ...]:
+    columns = columns_of(frame)
+    names = list(columns)
+    if names == [str(place) for place in range(len(roles))]:  # a frame made without names
+        return tuple(columns.values())
+    try:
+        places = find_columns(names, needed=roles)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} has the columns {', '.join(map(repr, names))}: {error}; rename the columns to {', '.join(roles)}, or pass "
+            f"a tuple of {len(roles)} columns"
+        ) from None
+    return tuple(columns[names[places[role]]] for role in roles)
 
 
 def _checked_values(values: NDArray[Any], dtype: Any) -> NDArray[np.floating]:
+    if values.ndim != 1:
+        raise ValueError(f"ratings must be a sequence of numbers; got an array of shape {values.shape}")
     if len(values) == 0:
         raise ValueError("ratings must hold at least one rating; got none")
     try:
@@ -127,23 +196,3 @@ def _checked_weights(weight: Any, n: int) -> NDArray[np.float64] | None:
     if not weight.any():
         raise ValueError("sample_weight must not be zero for all ratings")
     return weight
-
-
-def _union(known: NDArray[Any], new: NDArray[Any], kind: str) -> NDArray[Any]:
-    _check_same_kind(new, known, kind)
-    return np.union1d(known, new)
-
-
-def _check_same_kind(wanted: NDArray[Any], known: NDArray[Any], kind: str) -> None:
-    is_text = [ids.dtype.kind not in "iu" for ids in (wanted, known)]
-    if is_text[0] != is_text[1] and len(wanted):
-        names = ["text" if text else "numbers" for text in is_text]
-        raise ValueError(f"{kind} ids must be {names[1]}, as in fit; got {names[0]}")
-
-
-def find_ids(wanted: Any, known: NDArray[Any], kind: str) -> NDArray[np.int64]:
-    """Return the index of each wanted id among the known, -1 for those that are not known."""
-    wanted = checked_ids(wanted, kind)
-    _check_same_kind(wanted, known, kind)
-    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return np.where(known[place] == wanted, place, -1)

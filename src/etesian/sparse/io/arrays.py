@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, load_npz
 
 from etesian.errors import InputError
-from etesian.sparse.io.contents import LabeledRows, Triples
-from etesian.sparse.io.source import Source
+from etesian.sparse.ids import as_ids
+from etesian.sparse.io.contents import LabeledRows, Triples, occurring_features
+from etesian.sparse.io.source import ZIP, Source
 
 Arrays = Mapping[str, NDArray[Any]]
 
-ZIP = b"PK\x03\x04"  # what npz files begin with
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError)
 
 
@@ -49,7 +49,9 @@ def read_npz(source: Source) -> LabeledRows | Triples:
         )
     if not np.isfinite(X.data).all():
         raise InputError(f"{source.path}: the matrix must hold finite numbers; it holds NaN or infinity")
-    return LabeledRows(X, _labels(source, arrays, X.shape[0]))
+    y = _labels(source, arrays, X.shape[0])
+    X, features = occurring_features(X)
+    return LabeledRows(X, y, features)
 
 
 def load_arrays(source: Source) -> dict[str, NDArray[Any]]:
@@ -61,7 +63,7 @@ def load_arrays(source: Source) -> dict[str, NDArray[Any]]:
         If the file is damaged, or holds Python objects, which only pickle could load.
     """
     if not source.head().startswith(ZIP):
-        raise InputError(f"{source.path} is no npz file: those are what numpy.savez writes")
+        raise InputError(f"{source.path} is not an npz file, as numpy.savez writes it")
     try:
         with source.opened() as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -106,4 +108,9 @@ def _triples(source: Source, arrays: Arrays) -> Triples:
     if not (user.ndim == 1 and user.shape == item.shape == rating.shape):
         shapes = f"{user.shape}, {item.shape} and {rating.shape}"
         raise InputError(f"{source.path}: user, item and rating must be equally long; got shapes {shapes}")
-    return Triples(user, item, rating, is_graph=False)
+    if rating.dtype.kind not in "biuf" or not np.isfinite(rating).all():
+        raise InputError(f"{source.path}: rating must hold finite numbers; it holds {rating.dtype} or NaN or infinity")
+    try:
+        return Triples(as_ids(user, "user"), as_ids(item, "item"), rating.astype(np.float64), is_graph=False)
+    except ValueError as error:
+        raise InputError(f"{source.path}: {error}") from None

@@ -1,4 +1,4 @@
-"""What a file may hold: rows with labels, triples, a graph, sentences."""
+"""The contents of a file: rows with labels, triples, a graph or sentences."""
 
 from __future__ import annotations
 
@@ -10,66 +10,88 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
+from etesian.sparse.ids import IdColumn, number_ids
 from etesian.sparse.io.source import Source
 
 
 @dataclass(frozen=True, eq=False)
 class LabeledRows:
-    """Rows of features, as for a linear model.
+    """Rows of features, as for a linear model. Only features that occur have a column.
 
     Parameters
     ----------
-    X : CSR array of shape (n_rows, n_features)
+    X : CSR array of shape (n_rows, n_columns)
         The features.
     y : array of shape (n_rows,), or None
         Labels or values, where the file has them.
-    first_index
-        What the file calls the first feature: 0 or 1.
+    features : array of shape (n_columns,)
+        The index of each column's feature in the file, in ascending order.
     """
 
     X: csr_array
     y: NDArray[Any] | None
-    first_index: int = 0
+    features: NDArray[np.int64]
+
+    def among(self, features: NDArray[np.int64]) -> csr_array:
+        """Return the rows with a column for each of the given features; others, which a model does not know, are left out."""
+        place = np.minimum(np.searchsorted(features, self.features), max(len(features) - 1, 0))
+        is_known = features[place] == self.features if len(features) else np.zeros(len(self.features), bool)
+        known = self.X[:, np.flatnonzero(is_known)]
+        return csr_array(
+            (known.data, place[is_known][known.indices], known.indptr), shape=(self.X.shape[0], len(features))
+        )
 
     def notes(self) -> list[str]:
-        """Tell what a reader of the file may not expect."""
+        """List what a reader of the file may not expect."""
         n_empty = int((np.diff(self.X.indptr) == 0).sum())
         return [f"{n_empty:,} of {self.X.shape[0]:,} rows have no feature"] if n_empty else []
 
 
+def occurring_features(X: csr_array) -> tuple[csr_array, NDArray[np.int64]]:
+    """Drop the columns without an element, so that a huge index costs no memory; also return the columns kept."""
+    is_narrow = X.shape[1] <= 4 * X.nnz + 1_000
+    kept = np.flatnonzero(np.bincount(X.indices, minlength=X.shape[1])) if is_narrow else np.unique(X.indices)
+    if len(kept) == X.shape[1]:
+        return X, kept.astype(np.int64)
+    indices = np.searchsorted(kept, X.indices)
+    return csr_array((X.data, indices, X.indptr), shape=(X.shape[0], len(kept))), kept.astype(np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Triples:
-    """Lines that join two things, by a number or not: ratings of items by users, edges of a graph.
+    """Rows that join two things, with or without a number: ratings of items by users, edges of a graph.
 
     Parameters
     ----------
-    first, second : arrays of shape (n,)
-        Ids, whole numbers or text: users and items, or the ends of edges.
+    first, second
+        Ids of users and items, or of the ends of edges.
     value : array of shape (n,), or None
         Ratings or weights, where the file has them.
     is_graph
         Whether both columns name the same things.
+    columns
+        How the columns were found, for the reader; None where the format leaves no choice.
     """
 
-    first: NDArray[Any]
-    second: NDArray[Any]
+    first: IdColumn
+    second: IdColumn
     value: NDArray[np.float64] | None
     is_graph: bool
+    columns: str | None = None
 
     def notes(self) -> list[str]:
-        """Tell what a reader of the file may not expect."""
+        """List what a reader of the file may not expect."""
         if self.is_graph:
             return []
-        _, user, by_user = np.unique(self.first, return_inverse=True, return_counts=True)
-        _, item, by_item = np.unique(self.second, return_inverse=True, return_counts=True)
-        alone = np.flatnonzero((by_user[user] == 1) & (by_item[item] == 1))
+        user, item = self.first.codes, self.second.codes
+        alone = np.flatnonzero((np.bincount(user)[user] == 1) & (np.bincount(item)[item] == 1))
         if len(alone) == 0:
             return []
         place = alone[0]
         others = f", and so for {len(alone) - 1:,} other pairs" if len(alone) > 1 else ""
+        names = self.first.names[user[place]], self.second.names[item[place]]
         return [
-            f"user {self.first[place]} and item {self.second[place]} have one rating, each other's{others}: "
-            "nothing else tells about them"
+            f"user {names[0]} and item {names[1]} have one rating, each other's{others}: predictions for them are a guess"
         ]
 
 
@@ -82,21 +104,21 @@ class Graph:
     matrix : CSR array of shape (n_vertices, n_vertices)
         Weights of edges, symmetric.
     ids : array of shape (n_vertices,)
-        What the file calls the vertices.
+        The ids of the vertices in the file.
     """
 
     matrix: csr_array
     ids: NDArray[Any]
 
     def notes(self) -> list[str]:
-        """Tell what a reader of the file may not expect."""
+        """List what a reader of the file may not expect."""
         n_alone = int((np.diff(self.matrix.indptr) == 0).sum())
         return [f"{n_alone:,} of {self.matrix.shape[0]:,} vertices have no edge"] if n_alone else []
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """Text, a sentence a line, read anew each time it is gone through.
+    """Text, one sentence a line, read again in each iteration.
 
     Parameters
     ----------
@@ -114,7 +136,7 @@ class Sentences:
         return ((number, line) for number, line in self.source.lines() if line.strip())
 
     def notes(self) -> list[str]:
-        """Tell what a reader of the file may not expect: of text, nothing."""
+        """List what a reader of the file may not expect: nothing for text."""
         return []
 
 
@@ -122,8 +144,12 @@ Contents = LabeledRows | Triples | Graph | Sentences
 
 
 def graph_of(edges: Triples) -> Graph:
-    """Join edges to a graph; those that are there both ways round, or twice, count once, with their last weight."""
-    ids, ends = np.unique(np.concatenate([edges.first, edges.second]), return_inverse=True)
+    """Join edges to a graph; edges that occur twice, in either direction, count once, with their last weight."""
+    both = IdColumn(
+        np.concatenate([edges.first.codes, edges.second.codes + len(edges.first.names)]),
+        np.concatenate([edges.first.names, edges.second.names]),
+    )
+    ids, ends = number_ids(both, "vertex")
     u, v = ends[: len(edges.first)], ends[len(edges.first) :]
     weight = np.ones(len(u)) if edges.value is None else edges.value
     low, high = np.minimum(u, v), np.maximum(u, v)

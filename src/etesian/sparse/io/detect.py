@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from etesian.errors import InputError
-from etesian.sparse.io.arrays import ZIP
-from etesian.sparse.io.source import Source
-from etesian.sparse.io.triples import DELIMITERS
+from etesian.sparse.columns import names_columns
+from etesian.sparse.io.dialect import SPACES, best_delimiter, is_comment, is_number, split_line
+from etesian.sparse.io.matrix_market import BANNER
+from etesian.sparse.io.source import HEAD, MalformedFileError, Source
 
-Format = Literal["libsvm", "ratings", "metis", "edges", "npz", "text"]
+Format = Literal["libsvm", "ratings", "matrixmarket", "metis", "edges", "npz", "text"]
 FORMATS: dict[Format, str] = {
     "libsvm": "rows of `label index:value ...`",
     "ratings": "rows of user, item, rating (CSV)",
+    "matrixmarket": "a Matrix Market matrix",
     "metis": "a METIS graph",
     "edges": "edges `u v` or `u v weight`",
     "npz": "numpy or scipy arrays",
     "text": "plain text",
 }
 
-_LIBSVM = re.compile(r"^\s*[-+]?[\d.][^\s:]*\s+(qid:\d+\s+)?\d+:\S")
-_NUMBER = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
-SAMPLE = 1_000  # lines looked at
+_VALUE = (
+    r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"  # no digit can belong to two parts: matching takes linear time
+)
+_LIBSVM = re.compile(rf"^\s*{_VALUE}\s+(qid:\d+\s+)?\d+:{_VALUE}(\s|$)")
 _GRAPH_NAMES = (".graph", ".metis")
+_ALTERNATIVES: set[Format] = {"metis", "edges", "text"}  # other tables of words and numbers
 
 
-def detect_format(source: Source) -> Format:
-    """Tell a file's format.
+def detect_format(source: Source, accepted: Collection[Format] = tuple(FORMATS)) -> Format:
+    """Return a file's format.
 
     Parameters
     ----------
     source
         The file. Of two formats that would both do (the METIS file of a ring), the name's ending ``.graph`` decides.
+    accepted
+        Formats that the caller can use, which decide where a file could be of several: rows of numbers between spaces are edges,
+        or ratings if edges are not accepted; rows of words are text, or pairs of ids if text is not accepted.
 
     Raises
     ------
@@ -41,38 +48,46 @@ def detect_format(source: Source) -> Format:
         If the file is empty, or is neither text nor npz.
     """
     head = source.head()
-    if head.startswith(ZIP):
+    if source.is_npz():
         return "npz"
+    if head.startswith(BANNER):
+        return "matrixmarket"
     lines = _lines(source, head)
-    data = [line for line in lines if not line.startswith(("#", "%"))]
+    data = [line for line in lines if not is_comment(line)]
     if any(map(_LIBSVM.match, data)):
         return "libsvm"
-    if any(_is_delimited(data[1:] or data, delimiter) for delimiter in DELIMITERS):
+    if len(head) >= HEAD and b"\n" not in head:
+        complaint = f"the line is too long to be recognized (over {HEAD:,} bytes): name its format, if it is one"
+        raise MalformedFileError(source.path, 1, complaint)
+    if _is_table(source, data, accepted):
         return "ratings"
     fields = [line.replace("{}", "").split() for line in data]
-    if not _most(all(map(_NUMBER.match, row)) for row in fields):
+    if not _most(all(map(is_number, row)) for row in fields):
         return "text"
     return _kind_of_numbers(source, fields)
 
 
-def find_delimiter(source: Source) -> str:
-    """Tell what stands between the columns of a file of ratings."""
-    data = _lines(source, source.head())
-    delimiter = next((each for each in DELIMITERS if _is_delimited(data[1:] or data, each)), None)
-    if delimiter is None:
-        delimiter = next((each for each in DELIMITERS if each in data[0]), None)
-    if delimiter is None:
-        raise InputError(
-            f"{source.path} does not look like ratings: columns user, item and rating must be separated by one of "
-            f"{', '.join(map(repr, DELIMITERS))}; the first line is {data[0][:40]!r}"
-        )
-    return delimiter
+def _is_table(source: Source, data: list[str], accepted: Collection[Format]) -> bool:
+    """Whether rows are of ids and ratings, and not edges or text."""
+    delimiter = best_delimiter(list(enumerate(data)))
+    if delimiter is None or (delimiter == SPACES and source.has_ending(*_GRAPH_NAMES)):
+        return False
+    rows = [split_line(line, delimiter) for line in data]
+    if names_columns(rows[0]) or ("ratings" in accepted and not _ALTERNATIVES & set(accepted)):
+        return True
+    below = rows[1:] or rows
+    return not _are_edges(rows, delimiter) and _most(len(r) > 1 and all(map(is_number, r[2:3] or r)) for r in below)
+
+
+def _are_edges(rows: list[list[str]], delimiter: str) -> bool:
+    """Whether rows are two or three numbers between white space."""
+    return delimiter in (SPACES, "\t") and _most(all(map(is_number, row)) and len(row) <= 3 for row in rows)
 
 
 def _lines(source: Source, head: bytes) -> list[str]:
     if b"\0" in head:
         raise InputError(f"{source.path} is a binary file; readable are {describe(FORMATS)}")
-    lines = [line for line in head.decode(errors="replace").splitlines() if line.strip()][:SAMPLE]
+    lines = [line for _, line in source.head_lines()]
     if not lines:
         raise InputError(f"{source.path} is empty; readable are {describe(FORMATS)}")
     return lines
@@ -83,18 +98,10 @@ def describe(formats: Iterable[Format]) -> str:
     return "; ".join(f"{name} ({FORMATS[name]})" for name in formats)
 
 
-def _is_delimited(lines: list[str], delimiter: str) -> bool:
-    """Whether most lines have a number in the third column, or two columns, both numbers; tabs may also part edges."""
-    rows = [[field.strip().strip('"') for field in line.split(delimiter)] for line in lines]
-    if delimiter == "\t":
-        return _most(len(row) > 3 and bool(_NUMBER.match(row[2])) for row in rows)
-    return _most(len(row) > 1 and all(map(_NUMBER.match, row[2:3] or row)) for row in rows)
-
-
 def _kind_of_numbers(source: Source, fields: list[list[str]]) -> Format:
     n_fields = [len(row) for row in fields]
     header, *others = n_fields
-    if source.path.name.removesuffix(".gz").endswith(_GRAPH_NAMES) and 2 <= header <= 4:
+    if source.has_ending(*_GRAPH_NAMES) and 2 <= header <= 4:
         return "metis"
     if any(others.count(n) >= 0.9 * len(others) for n in (2, 3)):
         return "edges" if header in (2, 3) else "metis"

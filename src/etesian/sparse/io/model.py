@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, Spa
 from etesian.sparse.io.arrays import load_arrays
 from etesian.sparse.io.source import Source
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ESTIMATORS: dict[str, Callable[..., Any]] = {
     each.__name__: each for each in (MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding)
 }
@@ -91,17 +92,26 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     """
     arrays = load_arrays(Source(Path(path)))
     if _HEADER not in arrays:
-        raise InputError(f"{path} is no model file; `etesian fit` and etesian.sparse.save_model write them")
+        raise InputError(f"{path} is not a model file, as `etesian fit` and etesian.sparse.save_model write it")
     try:
         header = json.loads(arrays[_HEADER].tobytes())
         version = header["version"]
-        if version != FORMAT_VERSION:
-            raise InputError(f"{path} has format {version} and this version of Etesian reads {FORMAT_VERSION}")
+        if version not in range(1, FORMAT_VERSION + 1):
+            raise InputError(
+                f"{path} has format {version}; this version of Etesian reads formats up to {FORMAT_VERSION}"
+            )
         parameters, fitted = (_unpacked(header[key], arrays) for key in ("parameters", "fitted"))
-        estimator = ESTIMATORS[header["estimator"]](**parameters)
+        kind = ESTIMATORS[header["estimator"]]
+        if version < FORMAT_VERSION:  # parameters that have been removed since
+            parameters = {name: parameters[name] for name in signature(kind).parameters if name in parameters}
+        estimator = kind(**parameters)
         vars(estimator).update(fitted)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no model file that can be used: {type(error).__name__}: {error}") from None
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise InputError(
+            f"{path} is a damaged model file ({type(error).__name__}: {error}): fit the model again"
+        ) from None
     return estimator
 
 
@@ -123,18 +133,30 @@ def _packed(value: Any, arrays: Arrays) -> Any:
     if isinstance(value, Cooccurrence):
         return {"cooccurrence": [_packed(getattr(value, each.name), arrays) for each in dataclasses.fields(value)]}
     if isinstance(value, np.ndarray):
-        return {"array": _put_aside(value, arrays)}
+        is_text = value.dtype.kind in "OU"
+        return {"text": _packed(_as_utf8(value), arrays)} if is_text else {"array": _put_aside(value, arrays)}
     raise TypeError(f"a model file holds numbers and text; it cannot hold a {type(value).__name__}: {value!r}")
 
 
 def _put_aside(value: NDArray[Any], arrays: Arrays) -> str:
-    if value.dtype == object:
-        if not all(isinstance(each, str) for each in value.flat):
-            raise TypeError("a model file holds numbers and text; it cannot hold an array of other objects")
-        value = value.astype(str)
     name = f"array_{len(arrays)}"
     arrays[name] = value
     return name
+
+
+def _as_utf8(texts: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[int, ...]]:
+    """Join texts, so that one long text does not widen all others; with the end of each, and the array's shape."""
+    if not all(isinstance(each, str) for each in texts.flat):
+        raise TypeError("a model file holds numbers and text; it cannot hold an array of other objects")
+    encoded = [each.encode("utf-8", "surrogatepass") for each in texts.ravel().tolist()]
+    ends = np.cumsum([len(each) for each in encoded], dtype=np.int64)
+    return np.frombuffer(b"".join(encoded), np.uint8), ends, texts.shape
+
+
+def _from_utf8(joined: NDArray[np.uint8], ends: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.str_]:
+    whole, starts = joined.tobytes(), np.concatenate([[0], ends[:-1]])
+    texts = [whole[start:end].decode("utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True)]
+    return np.array(texts, np.str_).reshape(shape)
 
 
 def _unpacked(form: Any, arrays: Arrays) -> Any:
@@ -145,10 +167,19 @@ def _unpacked(form: Any, arrays: Arrays) -> Any:
         return arrays[parts]
     if kind == "dict":
         return {_unpacked(key, arrays): _unpacked(value, arrays) for key, value in parts}
-    values = [_unpacked(part, arrays) for part in parts]
-    if kind == "csr":
-        data, indices, indptr, shape = values
-        return csr_array((data, indices, indptr), shape=shape)
-    if kind == "cooccurrence":
-        return Cooccurrence(*values)
-    return {"list": list, "tuple": tuple}[kind](values)
+    values = [_unpacked(part, arrays) for part in (parts["tuple"] if kind == "text" else parts)]
+    return _REBUILDERS[kind](values)
+
+
+def _csr(values: list[Any]) -> csr_array:
+    data, indices, indptr, shape = values
+    return csr_array((data, indices, indptr), shape=shape)
+
+
+_REBUILDERS: dict[str, Callable[[list[Any]], Any]] = {
+    "text": lambda values: _from_utf8(*values),
+    "csr": _csr,
+    "cooccurrence": lambda values: Cooccurrence(*values),
+    "list": list,
+    "tuple": tuple,
+}

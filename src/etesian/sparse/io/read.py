@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from etesian.errors import InputError
 from etesian.sparse.io.arrays import read_npz
 from etesian.sparse.io.contents import Contents, Sentences
-from etesian.sparse.io.detect import FORMATS, Format, describe, detect_format, find_delimiter
+from etesian.sparse.io.detect import FORMATS, Format, describe, detect_format
 from etesian.sparse.io.graph import read_metis
 from etesian.sparse.io.labeled import read_libsvm
+from etesian.sparse.io.matrix_market import read_matrix_market
 from etesian.sparse.io.source import Source
-from etesian.sparse.io.triples import read_edges, read_ratings_file
+from etesian.sparse.io.table import read_edges, read_ratings
 
 
 def read_file(
@@ -21,21 +22,22 @@ def read_file(
     *,
     format: Format | None = None,  # noqa: A002  the option's name
     accepted: Collection[Format] = tuple(FORMATS),
-    first_index: int | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Contents:
-    """Read data from a file, compressed by gzip, bzip2 or xz or not.
+    """Read data from a file, decompressed if needed (gzip, bzip2, xz, zstd, or zip of one file).
 
     Parameters
     ----------
     path
-        The file.
+        A regular file.
     format
-        ``"libsvm"``, ``"ratings"`` (CSV and its kin), ``"metis"``, ``"edges"``, ``"npz"`` or ``"text"`` (a sentence a line);
-        by default found from the content.
+        ``"libsvm"``, ``"ratings"`` (CSV and its kin), ``"matrixmarket"``, ``"metis"``, ``"edges"``, ``"npz"`` or ``"text"`` (one
+        sentence a line); by default found from the content.
     accepted
-        Formats that would do.
-    first_index
-        What a libsvm file calls its first feature, 0 or 1; by default 0 where it occurs in the file, and 1 elsewhere.
+        Formats that the caller can use. A table of numbers is read as edges only where these are accepted, else as ratings.
+    columns
+        Columns of ratings by role, such as ``{"user": "member", "item": "isbn", "rating": "score"}``; by default found from the
+        header.
 
     Returns
     -------
@@ -44,39 +46,42 @@ def read_file(
     Raises
     ------
     MalformedFileError
-        At the first line that is not as the format asks.
+        At the first line that does not follow the format.
     InputError
         If the file cannot be read, or is of a format that is not accepted.
     """
     source = Source(Path(path))
     if format is not None and format not in accepted:
         raise ValueError(f"format must be {', '.join(map(repr, accepted))}; got {format!r}")
-    return _read(source, format or _accepted_format(source, accepted), first_index)
+    found = format or _accepted_format(source, accepted)
+    if columns is not None and found != "ratings":
+        raise InputError(f"columns can be named only in a table of ratings; {source.path} is read as {found}")
+    return _read(source, found, columns)
 
 
 def _accepted_format(source: Source, accepted: Collection[Format]) -> Format:
     if len(accepted) == 1:
         return next(iter(accepted))
-    found = detect_format(source)
+    found = detect_format(source, accepted)
     if found not in accepted:
         raise InputError(
-            f"{source.path} looks like {found} ({FORMATS[found]}); wanted is {describe(accepted)}. "
-            "If the format was guessed wrong, state it"
+            f"{source.path} looks like {found} ({FORMATS[found]}); accepted are {describe(accepted)}. "
+            "If the format was not recognized, name it with --format"
         )
     return found
 
 
-def _read(source: Source, name: Format, first_index: int | None) -> Contents:
-    match name:
-        case "libsvm":
-            return read_libsvm(source, first_index=first_index)
-        case "ratings":
-            return read_ratings_file(source, find_delimiter(source))
-        case "edges":
-            return read_edges(source)
-        case "metis":
-            return read_metis(source)
-        case "npz":
-            return read_npz(source)
-        case "text":
-            return Sentences(source)
+def _read(source: Source, name: Format, columns: Mapping[str, str] | None) -> Contents:
+    if name == "ratings":
+        return read_ratings(source, columns=columns)
+    return _READERS[name](source)
+
+
+_READERS: dict[Format, Callable[[Source], Contents]] = {
+    "libsvm": read_libsvm,
+    "matrixmarket": read_matrix_market,
+    "edges": read_edges,
+    "metis": read_metis,
+    "npz": read_npz,
+    "text": Sentences,
+}

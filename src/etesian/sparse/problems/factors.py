@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian._shared.atomics import prefetch_to_read, prefetch_to_write
-from etesian.sparse.problems.pairs import KnownRows, gather_pairs, pair_touches
+from etesian.sparse.problems.pairs import KnownRows, copy_pairs, gather_pairs, pair_touches, room_for
 from etesian.sparse.problems.problem import SumOver, Variables
 from etesian.sparse.schedules.makers import Plan
 
@@ -118,6 +118,8 @@ class Ratings:
     settles: ClassVar[bool] = False
     counts_steps: ClassVar[bool] = False
     update_range = staticmethod(_rate_range)
+    copy_range = staticmethod(copy_pairs)
+    room_for = staticmethod(room_for)
 
     def __post_init__(self) -> None:
         self.user = self.user.astype(np.int32, copy=False)
@@ -154,6 +156,10 @@ class Ratings:
         pairs = gather_pairs(plan.order, self.user, self.item, self.rating, self._weight)
         return *pairs, self.mean, self._penalty()
 
+    def rows(self) -> tuple[Any, ...]:
+        """Users, items, ratings and weights as given; the mean and the penalty."""
+        return self.user, self.item, self.rating, self._weight, self.mean, self._penalty()
+
     def _penalty(self) -> Any:
         return self.rating.dtype.type(self.penalty)
 
@@ -167,8 +173,7 @@ class Ratings:
         return float(self._sums(variables, sum_over)[0]) / len(self.rating)
 
     def _sums(self, variables: Variables, sum_over: SumOver) -> NDArray[np.float64]:
-        data = (self.user, self.item, self.rating, self._weight, self.mean, self._penalty())
-        return sum_over(_sum_rating_errors, len(self.rating), 2, data, variables)
+        return sum_over(_sum_rating_errors, len(self.rating), 2, self.rows(), variables)
 
 
 def _pull_range(start, stop, data, variables, step_size):
@@ -247,6 +252,8 @@ class WordPairs:
     settles: ClassVar[bool] = True
     counts_steps: ClassVar[bool] = False
     update_range = staticmethod(_pull_range)
+    copy_range = staticmethod(copy_pairs)
+    room_for = staticmethod(room_for)
 
     def __post_init__(self) -> None:
         self.left, self.right = self.left.astype(np.int32, copy=False), self.right.astype(np.int32, copy=False)
@@ -267,6 +274,10 @@ class WordPairs:
         """Pairs, logarithms of counts and weights in plan order."""
         return gather_pairs(plan.order, self.left, self.right, self.log_count, self.weight)
 
+    def rows(self) -> tuple[Any, ...]:
+        """Pairs, logarithms of counts and weights as given."""
+        return self.left, self.right, self.log_count, self.weight
+
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
         """Set C to the weighted mean of what is left without it; the objective there."""
         errors, squares = self._sums(variables, sum_over)
@@ -284,5 +295,4 @@ class WordPairs:
     loss = objective  # no penalty
 
     def _sums(self, variables: Variables, sum_over: SumOver) -> NDArray[np.float64]:
-        data = (self.left, self.right, self.log_count, self.weight)
-        return sum_over(_sum_pair_errors, len(self.count), 2, data, variables)
+        return sum_over(_sum_pair_errors, len(self.count), 2, self.rows(), variables)

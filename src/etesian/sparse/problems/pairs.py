@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -40,6 +41,31 @@ def gather_pairs(order, left, right, value, weight):
         if weighted:
             new_weight[e] = weight[source]
     return new_left, new_right, new_value, new_weight
+
+
+def copy_pairs(first, rows, source, target):
+    """Copy the pairs `rows` of `source` to those from `first` on of `target`; weights may be missing (of length 0)."""
+    weighted = len(source[3]) > 0
+    for k in range(len(rows)):
+        if k + AHEAD < len(rows):
+            later = rows[k + AHEAD]
+            prefetch_to_read(source[0], (later,))
+            prefetch_to_read(source[1], (later,))
+            prefetch_to_read(source[2], (later,))
+            if weighted:
+                prefetch_to_read(source[3], (later,))
+        row = rows[k]
+        target[0][first + k] = source[0][row]
+        target[1][first + k] = source[1][row]
+        target[2][first + k] = source[2][row]
+        if weighted:
+            target[3][first + k] = source[3][row]
+
+
+def room_for(n: int, data: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Make room for n pairs of the kind of `data`; what follows the four arrays of pairs is the same for all."""
+    arrays = [np.empty(n if len(array) else 0, array.dtype) for array in data[:4]]
+    return (*arrays, *data[4:])
 
 
 @dataclass(frozen=True, eq=False)

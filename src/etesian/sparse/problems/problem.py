@@ -63,6 +63,30 @@ class SettledProblem(Problem, Protocol):
 
 
 @runtime_checkable
+class StreamedProblem(Problem, Protocol):
+    """A problem whose rows can be brought into the order of an epoch a block at a time, while the epoch runs.
+
+    Its updates remember nothing from one epoch to the next but in the variables that they touch, so that orders in blocks serve it
+    as well as permutations (see `etesian.sparse.schedules.orders`); SAGA's do remember.
+
+    Attributes
+    ----------
+    copy_range : function of (first, rows, source, target)
+        Copies rows ``rows[0]``, ``rows[1]``, ... of `source` to rows ``first``, ``first + 1``, ... of `target`. Compiled as
+        `update_range`.
+    """
+
+    @property
+    def copy_range(self) -> Callable[..., None]: ...
+
+    def rows(self) -> tuple[Any, ...]:
+        """Return the data of the updates as given, in the form of `lay_out`."""
+
+    def room_for(self, n: int, data: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return data of n rows, of any content, with the same types as `data`."""
+
+
+@runtime_checkable
 class MergingProblem(Problem, Protocol):
     """A problem that can be carried out by merged plans, in which lists work on copies of hot variables.
 

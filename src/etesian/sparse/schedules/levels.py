@@ -17,10 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from etesian._shared.atomics import prefetch_to_read
-from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, Touches
+from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, Touches, as_touches
 from etesian.sparse.schedules.counting_sort import sort_by_key
+from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
+from etesian.sparse.schedules.serial import WORTH_PLANNING, plan_serial, serial_instead
 
 AHEAD = 24  # updates between asking for what an update touches and using it
 STRETCH = 250_000  # updates that are worth a planning thread; a stretch begins with new levels
@@ -247,3 +250,28 @@ def sort_into_levels(
     with ThreadPoolExecutor(n_stretches) as pool:
         planned = list(pool.map(plan_stretch, cuts[:-1], cuts[1:]))
     return np.concatenate([part for part, _ in planned]), np.concatenate([part for _, part in planned])
+
+
+def plan_levels(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
+    """Grow levels: exact like `conflict_free`, for data of one component too.
+
+    Two updates that share a variable keep their sampled order: they are in one list, or in levels that follow one another. Where no
+    capacity leaves anything to gain, a serial plan is made and a `ScheduleWarning` says so.
+    """
+    n_workers = sizes.n_workers
+    if n_workers == 1:
+        return plan_serial(touches, order, sizes)
+    taken = as_touches(touches)
+    if sizes.batch_size is not None:
+        capacity = -(-sizes.batch_size // n_workers)
+    else:
+        balance = best_capacity(taken, order, n_workers=n_workers)
+        if balance.predicted_speedup < WORTH_PLANNING:
+            note = (
+                f"serial in place of levels: chains of updates that share variables leave {n_workers} workers nothing to gain "
+                f"(predicted speed-up {balance.predicted_speedup:.2f})"
+            )
+            return serial_instead(order, note)
+        capacity = balance.capacity
+    sorted_order, offsets = sort_into_levels(taken, order, capacity=capacity, n_workers=n_workers)
+    return Plan("levels", sorted_order, offsets, True, capacity * n_workers, balance_of(offsets))

@@ -131,3 +131,18 @@ class Plan:
             f"for {self.n_workers} worker{'s' * (self.n_workers > 1)}, predicted speed-up {self.predicted_speedup:.2f}"
         )
         return text if self.note is None else f"{text} ({self.note})"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a maker of plans may be asked for; see `etesian.sparse.schedules.makers.make_plan`."""
+
+    n_workers: int
+    batch_size: int | None = None
+    n_blocks: int | None = None
+    n_lists: int | None = None
+
+
+def balance_of(offsets: NDArray[np.int64]) -> float:
+    """Return the speed-up over one worker if all updates cost the same: updates over what the busiest lists hold."""
+    return float((offsets[-1, -1] - offsets[0, 0]) / np.diff(offsets, axis=1).max(axis=1).sum())

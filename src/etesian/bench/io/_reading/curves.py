@@ -1,4 +1,4 @@
-"""From measurements to a `Run`: outcomes, seeds and details of runs that somebody else timed. Opens no file."""
+"""Measurements of other programs to points, outcomes, seeds and details of a `Run`. Opens no file."""
 
 from __future__ import annotations
 
@@ -37,63 +37,68 @@ class Scalar(NamedTuple):
 
 
 def points_of(measurements: Iterable[Measurement], target: Target) -> tuple[Point, ...]:
-    """Put the measurements in the order of time; where steps are not known, number them from 1, since work precedes each.
+    """Make points of measurements in order of time; where steps are not known, number them from 1, since work precedes each.
 
     Raises
     ------
     UnreadableError
-        If there is none, or one lacks the target's metric, or its time is no time.
+        If there is none, one lacks the target's metric, or a time goes back or is not a time.
     """
-    ordered = sorted(measurements, key=lambda measurement: measurement.seconds)
-    if not ordered:
+    points: list[Point] = []
+    for number, taken in enumerate(measurements, 1):
+        if target.metric not in taken.metrics:
+            known = ", ".join(sorted(taken.metrics)) or "none"
+            raise UnreadableError(f"has no metric {target.metric!r}; its metrics are {known}")
+        if not 0 <= taken.seconds < math.inf:  # also False for NaN
+            raise UnreadableError(f"a time must be a number of seconds from 0 on; got {taken.seconds}")
+        if points and taken.seconds < points[-1].seconds:
+            raise UnreadableError(
+                f"the time goes back from {points[-1].seconds:g} to {taken.seconds:g} s at measurement {number}"
+            )
+        points.append(Point(number if taken.slices is None else taken.slices, taken.seconds, dict(taken.metrics)))
+    if not points:
         raise UnreadableError(f"holds no measurement of {target.metric}")
-    for measurement in ordered:
-        if target.metric not in measurement.metrics:
-            known = ", ".join(sorted(measurement.metrics)) or "nothing"
-            raise UnreadableError(f"has no metric {target.metric!r}; it has {known}")
-        if not 0 <= measurement.seconds < math.inf:  # also false for what is not a number
-            raise UnreadableError(f"a time must be a number of seconds from 0 on; got {measurement.seconds}")
-    return tuple(
-        Point(number if taken.slices is None else taken.slices, taken.seconds, dict(taken.metrics))
-        for number, taken in enumerate(ordered, 1)
-    )
+    return tuple(points)
 
 
 def measurements_of(scalars: Iterable[Scalar], target: Target, *, clock: str | None = None) -> list[Measurement]:
-    """Join what a tracker kept apart: at each step with the target's metric one measurement, with all else of that step.
+    """Join the scalars of a tracked run: each value of the target's metric is a measurement, with others of the same step.
+
+    Several values of one step stay several measurements, in the order of their times: programs that do not count their steps
+    log all of them at step 0.
 
     Parameters
     ----------
     scalars
-        Of one run. Of several values of a metric at one step the last counts.
+        Scalars of one run.
     target
         Names the metric.
     clock
-        The metric that holds the seconds on the run's own clock; None for the time at which the target's metric was kept.
+        Metric that holds the seconds on the run's own clock; None for the wall time at which the target's metric was logged.
 
     Raises
     ------
     UnreadableError
-        If the run has no such metric; names those that it has.
+        If the run does not have these metrics; names those that it has.
     """
-    by_step: dict[int, dict[str, Scalar]] = {}
-    names: dict[str, None] = {}
-    for scalar in scalars:
-        names[scalar.name] = None
-        by_step.setdefault(scalar.step, {})[scalar.name] = scalar
+    by_name: dict[str, dict[int, list[Scalar]]] = {}
+    for scalar in sorted(scalars, key=lambda scalar: scalar.seconds):
+        by_name.setdefault(scalar.name, {}).setdefault(scalar.step, []).append(scalar)
     for wanted in filter(None, (target.metric, clock)):
-        if wanted not in names:
-            raise UnreadableError(f"has no metric {wanted!r}; it has {', '.join(names) or 'none'}")
+        if wanted not in by_name:
+            raise UnreadableError(f"has no metric {wanted!r}; its metrics are {', '.join(by_name) or 'none'}")
     joined = []
-    for step, at_step in sorted(by_step.items()):
-        if target.metric in at_step and (clock is None or clock in at_step):
-            seconds = at_step[target.metric].seconds if clock is None else at_step[clock].value
-            joined.append(Measurement(seconds, {name: scalar.value for name, scalar in at_step.items()}, step))
-    return joined
+    for step, values in by_name[target.metric].items():
+        for repeat, scalar in enumerate(values):
+            metrics = {name: of[step][repeat].value for name, of in by_name.items() if len(of.get(step, ())) > repeat}
+            if clock is None or clock in metrics:
+                seconds = scalar.seconds if clock is None else metrics[clock]
+                joined.append((scalar.seconds, Measurement(seconds, metrics, step)))
+    return [measurement for _, measurement in sorted(joined, key=lambda pair: pair[0])]
 
 
 def outcome_of(points: Sequence[Point], target: Target, *, otherwise: Outcome = "exhausted") -> Outcome:
-    """How a run ended by its own measurements; `otherwise` says how it ended if it neither arrived nor diverged."""
+    """Return how a run ended by its measurements; `otherwise` is the outcome if it neither arrived nor diverged."""
     values = [point.metrics[target.metric] for point in points]
     if any(map(target.is_reached, values)):
         return "reached"
@@ -101,7 +106,7 @@ def outcome_of(points: Sequence[Point], target: Target, *, otherwise: Outcome = 
 
 
 def seed_of(name: str) -> int:
-    """Make a seed of a name that holds none, the same each time: runs are told apart by it, and it says nothing else."""
+    """Make a seed of a name, the same each time; it only distinguishes runs."""
     digest = hashlib.blake2b(name.encode(errors="replace"), digest_size=6).digest()
     return int.from_bytes(digest, "big")
 
@@ -125,7 +130,7 @@ def number_of(text: Any, *, role: str) -> float:
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON, terminals and databases can hold of a value; None and what is empty are left out of objects."""
+    """Return a value that JSON, terminals and databases can hold; None and empty values are left out of objects."""
     if isinstance(value, Mapping):
         kept = {printable(str(name)): plain(entry) for name, entry in value.items()}
         return {name: entry for name, entry in kept.items() if entry not in (None, "", {}, [])}

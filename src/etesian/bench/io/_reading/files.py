@@ -1,42 +1,43 @@
-"""Files of other programs, with suspicion: found in order, undone of gzip, bounded in size. Knows nothing of formats."""
+"""Files of other programs, read with suspicion: found in order, decompressed, decoded and bounded in size. No formats."""
 
 from __future__ import annotations
 
-import gzip
+import codecs
+import io
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from etesian.bench.errors import InputError
+from etesian.bench.io._reading.compression import ENDINGS, decompressed
+from etesian.bench.io._reading.errors import DAMAGES, UnreadableError
+
+__all__ = ["DAMAGES", "MAX_BYTES", "MAX_DOCUMENT_BYTES", "MAX_LINE_BYTES", "UnreadableError"]
 
 MAX_BYTES = 1 << 30
-"""Of one file, decompressed: what decompresses to more is refused, so that no small file can fill the memory."""
+"""Largest size of a file after decompression, in bytes; a small file that decompresses to more is refused."""
 
 MAX_LINE_BYTES = 1 << 22
+"""Largest size of a line, in bytes."""
+
 MAX_DOCUMENT_BYTES = 1 << 24
-"""Of a file that is read as a whole, such as JSON."""
+"""Largest size of a file that is read as a whole, such as JSON, in bytes."""
 
-DAMAGES = (ValueError, OSError, EOFError, zlib.error, OverflowError, RecursionError)
-"""What reading a damaged file may raise; anything else is our own mistake."""
-
-_GZIP = b"\x1f\x8b"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-class UnreadableError(ValueError):
-    """A file, or a line of it, is not what its format asks for; the message is a reason that people can act on."""
+_UTF8_MARK = b"\xef\xbb\xbf"
+_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
+_MARKS |= {codecs.BOM_UTF16_BE: "utf-16"}
+_BLOCK = 1 << 16
 
 
 def files_below(path: Path) -> list[Path]:
-    """Return the file itself, or all files of a folder in sorted order, without those that are hidden.
+    """Return the file itself, or all files of a folder in sorted order, except hidden ones.
 
     Raises
     ------
     InputError
-        If there is no such file or folder.
+        If the path is neither a regular file nor a folder.
     """
     check_exists(path)
     if path.is_file():
@@ -46,55 +47,60 @@ def files_below(path: Path) -> list[Path]:
 
 
 def check_exists(path: Path) -> None:
-    """Refuse a path at which there is neither file nor folder."""
-    if not path.is_file() and not path.is_dir():
-        raise InputError(f"there is no file or folder {path}")
+    """Refuse a path at which there is neither a regular file nor a folder."""
+    if path.is_file() or path.is_dir():
+        return
+    if path.exists():
+        raise InputError(f"{path} is neither a regular file nor a folder; save its content in a file first")
+    raise InputError(f"there is no file or folder {path}")
 
 
-def lines_of(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, str]]:
-    """Give each line with its number from 1, without its end; compressed or not, with a byte order mark or not.
+def has_suffix(file: Path, *suffixes: str) -> bool:
+    """Return whether a file's name ends with one of the suffixes, compressed or not."""
+    return file.name.lower().endswith(tuple(suffix + ending for suffix in suffixes for ending in ENDINGS))
+
+
+def lines_of(path: Path, *, errors: str = "strict", max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[int, str]]:
+    """Give each line, without its end, with its number from 1.
 
     Parameters
     ----------
     path
-        Of a text file in UTF-8.
+        A text file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; compressed or not.
     errors
-        What to do with bytes that are not UTF-8, as for `bytes.decode`.
+        Handling of bytes that are not UTF-8, as for `bytes.decode`.
+    max_line_bytes
+        Largest size of a line.
 
     Raises
     ------
     UnreadableError
-        If a line cannot be decoded, or file or line are larger than the limits.
+        If a line cannot be decoded, or the file or a line exceeds its limit.
     """
-    with _opened(path) as file:
+    with opened_text(path) as file:
         total, number = 0, 0
-        while line := file.readline(MAX_LINE_BYTES + 1):
+        while line := file.readline(max_line_bytes + 1):
             number, total = number + 1, total + len(line)
-            _check_size("this line", len(line), MAX_LINE_BYTES, number)
-            _check_size("the file", total, MAX_BYTES, number)
-            if number == 1:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
-            try:
-                yield number, line.decode(errors=errors).rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise UnreadableError(f"line {number} is not UTF-8: {error.reason}") from None
+            _check_size(f"line {number}", len(line), max_line_bytes)
+            _check_size("the file", total, MAX_BYTES)
+            yield number, _decoded(line, number, errors).rstrip("\r\n")
 
 
-def document_of(path: Path) -> str:
+def document_of(path: Path, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> str:
     """Return the text of a small file as a whole."""
-    with _opened(path) as file:
-        content = file.read(MAX_DOCUMENT_BYTES + 1)
-    if len(content) > MAX_DOCUMENT_BYTES:
-        raise UnreadableError(f"is larger than {MAX_DOCUMENT_BYTES:,} bytes")
+    with opened_text(path) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise UnreadableError(f"is larger than {max_bytes:,} bytes")
     try:
-        return content.removeprefix(_BYTE_ORDER_MARK).decode()
+        return content.decode()
     except UnicodeDecodeError as error:
         raise UnreadableError(f"is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
-def json_of(path: Path) -> dict[str, Any]:
+def json_of(path: Path, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, Any]:
     """Return the one JSON object of a file."""
-    return json_object(document_of(path))
+    return json_object(document_of(path, max_bytes=max_bytes))
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -103,6 +109,16 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UnreadableError(f"must hold a JSON object; got {type(data).__name__}")
     return data
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON strictly: NaN and infinities are not part of the standard."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise UnreadableError(f"is not JSON: {error}") from None
+    except RecursionError:
+        raise UnreadableError("is not readable JSON: it is nested too deeply") from None
 
 
 def objects_in(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -117,37 +133,93 @@ def objects_in(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 def shortened(text: Any, limit: int = 40) -> str:
     """Quote a piece of a file for a message."""
-    shown = str(text)
+    if not isinstance(text, str):
+        return repr(text) if len(repr(text)) <= limit else f"{repr(text)[:limit]}..."
+    shown = text
     return repr(shown if len(shown) <= limit else f"{shown[:limit]}...")
 
 
-def parse_json(text: str) -> Any:
-    """Read JSON as the standard has it: NaN and infinities are no numbers of it."""
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise UnreadableError(f"is not JSON: {error}") from None
-
-
-def opened(path: Path) -> Any:
-    """Open what a file holds as a stream of bytes, in a ``with`` block; gzip is undone."""
-    return _opened(path)
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file as a stream of bytes, decompressed."""
+    if not path.is_file():
+        raise UnreadableError("is not a regular file")
+    with open(path, "rb") as file, decompressed(file) as content:
+        yield content
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with open(path, "rb") as file:
-        if file.peek(2)[:2] == _GZIP:  # by its content: names lie
-            with gzip.GzipFile(fileobj=file) as content:
-                yield content  # type: ignore[misc]
-        else:
-            yield file
+def opened_text(path: Path) -> Iterator[IO[bytes]]:
+    """Open a text file as a stream of UTF-8 bytes without a byte order mark."""
+    with opened(path) as content:
+        stream = io.BufferedReader(_Raw(content), _BLOCK)
+        start = stream.peek(len(_UTF8_MARK) + 1)
+        encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+        if encoding is not None:
+            yield io.BufferedReader(_Recoded(stream, encoding), _BLOCK)
+            return
+        if start.startswith(_UTF8_MARK):
+            stream.read(len(_UTF8_MARK))
+        yield stream
 
 
-def _check_size(what: str, size: int, limit: int, line: int) -> None:
+class _Raw(io.RawIOBase):
+    """Any stream with ``read`` as a raw one; decompressors differ in what else they offer."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._stream.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+
+class _Recoded(io.RawIOBase):
+    """A text of another encoding as UTF-8, block by block."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        self._stream, self._encoding = stream, encoding
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._waiting:
+            block = self._stream.read(_BLOCK)
+            try:
+                self._waiting = self._decoder.decode(block, final=not block).encode(errors="replace")
+            except UnicodeDecodeError as error:
+                raise UnreadableError(f"is not {self._encoding.upper()}: {error.reason}") from None
+            if not block:
+                break
+        taken = self._waiting[: len(buffer)]
+        self._waiting = self._waiting[len(taken) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+def _decoded(line: bytes, number: int, errors: str) -> str:
+    if errors == "strict" and b"\0" in line:
+        raise UnreadableError(
+            f"line {number} contains NUL bytes: the file is binary, or UTF-16 without a byte order mark; "
+            "convert it to UTF-8"
+        )
+    try:
+        return line.decode(errors=errors)
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"line {number} is not UTF-8 ({error.reason}); convert the file to UTF-8") from None
+
+
+def _check_size(part: str, size: int, limit: int) -> None:
     if size > limit:
-        raise UnreadableError(f"line {line}: {what} is larger than {limit:,} bytes")
+        raise UnreadableError(f"{part} is larger than {limit:,} bytes")
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise UnreadableError(f"is not JSON: {name} is no number there")
+    raise UnreadableError(f"is not JSON: {name} is not a JSON number")

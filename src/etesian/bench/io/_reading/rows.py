@@ -1,16 +1,20 @@
-"""Rows of CSV and Parquet files, with the number of each; values as they stand. Knows nothing of what columns mean."""
+"""Rows of CSV and Parquet files with their numbers. Meaning of the columns is left to the importers."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from etesian.bench.errors import InputError
+from etesian.bench.io._reading.dialect import delimiter_of, normalize
 from etesian.bench.io._reading.files import UnreadableError, lines_of, shortened
 
 _BATCH_ROWS = 10_000
+_SAMPLE_LINES = 50  # from which the delimiter is found
+_SEPARATOR = "sep="  # a first line by which Excel states the delimiter
 
 
 class Row(NamedTuple):
@@ -19,70 +23,101 @@ class Row(NamedTuple):
     Parameters
     ----------
     number
-        The line that it ends on, or its place in a file without lines; from 1.
+        The line on which the row ends, or its position in a file without lines; counted from 1.
     cells
-        By column; only those that hold something.
+        Values by column, without missing ones.
     """
 
     number: int
     cells: Mapping[str, Any]
 
 
-def csv_rows(path: Path) -> Iterator[Row]:
-    """Give the rows of a CSV file with a header, compressed or not.
+def csv_rows(path: Path) -> list[Row]:
+    """Read a CSV file with a header, compressed or not, in any common dialect.
+
+    Columns may be separated by commas, semicolons, tabs or vertical bars, and numbers may have decimal commas. Headers that
+    repeat, as a restarted process writes them, are left out.
 
     Raises
     ------
     UnreadableError
-        If there is no header, a column has no name of its own, or a row is longer or shorter than the header; names the line.
+        If there is no header, two columns have the same name, a row is longer or shorter than the header, or the dialect is
+        ambiguous; names the line.
     """
-    reader = csv.reader((f"{line}\n" for _, line in lines_of(path)), strict=True)
+    lines = (text for _, text in lines_of(path))
+    sample = list(islice(lines, _SAMPLE_LINES))
+    skipped = 1 if sample and sample[0].lower().startswith(_SEPARATOR) else 0
+    delimiter = sample[0][len(_SEPARATOR) :] or "\t" if skipped else delimiter_of(sample)
+    text = (f"{line}\n" for line in chain(sample[skipped:], lines))
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
-        header = _check_header(next(reader, []))
-        for cells in reader:
-            if cells:
-                yield Row(reader.line_num, _named(header, cells, reader.line_num))
+        header = _check_header(next(reader, []), 1 + skipped)
+        rows = [(reader.line_num + skipped, cells) for cells in reader if cells]
     except csv.Error as error:
-        raise UnreadableError(f"line {reader.line_num}: {error}") from None
+        raise UnreadableError(f"line {reader.line_num + skipped}: {error}") from None
+    return _normalized([(number, _named(header, cells, number)) for number, cells in rows if not _is(header, cells)])
 
 
-def parquet_rows(path: Path) -> Iterator[Row]:
-    """Give the rows of a Parquet file, a batch in memory at a time; needs pyarrow.
+def parquet_rows(path: Path) -> list[Row]:
+    """Read a Parquet file; needs pyarrow.
 
     Raises
     ------
     InputError
         If pyarrow is not installed.
     UnreadableError
-        If the file is damaged or no Parquet file.
+        If the file is damaged or not in the Parquet format.
     """
+    return [
+        Row(number, {name: value for name, value in cells.items() if value is not None})
+        for number, cells in enumerate(_parquet_cells(path), 1)
+    ]
+
+
+def _parquet_cells(path: Path) -> Iterator[dict[str, Any]]:
     try:
         import pyarrow as arrow
         from pyarrow import parquet
     except ImportError:
         raise InputError("Parquet files need the package pyarrow: pip install 'etesian[parquet]'") from None
-    number = 0
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                for cells in batch.to_pylist():
-                    number += 1
-                    yield Row(number, {name: value for name, value in cells.items() if value is not None})
+                yield from batch.to_pylist()
     except (arrow.ArrowException, OSError) as error:
-        raise UnreadableError(f"is damaged or no Parquet file: {str(error).splitlines()[0]}") from None
+        raise UnreadableError(f"is damaged or not a Parquet file: {str(error).splitlines()[0]}") from None
 
 
-def _check_header(names: Sequence[str]) -> list[str]:
+def _check_header(names: Sequence[str], line: int) -> list[str]:
     stripped = [name.strip() for name in names]
     if not any(stripped):
-        raise UnreadableError("line 1 must name the columns; the file holds none")
-    twice = sorted({name for name in stripped if stripped.count(name) > 1})
-    if twice:
-        raise UnreadableError(f"line 1: columns must have names that differ; got {shortened(twice[0])} twice")
+        raise UnreadableError(f"line {line} must name the columns; it is empty")
+    repeated = sorted({name for name in stripped if stripped.count(name) > 1})
+    if repeated:
+        raise UnreadableError(f"line {line}: column names must differ; got {shortened(repeated[0])} twice")
     return stripped
+
+
+def _is(header: Sequence[str], cells: Sequence[str]) -> bool:
+    return [cell.strip() for cell in cells] == list(header)
 
 
 def _named(header: Sequence[str], cells: Sequence[str], number: int) -> dict[str, str]:
     if len(cells) != len(header):
         raise UnreadableError(f"line {number} must have {len(header)} columns; it has {len(cells)}")
     return {name: cell for name, cell in zip(header, map(str.strip, cells), strict=True) if cell}
+
+
+def _normalized(rows: list[tuple[int, dict[str, str]]]) -> list[Row]:
+    columns: dict[str, list[tuple[int, str]]] = {}
+    for index, (_, cells) in enumerate(rows):
+        for name, cell in cells.items():
+            columns.setdefault(name, []).append((index, cell))
+    numbers = [number for number, _ in rows]
+    by_line = {name: [(numbers[index], cell) for index, cell in cells] for name, cells in columns.items()}
+    clean: list[dict[str, Any]] = [{} for _ in rows]
+    for name, normal in normalize(by_line).items():
+        for (index, _), (_, cell) in zip(columns[name], normal, strict=True):
+            if cell is not None:
+                clean[index][name] = cell
+    return [Row(number, cells) for number, cells in zip(numbers, clean, strict=True)]

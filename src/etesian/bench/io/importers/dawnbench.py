@@ -36,14 +36,14 @@ def read_dawnbench(path: str | Path, *, target: Target | None = None) -> Iterato
     Parameters
     ----------
     path
-        The folder or file; the task is the folder's (ImageNet, CIFAR10, SQuAD) or, elsewhere, told by the metrics.
+        The folder or file. The task is that of the folder (ImageNet, CIFAR10, SQuAD), or else that of the metrics.
     target
-        In place of the official one, such as ``Target("top5Accuracy", 93.05)``.
+        Target in place of the official one, such as 'top5Accuracy>=93.05'.
 
     Yields
     ------
     StoredRun, Skipped or Ignored
-        One run an entry, in the suite ``dawnbench-<task>-<track>``.
+        One run per entry, in the suite ``dawnbench-<task>-<track>``.
 
     Raises
     ------

@@ -1,7 +1,8 @@
 """Logs of modded-nanogpt's speedruns: a fixed schedule of steps, the validation loss along it, and time spent training.
 
 A log begins with the training script and the machine; then come lines such as
-``step:1480/1480 val_loss:3.2773 train_time:236843ms step_avg:161.12ms``. The clock stands still during validation.
+``step:1480/1480 val_loss:3.2773 train_time:236843ms step_avg:161.12ms``, or with a time such as ``236.843s``. The clock stands
+still during validation.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of, seed_of
-from etesian.bench.io._reading.files import UnreadableError, lines_of
+from etesian.bench.io._reading.files import UnreadableError, has_suffix, lines_of
 from etesian.bench.io._reading.found import Found, printable, read_each
 from etesian.bench.record import Outcome, Point, Run
 from etesian.bench.store import StoredRun
 from etesian.bench.workload import Target
 
 TARGET = Target("val_loss", 3.28, "at_most")
-"""The speedrun's rule: the mean final loss of several runs is to be at most this."""
+"""The speedrun's rule: the mean final loss of several runs must be at most this."""
 
-_VALIDATION = re.compile(r"step:(\d+)/(\d+)\b.*?\bval_loss:(\S+)\s+train_time:(\d+(?:\.\d+)?)ms\b")
+_VALIDATION = re.compile(r"step:(\d+)/(\d+)\b.*?\bval_loss:(\S+)\s+train_time:(\d+(?:\.\d+)?) ?(ms|s|min|h)\b")
+_SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _DEVICE = re.compile(r"\|\s+\d+\s+(?P<model>\S.*?)\s+(?:On|Off)\s+\|")
 _VERSION = re.compile(r"Running (?P<name>Python|[Pp]y[Tt]orch)(?: version)? (?P<version>\S+)")
-_LOG_NAME = re.compile(r".*\.(txt|log)(\.gz)?")
-_RECORD = re.compile(r"\d{4}-\d\d-\d\d_.+")
+_RECORD = re.compile(r"\d{4}-?\d\d-?\d\d[_-].+")
+_PLAIN_FOLDERS = ("logs", "log", "runs", "results", "records", "outputs", "output", "txt", "seeds")
 
 
 @dataclass
@@ -43,15 +45,15 @@ def read_speedrun(path: str | Path, *, target: Target = TARGET) -> Iterator[Foun
     Parameters
     ----------
     path
-        The folder or file. The folders from one such as ``2024-12-08_UNetValueEmbedsTweaks`` on name the entry.
+        The folder or file. The entry is named after the folder of the log, such as ``2024-12-08_UNetValueEmbedsTweaks``.
     target
-        Of the validation loss, ``val_loss``.
+        Target of the validation loss, val_loss.
 
     Yields
     ------
     StoredRun, Skipped or Ignored
-        One run a log, in the suite ``speedrun``. The whole curve is kept, so that both designs can be applied: first passage,
-        and the fixed schedule, for which the last measurement counts.
+        One run per log, in the suite ``speedrun``. The whole curve is kept, so that both designs can be applied: first passage,
+        and a fixed schedule, whose last measurement counts.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def read_speedrun(path: str | Path, *, target: Target = TARGET) -> Iterator[Foun
         return [_run_of(file, _read_log(file), target)]
 
     return read_each(
-        path, read, is_candidate=lambda file: _LOG_NAME.fullmatch(file.name) is not None, sought="log (*.txt, *.log)"
+        path, read, is_candidate=lambda file: has_suffix(file, ".txt", ".log"), sought="log (*.txt, *.log)"
     )
 
 
@@ -87,7 +89,7 @@ def _take_validation(log: _Log, match: re.Match[str], number: int) -> None:
         raise UnreadableError(f"line {number}: a second run begins here; a log must hold one")
     log.scheduled_steps = steps
     loss = number_of(match[3], role=f"line {number}: val_loss")
-    log.measurements.append(Measurement(float(match[4]) / 1000, {"val_loss": loss}, step))
+    log.measurements.append(Measurement(float(match[4]) * _SECONDS[match[5]], {"val_loss": loss}, step))
 
 
 def _run_of(file: Path, log: _Log, target: Target) -> StoredRun:
@@ -116,12 +118,12 @@ def _ending(points: tuple[Point, ...], steps: int, target: Target) -> tuple[Outc
 
 
 def _entry_of(file: Path) -> str:
-    """The folders from the record's on, else the one folder that the log lies in."""
-    folders = file.resolve().parts[:-1]
-    for index, folder in enumerate(folders):
-        if _RECORD.fullmatch(folder):
-            return printable("/".join(folders[index:]))
-    return printable(folders[-1])
+    """Return the folders from the dated one of the record on, or else the folder of the log; ``logs`` and the like do not count."""
+    folders = file.resolve().parts[1:-1]
+    while len(folders) > 1 and folders[-1].lower() in _PLAIN_FOLDERS:
+        folders = folders[:-1]
+    dated = [index for index, folder in enumerate(folders) if _RECORD.fullmatch(folder)]
+    return printable("/".join(folders[dated[-1] if dated else -1 :]))
 
 
 def _system(devices: list[str]) -> str:

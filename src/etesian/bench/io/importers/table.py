@@ -1,105 +1,91 @@
-"""Tables of measurements, one a row, with columns of any name: CSV and Parquet. Roles say what each column means."""
+"""Tables with one measurement per row: CSV and Parquet. MAIN PATH of this importer: group the rows into runs, read each run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from etesian.bench.errors import InputError
-from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of, seed_of
-from etesian.bench.io._reading.files import DAMAGES, UnreadableError, shortened
+from etesian.bench.io._reading.clock import check_unit, elapsed, gaps_in, is_finite_time, parse_time
+from etesian.bench.io._reading.columns import IDENTITY, ROLES, TIME_ROLES, Columns, run_columns, step_column
+from etesian.bench.io._reading.consistency import scale_conflict, with_distinct_seeds
+from etesian.bench.io._reading.curves import number_of, outcome_of, plain, seed_of
+from etesian.bench.io._reading.files import DAMAGES, UnreadableError, has_suffix, shortened
 from etesian.bench.io._reading.found import Found, Skipped, printable, read_each, reason_of
+from etesian.bench.io._reading.order import Ordered, in_order
 from etesian.bench.io._reading.rows import Row, csv_rows, parquet_rows
-from etesian.bench.record import Outcome, Run
+from etesian.bench.record import Outcome, Point, Run
 from etesian.bench.store import StoredRun
 from etesian.bench.workload import Target
 
-TIME_ROLES = {"seconds": 1.0, "milliseconds": 1e-3, "minutes": 60.0, "hours": 3600.0}
-"""Roles of the column with the time on the clock, and what one unit is worth in seconds."""
-
-_IDENTITY = ("suite", "workload", "seed", "run", "target")
-_OF_THE_RUN = ("task", "organization", "system", "outcome", "budget_seconds", "started", "error", "progress")
-ROLES = (*_IDENTITY, *TIME_ROLES, "slices", *_OF_THE_RUN, "metric")
-"""What a column may be. `run` is any text that tells repeats apart, in place of a number in `seed`."""
-
 _BIGGEST_SEED = 2**63 - 1
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which column means what.
-
-    Parameters
-    ----------
-    roles
-        Names of columns by role; a role that is not named is the column of its own name, where there is one.
-    metrics
-        Columns with metrics; empty for every other column that holds numbers only.
-    """
-
-    roles: Mapping[str, str] = field(default_factory=dict)
-    metrics: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, texts: Iterable[str]) -> Columns:
-        """Read roles as people write them: ``["seconds=train_time", "metric=loss", "metric=accuracy"]``."""
-        columns = cls()
-        for text in texts:
-            role, sign, name = text.partition("=")
-            if not sign or not name or role not in ROLES:
-                raise InputError(f"--column takes ROLE=NAME with a role among {', '.join(ROLES)}; got {text!r}")
-            if role == "metric":
-                columns = replace(columns, metrics=(*columns.metrics, name))
-            elif role in columns.roles:
-                raise InputError(f"--column takes each role but metric once; got {role} twice")
-            else:
-                columns = replace(columns, roles={**columns.roles, role: name})
-        return columns
-
-    def of(self, role: str) -> str:
-        """The column with this role."""
-        return self.roles.get(role, role)
 
 
 def read_csv(
     path: str | Path, *, columns: Columns | None = None, target: Target | None = None, suite: str | None = None
 ) -> Iterator[Found]:
-    """Read runs from CSV files, compressed or not: one measurement a row, one run by suite, workload, seed and target.
+    """Read runs from CSV files with one measurement per row.
+
+    Rows are grouped into runs by suite, workload, seed, target and, where there are such columns, run_id, trial or id. Roles
+    of columns: suite, workload, seed (or run, for text), target, seconds (or milliseconds, minutes, hours, or duration for the
+    seconds that each row took), slices, task, organization, system, outcome, budget_seconds, started, error, progress, and
+    metric for each metric.
 
     Parameters
     ----------
     path
-        A file, or a folder with ``*.csv`` and ``*.csv.gz``.
+        A file in any common dialect of CSV, compressed or not, or a folder of such files.
     columns
-        Which column means what; None for columns named as the roles are. Columns without a role that hold numbers only
-        are metrics, others are kept as details where they say the same in all rows of a run.
+        Roles of the columns, such as seconds=train_time; by default each column has the role of its own name. Columns without
+        a role that hold only numbers are metrics; others are kept as details where they are the same in all rows of a run.
     target
-        What the runs were to reach; None for what a column says.
+        Target of the runs, such as 'accuracy>=0.93'; by default that of the column target.
     suite
-        Under which to keep them; None for what a column says, else the name of the file.
+        Suite to store the runs under; by default that of the column suite, or else the name of the file.
 
     Yields
     ------
     StoredRun, Skipped or Ignored
-        Rows without the target's metric are no measurements of it and are left out.
+        Rows without the target's metric are left out.
 
     Raises
     ------
     InputError
-        If there is no such path, or no such file in it.
+        If the path does not exist, or holds no such file.
     """
     reader = _Reader(csv_rows, columns or Columns(), target, suite)
     return read_each(
-        path, reader.read, is_candidate=lambda file: file.name.endswith((".csv", ".csv.gz")), sought="file (*.csv)"
+        path, reader.read, is_candidate=lambda file: has_suffix(file, ".csv", ".tsv"), sought="file (*.csv, *.tsv)"
     )
 
 
 def read_parquet(
     path: str | Path, *, columns: Columns | None = None, target: Target | None = None, suite: str | None = None
 ) -> Iterator[Found]:
-    """Read runs from Parquet files, as `read_csv` does; needs pyarrow, which comes with ``etesian[parquet]``."""
+    """Read runs from Parquet files with one measurement per row; needs pyarrow.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder of files.
+    columns
+        Roles of the columns, such as seconds=train_time; see `read_csv`.
+    target
+        Target of the runs, such as 'accuracy>=0.93'; by default that of the column target.
+    suite
+        Suite to store the runs under; by default that of the column suite, or else the name of the file.
+
+    Yields
+    ------
+    StoredRun, Skipped or Ignored
+        As `read_csv` does.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist, holds no such file, or pyarrow is not installed.
+    """
     reader = _Reader(parquet_rows, columns or Columns(), target, suite)
     return read_each(
         path, reader.read, is_candidate=lambda file: file.suffix in (".parquet", ".pq"), sought="file (*.parquet)"
@@ -108,25 +94,51 @@ def read_parquet(
 
 @dataclass(frozen=True)
 class _Reader:
-    rows_of: Callable[[Path], Iterator[Row]]
+    rows_of: Callable[[Path], list[Row]]
     columns: Columns
     target: Target | None
     suite: str | None
 
     def read(self, file: Path) -> Iterator[Found]:
-        """Gather the rows of each run, then make the runs, so that one bad row costs no other run."""
-        groups: dict[tuple[str, ...], list[Row]] = {}
-        for row in self.rows_of(file):
-            key = tuple(str(row.cells.get(self.columns.of(role), "")) for role in _IDENTITY)
-            groups.setdefault(key, []).append(row)
-        if not groups:
+        """Group the rows by run, then read each run, so that a bad row costs no other run."""
+        rows = self.rows_of(file)
+        if not rows:
             raise UnreadableError("holds no rows")
-        metrics = self.columns.metrics or self._columns_of_numbers(row for rows in groups.values() for row in rows)
-        for rows in groups.values():
+        self._check_columns(rows)
+        groups = self._groups(rows)
+        metrics = self.columns.metrics or self._columns_of_numbers(rows)
+        read: list[tuple[str, StoredRun]] = []
+        for name, of_run in groups.items():
             try:
-                yield self._run_of(file, rows, metrics)
+                read.append((" ".join(name), self._run_of(file, of_run, metrics)))
             except DAMAGES as error:
-                yield Skipped(printable(str(file)), f"the run that begins in line {rows[0].number}: {reason_of(error)}")
+                yield Skipped(
+                    printable(str(file)), f"the run that begins at line {of_run[0].number}: {reason_of(error)}"
+                )
+        self._check_scale([entry.run for _, entry in read])
+        yield from with_distinct_seeds([entry for _, entry in read], [name for name, _ in read])
+
+    def _check_columns(self, rows: Sequence[Row]) -> None:
+        names = dict.fromkeys(name for row in rows for name in row.cells)
+        missing = self.columns.missing_in(names)
+        if missing:
+            raise UnreadableError(f"has no column {missing[0]!r}; its columns are {', '.join(names)}")
+        role = self._time_role(names)
+        if role is None:
+            raise UnreadableError(
+                f"has no column of times; name it by --column seconds=NAME; its columns are {', '.join(names)}"
+            )
+        check_unit(self.columns.of(role), role)
+
+    def _time_role(self, names: Iterable[str]) -> str | None:
+        return next((role for role in TIME_ROLES if self.columns.of(role) in names), None)
+
+    def _groups(self, rows: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
+        keys = [self.columns.of(role) for role in IDENTITY] + run_columns(rows, self.columns)
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            groups.setdefault(tuple(str(row.cells.get(key, "")) for key in keys), []).append(row)
+        return groups
 
     def _columns_of_numbers(self, rows: Iterable[Row]) -> tuple[str, ...]:
         taken = {self.columns.of(role) for role in ROLES}
@@ -140,12 +152,14 @@ class _Reader:
     def _run_of(self, file: Path, rows: list[Row], metrics: tuple[str, ...]) -> StoredRun:
         first = {role: rows[0].cells.get(self.columns.of(role)) for role in ROLES}
         target = self.target or _parse_target(first["target"])
-        taken = [self._measurement(row, metrics) for row in rows if target.metric in row.cells]
-        points = points_of(taken, target) if taken or first["outcome"] != "failed" else ()
+        taken = [row for row in rows if target.metric in row.cells]
+        if target.metric not in metrics:
+            metrics = (*metrics, target.metric) if taken else metrics
+        points, notes = self._points(taken, rows, target, metrics, is_failed=first["outcome"] == "failed")
         budget = first["budget_seconds"]
         run = Run(
             workload=_text(first["workload"]) or printable(file.name.partition(".")[0]),
-            seed=_seed(first["seed"], first["run"]),
+            seed=self._seed(rows),
             target=target,
             outcome=_check_outcome(first["outcome"]) or outcome_of(points, target),
             points=points,
@@ -156,24 +170,85 @@ class _Reader:
             organization=_text(first["organization"]),
             system=_text(first["system"]),
             progress=_text(first["progress"]) or None,
-            details=self._details(rows, metrics),
+            details={**self._details(rows, metrics), **({"notes": notes} if notes else {})},
         )
         checked = Run.from_dict(run.as_dict())  # a stated outcome may contradict the rows
         return StoredRun(self.suite or _text(first["suite"]) or printable(file.name.partition(".")[0]), checked)
 
-    def _measurement(self, row: Row, metrics: tuple[str, ...]) -> Measurement:
-        def number(column: str) -> float:
-            return number_of(row.cells[column], role=f"{column} of line {row.number}")
-
-        role = next((role for role in TIME_ROLES if self.columns.of(role) in row.cells), None)
-        if role is None:
-            raise UnreadableError(f"line {row.number} has no time; name its column by --column seconds=NAME")
+    def _points(
+        self, rows: list[Row], all_rows: list[Row], target: Target, metrics: tuple[str, ...], *, is_failed: bool
+    ) -> tuple[tuple[Point, ...], list[str]]:
+        if not rows:
+            if is_failed:
+                return (), []
+            known = ", ".join(name for name in metrics if any(name in row.cells for row in all_rows)) or "none"
+            raise UnreadableError(f"has no metric {target.metric!r}; its metrics are {known}")
+        steps = self._steps(rows)
+        ordered = self._order(rows, steps)
         slices = self.columns.of("slices")
-        return Measurement(
-            number(self.columns.of(role)) * TIME_ROLES[role],
-            {name: number(name) for name in metrics if name in row.cells},
-            int(number(slices)) if slices in row.cells else None,
+        points = []
+        for number, (at, seconds) in enumerate(zip(ordered.positions, ordered.seconds, strict=True), 1):
+            cells = rows[at].cells
+            values = {
+                name: number_of(cells[name], role=f"line {rows[at].number}: {name}")
+                for name in metrics
+                if name in cells
+            }
+            work = (
+                int(number_of(cells[slices], role=f"line {rows[at].number}: {slices}")) if slices in cells else number
+            )
+            points.append(Point(work, seconds, values))
+        return tuple(points), ordered.notes
+
+    def _steps(self, rows: list[Row]) -> tuple[str, list[float]] | None:
+        name = step_column(rows, self.columns)
+        if name is None or not all(_is_number(row.cells[name]) for row in rows):
+            return None
+        return name, [number_of(row.cells[name], role=name) for row in rows]
+
+    def _order(self, rows: list[Row], steps: tuple[str, list[float]] | None) -> Ordered:
+        role = self._time_role(rows[0].cells)
+        if role is None:
+            raise UnreadableError(f"line {rows[0].number} has no time")
+        column = self.columns.of(role)
+        seconds = self._seconds(rows, column, role, starts_at_first=steps is not None and min(steps[1]) == 0)
+        if role == "duration":
+            return _added_up(seconds)
+        ordered = in_order(
+            seconds,
+            None if steps is None else steps[1],
+            lambda at: f"line {rows[at].number}",
+            step_name="step" if steps is None else steps[0],
         )
+        for at, gap in gaps_in(ordered.seconds):
+            line = rows[ordered.positions[at]].number
+            ordered.notes.append(
+                f"{gap:g} s pass before line {line}, far more than usual; if the run was down, they count"
+            )
+        return ordered
+
+    def _seconds(self, rows: list[Row], column: str, role: str, *, starts_at_first: bool) -> list[float]:
+        times = []
+        for row in rows:
+            if column not in row.cells:
+                raise UnreadableError(f"line {row.number} has no time in column {column!r}")
+            times.append(parse_time(row.cells[column], unit=TIME_ROLES[role], where=f"{column} of line {row.number}"))
+        started = rows[0].cells.get(self.columns.of("started"))
+        start = None if started is None else parse_time(started, unit=1.0, where="started")
+        seconds = elapsed(times, column=column, start=start, starts_at_first=starts_at_first)
+        for row, time in zip(rows, seconds, strict=True):
+            if not is_finite_time(time):
+                raise UnreadableError(f"line {row.number}: a time must be a number of seconds from 0 on; got {time}")
+        return seconds
+
+    def _seed(self, rows: list[Row]) -> int:
+        seed, name = (rows[0].cells.get(self.columns.of(role)) for role in ("seed", "run"))
+        if seed is not None:
+            return _whole_seed(seed)
+        if name is not None:
+            return seed_of(str(name))
+        names = [str(rows[0].cells[name]) for name in run_columns(rows, self.columns) if name in rows[0].cells]
+        return 0 if not names else _seed_named(" ".join(names))
 
     def _details(self, rows: list[Row], metrics: tuple[str, ...]) -> dict[str, Any]:
         taken = {self.columns.of(role) for role in ROLES} | {*metrics}
@@ -182,6 +257,22 @@ class _Reader:
             {name: cell for name, cell in rest.items() if all(row.cells.get(name) == cell for row in rows)}
         )
         return kept
+
+    def _check_scale(self, runs: Sequence[Run]) -> None:
+        by_target: dict[Target, list[Run]] = {}
+        for run in runs:
+            by_target.setdefault(run.target, []).append(run)
+        for target, of_target in by_target.items():
+            conflict = scale_conflict(target, of_target)
+            if conflict is not None:
+                raise UnreadableError(conflict)
+
+
+def _added_up(durations: list[float]) -> Ordered:
+    clock: list[float] = []
+    for duration in durations:
+        clock.append((clock[-1] if clock else 0.0) + duration)
+    return Ordered(list(range(len(durations))), clock, [])
 
 
 def _parse_target(text: Any) -> Target:
@@ -197,13 +288,15 @@ def _check_outcome(text: Any) -> Outcome | None:
     return outcome
 
 
-def _seed(seed: Any, name: Any) -> int:
-    if seed is None:
-        return 0 if name is None else seed_of(str(name))
+def _whole_seed(seed: Any) -> int:
     number = number_of(seed, role="seed")
     if not number.is_integer() or abs(number) > _BIGGEST_SEED:
-        raise UnreadableError(f"seed must be a whole number; got {shortened(seed)} (for text there is the role run)")
+        raise UnreadableError(f"seed must be a whole number; got {shortened(seed)} (text belongs in the role run)")
     return int(seed) if isinstance(seed, int) or str(seed).lstrip("+-").isdigit() else int(number)
+
+
+def _seed_named(text: str) -> int:
+    return int(text) if text.isdigit() and len(text) < 19 else seed_of(text)
 
 
 def _text(value: Any) -> str:

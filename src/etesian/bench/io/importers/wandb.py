@@ -1,16 +1,18 @@
-"""CSV exports of Weights & Biases: of a chart (a column for each run), of one run's history, or of the table of runs."""
+"""CSV exports of Weights & Biases: a chart (one column per run), the history of one run, or the table of runs."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of, seed_of, split_name
-from etesian.bench.io._reading.files import UnreadableError
+from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, seed_of, split_name
+from etesian.bench.io._reading.files import UnreadableError, has_suffix
 from etesian.bench.io._reading.found import Found, attempt, printable, read_each
 from etesian.bench.io._reading.rows import Row, csv_rows
+from etesian.bench.io._reading.tracked_runs import checked, ordered_points
 from etesian.bench.record import Outcome, Run
 from etesian.bench.store import StoredRun
 from etesian.bench.workload import Target
@@ -27,13 +29,13 @@ def read_wandb(path: str | Path, *, target: Target, suite: str = "wandb") -> Ite
     Parameters
     ----------
     path
-        A file, or a folder of them. What is in a file is told by its columns: ``<run> - <metric>`` beside a relative time
-        (a chart, to be exported with relative time on its x axis), ``_runtime`` (the history of one run, which the file is
-        named after), or ``Name`` and ``Runtime`` (the table of runs, with last values only).
+        A file, or a folder of files. The columns determine the kind of a file: ``<run> - <metric>`` beside a relative time (a
+        chart, exported with relative time on its x axis), ``_runtime`` (the history of one run, named after the file), or
+        ``Name`` and ``Runtime`` (the table of runs, which has last values only).
     target
-        Names the metric, as the columns do.
+        Target of the runs; names the metric as the columns do.
     suite
-        Under which to keep the runs.
+        Suite to store the runs under.
 
     Yields
     ------
@@ -47,15 +49,14 @@ def read_wandb(path: str | Path, *, target: Target, suite: str = "wandb") -> Ite
     """
 
     def read(file: Path) -> Iterator[Found]:
-        rows = list(csv_rows(file))
+        rows = csv_rows(file)
         if not rows:
             raise UnreadableError("holds no rows")
         columns = list(dict.fromkeys(name for row in rows for name in row.cells))
-        return _reader_for(columns)(file, rows, columns, target, suite)
+        found = _reader_for(columns)(file, rows, columns, target, suite)
+        return checked(str(file), target, ((f"{file.name} {number}", item) for number, item in enumerate(found)))
 
-    return read_each(
-        path, read, is_candidate=lambda file: file.name.endswith((".csv", ".csv.gz")), sought="export (*.csv)"
-    )
+    return read_each(path, read, is_candidate=lambda file: has_suffix(file, ".csv"), sought="export (*.csv)")
 
 
 _Read = Callable[[Path, list[Row], list[str], Target, str], Iterator[Found]]
@@ -87,10 +88,23 @@ def _read_chart(file: Path, rows: list[Row], columns: list[str], target: Target,
         taken = [row for row in rows if column in row.cells]
 
         def read_column(column: str = column, name: str = name, taken: list[Row] = taken) -> list[Found]:
+            _check_single(column, taken)
             measurements = [_measurement(row, clock, {target.metric: column}) for row in taken]
             return [_run(name, measurements, target, suite, {"file": file.name})]
 
         yield from attempt(f"{file}, {column}", read_column)
+
+
+def _check_single(column: str, rows: list[Row]) -> None:
+    """Refuse a column that averages several runs or steps: then its bounds differ from it."""
+    for row in rows:
+        value = number_of(row.cells[column], role=f"{column} of line {row.number}")
+        bounds = [row.cells[column + end] for end in _BOUNDS if column + end in row.cells]
+        if any(number_of(bound, role=f"the bounds of {column}") != value for bound in bounds if not math.isnan(value)):
+            raise UnreadableError(
+                f"line {row.number}: __MIN and __MAX differ from the value, so it is the mean of a group of runs or of several "
+                "steps; turn off grouping and smoothing in the chart, or export the runs one by one"
+            )
 
 
 def _read_history(file: Path, rows: list[Row], columns: list[str], target: Target, suite: str) -> Iterator[Found]:
@@ -130,7 +144,7 @@ def _measurement(row: Row, clock: str, columns: Mapping[str, str]) -> Measuremen
 def _run(
     name: str, measurements: list[Measurement], target: Target, suite: str, details: Mapping[str, Any], state: str = ""
 ) -> StoredRun:
-    points = points_of(measurements, target)
+    points, notes = ordered_points(measurements, target)
     entry, number = split_name(printable(name))
     outcome: Outcome = outcome_of(points, target)
     error = None
@@ -143,6 +157,6 @@ def _run(
         outcome=outcome,
         points=points,
         error=error,
-        details=plain({"run": name, **details}),
+        details={**plain({"run": name, **details}), **({"notes": notes} if notes else {})},
     )
     return StoredRun(suite, run)

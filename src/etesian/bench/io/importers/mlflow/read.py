@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from etesian.bench.io._reading.curves import measurements_of, outcome_of, plain, points_of, seed_of, split_name
+from etesian.bench.io._reading.curves import measurements_of, outcome_of, plain, seed_of, split_name
 from etesian.bench.io._reading.files import UnreadableError, check_exists
 from etesian.bench.io._reading.found import Found, Ignored, Skipped, attempt, printable
+from etesian.bench.io._reading.tracked_runs import checked, ordered_points
 from etesian.bench.io.importers.mlflow.server import runs_on_server
 from etesian.bench.io.importers.mlflow.stores import Place, runs_in_folder, runs_in_sqlite
 from etesian.bench.io.importers.mlflow.tracked import Tracked
@@ -31,26 +32,34 @@ def read_mlflow(
     location
         A folder such as ``mlruns``, an SQLite file, or a server's address such as ``http://localhost:5000``.
     target
-        Names the metric.
+        Target of the runs, such as 'accuracy>=0.93'.
     clock
-        The metric that holds the seconds on the run's own clock. None for the wall time since the run's start, which includes
-        evaluation.
+        Metric that holds the seconds on the run's own clock; by default the wall time since the start of the run, evaluation
+        included.
     entry
-        The parameter whose value names what is compared; None for the run's name without its number (``adam-seed-3``).
+        Parameter whose value names the entry; by default the run's name without its number (adam-seed-3).
 
     Yields
     ------
     StoredRun, Skipped or Ignored
-        In suites named after the experiments. The seed is the parameter ``seed`` where that is a number, else that of the name.
-        Runs that MLflow calls failed or killed, and that had not arrived, have failed; those that still run are skipped.
+        In suites named after the experiments. The seed is the parameter ``seed`` if that is a number, or else the number of the
+        name; repeats that share it are distinguished by their run id. Runs that MLflow calls failed or killed, and that had not
+        arrived, have failed; those that still run are skipped.
 
     Raises
     ------
     InputError
         If there is no such store, or it cannot be read at all.
     """
+    yield from checked(str(location), target, _found_in(location, target, clock, entry))
+
+
+def _found_in(
+    location: str | Path, target: Target, clock: str | None, entry: str | None
+) -> Iterator[tuple[str, Found]]:
     for place in _places(location):
-        yield from attempt(place.path, partial(_found, place, target, clock, entry))
+        for item in attempt(place.path, partial(_found, place, target, clock, entry)):
+            yield place.path, item
 
 
 def _places(location: str | Path) -> Iterator[Place]:
@@ -70,7 +79,8 @@ def _found(place: Place, target: Target, clock: str | None, entry: str | None) -
         return [Ignored(place.path, "is deleted")]
     if tracked.status in ("RUNNING", "SCHEDULED"):
         return [Skipped(place.path, "has not ended; import it when it has")]
-    points = points_of(measurements_of(tracked.history, target, clock=clock), target)
+    measurements = measurements_of(tracked.history, target, clock=clock)
+    points, notes = ordered_points(measurements, target, is_wall_time=clock is None)
     outcome, error = outcome_of(points, target), None
     if outcome != "reached" and tracked.status != "FINISHED":
         outcome, error = "failed", f"MLflow calls the run {tracked.status.lower()}"
@@ -83,7 +93,7 @@ def _found(place: Place, target: Target, clock: str | None, entry: str | None) -
         points=points,
         error=error,
         started=datetime.fromtimestamp(tracked.start / 1000, UTC).isoformat(timespec="milliseconds"),
-        details=_details(tracked),
+        details=_details(tracked) | ({"notes": notes} if notes else {}),
     )
     return [StoredRun(printable(tracked.experiment) or "mlflow", run)]
 

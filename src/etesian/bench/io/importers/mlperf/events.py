@@ -1,4 +1,4 @@
-"""MLPerf's four log formats as one stream of events, with suspicion. Knows nothing of benchmarks and targets.
+"""MLPerf's four log formats as one stream of events. Knows no benchmarks and no targets.
 
 ===========  ======================================================================================
 round        a line, often behind a prefix or between other output
@@ -43,11 +43,11 @@ class Event(NamedTuple):
     key
         Such as ``"run_start"``.
     seconds
-        When, since 1970; 0.0 where the log does not say.
+        Time since 1970; 0.0 if the log does not give it.
     value, metadata
-        What the line says; the metadata of the oldest formats stands in the value and is taken out of it.
+        Content of the line; the oldest formats keep the metadata within the value, and it is taken out of it.
     benchmark
-        Where the line names it.
+        Benchmark that the line names, or an empty string.
     round
         See `Round`.
     """
@@ -62,7 +62,7 @@ class Event(NamedTuple):
 
 
 def events_of(path: Path, *, complain: Callable[[str], None]) -> Iterator[Event]:
-    """Give the events of a log; `complain` is told of each line that bears a format's mark and cannot be read."""
+    """Give the events of a log; `complain` is called for each line that bears the mark of a format and cannot be read."""
     for number, line in lines_of(path, errors="replace"):  # other programs' output between the lines may be anything
         mark = _MARK.search(line)
         if mark is None:

@@ -1,7 +1,8 @@
-"""What one MLPerf log says of its run: start, stop, status, evaluations, settings. Knows no targets and no clock but the log's."""
+"""Content of one MLPerf log: start, stop, status, evaluations, settings. Holds no official targets."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,10 @@ _PROGRESS = {
     "iteration": "step",
 }
 _BATCH_SIZES = ("global_batch_size", "train_batch_size", "input_batch_size")
-_STATED_TARGETS = ("eval_target", "quality_target", "target")
+_STATED_TARGET = re.compile(
+    r"(?:eval_|quality_|accuracy_)?target(?:_(?:accuracy|quality|loss|metric|score|log_perplexity|perplexity|auc|map|bleu|dice|wer))?"
+    r"(?:_value)?"
+)
 
 
 @dataclass
@@ -44,18 +48,18 @@ class Evaluation:
 
 @dataclass
 class Log:
-    """What was found in one log.
+    """Content of one log.
 
     Parameters
     ----------
     start, stop
         When the run began and ended, seconds since 1970; None where the log does not say.
     status
-        What the stop says, in its own words; None where it says nothing.
+        Status that the stop states; None if it states none.
     evaluations
         In the order of the log.
     settings
-        The first value of each other key that says something of the run as a whole.
+        The first value of each other key.
     benchmark
         As the lines name it; empty where they do not.
     round
@@ -75,7 +79,7 @@ class Log:
 
     @property
     def is_success(self) -> bool | None:
-        """Whether the log says that the run arrived; None where it does not say."""
+        """Whether the log states success; None if it states nothing."""
         return None if self.status is None else self.status.lower() in ("success", "true")
 
     @property
@@ -84,13 +88,27 @@ class Log:
         return next((self.settings[key] for key in _BATCH_SIZES if key in self.settings), None)
 
     @property
-    def stated_target(self) -> Any:
-        """The target in the log's own words."""
-        return next((self.settings[key] for key in _STATED_TARGETS if key in self.settings), None)
+    def stated_target(self) -> float | None:
+        """The threshold of the target that the log states; None if it states none, or more than one number."""
+        for key, value in self.settings.items():
+            if _STATED_TARGET.fullmatch(key):
+                try:
+                    return number_of(value, role=key)
+                except UnreadableError:
+                    continue
+        return None
+
+    def drop_evaluations_before_start(self) -> list[Evaluation]:
+        """Take out evaluations made before the run started, as warm-ups are, and return them."""
+        if self.start is None:
+            return []
+        early = [evaluation for evaluation in self.evaluations if evaluation.seconds < (self.start or 0.0)]
+        self.evaluations = [evaluation for evaluation in self.evaluations if evaluation not in early]
+        return early
 
 
 def read_log(path: Path, *, complain: Callable[[str], None]) -> Log:
-    """Read a log; `complain` is told of lines that bear a format's mark and cannot be read."""
+    """Read a log; `complain` is called for lines that bear the mark of a format and cannot be read."""
     log = Log()
     for event in events_of(path, complain=complain):
         log.round, log.last_line = event.round, event.line

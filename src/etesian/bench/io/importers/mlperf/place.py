@@ -1,4 +1,4 @@
-"""Who submitted an MLPerf log, of which system and round: by the folders it lies in, else by what it says of itself.
+"""Submitter, system, benchmark and round of an MLPerf log: from the folders it lies in, or else from the log itself.
 
 Rounds since v0.6 lie in ``<org>/results/<system>/<benchmark>/result_<k>.txt``, with ``<org>/systems/<system>.json`` beside.
 v0.5 has folders of the submitter's own choosing before ``results``, which belong to the name of the system here.
@@ -15,12 +15,11 @@ from etesian.bench.io._reading.curves import plain, seed_of
 from etesian.bench.io._reading.files import DAMAGES, json_of
 from etesian.bench.io._reading.found import printable
 from etesian.bench.io.importers.mlperf.log import Log
-from etesian.bench.io.importers.mlperf.quality import benchmark_named
+from etesian.bench.io.importers.mlperf.quality import LATEST, benchmark_named
 
 _ROUND = re.compile(r"(?:training_results_)?v(\d+)\.(\d+)(?:\.\d+)?")
 _RESULT = re.compile(r"result_(\d{1,9})\b")
 _NOT_GIVEN = ("", "-", "n/a", "none")
-_LATEST = (99, 0)  # logs of v0.7 and after look the same
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,13 @@ class Place:
     Parameters
     ----------
     organization, system, benchmark
-        Who, on what, and the task.
+        Submitter, machine and task.
     round
         Such as (0, 7).
     round_name
-        Such as ``"v0.7"``; empty where only the format tells.
+        Such as ``"v0.7"``; empty if only the format of the log is known.
     number
-        What tells the runs of an entry apart.
+        Number that distinguishes the runs of an entry.
     """
 
     organization: str
@@ -48,7 +47,7 @@ class Place:
 
 
 def place_of(path: Path, log: Log) -> Place:
-    """Find out where a log stands."""
+    """Return where a log stands."""
     parts = path.resolve().parts[:-1]
     round_, round_name, after_round = _round_of(parts, log)
     folders = _folders_of(parts, after_round)
@@ -61,7 +60,7 @@ def place_of(path: Path, log: Log) -> Place:
     return Place(
         printable(organization),
         printable(system),
-        benchmark_named(printable(benchmark)),
+        benchmark_named(printable(benchmark), round_),
         round_,
         round_name,
         int(numbered[1]) if numbered else seed_of(path.name),
@@ -69,7 +68,7 @@ def place_of(path: Path, log: Log) -> Place:
 
 
 def system_file_of(path: Path) -> Path | None:
-    """The file beside the results that describes the system; None where there is none."""
+    """Return the file beside the results that describes the system; None if there is none."""
     for folder in path.resolve().parents:
         if folder.parent.name == "results":
             described = folder.parent.parent / "systems" / f"{folder.name}.json"
@@ -78,7 +77,7 @@ def system_file_of(path: Path) -> Path | None:
 
 
 def describe_system(file: Path | None) -> dict[str, Any]:
-    """Hardware and software of a system; empty where its file cannot be read, which is reported when the file's turn comes."""
+    """Describe hardware and software of a system; empty if its file cannot be read, which is reported separately."""
     try:
         return {} if file is None else _described(file)
     except DAMAGES:
@@ -109,7 +108,7 @@ def _round_of(parts: tuple[str, ...], log: Log) -> tuple[tuple[int, int], str, i
         match = _ROUND.fullmatch(parts[index])
         if match:
             return (int(match[1]), int(match[2])), f"v{match[1]}.{match[2]}", index + 1
-    by_format = {"v0.5": (0, 5), "v0.6": (0, 6), "v0.7": _LATEST}
+    by_format = {"v0.5": (0, 5), "v0.6": (0, 6), "v0.7": LATEST}
     return by_format[log.round], "", None
 
 

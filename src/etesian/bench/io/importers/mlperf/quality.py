@@ -1,8 +1,8 @@
-"""What MLPerf's benchmarks measure, in which direction, and the official targets by round. Reads nothing.
+"""Quality metrics and official targets of MLPerf's benchmarks by round. Reads no files.
 
-Where a benchmark has two targets, both must be met at one evaluation. A run has one target, so these two become one
-metric, `worst_target_ratio`: the smaller of value / threshold (threshold / value where low is good). It is at least 1 exactly when
-both are met, and asking for another value of it moves both thresholds by that factor. The two metrics are kept beside it.
+Some benchmarks have two targets, and both must be met at one evaluation. A run has one target, so the two become one metric,
+`worst_target_ratio`: the smaller of value / threshold (threshold / value where low is good). It is at least 1 exactly when both
+are met. The two metrics are kept beside it.
 
 Sources: the rules of MLPerf Training, "Benchmarks", of each round (github.com/mlcommons/training_policies).
 """
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from etesian.bench.io._reading.errors import UnreadableError
 from etesian.bench.workload import Target
 
 WORST_RATIO = "worst_target_ratio"
@@ -21,23 +22,54 @@ _SMALL = 1e-300  # below any measured value: keeps ratios finite
 
 @dataclass(frozen=True)
 class Quality:
-    """What a benchmark's evaluations give, and what they are to reach.
+    """Metrics that a benchmark's evaluations give, with their targets.
 
     Parameters
     ----------
     targets
-        One, or several to be met together.
+        One target, or several that must be met together.
     is_bleu
-        Whether it is a BLEU score, which some logs give as a fraction and others in points of a hundred.
+        Whether the metric is a BLEU score, which some logs give as a fraction and others in points of a hundred.
+    worst_ratio
+        Threshold of the metric that stands for several targets.
     """
 
     targets: tuple[Target, ...]
     is_bleu: bool = False
+    worst_ratio: float = 1.0
 
     @property
     def target(self) -> Target:
         """The one target that stands for all."""
-        return self.targets[0] if len(self.targets) == 1 else Target(WORST_RATIO, 1.0)
+        return self.targets[0] if len(self.targets) == 1 else Target(WORST_RATIO, self.worst_ratio)
+
+    def with_target(self, target: Target) -> Quality:
+        """Replace the official target by one for a metric that the benchmark has.
+
+        Raises
+        ------
+        UnreadableError
+            If the benchmark does not have the metric.
+        """
+        metrics = [own.metric for own in self.targets]
+        if len(metrics) > 1 and target.metric == WORST_RATIO and target.direction == "at_least":
+            return replace(self, worst_ratio=target.threshold)
+        if target.metric not in metrics:
+            raise UnreadableError(f"measures {' and '.join(metrics)}, not {target.metric!r}, which --target asks for")
+        return replace(self, targets=(target,))
+
+    def with_stated(self, value: float) -> Quality:
+        """Replace the threshold by the one that a log states, on the scale of the official one."""
+        if len(self.targets) > 1 or not math.isfinite(value) or value <= 0:
+            return self
+        official = self.targets[0]
+        if self.is_bleu and value <= 1:
+            value *= 100
+        elif official.threshold <= 1 < value <= 100:
+            value /= 100
+        if math.isclose(value, official.threshold, rel_tol=1e-6):
+            return self
+        return replace(self, targets=(replace(official, threshold=value),))
 
     def with_worst_ratio(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Add the metric that stands for several targets, where all of them were measured."""
@@ -69,7 +101,10 @@ _QUALITIES: dict[str, Sequence[tuple[tuple[int, int], Quality]]] = {
     ],
     "gnn": [((4, 0), _at_least("accuracy", 0.72))],
     "gpt3": [((3, 0), _at_most("log_perplexity", 2.69))],
+    "flux1": [((5, 1), _at_most("loss", 0.586))],
     "llama2_70b_lora": [((4, 0), _at_most("loss", 0.925))],
+    "llama31_405b": [((5, 0), _at_most("log_perplexity", 5.6))],
+    "llama31_8b": [((5, 1), _at_most("log_perplexity", 3.3))],
     "maskrcnn": [((0, 5), _MASK_RCNN)],
     "minigo": [((0, 5), _at_least("pro_move_accuracy", 0.40)), ((0, 6), _at_least("win_rate", 0.50))],
     "ncf": [((0, 5), _at_least("hit_rate", 0.635))],
@@ -82,25 +117,47 @@ _QUALITIES: dict[str, Sequence[tuple[tuple[int, int], Quality]]] = {
     "unet3d": [((1, 0), _at_least("dice", 0.908))],
 }
 _ALIASES = {"resnet50": "resnet", "mask_rcnn": "maskrcnn", "rnn_t": "rnnt", "unet_3d": "unet3d", "rgat": "gnn"}
+_ALIASES |= {"llama3.1_405b": "llama31_405b", "llama3.1_8b": "llama31_8b", "flux": "flux1", "flux.1": "flux1"}
+_RENAMED = {"ssd": ((2, 0), "retinanet")}
+"""Folders that hold another benchmark from a round on: `ssd` holds RetinaNet, and SSD itself ended with v1.1."""
+
+LATEST = (99, 0)
+"""Stands for a round that neither the folders nor the log names: logs of v0.7 and later look the same."""
+_FIRST_OF_THE_LATEST = (0, 7)
 
 _METRIC_NAMES = {"bbox": "box_map", "segm": "mask_map", "fid": "fid", "clip": "clip"}
 """Logs with two metrics name them in each evaluation."""
 
 
-def benchmark_named(name: str) -> str:
-    """Bring a benchmark's name into one spelling."""
+def benchmark_named(name: str, round_: tuple[int, int]) -> str:
+    """Return the usual spelling of a benchmark's name in a round."""
     name = name.strip().lower().replace("-", "_")
-    return _ALIASES.get(name, name)
+    name = _ALIASES.get(name, name)
+    since, renamed = _RENAMED.get(name, (LATEST, name))
+    return renamed if since <= round_ < LATEST else name
 
 
 def quality_of(benchmark: str, round_: tuple[int, int]) -> Quality | None:
-    """What a benchmark was to reach in a round; None where this is not known."""
-    held = [quality for since, quality in _QUALITIES.get(benchmark, ()) if since <= round_]
-    return held[-1] if held else None
+    """Return the official targets of a benchmark in a round; None if they are not known.
+
+    Raises
+    ------
+    UnreadableError
+        If they depend on the round, and the round is not known.
+    """
+    known = _QUALITIES.get(benchmark, ())
+    held = [(since, quality) for since, quality in known if since <= round_]
+    if round_ == LATEST and held:
+        possible = [held[0][1]] + [quality for since, quality in held[1:] if since > _FIRST_OF_THE_LATEST]
+        if (len(possible) > 1 and held[-1][0] > _FIRST_OF_THE_LATEST) or benchmark in _RENAMED:
+            raise UnreadableError(
+                f"the target of {benchmark!r} depends on the round, which no folder names (such as v2.1); give it by --target"
+            )
+    return held[-1][1] if held else None
 
 
 def metric_named(name: str) -> str:
-    """Translate the name that an evaluation gives its metric."""
+    """Return the usual name of a metric that an evaluation names."""
     return _METRIC_NAMES.get(name.lower(), name.lower())
 
 

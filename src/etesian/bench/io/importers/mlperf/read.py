@@ -1,4 +1,4 @@
-"""MLPerf training logs as runs. MAIN PATH of this importer: read the log, place it, time its evaluations, judge."""
+"""MLPerf training logs as runs. MAIN PATH of this importer: read the log, find its target, time its evaluations, judge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from etesian.bench.io._reading.curves import Measurement, outcome_of, plain, points_of
-from etesian.bench.io._reading.files import DAMAGES, UnreadableError, json_of
+from etesian.bench.io._reading.files import DAMAGES, UnreadableError, files_below, json_of
 from etesian.bench.io._reading.found import Found, Ignored, Skipped, printable, read_each, reason_of
 from etesian.bench.io.importers.mlperf.log import Evaluation, Log, read_log
 from etesian.bench.io.importers.mlperf.place import Place, describe_system, place_of, system_file_of
@@ -17,43 +17,53 @@ from etesian.bench.record import Outcome, Point, Run
 from etesian.bench.store import StoredRun
 from etesian.bench.workload import Target
 
-_LOG_NAME = re.compile(r"(result.*\.txt|.*\.log|.*\.out)(\.gz)?")
+_LOG_NAME = re.compile(r"(result.*\.txt|.*\.log|.*\.out)(\.gz|\.bz2|\.xz|\.zst|\.zip)?")
 _MAX_COMPLAINTS = 5
+_EARLY = 0.05  # of the run's time
 _DECIMALS = 6  # times since 1970 are not more exact than that
 
 
 def read_mlperf(path: str | Path, *, target: Target | None = None) -> Iterator[Found]:
-    """Read training logs of MLPerf, all four formats: a folder of submissions, or one log.
+    """Read training logs of MLPerf, from any round: a folder of submissions, or one log.
+
+    Organization, system and benchmark are those of the folders (<org>/results/<system>/<benchmark>/result_<k>.txt), or else of
+    the log itself. The target is the one that the log states, or else the official one of the round and benchmark.
 
     Parameters
     ----------
     path
-        The folder or file. Organization, system and benchmark are told by the folders
-        (``<org>/results/<system>/<benchmark>/result_<k>.txt``), elsewhere by the log itself.
+        The folder or file.
     target
-        In place of the benchmark's official one. Needed for benchmarks that are not known here.
+        Target in place of the official one. Logs of benchmarks without its metric are refused.
 
     Yields
     ------
     StoredRun, Skipped or Ignored
-        One run a log, in the suite ``mlperf-<round>-<benchmark>``; the seed is the k of ``result_<k>``.
+        One run per log, in the suite ``mlperf-<round>-<benchmark>``; the seed is the k of ``result_<k>``. Whatever casts doubt
+        on a run, such as a success stated long after the target was met, is in its notes.
 
     Raises
     ------
     InputError
-        If there is no such path, or no log in it.
+        If the path does not exist, or holds no log.
 
     Notes
     -----
-    The time of a run is run_stop - run_start, as MLPerf has it: the evaluation that ends a successful run is taken to be known
-    at run_stop. Evaluations made after run_stop, of what had been saved on the way, are placed in proportion to their epoch or
-    sample count.
+    The time of a run is run_stop - run_start, as MLPerf defines it: the evaluation that ends a successful run counts as known
+    at run_stop. Evaluations made after run_stop, of saved checkpoints, are placed in proportion to their epoch or sample count.
+    Evaluations made before run_start are warm-ups and are dropped with a note.
     """
+    is_mixed = target is not None and _has_several_benchmarks(Path(path))
 
     def read(file: Path) -> Iterable[Found]:
-        return _check_system(file) if file.suffix == ".json" else _read_file(file, target)
+        return _check_system(file) if file.suffix == ".json" else _read_file(file, target, is_mixed=is_mixed)
 
-    return read_each(path, read, is_candidate=_is_candidate, sought="log (result_*.txt, *.log, also .gz)")
+    return read_each(path, read, is_candidate=_is_candidate, sought="log (result_*.txt, *.log, also compressed)")
+
+
+def _has_several_benchmarks(path: Path) -> bool:
+    folders = {file.parent.name for file in files_below(path) if _LOG_NAME.fullmatch(file.name)}
+    return len(folders) > 1
 
 
 def _is_candidate(file: Path) -> bool:
@@ -61,14 +71,14 @@ def _is_candidate(file: Path) -> bool:
 
 
 def _check_system(file: Path) -> Iterator[Ignored]:
-    """It is used where the logs are read; they are runs without it too, so one that cannot be read costs no run."""
+    """Report a system description that cannot be read; the logs are runs without it too."""
     try:
         json_of(file)
     except DAMAGES as error:
         yield Ignored(printable(str(file)), f"describes a system, and cannot be read: {reason_of(error)}")
 
 
-def _read_file(file: Path, target: Target | None) -> Iterator[StoredRun | Skipped]:
+def _read_file(file: Path, target: Target | None, *, is_mixed: bool) -> Iterator[StoredRun | Skipped]:
     complaints: list[str] = []
     log = read_log(file, complain=complaints.append)
     shown = complaints[:_MAX_COMPLAINTS]
@@ -76,23 +86,56 @@ def _read_file(file: Path, target: Target | None) -> Iterator[StoredRun | Skippe
     if len(complaints) > len(shown):
         yield Skipped(printable(str(file)), f"{len(complaints) - len(shown)} more lines cannot be read")
     if log.start is None:
-        raise UnreadableError("has no run_start, so no time in it can be told")
+        raise UnreadableError("has no run_start, so it has no times")
     place = place_of(file, log)
-    yield _run_of(file, log, place, _quality(place, target))
+    early = log.drop_evaluations_before_start()
+    notes = [f"dropped {len(early)} evaluation(s) made before run_start"] if early else []
+    if target is None:
+        quality, more = _official_quality(log, place)
+    else:
+        quality, more = _own_quality(place, target, is_mixed=is_mixed), []
+    yield _run_of(file, log, place, quality, notes + more)
 
 
-def _quality(place: Place, target: Target | None) -> Quality:
-    known = quality_of(place.benchmark, place.round)
-    if target is not None and (known is None or len(known.targets) == 1):
-        return Quality((target,), is_bleu=known is not None and known.is_bleu)
-    if known is None:
+def _official_quality(log: Log, place: Place) -> tuple[Quality, list[str]]:
+    """Return the target that the log states or, if it states none, that of the rules; and a note if the two differ."""
+    stated = log.stated_target
+    try:
+        official = quality_of(place.benchmark, place.round)
+    except UnreadableError:
+        official = None if stated is None else quality_of(place.benchmark, (99, 9))
+        if official is None:
+            raise
+    if official is None:
+        hint = "" if stated is None else f"; the log states {stated:g}, not whether that is a maximum or a minimum"
         raise UnreadableError(
-            f"the target of {place.benchmark or 'its benchmark'!r} is not known; give one by --target"
+            f"the target of {place.benchmark or 'its benchmark'!r} is not known; give it by --target{hint}"
         )
-    return known
+    if stated is None:
+        return official, []
+    quality = official.with_stated(stated)
+    if quality == official:
+        return official, []
+    rules = f"the rules of {place.round_name}" if place.round_name else "the rules"
+    return quality, [f"the log states the target {quality.target}, {rules} {official.target}; the stated one is used"]
 
 
-def _run_of(file: Path, log: Log, place: Place, quality: Quality) -> StoredRun:
+def _own_quality(place: Place, target: Target, *, is_mixed: bool) -> Quality:
+    try:
+        known = quality_of(place.benchmark, place.round)
+    except UnreadableError:
+        known = quality_of(place.benchmark, (99, 9))
+    if known is not None:
+        return known.with_target(target)
+    if is_mixed:
+        raise UnreadableError(
+            f"the metric of {place.benchmark or 'its benchmark'!r} is not known, so --target {target} may not be meant for it; "
+            "import the folder of this benchmark alone"
+        )
+    return Quality((target,))
+
+
+def _run_of(file: Path, log: Log, place: Place, quality: Quality, notes: list[str]) -> StoredRun:
     assert log.start is not None
     run_seconds = None if log.stop is None else round(log.stop - log.start, _DECIMALS)
     if run_seconds is not None and run_seconds < 0:
@@ -100,6 +143,7 @@ def _run_of(file: Path, log: Log, place: Place, quality: Quality) -> StoredRun:
     target = quality.target
     points = _points(log, quality, run_seconds)
     outcome, error = _ending(log, points, target)
+    notes = [*notes, *_doubts(log, points, target, run_seconds)]
     run = Run(
         workload="/".join(filter(None, (place.organization, place.system))) or printable(file.stem),
         seed=place.number,
@@ -112,7 +156,7 @@ def _run_of(file: Path, log: Log, place: Place, quality: Quality) -> StoredRun:
         organization=place.organization,
         system=place.system,
         progress=_progress_name(log),
-        details=_details(file, log, place, run_seconds),
+        details=_details(file, log, place, run_seconds) | ({"notes": notes} if notes else {}),
     )
     return StoredRun("-".join(filter(None, ("mlperf", place.round_name, place.benchmark))), run)
 
@@ -126,11 +170,11 @@ def _points(log: Log, quality: Quality, run_seconds: float | None) -> tuple[Poin
         Measurement(time, _metrics(evaluation, quality, scale, _first_epoch_is_one(log)))
         for time, evaluation in zip(times, log.evaluations, strict=True)
     ]
-    return points_of(measurements, quality.target)
+    return points_of(sorted(measurements, key=lambda measurement: measurement.seconds), quality.target)
 
 
 def _times(log: Log, run_seconds: float | None) -> list[float]:
-    """Seconds from the start of the run to each evaluation."""
+    """Return the seconds from the start of the run to each evaluation."""
     assert log.start is not None
     times = [round(evaluation.seconds - log.start, _DECIMALS) for evaluation in log.evaluations]
     if run_seconds is None:
@@ -157,13 +201,13 @@ def _is_fraction(evaluations: Iterable[Evaluation]) -> bool:
 
 
 def _first_epoch_is_one(log: Log) -> bool:
-    """Whether epochs are to be counted from 1: the first round counted them from 0, and evaluated after each."""
+    """Return whether epochs need to be counted from 1: the first round counted from 0 and evaluated after each."""
     first = log.evaluations[0].progress
     return log.round == "v0.5" and first == ("epoch", 0.0)
 
 
 def _ending(log: Log, points: tuple[Point, ...], target: Target) -> tuple[Outcome, str | None]:
-    """How the run ended, and why, by what the log says and by what it measured."""
+    """Return how the run ended and why, by its status and its measurements."""
     if not points:
         return "failed", f"the log ends at line {log.last_line} without an evaluation"
     measured = outcome_of(points, target)
@@ -177,6 +221,22 @@ def _ending(log: Log, points: tuple[Point, ...], target: Target) -> tuple[Outcom
     if log.is_success:
         return measured, f"{said}, and no evaluation stands at {target}"
     return ("failed", f"{said}, though an evaluation stands at {target}") if measured == "reached" else (measured, said)
+
+
+def _doubts(log: Log, points: tuple[Point, ...], target: Target, run_seconds: float | None) -> list[str]:
+    """Return what contradicts a stated success: a target that is met long before run_stop, or never."""
+    if not log.is_success or not points or run_seconds is None:
+        return []
+    at = next((at for at, point in enumerate(points) if target.is_reached(point.metrics[target.metric])), None)
+    if at is None:
+        return [f"run_stop states success, and no evaluation meets {target}: the target may be another"]
+    early, rest = run_seconds - points[at].seconds, len(points) - 1 - at
+    if rest and early > _EARLY * run_seconds:
+        return [
+            f"{target} is met at {points[at].seconds:g} s, {rest} evaluation(s) before run_stop at {run_seconds:g} s: "
+            "the target may be another"
+        ]
+    return []
 
 
 def _progress_name(log: Log) -> str | None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from etesian.bench.errors import InputError
-from etesian.bench.io._reading.curves import Scalar, measurements_of, outcome_of, points_of, seed_of, split_name
+from etesian.bench.io._reading.curves import Scalar, measurements_of, outcome_of, seed_of, split_name
 from etesian.bench.io._reading.files import UnreadableError, files_below
 from etesian.bench.io._reading.found import Found, Ignored, attempt, printable
+from etesian.bench.io._reading.tracked_runs import checked, ordered_points
 from etesian.bench.io.importers.tensorboard.records import CutOffError, read_events
 from etesian.bench.record import Outcome, Run
 from etesian.bench.store import StoredRun
@@ -25,12 +26,11 @@ def read_tensorboard(
     path
         A folder such as ``runs``, or one event file.
     target
-        Names the tag, such as ``Target("loss/validation", 3.28, "at_most")``.
+        Target of the runs, which names the tag, such as 'loss/validation<=3.28'.
     clock
-        The tag that holds the seconds on the run's own clock. None for the wall time since the first event, which includes
-        evaluation.
+        Tag that holds the seconds on the run's own clock; by default the wall time since the first event, evaluation included.
     suite
-        Under which to keep the runs.
+        Suite to store the runs under.
 
     Yields
     ------
@@ -52,8 +52,15 @@ def read_tensorboard(
             yield Ignored(printable(str(file)))
     if not folders:
         raise InputError(f"the folder {root} holds no event file (*.tfevents.*)")
-    for folder, files in folders.items():
-        yield from _read_folder(root, folder, files, target=target, clock=clock, suite=suite)
+    yield from checked(
+        str(root),
+        target,
+        (
+            (str(folder), item)
+            for folder, files in folders.items()
+            for item in _read_folder(root, folder, files, target=target, clock=clock, suite=suite)
+        ),
+    )
 
 
 def _read_folder(
@@ -61,7 +68,8 @@ def _read_folder(
 ) -> Iterator[Found]:
     def read() -> list[Found]:
         scalars, cut_off = _scalars(files)
-        points = points_of(measurements_of(scalars, target, clock=clock), target)
+        measurements = measurements_of(scalars, target, clock=clock)
+        points, notes = ordered_points(measurements, target, is_wall_time=clock is None)
         entry, seed = _entry_of(root, folder)
         outcome: Outcome = outcome_of(points, target)
         is_failed = cut_off is not None and outcome != "reached"
@@ -72,7 +80,7 @@ def _read_folder(
             outcome="failed" if is_failed else outcome,
             points=points,
             error=cut_off if is_failed else None,
-            details={"files": [printable(file.name) for file in files]},
+            details={"files": [printable(file.name) for file in files], **({"notes": notes} if notes else {})},
         )
         return [StoredRun(suite, run)]
 

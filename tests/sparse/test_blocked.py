@@ -3,7 +3,7 @@ import pytest
 from conftest import WORKERS, touches_of
 
 from etesian.sparse import make_plan
-from etesian.sparse.schedules.blocks import deal, default_n_blocks
+from etesian.sparse.schedules.blocked import deal, default_n_blocks
 
 
 def plan_of(touches, n_workers, **options):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from etesian.sparse.schedules.conflicts import Touches
+from etesian.sparse.schedules.conflicts import Touches, as_touches
 from etesian.sparse.schedules.counting_sort import sort_by_key
+from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
 
 UPDATES_A_BLOCK = 1_000
 MOST_BLOCKS = 32  # 16, 32 and 64 could not be told apart at 5 million ratings
@@ -102,3 +104,15 @@ def _nearest(edges: NDArray[np.int64], wanted: NDArray[np.float64]) -> NDArray[n
     nearest = np.where(wanted - edges[after - 1] < edges[after] - wanted, after - 1, after)
     nearest[0], nearest[-1] = 0, len(edges) - 1
     return nearest
+
+
+def plan_blocked(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
+    """Strata of blocks that share nothing, for updates of two sides.
+
+    Its serial order is not the sampled one but its own: strata, in each its blocks, in each the sampled order. The result is that
+    of running this order serially, bit for bit, for any number of workers, and depends on `n_blocks`.
+    """
+    n_blocks = default_n_blocks(len(order)) if sizes.n_blocks is None else sizes.n_blocks
+    sorted_order, offsets = sort_into_blocks(as_touches(touches), order, n_blocks=n_blocks, n_workers=sizes.n_workers)
+    largest = int((offsets[:, -1] - offsets[:, 0]).max())
+    return Plan("blocked", sorted_order, offsets, True, largest, balance_of(offsets))

@@ -1,0 +1,127 @@
+"""What a new order for every epoch costs: epochs with everything on the clock over bare epochs, and the time to the first update.
+
+An epoch with everything on the clock draws its order, plans it, brings the data into that order and runs it. A bare epoch of the
+same schedule repeats a plan with its data laid out beforehand. Epochs are interleaved (one of each, then the next round) and
+compared round by round. The first epoch also deals the updates into blocks. The first update starts once `Epochs` is
+constructed and the first block is laid out. Example:
+
+    python benchmarks/planning.py --out benchmarks/results/2026-11-29_planning
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from data import SEED, power_law_ratings
+from timing import cell, seconds_of, spread
+
+from etesian import __version__
+from etesian.bench import machine
+from etesian.sparse import SGD, Epochs, Ratings, Workers
+from etesian.sparse.schedules.orders import BLOCK
+
+SCHEDULES = ("conflict_free", "lock_free", "serial")
+REGULARIZATION, STEP_SIZE = 0.02, 0.01
+
+
+def measure(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
+    """Interleaved epochs of each schedule, bare and with everything on the clock."""
+    n = problem.touches.shape[0]
+    with Workers(n_workers) as workers:
+
+        def new(schedule: Any, order: Any) -> Epochs:
+            return Epochs(problem, workers, method=SGD(STEP_SIZE), schedule=schedule, random_state=SEED, order=order)
+
+        runs, starts = {}, {}
+        for schedule in SCHEDULES:
+            new(schedule, "each_epoch").advance()  # to compile
+            began = time.perf_counter()
+            runs[schedule] = new(schedule, "each_epoch")
+            made = time.perf_counter()
+            runs[schedule].advance()
+            ended = time.perf_counter()
+            first_block = (
+                (ended - made) * n_workers * BLOCK / n
+            )  # at most: what a worker spends on a block, updates included
+            starts[schedule] = {"first update": made - began + first_block, "first epoch": ended - began}
+            runs[f"bare {schedule}"] = new(schedule, "fixed")
+            runs[f"bare {schedule}"].advance()
+        taken = [{name: seconds_of(run.advance) for name, run in runs.items()} for _ in range(rounds)]
+        seconds = {name: np.array([each[name] for each in taken]) for name in runs}
+        exact = [array.tobytes() for array in runs["conflict_free"].variables]
+        is_equal = exact == [array.tobytes() for array in runs["serial"].variables]
+    found: dict[str, Any] = {"workers": n_workers, "rounds": rounds, "bitwise the serial result": is_equal}
+    for schedule in SCHEDULES:
+        bare = seconds[f"bare {schedule}"]
+        middle = float(np.median(bare))
+        whole, bares = starts[schedule]["first epoch"] + 19 * np.median(seconds[schedule]), 20 * middle
+        found[schedule] = {
+            "milliseconds": spread(1e3 * seconds[schedule]),
+            "bare milliseconds": spread(1e3 * bare),
+            "over bare": spread(seconds[schedule] / bare),
+            "over bare lock-free": spread(seconds[schedule] / seconds["bare lock_free"]),
+            "first update, in bare epochs": round(starts[schedule]["first update"] / middle, 4),
+            "first epoch, in bare epochs": round(starts[schedule]["first epoch"] / middle, 4),
+            "20 epochs over 20 bare": round(float(whole / bares), 4),
+        }
+    return found
+
+
+def as_text(results: list[dict[str, Any]]) -> str:
+    """Medians [middle eight tenths of the rounds]."""
+    columns = (
+        "rank",
+        "workers",
+        "schedule",
+        "bare ms",
+        "on the clock ms",
+        "over bare",
+        "20 epochs",
+        "first epoch",
+        "first update",
+    )
+    lines = [f"| {' | '.join(columns)} |", "| ---: | ---: | --- |" + " ---: |" * (len(columns) - 3)]
+    for r in results:
+        for schedule in SCHEDULES:
+            s = r[schedule]
+            cells = (
+                r["rank"], r["workers"], schedule, cell(s["bare milliseconds"], 1), cell(s["milliseconds"], 1),
+                cell(s["over bare"], 2), f"{s['20 epochs over 20 bare']:.2f}", f"{s['first epoch, in bare epochs']:.2f}",
+                f"{s['first update, in bare epochs']:.3f}",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ratings", type=int, default=5_000_000, help="synthetic ratings")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--workers", type=int, nargs="+", default=[2])
+    parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each kind")
+    parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
+    asked = parser.parse_args(arguments)
+    user, item, rating = power_law_ratings(asked.ratings)
+    results = []
+    for rank in asked.ranks:
+        problem = Ratings(user, item, rating, user.max() + 1, item.max() + 1, rank, REGULARIZATION, biased=False)
+        for n_workers in asked.workers:
+            results.append({"rank": rank, **measure(problem, n_workers, asked.rounds)})
+    table = as_text(results)
+    print(table)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        record = {"version": __version__, "ratings": asked.ratings, "machine": machine.describe(), "results": results}
+        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+        (asked.out / "table.md").write_text(table + "\n")
+    return results
+
+
+if __name__ == "__main__":
+    main()

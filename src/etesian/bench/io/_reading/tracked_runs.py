@@ -1,0 +1,87 @@
+"""Steps that the importers of experiment trackers share: order of the measurements, seeds, and scales."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from etesian.bench.io._reading.clock import gaps_in
+from etesian.bench.io._reading.consistency import scale_conflict, with_distinct_seeds
+from etesian.bench.io._reading.curves import Measurement, points_of
+from etesian.bench.io._reading.found import Found, Skipped, printable
+from etesian.bench.io._reading.order import in_order
+from etesian.bench.record import Point
+from etesian.bench.store import StoredRun
+from etesian.bench.workload import Target
+
+
+def ordered_points(
+    measurements: Sequence[Measurement], target: Target, *, is_wall_time: bool = True
+) -> tuple[tuple[Point, ...], list[str]]:
+    """Make points of tracked measurements, with notes on restarts, lost steps and down-time.
+
+    Parameters
+    ----------
+    measurements
+        In the order in which they were logged.
+    target
+        Names the metric.
+    is_wall_time
+        Whether time passes on this clock while the run is down.
+
+    Raises
+    ------
+    UnreadableError
+        If the clock goes back for a reason that is not known.
+    """
+    steps = [measurement.slices for measurement in measurements]
+    known = [float(step) for step in steps if step is not None]
+    seconds = [measurement.seconds for measurement in measurements]
+    has_steps = len(known) == len(steps) and len(set(known)) > 1
+    notes: list[str] = []
+    if seconds != sorted(seconds):
+        ordered = in_order(seconds, known if has_steps else None, lambda at: f"measurement {at + 1}")
+        measurements = [measurements[at]._replace(seconds=time) for at, time in zip(*ordered[:2], strict=True)]
+        notes += ordered.notes
+    if has_steps:
+        notes += _lost_steps(measurements)
+    if is_wall_time:
+        for at, gap in gaps_in([measurement.seconds for measurement in measurements]):
+            notes.append(
+                f"{gap:g} s pass before measurement {at + 1}, far more than usual; if the run was down, they count"
+            )
+    return points_of(measurements, target), notes
+
+
+def _lost_steps(measurements: Sequence[Measurement]) -> list[str]:
+    steps = [measurement.slices or 0 for measurement in measurements]
+    return [
+        f"step {steps[at]} follows step {steps[at - 1]} at measurement {at + 1}: the run was resumed from a checkpoint, and the "
+        "time of the lost steps counts"
+        for at in range(1, len(steps))
+        if steps[at] < steps[at - 1]
+    ]
+
+
+def checked(location: str, target: Target, found: Iterable[tuple[str, Found]]) -> Iterator[Found]:
+    """Hand on what was found; refuse runs measured on another scale than the target, and give repeats their own seeds.
+
+    Parameters
+    ----------
+    location
+        File or store that everything was read from.
+    target
+        Target of the runs.
+    found
+        Everything found, each with a name that distinguishes it from the others.
+    """
+    runs: list[tuple[str, StoredRun]] = []
+    for name, item in found:
+        if isinstance(item, StoredRun):
+            runs.append((name, item))
+        else:
+            yield item
+    conflict = scale_conflict(target, [entry.run for _, entry in runs])
+    if conflict is not None:
+        yield Skipped(printable(location), conflict)
+        return
+    yield from with_distinct_seeds([entry for _, entry in runs], [name for name, _ in runs])

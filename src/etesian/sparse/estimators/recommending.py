@@ -1,0 +1,177 @@
+"""Recommending: the best items for users, similar items, and new users folded in, from the factors of a fit."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.utils.validation import check_is_fitted
+
+from etesian.sparse.arguments import check_integer
+from etesian.sparse.estimators.best_items import Best, best_of_each, in_blocks, is_single
+from etesian.sparse.estimators.folding import FoldedUser, solve_ridge
+from etesian.sparse.estimators.ratings import read_ratings
+from etesian.sparse.ids import IdType, as_ids, find_ids
+
+Feedback = Literal["explicit", "implicit"]
+
+
+class Recommending:
+    """The methods of `MatrixFactorization` that go from factors to items."""
+
+    feedback: Feedback
+    alpha: float
+    n_negatives: int
+    biased: bool
+    regularization: float
+    ids: IdType | None
+
+    mean_: float
+    user_ids_: NDArray[Any]
+    item_ids_: NDArray[Any]
+    user_factors_: NDArray[np.floating]
+    item_factors_: NDArray[np.floating]
+    user_bias_: NDArray[np.floating]
+    item_bias_: NDArray[np.floating]
+    _rated: csr_array
+
+    def recommend(self, user: Any, n: int = 10, *, exclude_rated: bool = True) -> Best:
+        """Return the items with the highest predicted ratings for one user or many, highest first.
+
+        Parameters
+        ----------
+        user
+            An id that `fit` saw, a sequence of such ids, or a `FoldedUser`.
+        n
+            Items to return for each user, at least 1; fewer where there are fewer.
+        exclude_rated
+            Whether to leave out items that the user rated.
+
+        Returns
+        -------
+        items, ratings : arrays of shape (n,), or (n_users, n) for a sequence of users
+            The items' ids and their predicted ratings. In a sequence, a user with fewer than n items left has ratings of NaN and
+            ids of -1 or "" at the end. The result for a user does not depend on the others.
+        """
+        check_is_fitted(self)
+        check_integer("n", n, at_least=1)
+        if isinstance(user, FoldedUser):
+            scored = [self._predict_folded(user)]
+            rated: list[NDArray[Any]] = [user.items]
+        else:
+            rows = self._rows_of(user, self.user_ids_, "user")
+            scored = in_blocks(rows, self._predict_all)
+            rated = [self._rated.indices[slice(*self._rated.indptr[row : row + 2])] for row in rows]
+        if exclude_rated:
+            for score, items in zip(scored, rated, strict=True):
+                score[items] = -np.inf
+        return best_of_each(scored, self.item_ids_, n, is_single=isinstance(user, FoldedUser) or is_single(user))
+
+    def similar_items(self, item: Any, n: int = 10) -> Best:
+        """Return the items whose factors have the largest cosine with those of one item or of many, largest first.
+
+        Parameters
+        ----------
+        item
+            An id that `fit` saw, or a sequence of such ids.
+        n
+            Items to return for each, at least 1; the item itself is not among them.
+
+        Returns
+        -------
+        items, cosines : arrays of shape (n,), or (n_items_asked, n) for a sequence of items
+            As in `recommend`. Items that no term of a fit met, which have no factors, are left out.
+        """
+        check_is_fitted(self)
+        check_integer("n", n, at_least=1)
+        rows = self._rows_of(item, self.item_ids_, "item")
+        factors = self.item_factors_.astype(np.float64)
+        norms = np.linalg.norm(factors, axis=1)
+        if not norms[rows].all():
+            raise ValueError(
+                f"item {self.item_ids_[rows[norms[rows] == 0]].tolist()[0]!r} has no factors: no rating in the fit"
+            )
+        directions = factors / np.where(norms > 0, norms, 1)[:, None]
+        scored = in_blocks(rows, lambda block: np.where(norms > 0, directions[block] @ directions.T, -np.inf))
+        for row, score in zip(rows, scored, strict=True):
+            score[row] = -np.inf
+        return best_of_each(scored, self.item_ids_, n, is_single=is_single(item))
+
+    def fold_in_user(self, items: Any, ratings: Any) -> FoldedUser:
+        """Solve for the factors and the bias of a user that `fit` did not see, while the items' stay; nothing is trained.
+
+        Minimized is the objective of `fit` over this user's terms, which is a ridge regression on the factors of the rated items,
+        by its normal equations (Hu, Koren and Volinsky 2008, equation 4). With implicit feedback the pairs that `fit` would draw
+        enter with their expected weight. The model does not change.
+
+        Parameters
+        ----------
+        items : sequence of shape (n_rated,)
+            Ids of items; those that `fit` did not see are left out.
+        ratings : sequence of shape (n_rated,)
+            The user's ratings of them, or counts.
+
+        Returns
+        -------
+        FoldedUser
+            To be passed to `recommend`, or to `predict` in place of users.
+
+        Raises
+        ------
+        ValueError
+            If `fit` saw none of the items, an item occurs twice, or the ratings are not as many or not finite.
+        """
+        check_is_fitted(self)
+        read = read_ratings((np.zeros(np.shape(ratings), np.int64), items, ratings), np.float64, ids=self.ids)
+        if len(np.unique(read.item)) < len(read.item):
+            raise ValueError("items must not repeat; sum or average the ratings of an item first")
+        item = find_ids(read.item_ids, self.item_ids_, "item", self.ids)[read.item]
+        rating = read.rating[item >= 0].astype(np.float64)
+        item = item[item >= 0]
+        if len(item) == 0:
+            raise ValueError("items must hold an item that fit saw; it holds none")
+        places, target, weight = self._terms_of_user(item, rating)
+        offset = self.mean_ + self.item_bias_[places].astype(np.float64)
+        factors, bias = solve_ridge(
+            self.item_factors_[places], target - offset, weight, penalty=self.regularization, biased=self.biased
+        )
+        return FoldedUser(factors.astype(self.item_factors_.dtype), bias, item)
+
+    def _terms_of_user(
+        self, item: NDArray[np.int64], rating: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Items, targets and weights of one user's terms, with drawn pairs at their expected weight."""
+        if self.feedback == "explicit":
+            return item, rating, np.ones(len(item))
+        if (rating < 0).any() or not (rating > 0).any():
+            raise ValueError("implicit ratings must be 0 or more, with one above 0")
+        unmet = np.setdiff1d(np.arange(len(self.item_ids_)), item)
+        drawn = self.n_negatives * np.count_nonzero(rating) / max(len(unmet), 1)
+        target = np.concatenate([rating > 0, np.zeros(len(unmet))]).astype(np.float64)
+        weight = np.concatenate([1 + self.alpha * rating, np.full(len(unmet), drawn)])
+        return np.concatenate([item, unmet]), target, weight
+
+    def _rows_of(self, wanted: Any, known: NDArray[Any], kind: str) -> NDArray[np.int64]:
+        """Rows of one id or several, all of which have to be known."""
+        ids = [wanted] if is_single(wanted) else wanted
+        rows = find_ids(ids, known, kind, self.ids)
+        if (rows < 0).any():
+            place = int(np.flatnonzero(rows < 0)[0])
+            unknown = wanted if is_single(wanted) else as_ids(ids, kind).values()[place : place + 1].tolist()[0]
+            raise ValueError(f"{kind} {unknown!r} has no rating in the data that was fitted")
+        return rows
+
+    def _predict_folded(self, user: FoldedUser, item: NDArray[np.int64] | None = None) -> NDArray[np.floating]:
+        """Predict all items, or those in some places; -1 stands for an item that `fit` did not see."""
+        dtype = self.item_factors_.dtype.type
+        unknown = dtype(self.mean_ + user.bias)
+        every = unknown + self.item_bias_ + self.item_factors_ @ user.factors
+        return every if item is None else np.where(item >= 0, every[item], unknown)
+
+    def _predict_all(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Predict every item for some users by row: array of shape (len(rows), n_items)."""
+        dtype = self.user_factors_.dtype.type
+        offset = dtype(self.mean_) + self.user_bias_[rows, None] + self.item_bias_
+        return offset + self.user_factors_[rows] @ self.item_factors_.T

@@ -1,0 +1,264 @@
+"""Ids of users and items: text, unless every id of the training data is a canonical integer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etesian.sparse.frames import as_arrow, is_foreign
+
+IdType = Literal["text", "int"]
+
+_CANONICAL = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_DIGITS = re.compile(r"[+-]?[0-9]+")
+_INT64 = np.iinfo(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class IdColumn:
+    """One id for each row, stored once per distinct id.
+
+    Parameters
+    ----------
+    codes : array of shape (n_rows,)
+        The place of each row's id in `names`.
+    names : array of shape (n_names,)
+        Text, or integers of type int64 or uint64.
+    """
+
+    codes: NDArray[np.int64]
+    names: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def values(self) -> NDArray[Any]:
+        """Return the id of each row: array of shape (n_rows,)."""
+        return self.names[self.codes]
+
+    def rows(self, chosen: NDArray[Any]) -> IdColumn:
+        """Return the ids of some rows, by index or by mask."""
+        return IdColumn(self.codes[chosen], self.names)
+
+
+def as_ids(values: Any, kind: str) -> IdColumn:
+    """Take ids as people hold them: a sequence, an array, or a column of a frame.
+
+    Parameters
+    ----------
+    values
+        Integers or text, or floats that are exact integers. Categorical and nullable columns are accepted.
+    kind
+        The name for messages: "user" or "item".
+
+    Raises
+    ------
+    ValueError
+        If an id is missing, is a fraction, or is a float so large that different ids could have become one.
+    """
+    if isinstance(values, IdColumn):
+        return values
+    if is_foreign(values) and not isinstance(getattr(values, "dtype", None), np.dtype):
+        return _from_arrow(as_arrow(values), kind)
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{kind} ids must be a sequence; got an array of shape {array.shape}")
+    if array.dtype.kind == "f" and isinstance(values, list | tuple) and all(isinstance(v, Integral) for v in values):
+        array = np.array(values, object)  # numpy makes floats of integers that fit no common integer type
+    return _from_array(array, kind)
+
+
+def _from_array(array: NDArray[Any], kind: str) -> IdColumn:
+    match array.dtype.kind:
+        case "i":
+            return _distinct(array.astype(np.int64))
+        case "u":
+            return _distinct(array.astype(np.int64 if array.max(initial=0) <= _INT64.max else np.uint64))
+        case "f":
+            return _distinct(_exact_integers(array, kind))
+        case "U":
+            return _distinct(array)
+        case "S":
+            return _distinct(np.char.decode(array, "utf-8"))
+        case "O" | "T":
+            return _from_objects(array.tolist(), kind)
+    raise ValueError(f"{kind} ids must be integers or text; got {array.dtype}")
+
+
+def _distinct(array: NDArray[Any]) -> IdColumn:
+    names, codes = np.unique(array, return_inverse=True)
+    return IdColumn(codes, names)
+
+
+def _exact_integers(array: NDArray[Any], kind: str) -> NDArray[np.int64]:
+    """Convert floats to integers; those at which neighboring integers fall together are refused."""
+    bound = 2.0 ** (np.finfo(array.dtype).nmant + 1)
+    wrong = np.flatnonzero(~(np.isfinite(array) & (array == np.floor(array))))
+    if len(wrong):
+        raise ValueError(f"{kind} ids must be integers or text; got {array[wrong[0]]} at position {wrong[0]}")
+    wrong = np.flatnonzero(np.abs(array) >= bound)
+    if len(wrong):
+        raise ValueError(
+            f"{kind} ids from {bound:.0f} up are not exact in an array of {array.dtype}, so different ids may have become "
+            f"one; got {array[wrong[0]]:.0f} at position {wrong[0]}. Pass users, items and ratings as separate sequences, "
+            "or a frame, with ids that are integers or text"
+        )
+    return array.astype(np.int64)
+
+
+def _from_objects(values: list[Any], kind: str) -> IdColumn:
+    """Number objects as they come; integers stay integers if all are."""
+    places: dict[Any, int] = {}
+    codes = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int64, len(values))
+    names = list(places)
+    for name in names:
+        is_id = isinstance(name, str | Integral) or (isinstance(name, float) and name.is_integer())
+        if not is_id or isinstance(name, bool | np.bool_):
+            raise ValueError(f"{kind} ids must be integers or text; got {name!r} at position {values.index(name)}")
+    floats = [name for name in names if isinstance(name, float)]
+    if floats:
+        _exact_integers(np.array(floats), kind)
+    integers = [int(name) for name in names if not isinstance(name, str)]
+    if len(integers) < len(names) or not all(_INT64.min <= each <= _INT64.max for each in integers):
+        texts = [name if isinstance(name, str) else str(int(name)) for name in names]
+        return IdColumn(codes, np.array(texts, np.str_))
+    return IdColumn(codes, np.array(integers, np.int64))
+
+
+def _from_arrow(column: Any, kind: str) -> IdColumn:
+    """Take a chunked array of pyarrow."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.null_count:
+        missing = np.flatnonzero(pc.is_null(column).to_numpy())[0]
+        raise ValueError(f"{kind} ids must not be missing; the id at position {missing} is null")
+    found = column.type
+    if pa.types.is_integer(found) or pa.types.is_floating(found):
+        return _from_array(column.to_numpy(), kind)
+    if pa.types.is_string_view(found):
+        column = column.cast(pa.large_string())
+    if not pa.types.is_dictionary(column.type):
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            raise ValueError(f"{kind} ids must be integers or text; got a column of type {found}")
+        column = column.dictionary_encode()
+    joined = column.unify_dictionaries().combine_chunks()
+    joined = joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
+    codes = joined.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    if pa.types.is_integer(joined.type.value_type):
+        return IdColumn(codes, joined.dictionary.to_numpy())
+    inner = _from_objects(joined.dictionary.to_pylist(), kind)
+    return IdColumn(inner.codes[codes], inner.names)
+
+
+def type_of(column: IdColumn) -> IdType:
+    """Return "int" if every id that occurs is a canonical 64-bit integer: no leading zeros, no plus sign; else "text"."""
+    names = _occurring(column).names
+    return "int" if names.dtype.kind in "iu" or _canonical_integers(names) is not None else "text"
+
+
+def first_text(column: IdColumn) -> str:
+    """Return the first id that is not a canonical integer, for a message."""
+    names = _occurring(column).names.astype(np.str_)
+    return str(names[~_integers(names, _CANONICAL)[1]][0])
+
+
+def joined_ids(known: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+    """Return the ids of both arrays, in ascending order; they are of one type."""
+    if {known.dtype.kind, new.dtype.kind} == {"i", "u"}:  # which numpy would join as floats
+        if min(known.min(initial=0), new.min(initial=0)) < 0:
+            raise ValueError("integer ids below 0 cannot stand beside ids from 2**63 up: use text")
+        known, new = known.astype(np.uint64), new.astype(np.uint64)
+    return np.union1d(known, new)
+
+
+def number_ids(column: IdColumn, kind: str, ids: IdType | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Number ids from 0 in ascending order.
+
+    Parameters
+    ----------
+    column
+        The ids.
+    kind
+        The name for messages.
+    ids
+        Their type; by default found from the ids, see `type_of`. With "int" text such as "007" or "+7" means 7.
+
+    Returns
+    -------
+    ids : array of shape (n_ids,)
+        The distinct ids: text, or integers.
+    index : array of shape (n_rows,)
+        The place of each row's id among them.
+    """
+    column = _occurring(column)
+    names = column.names
+    wanted = type_of(column) if ids is None else ids
+    if wanted == "text":
+        names = names.astype(np.str_)
+    elif names.dtype.kind == "U":
+        numbers = _canonical_integers(names)
+        if numbers is None:
+            numbers, is_integer = _integers(names, _DIGITS)
+            if not is_integer.all():
+                wrong = str(names[~is_integer][0])
+                raise ValueError(f"{kind} ids must be 64-bit integers, since ids are 'int'; got {wrong!r}: use 'text'")
+        names = numbers
+    distinct, place = np.unique(names, return_inverse=True)
+    return distinct, place[column.codes]
+
+
+def find_ids(wanted: Any, known: NDArray[Any], kind: str, ids: IdType | None = None) -> NDArray[np.int64]:
+    """Return the index of each wanted id among the known, in ascending order; -1 for those that are not known.
+
+    Ids are read as the known ones are: integers as text if those are text, and canonical integers written as text as integers.
+    """
+    column = as_ids(wanted, kind)
+    names = column.names
+    if known.dtype.kind == "U":
+        found = _places(names.astype(np.str_), known)
+    elif names.dtype.kind in "iu":
+        found = _integer_places(names, known)
+    else:
+        numbers, is_integer = _integers(names, _DIGITS if ids == "int" else _CANONICAL)
+        found = np.where(is_integer, _integer_places(numbers, known), -1)
+    return found[column.codes]
+
+
+def _occurring(column: IdColumn) -> IdColumn:
+    used = np.bincount(column.codes, minlength=len(column.names)) > 0
+    return column if used.all() else IdColumn((np.cumsum(used) - 1)[column.codes], column.names[used])
+
+
+def _canonical_integers(names: NDArray[np.str_]) -> NDArray[np.int64] | None:
+    try:
+        numbers = names.astype(np.int64)
+    except (ValueError, OverflowError):
+        return None
+    return numbers if np.array_equal(numbers.astype(np.str_), names) else None
+
+
+def _integers(names: NDArray[np.str_], form: re.Pattern[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the integers among texts of a form, and which these are; 0 stands for the others."""
+    numbers = [int(name) if form.fullmatch(name) and len(name) < 40 else None for name in names.tolist()]
+    fits = [each is not None and _INT64.min <= each <= _INT64.max for each in numbers]
+    return np.array([n if fit else 0 for n, fit in zip(numbers, fits, strict=True)], np.int64), np.array(fits, bool)
+
+
+def _integer_places(names: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
+    """As `_places`, also for a mixture of signed and unsigned integers, which numpy would compare as floats."""
+    limits = np.iinfo(known.dtype)
+    fits = (names >= limits.min) & (names <= limits.max)
+    return np.where(fits, _places(np.where(fits, names, 0).astype(known.dtype), known), -1)
+
+
+def _places(names: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
+    if len(known) == 0:
+        return np.full(len(names), -1)
+    place = np.minimum(np.searchsorted(known, names), len(known) - 1)
+    return np.where(known[place] == names, place, -1)

@@ -1,0 +1,251 @@
+"""Reads tables of text with two ids and perhaps a number a row: ratings (CSV and its kin) and edge lists."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etesian.errors import InputError
+from etesian.sparse.columns import chosen_columns, find_columns
+from etesian.sparse.ids import IdColumn
+from etesian.sparse.io.contents import Triples
+from etesian.sparse.io.dialect import SPACES, Dialect, find_dialect
+from etesian.sparse.io.source import MalformedFileError, Source, shortened
+
+LONGEST_ID = 1_000  # characters
+_UNIT_SEPARATOR = "\x1f"  # stands for a delimiter of two characters
+_POSITIONS = ("user", "item", "rating")
+
+
+def read_ratings(source: Source, *, columns: Mapping[str, str] | None = None) -> Triples:
+    """Read a row a rating: a user, an item and a rating; other columns are skipped.
+
+    Columns are found by the names in the header, and by position only without a header.
+
+    Parameters
+    ----------
+    source
+        The file.
+    columns
+        Names of columns, or numbers from 1, by role: "user", "item" and perhaps "rating". By default they are found.
+
+    Raises
+    ------
+    InputError
+        If the header does not name the columns of users and items.
+    MalformedFileError
+        At the first row that has other columns than the first, an empty id, or a rating that is not a finite number.
+    """
+    dialect = find_dialect(source, source.head_lines())
+    places = _places(source, dialect, columns)
+    user, item, rating = _read_columns(source, dialect, places, comments=b"#%" if dialect.delimiter == SPACES else b"")
+    return Triples(user, item, rating, is_graph=False, columns=_description(dialect, places))
+
+
+def read_edges(source: Source) -> Triples:
+    """Read a row an edge: ``u v``, ``u v weight`` or ``u v {}``; what follows # or % is a comment."""
+    lines = [(number, line) for number, line in source.head_lines() if not line.lstrip().startswith(("#", "%"))]
+    if not lines:
+        raise InputError(f"{source.path} is empty: it must hold at least one line of two ids")
+    number, line = lines[0]
+    n_columns = len(re.split(r"[#%]", line.replace("{}", ""))[0].split())
+    if n_columns < 2:
+        raise MalformedFileError(source.path, number, f"has {n_columns} columns; an edge needs two ids")
+    dialect = Dialect(SPACES, n_columns, None, number)
+    places = dict(zip(_POSITIONS[: min(n_columns, 3)], range(3), strict=False))
+    return Triples(*_read_columns(source, dialect, places, comments=b"#%", words=("id", "id", "weight")), is_graph=True)
+
+
+def _places(source: Source, dialect: Dialect, columns: Mapping[str, str] | None) -> dict[str, int]:
+    remedy = "name the columns, as by --columns user=NAME,item=NAME,rating=NAME (numbers from 1 do as well)"
+    header = dialect.header
+    try:
+        if columns is not None:
+            return chosen_columns(columns, header, dialect.n_columns)
+        if header is not None:
+            return find_columns(header)
+    except ValueError as error:
+        shown = "" if header is None else f"; its header is {', '.join(header)!r}"
+        raise InputError(f"{source.path}: {error}{shown}: {remedy}") from None
+    if dialect.n_columns < 2:
+        raise InputError(f"{source.path} has {dialect.n_columns} column; it must have user, item and rating: {remedy}")
+    return dict(zip(_POSITIONS[: dialect.n_columns], range(3), strict=False))
+
+
+def _description(dialect: Dialect, places: Mapping[str, int]) -> str:
+    roles = [role for role in _POSITIONS if role in places]
+    if dialect.header is None:
+        return "no header: " + ", ".join(f"column {places[role] + 1} is the {role}" for role in roles)
+    return "columns: " + ", ".join(f"{role} is {dialect.header[places[role]]!r}" for role in roles)
+
+
+def _read_columns(
+    source: Source,
+    dialect: Dialect,
+    places: Mapping[str, int],
+    *,
+    comments: bytes,
+    words: tuple[str, ...] = _POSITIONS,
+) -> tuple[IdColumn, IdColumn, NDArray[np.float64] | None]:
+    wanted = [places[role] for role in _POSITIONS if role in places]
+    chunks: list[list[Any]] = [[] for _ in wanted]
+    with_ratings = "rating" in places
+    for first_line, text in _data_blocks(source, dialect, comments):
+        block = _Block(source, dialect, first_line, text)
+        for place, (chunk, column) in enumerate(zip(chunks, block.parse(wanted), strict=True)):
+            chunk.append(block.checked(column, words[place], is_rating=place == 2))
+    if not chunks[0]:
+        raise InputError(f"{source.path} is empty: it must hold at least one row of two ids")
+    user, item = (_joined_ids(each) for each in chunks[:2])
+    return user, item, np.concatenate(chunks[2]) if with_ratings else None
+
+
+def _data_blocks(source: Source, dialect: Dialect, comments: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give blocks of rows without the header, with single delimiters, and the number of their first line."""
+    for first, block in source.blocks():
+        skipped = max(0, min(dialect.first_line - first, block.count(b"\n")))
+        text = _simplified(block.split(b"\n", skipped)[skipped], dialect, comments)
+        if text.strip():
+            yield first + skipped, text
+
+
+def _simplified(text: bytes, dialect: Dialect, comments: bytes) -> bytes:
+    if dialect.delimiter == SPACES:
+        if comments and any(sign in text for sign in comments):
+            text = re.sub(rb"[" + comments + rb"][^\n]*" if dialect.header is None else rb"(?m)^\s*[#%].*$", b"", text)
+        text = re.sub(rb"[ \t\v\f]+", b"\t", text.replace(b"{}", b""))
+        return re.sub(rb"(?m)^\t|\t$", b"", text)
+    if len(dialect.delimiter) > 1:
+        return text.replace(dialect.delimiter.encode(), _UNIT_SEPARATOR.encode())
+    return text
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some rows of a file as text.
+
+    Parameters
+    ----------
+    source, dialect
+        The file, and how it is written.
+    first_line
+        The number of the first line.
+    text
+        The rows, and blank lines.
+    """
+
+    source: Source
+    dialect: Dialect
+    first_line: int
+    text: bytes
+
+    def parse(self, wanted: list[int]) -> list[Any]:
+        """Return some columns as dictionary arrays of pyarrow."""
+        import pyarrow as pa
+        from pyarrow import csv
+
+        names = [str(place) for place in range(self.dialect.n_columns)]
+        invalid: list[Any] = []
+
+        def handle(row: Any) -> str:
+            if not row.text.strip():
+                return "skip"
+            invalid.append(row)
+            return "error"
+
+        sign = self.dialect.delimiter
+        is_quoted = len(sign) == 1 and sign != SPACES
+        text = pa.dictionary(pa.int32(), pa.string())
+        try:
+            table = csv.read_csv(
+                pa.BufferReader(self.text),
+                read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=len(self.text) + 1),
+                parse_options=csv.ParseOptions(
+                    delimiter="\t" if sign == SPACES else sign if is_quoted else _UNIT_SEPARATOR,
+                    quote_char='"' if is_quoted else False,
+                    invalid_row_handler=handle,
+                ),
+                convert_options=csv.ConvertOptions(
+                    include_columns=[names[place] for place in wanted],
+                    column_types=dict.fromkeys(names, text),
+                    strings_can_be_null=False,
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            self._fail(str(error), invalid)
+        return [column.combine_chunks() for column in table.columns]
+
+    def _fail(self, message: str, invalid: list[Any]) -> None:
+        if invalid:
+            row = invalid[0]
+            complaint = (
+                f"has {row.actual_columns} columns; every row must have {row.expected_columns}, as the first has"
+            )
+            raise MalformedFileError(self.source.path, self.line_of(row.number - 1, skipped=b""), complaint) from None
+        for offset, line in enumerate(self.text.split(b"\n")):
+            self.source.decoded(line, self.first_line + offset)
+        raise InputError(
+            f"{self.source.path}: the rows from line {self.first_line} on cannot be read: {message}"
+        ) from None
+
+    def line_of(self, row: int, *, skipped: bytes = b" \t") -> int:
+        """Return the number of the line of a row, counted from 0 among the lines that hold more than `skipped`."""
+        filled = [offset for offset, line in enumerate(self.text.split(b"\n")) if line.strip(skipped)]
+        return self.first_line + filled[min(row, len(filled) - 1)]
+
+    def checked(self, column: Any, word: str, *, is_rating: bool) -> Any:
+        """Return a column of ids as it is, and one of numbers as an array; refuse what cannot be used."""
+        names = [name.strip() for name in column.dictionary.to_pylist()]
+        codes = column.indices.to_numpy()
+        if not is_rating:
+            wrong = [place for place, name in enumerate(names) if not 0 < len(name) <= LONGEST_ID]
+            if wrong:
+                name = names[wrong[0]]
+                complaint = f"the {word} is {'empty' if not name else f'longer than {LONGEST_ID:,} characters'}"
+                self._refuse(codes, wrong[0], complaint)
+            return np.array(names, object), codes
+        numbers = _numbers(column.dictionary, names, self.dialect.delimiter)
+        wrong = np.flatnonzero(~np.isfinite(numbers)).tolist()
+        if wrong:
+            self._refuse(codes, wrong[0], f"the {word} must be a finite number; got {shortened(names[wrong[0]])}")
+        return numbers[codes]
+
+    def _refuse(self, codes: NDArray[Any], name: int, complaint: str) -> None:
+        raise MalformedFileError(self.source.path, self.line_of(int(np.flatnonzero(codes == name)[0])), complaint)
+
+
+def _numbers(dictionary: Any, names: list[str], delimiter: str) -> NDArray[np.float64]:
+    """Read numbers, NaN for whatever is none: all at once where they are simple."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        return pc.cast(dictionary, pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return np.array([_number(name, delimiter) for name in names])
+
+
+def _number(text: str, delimiter: str) -> float:
+    """Read a number; NaN for everything else. A comma is decimal where it does not part columns."""
+    if delimiter != "," and text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    try:
+        return math.nan if "_" in text else float(text)  # Python takes 1_000
+    except ValueError:
+        return math.nan
+
+
+def _joined_ids(chunks: list[Any]) -> IdColumn:
+    """Number the distinct ids of all blocks."""
+    places: dict[str, int] = {}
+    codes = []
+    for names, block_codes in chunks:
+        own = np.fromiter((places.setdefault(name, len(places)) for name in names), np.int64, len(names))
+        codes.append(own[block_codes])
+    return IdColumn(np.concatenate(codes), np.array(list(places), np.str_))

@@ -1,0 +1,39 @@
+"""Automatic choice: of the plans that give the serial run's bits, the one that is predicted to be fastest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from etesian.sparse.schedules.conflict_free import plan_conflict_free
+from etesian.sparse.schedules.conflicts import as_touches, best_batch_size
+from etesian.sparse.schedules.levels import best_capacity, plan_levels
+from etesian.sparse.schedules.plan import Plan, Sizes
+from etesian.sparse.schedules.serial import WORTH_PLANNING, plan_serial
+
+WELL_SPLIT = 0.9  # of the workers: what components may reach before the planning of levels is spared
+
+
+def plan_auto(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
+    """Make the plan with the best predicted speed-up of those that give the serial run's bits; a note says why, no warning."""
+    n_workers = sizes.n_workers
+    if n_workers == 1:
+        return plan_serial(touches, order, sizes)
+    taken = as_touches(touches)
+    components = best_batch_size(taken, order, n_workers=n_workers)
+    if components.predicted_speedup >= WELL_SPLIT * n_workers:  # nothing is left for levels to gain
+        plan = plan_conflict_free(touches, order, Sizes(n_workers, components.batch_size))
+        return replace(plan, note=f"auto: predicted speed-up {components.predicted_speedup:.2f} by components")
+    grown = best_capacity(taken, order, n_workers=n_workers)
+    best = max(components.predicted_speedup, grown.predicted_speedup)
+    note = f"auto: predicted speed-up {components.predicted_speedup:.2f} by components, {grown.predicted_speedup:.2f} by levels"
+    if best < WORTH_PLANNING:
+        return replace(plan_serial(touches, order, sizes), note=note)
+    if grown.predicted_speedup > components.predicted_speedup:
+        plan = plan_levels(touches, order, Sizes(n_workers, grown.capacity * n_workers))
+    else:
+        plan = plan_conflict_free(touches, order, Sizes(n_workers, components.batch_size))
+    return replace(plan, note=note)

@@ -1,0 +1,221 @@
+"""Orders of updates: each epoch draws its own, from the seed alone.
+
+`Permutations` draws a new permutation for every epoch. It accesses memory at random, which can take longer than the updates
+themselves. `Blocks` deals updates into blocks at random once, and each epoch permutes the blocks and the updates within each block.
+Such an epoch reads memory in sequence, and conflicts within a block are planned once. Stochastic gradient descent on factors needs
+as many epochs with either. SAGA needs `Permutations`: with blocks of 2,048 rows it does not converge, see `benchmarks/orders.py`.
+
+Permutations of many updates are keyed: they are computed element by element from a key, so that any thread can draw any part. Knows
+nothing of schedules, threads or of what an update does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+BLOCK = 2_048  # updates in a block, but for the last; a power of two, and small enough for first-level cache
+FEWEST_BLOCKS = 128  # that an order in blocks may have
+KEYED = 1 << 16  # updates from which permutations are keyed
+
+
+class Drawing(NamedTuple):
+    """The order of an epoch in blocks, so far as it is not computed from keys.
+
+    Parameters
+    ----------
+    deals : bool
+        Whether updates are dealt into blocks, in which order they then run; otherwise an earlier deal is kept.
+    key : int
+        Of the permutation that deals, or of those within the blocks.
+    blocks : array of shape (n_blocks,)
+        The order of the blocks.
+    starts : array of shape (n_blocks + 1,)
+        Where in the epoch the first, second, ... of `blocks` begins.
+    """
+
+    deals: bool
+    key: int
+    blocks: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+
+class Permutations:
+    """A new permutation for every epoch.
+
+    Parameters
+    ----------
+    n_updates
+        Updates in an epoch, at least 1.
+    rng
+        Draws permutations, or their keys.
+    """
+
+    def __init__(self, n_updates: int, rng: np.random.Generator) -> None:
+        self.n_updates, self._rng = n_updates, rng
+
+    def next(self) -> NDArray[np.int64]:
+        """Draw the next order: array of shape (n_updates,)."""
+        if self.n_updates < KEYED:
+            return self._rng.permutation(self.n_updates)
+        order = np.empty(self.n_updates, np.int64)
+        deal_block(_draw_key(self._rng), 0, self.n_updates, order)
+        return order
+
+
+class Blocks:
+    """Updates dealt into blocks once; blocks and their updates permuted in every epoch.
+
+    Parameters
+    ----------
+    n_updates
+        Updates in an epoch, at least 1.
+    rng
+        Draws orders of blocks, and keys.
+
+    Attributes
+    ----------
+    dealt : array of shape (n_updates,)
+        Updates block by block, once the first epoch was drawn.
+    """
+
+    def __init__(self, n_updates: int, rng: np.random.Generator) -> None:
+        self.n_updates, self._rng = n_updates, rng
+        self.dealt: NDArray[np.int64] = np.empty(n_updates, np.int64)
+        self.first = self._draw(deals=True)
+        """The order of the first epoch."""
+        self._has_dealt = False
+
+    def draw(self) -> Drawing:
+        """Draw the order of the next epoch, without going through the updates."""
+        if self._has_dealt:
+            return self._draw(deals=False)
+        self._has_dealt = True
+        return self.first
+
+    def _draw(self, *, deals: bool) -> Drawing:
+        n_blocks = -(-self.n_updates // BLOCK)
+        blocks = np.arange(n_blocks) if deals else self._rng.permutation(n_blocks)
+        sizes = np.minimum(BLOCK, self.n_updates - BLOCK * blocks)
+        return Drawing(deals, _draw_key(self._rng), blocks, np.concatenate([[0], np.cumsum(sizes)]))
+
+    def next(self) -> NDArray[np.int64]:
+        """Draw the next order and write it down: array of shape (n_updates,)."""
+        drawing, order = self.draw(), np.empty_like(self.dealt)
+        _write_down(drawing, self.dealt, order)
+        return order
+
+
+def _draw_key(rng: np.random.Generator) -> int:
+    return int(rng.integers(1 << 62))
+
+
+@njit(nogil=True, cache=True)
+def _hash(x):
+    """Mix the bits of a 64-bit number (SplitMix64: Steele, Lea and Flood 2014)."""
+    x = np.uint64(x) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@njit(nogil=True, cache=True)
+def _bits_for(n):
+    bits = 1
+    while (1 << bits) < n:
+        bits += 1
+    return bits
+
+
+@njit(nogil=True, cache=True)
+def deal_block(key, start, stop, dealt):
+    """Fill ``dealt[start:stop]`` with these elements of the keyed permutation of all updates.
+
+    Adding, multiplying by an odd number and xoring with a shifted self are one to one on numbers of so many bits. Results beyond
+    the last update are permuted again until one is not.
+    """
+    bits = _bits_for(len(dealt))
+    mask, half = np.uint64((1 << bits) - 1), np.uint64((bits + 1) // 2)
+    added, one = _hash(key), np.uint64(1)
+    first, second, third = _hash(key + 1) | one, _hash(key + 2) | one, _hash(key + 3) | one
+    n = np.uint64(len(dealt))
+    for place in range(start, stop):
+        x = np.uint64(place)
+        while True:
+            x = ((x + added) * first) & mask
+            x ^= x >> half
+            x = (x * second) & mask
+            x ^= x >> half
+            x = (x * third) & mask
+            x ^= x >> half
+            if x < n:
+                break
+        dealt[place] = x
+
+
+@njit(nogil=True, cache=True)
+def shuffle_block(key, m, sampled):
+    """Fill ``sampled[:m]`` with a keyed permutation of the places 0 to m - 1 of a block, in numbers of 32 bits."""
+    bits = _bits_for(m)
+    size = 1 << bits
+    mask, half = np.uint32(size - 1), np.uint32((bits + 1) // 2)
+    drawn, one = _hash(key), np.uint32(1)
+    added, first = np.uint32(drawn), np.uint32(drawn >> np.uint64(32)) | one
+    drawn = _hash(drawn)
+    second, third = np.uint32(drawn) | one, np.uint32(drawn >> np.uint64(32)) | one
+    if size == m:
+        for place in range(size):
+            sampled[place] = _permuted(np.uint32(place), added, first, second, third, mask, half)
+        return
+    filled = 0
+    for place in range(size):
+        x = _permuted(np.uint32(place), added, first, second, third, mask, half)
+        if x < m:
+            sampled[filled] = x
+            filled += 1
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _permuted(x, added, first, second, third, mask, half):
+    x = np.uint32(np.uint32(x + added) * first) & mask
+    x = np.uint32(x ^ (x >> half))
+    x = np.uint32(x * second) & mask
+    x = np.uint32(x ^ (x >> half))
+    x = np.uint32(x * third) & mask
+    return np.uint32(x ^ (x >> half))
+
+
+@njit(nogil=True, cache=True)
+def sample_block(drawing, rank, n, sampled):
+    """Fill `sampled` with the places, within the block that comes at `rank`, of its updates; where it starts, its updates."""
+    start = drawing.blocks[rank] * BLOCK
+    m = min(BLOCK, n - start)
+    if drawing.deals:
+        for place in range(m):
+            sampled[place] = place
+    else:
+        shuffle_block(drawing.key + start, m, sampled)
+    return start, m
+
+
+@njit(nogil=True, cache=True)
+def _write_down(drawing, dealt, order):
+    sampled = np.empty(BLOCK, np.int32)
+    for rank in range(len(drawing.blocks)):
+        start, m = sample_block(drawing, rank, len(dealt), sampled)
+        if drawing.deals:
+            deal_block(drawing.key, start, start + m, dealt)
+        first = drawing.starts[rank]
+        for k in range(m):
+            order[first + k] = dealt[start + sampled[k]]
+
+
+def head(drawing: Drawing, n_updates: int, n: int) -> NDArray[np.int64]:
+    """Return the first n updates of an epoch that deals."""
+    assert drawing.deals
+    dealt = np.empty(n_updates, np.int64)
+    deal_block(drawing.key, 0, min(n, n_updates), dealt)
+    return dealt[:n]

@@ -1,0 +1,40 @@
+"""Serial plans: one worker, in the sampled order; asked for, or in place of a schedule that cannot help."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from etesian.sparse.schedules.lock_free import even_cuts
+from etesian.sparse.schedules.plan import Plan, ScheduleWarning, Sizes
+
+WORTH_PLANNING = 1.1  # a predicted speed-up below this is about 1: run serially
+
+
+def plan_serial(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
+    """Plan for one worker, in the sampled order."""
+    return replace(even_cuts(order, n_workers=1), schedule="serial")
+
+
+def serial_instead(order: NDArray[np.int64], note: str) -> Plan:
+    """Make a serial plan, and say why in a `ScheduleWarning`."""
+    warn(note)
+    return replace(even_cuts(order, n_workers=1), schedule="serial", note=note)
+
+
+def warn(note: str) -> None:
+    """Warn where the package was called."""
+    warnings.warn(note, ScheduleWarning, stacklevel=_levels_to_the_caller())
+
+
+def _levels_to_the_caller() -> int:
+    """How far up the stack, as `warnings.warn` counts, the line stands that called into the package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("etesian."):
+        frame, level = frame.f_back, level + 1
+    return level
