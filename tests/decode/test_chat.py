@@ -145,11 +145,10 @@ def test_ctrl_c_ends_the_answer_but_not_the_session(capsys):
 
     def interrupted(*given, **options):
         stream = stream_chat(*given, **options)
-        pieces = iter(stream)
 
         class Interrupted(type(stream)):
             def __next__(self):
-                piece = next(pieces)
+                piece = super().__next__()
                 if len(self.generation.token_ids) > 3:
                     raise KeyboardInterrupt
                 return piece

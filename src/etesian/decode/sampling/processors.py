@@ -16,8 +16,7 @@ from etesian.errors import InputError
 class Processors:
     """Apply the bias, penalties and bans of a `Sampling` to a row of logits, given the text before it.
 
-    Occurrences are counted anew in every call, at a few nanoseconds per token, so there is no state to roll back when drafted tokens
-    are rejected.
+    Every call counts occurrences anew, at a few nanoseconds per token, so that rejected drafts leave no state behind.
     """
 
     def __init__(self, sampling: Sampling, vocabulary_size: int, prompt_length: int) -> None:

@@ -121,7 +121,10 @@ def _explained(location: str, error: Exception) -> str:
             "trust_remote_code=True"
         )
     if "couldn't connect" in reason or "offline" in reason:
-        return f"{location!r} is neither a folder nor in the local cache, and the hub cannot be reached; give a folder, or go online"
+        return (
+            f"{location!r} is neither a folder nor in the local cache, and the hub cannot be reached; give a folder, or go "
+            "online"
+        )
     if "not a valid model identifier" in reason or "not a local folder" in reason or "gated" in reason:
         return (
             f"{location!r} is neither a folder nor an accessible model on the hub; check the name, or log in to the hub"
