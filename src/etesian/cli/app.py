@@ -61,6 +61,7 @@ _add_command(
     "chat",
     "Chat with an instruction-tuned model, several tokens per pass.",
 )
+_add_command("models", "etesian.cli.decode_catalog", "app", "List models that have a short name, or fetch one.")
 _add_command("ngram", "etesian.cli.decode_ngram", "app", "Count an N-gram that drafts for a draft model, or show one.")
 
 

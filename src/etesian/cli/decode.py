@@ -31,6 +31,7 @@ from etesian.cli.decode_options import (
     PlainOption,
     PromptArgument,
     PromptFileOption,
+    QuantizeOption,
     StageOption,
     StatsOption,
     with_sampling_options,
@@ -99,6 +100,7 @@ def run_generate(
     stats: StatsOption = False,
     as_json: JsonOption = False,
     dtype: DtypeOption = LoadOptions.dtype,
+    quantize: QuantizeOption = LoadOptions.quantize,
     device: DeviceOption = LoadOptions.device,
     **options: Any,
 ) -> None:
@@ -113,7 +115,7 @@ def run_generate(
     sampling = Sampling(**options | {"stop": tuple(options["stop"])})
     if plain and compare:
         raise InputError("--compare decodes with drafts and plainly in turn; leave --plain out")
-    options_of_loading = LoadOptions(dtype=dtype, device=device)
+    options_of_loading = LoadOptions(dtype=dtype, quantize=quantize, device=device)
     choice = ModelChoice(model=model, draft=draft, ngram=ngram, stages=stage or (), options=options_of_loading)
     request = TextRequest(choice.load(console), text, sampling, max_tokens, speculate=not plain)
     shown = Shown(echo=echo, show_origins=show_origins, stats=stats, as_json=as_json)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from etesian.decode.models.loading import NumberType
+from etesian.decode.models.loading import NumberType, QuantizedType
 from etesian.decode.sampling import Sampling
 
 AUTO, BUNDLED, NONE = "auto", "bundled", "none"
@@ -28,7 +28,7 @@ ModelOption = Annotated[
         "--model",
         metavar="MODEL",
         rich_help_panel=MODELS,
-        help="Whose text it is: bundled, a folder with safetensors, or a hub name.",
+        help="Target model: bundled, smollm2, a GGUF file, a folder with safetensors, or a hub name.",
     ),
 ]
 DraftOption = Annotated[
@@ -65,6 +65,15 @@ DtypeOption = Annotated[
         metavar="TYPE",
         rich_help_panel=MODELS,
         help="Of weights: bf16, fp16, fp32, or auto for as they are stored.",
+    ),
+]
+QuantizeOption = Annotated[
+    QuantizedType | None,
+    typer.Option(
+        "--quantize",
+        metavar="TYPE",
+        rich_help_panel=MODELS,
+        help="Round the matrices of safetensors on loading: q8_0, q5_1, q5_0, q4_1 or q4_0.",
     ),
 ]
 DeviceOption = Annotated[

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from etesian.decode.drafters.combined import CombinedDrafter
 from etesian.decode.drafters.drafter import Drafter
@@ -16,10 +15,12 @@ from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.drafters.registry import drafter_factory
 from etesian.decode.models.language_model import LanguageModel
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model
+from etesian.decode.models.loading.catalog import find_gguf
+from etesian.decode.models.loading.gguf import GgufTokenizer, check_gguf_options, load_gguf
 from etesian.decode.models.loading.model_folder import check_location
 from etesian.decode.models.loading.text_tokenizer import TextTokenizer, TransformersChatTemplate
 from etesian.decode.models.loading.tokenizer import tokens_not_shared
-from etesian.decode.output_text import ChatTemplate
+from etesian.decode.output_text import ChatTemplate, Tokenizer
 from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.speculation.costs import cached_pass_costs
 from etesian.decode.speculation.policy import Policy
@@ -34,11 +35,20 @@ class DecoderParts:
     """Arguments of `Decoder`."""
 
     target: LanguageModel
-    tokenizer: TextTokenizer
+    tokenizer: Tokenizer
     end_tokens: Sequence[int]
     drafter: Drafter | None
     policy: Policy | None
     chat_template: ChatTemplate | None
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model, its tokenizer and the tokens that end a text."""
+
+    model: LanguageModel
+    tokenizer: TextTokenizer | GgufTokenizer
+    end_tokens: Sequence[int]
 
 
 def load_parts(
@@ -51,21 +61,24 @@ def load_parts(
 ) -> DecoderParts:
     """Load a target and its drafters; see `Decoder.load`."""
     folder = _bundle(name_or_path)
-    target_source = folder / "target" if folder else name_or_path
     if stages is None:
         stages = _default_stages(folder or Path(name_or_path), draft, ngram)
     _check_sources(stages)
-    tokenizer = load_tokenizer(target_source, options)  # before the weights: it loads fast
-    target, end_tokens = _load_model(target_source, options)
-    drafter = _build_drafter(stages, target, tokenizer, options)
+    target = _load_model(folder / "target" if folder else name_or_path, options)
+    drafter = _build_drafter(stages, target, options)
     return DecoderParts(
-        target=target,
-        tokenizer=TextTokenizer(tokenizer),
-        end_tokens=end_tokens,
+        target=target.model,
+        tokenizer=target.tokenizer,
+        end_tokens=target.end_tokens,
         drafter=drafter,
-        policy=Speculation(cached_pass_costs(target)) if drafter else None,
-        chat_template=TransformersChatTemplate(tokenizer) if tokenizer.chat_template else None,
+        policy=Speculation(cached_pass_costs(target.model)) if drafter else None,
+        chat_template=_chat_template(target.tokenizer),
     )
+
+
+def _chat_template(tokenizer: TextTokenizer | GgufTokenizer) -> ChatTemplate | None:
+    known = tokenizer.for_transformers if isinstance(tokenizer, GgufTokenizer) else tokenizer.tokenizer
+    return TransformersChatTemplate(known) if known.chat_template else None
 
 
 def _bundle(name: Source) -> Path | None:
@@ -99,7 +112,7 @@ def _check_sources(stages: Sequence[Source]) -> None:
                 raise InputError(
                     f"N-gram file {os.fspath(stage)!r} does not exist; create it with `etesian ngram build`"
                 )
-        elif _is_model(stage):
+        elif _is_model(stage) and find_gguf(stage) is None:
             check_location(stage)
 
 
@@ -112,30 +125,28 @@ def _is_model(stage: Source) -> bool:
     return not _is_ngram(stage) and name != LOOKUP and drafter_factory(name) is None
 
 
-def _build_drafter(
-    stages: Sequence[Source], target: LanguageModel, tokenizer: Any, options: LoadOptions | None
-) -> Drafter | None:
+def _build_drafter(stages: Sequence[Source], target: LoadedModel, options: LoadOptions | None) -> Drafter | None:
     """Build the drafting stages, each of which drafts for the next; those without a model are combined."""
-    drafts = {stage: _load_draft(stage, tokenizer, options) for stage in stages if _is_model(stage)}
-    sizes = {len(tokenizer), target.vocabulary_size, *(model.vocabulary_size for model, _ in drafts.values())}
+    drafts = {stage: _load_draft(stage, target, options) for stage in stages if _is_model(stage)}
+    sizes = {len(target.tokenizer.get_vocab()), target.model.vocabulary_size}
+    sizes |= {model.vocabulary_size for model, _ in drafts.values()}
     drafter: Drafter | None = None
     for stage in stages:
         factory = drafter_factory(os.fspath(stage))
         if stage in drafts:
             drafter = _model_drafter(*drafts[stage], drafter)
         elif factory is not None:
-            drafter = factory(target, drafter)
+            drafter = factory(target.model, drafter)
         else:
             leaf = _load_ngram(Path(stage).expanduser(), sizes) if _is_ngram(stage) else LookupDrafter()
             drafter = CombinedDrafter([drafter, leaf]) if drafter else leaf
     return drafter
 
 
-def _load_draft(stage: Source, tokenizer: Any, options: LoadOptions | None) -> tuple[LanguageModel, list[int]]:
+def _load_draft(stage: Source, target: LoadedModel, options: LoadOptions | None) -> tuple[LanguageModel, list[int]]:
     """Load a draft model, and the tokens that it must not propose because the target does not share them."""
-    excluded = tokens_not_shared(tokenizer, load_tokenizer(stage, options), draft_name=os.fspath(stage))
-    model, _ = _load_model(stage, options)
-    return model, excluded
+    draft = _load_model(stage, options)
+    return draft.model, tokens_not_shared(target.tokenizer, draft.tokenizer, draft_name=os.fspath(stage))
 
 
 def _model_drafter(model: LanguageModel, excluded_tokens: Sequence[int], inner: Drafter | None) -> ModelDrafter:
@@ -157,17 +168,32 @@ def _load_ngram(file: Path, vocabulary_sizes: set[int]) -> NgramDrafter:
     return ngram
 
 
-def _load_model(source: Source, options: LoadOptions | None) -> tuple[LanguageModel, list[int]]:
-    """Load a model and its end tokens: into the compiled engine where it knows the family, else through transformers."""
+def _load_model(source: Source, options: LoadOptions | None) -> LoadedModel:
+    """Load a GGUF file, a folder or a hub name."""
+    file = find_gguf(source)
+    if file is None:
+        return _load_from_folder(source, options)
+    check_gguf_options(file, options)
+    model, tokenizer = load_gguf(file)
+    return LoadedModel(model, tokenizer, tokenizer.end_tokens)
+
+
+def _load_from_folder(source: Source, options: LoadOptions | None) -> LoadedModel:
+    """Load a folder or hub name: into the compiled engine where it knows the family, else through transformers."""
     from etesian.decode.models.cpu.model import CpuModel
     from etesian.decode.models.transformers.model import HuggingFaceModel
 
+    tokenizer = TextTokenizer(load_tokenizer(source, options))  # before the weights: it loads fast
     model = load_transformers_model(source, options)
     ends = model.generation_config.eos_token_id
     end_tokens = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    quantize = None if options is None else options.quantize
     if model.device.type == "cpu":
         try:
-            return CpuModel.from_transformers(model), end_tokens
-        except ValueError:  # unknown family or number type
-            pass
-    return HuggingFaceModel(model), end_tokens
+            return LoadedModel(CpuModel.from_transformers(model, quantize=quantize), tokenizer, end_tokens)
+        except ValueError as error:  # unknown family or number type
+            if quantize is not None:
+                raise InputError(f"{os.fspath(source)!r} cannot be quantized: {error}") from error
+    if quantize is not None:
+        raise InputError(f"quantize={quantize!r} needs device 'cpu'; got {str(model.device)!r}")
+    return LoadedModel(HuggingFaceModel(model), tokenizer, end_tokens)

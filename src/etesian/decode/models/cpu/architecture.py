@@ -69,10 +69,13 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Linear:
-    """A product's weight, shape (n_out, n_in), and bias, shape (n_out,)."""
+    """A product's weight, shape (n_out, n_in), and bias, shape (n_out,).
 
-    weight: Tensor
-    bias: Tensor | None
+    Tensors of torch; where a network's matrices are quantized, `StackedBlocks` and arrays of float32.
+    """
+
+    weight: Any
+    bias: Any
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,11 @@ class Network:
     """A whole model; layers are read one at a time, so that no second copy of all weights is held."""
 
     architecture: Architecture
-    embedding: Tensor
-    positions: Tensor | None
+    embedding: Any
+    positions: Any
     final_norm: Linear
     output: Linear
-    rotation_speeds: Tensor | None
+    rotation_speeds: Any
     rotation_scale: float
     read_layer: Callable[[int], Layer]
 

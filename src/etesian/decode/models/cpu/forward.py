@@ -23,7 +23,8 @@ from etesian.decode.models.cpu.instructions import (
     read,
     write,
 )
-from etesian.decode.models.cpu.tiles import MIX_ROWS, PANEL, TILE_ROWS, VECTOR, dot, mix
+from etesian.decode.models.cpu.products import multiply, prepare, share, stride_of
+from etesian.decode.models.cpu.tiles import MIX_ROWS, PANEL, VECTOR, dot, mix
 
 ATTENTION_IN, ATTENTION_OUT, UP, DOWN = range(4)
 FIRST_NORM, SECOND_NORM, QUERY_NORM, KEY_NORM = range(4, 8)
@@ -32,10 +33,6 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 _GELU, _GELU_TANH, _RELU, _SILU = range(4)
 MIXED = PANEL + VECTOR
 """Columns that a summed tile writes."""
-STEPS_AHEAD = 16
-"""How far ahead a single tile asks for its panel: some 4 KB."""
-SHORT_STRETCH, LONG_STRETCH, FEW_TILES = 96, 320, 3
-"""Steps of a panel that all tiles go through in turn: short ones stay in the nearest cache, but each tile begins anew for them."""
 PATIENCE = 2_000
 """Looks at a counter before a waiting thread gives up its core."""
 
@@ -63,18 +60,6 @@ class Shape(NamedTuple):
     embedding_scale: np.float32
 
 
-class Weights(NamedTuple):
-    """All weights in flat arrays; `starts` says where each layer's matrices, biases and norms begin."""
-
-    packed: NDArray[Any]  # matrices in panels: (panel, step, column, lane)
-    vectors: NDArray[np.float32]  # biases by panel; norms: factors, then terms
-    embedding: NDArray[Any]
-    positions: NDArray[Any]
-    matrix_starts: NDArray[np.int64]  # (n_layers + 1, 4)
-    vector_starts: NDArray[np.int64]  # (n_layers + 1, 8)
-    windows: NDArray[np.int64]  # (n_layers,)
-
-
 class Cache(NamedTuple):
     """Keys in panels of slots, values by slot, flat; one slot a token. Rotations by position."""
 
@@ -97,6 +82,7 @@ class Scratch(NamedTuple):
     queries: NDArray[Any]
     scores: NDArray[np.float32]
     mixed: NDArray[np.float32]
+    records: NDArray[np.uint8]  # rows as quantized weights read them
     counters: NDArray[np.int64]  # arrivals at barriers
 
 
@@ -152,12 +138,6 @@ def _meet(counters, n_workers):
             give_up_core()
 
 
-@njit(nogil=True, cache=True)
-def stride_of(width):
-    """Numbers between rows: some more than the width, lest rows of a power of two share few places of a cache."""
-    return (width + PANEL - 1) // PANEL * PANEL + VECTOR * 2
-
-
 @njit(nogil=True, cache=True, error_model="numpy")
 def _embed(worker, n_workers, shape, weights, scratch, rows):
     n_rows = len(rows.tokens)
@@ -200,45 +180,16 @@ def _normalize(worker, n_workers, shape, weights, layer, kind, scratch, rows, ou
             write(out, row * stride + i, value + read(weights.vectors, term + i))
 
 
-@njit(nogil=True, cache=True)
-def _multiply_panel(x, n_rows, n_in, lanes, packed, start, out, out_start):
-    """All rows of x times one panel, stretch by stretch, each in tiles of nearly equal height.
-
-    A single tile asks memory for what comes some steps on. Several tiles read a stretch from cache one after the other, and ask for
-    the next one, which lies behind it, to the next panel. So a pass takes what memory or arithmetic takes, and not their sum.
-    """
-    stride, step, n_steps = stride_of(n_in), PANEL * lanes, n_in // lanes
-    n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
-    longest = n_steps if n_tiles == 1 else SHORT_STRETCH if n_tiles <= FEW_TILES else LONG_STRETCH
-    n_stretches = (n_steps + longest - 1) // longest
-    for stretch in range(n_stretches):
-        first, last = _share(n_steps, stretch, n_stretches)
-        place, size, row = start + first * step, (last - first) * step, 0
-        for tile in range(n_tiles):
-            height = (n_rows - row + n_tiles - tile - 1) // (n_tiles - tile)
-            ahead = place + STEPS_AHEAD * step if n_tiles == 1 else place + size + size * tile // n_tiles
-            dot(
-                height, x, row * stride + first * lanes, stride, packed, place, step, last - first,
-                out, out_start + row * PANEL, PANEL, stretch > 0, ahead, step // n_tiles,
-            )  # fmt: skip
-            row += height
-
-
-@njit(nogil=True, cache=True)
-def _share(n, worker, n_workers):
-    return n * worker // n_workers, n * (worker + 1) // n_workers
-
-
 @njit(nogil=True, cache=True, error_model="numpy")
 def _project_heads(worker, n_workers, shape, weights, layer, scratch, rows):
     """Queries, keys and values of all heads."""
     n_panels = ((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width + PANEL - 1) // PANEL
     bias, stride = weights.vector_starts[layer, ATTENTION_IN], n_panels * PANEL
-    start, panel = weights.matrix_starts[layer, ATTENTION_IN], scratch.panels[worker]
-    first, last = _share(n_panels, worker, n_workers)
+    n_rows, panel, records = len(rows.tokens), scratch.panels[worker], scratch.records[worker]
+    prepare(weights, layer, ATTENTION_IN, scratch.normed, n_rows, shape.width, records)
+    first, last = share(n_panels, worker, n_workers)
     for j in range(first, last):
-        place = start + j * PANEL * shape.width
-        _multiply_panel(scratch.normed, len(rows.tokens), shape.width, shape.lanes, weights.packed, place, panel, 0)
+        multiply(weights, layer, ATTENTION_IN, j, scratch.normed, n_rows, shape.width, shape.lanes, records, panel, 0)
         for row in range(len(rows.tokens)):
             for c in range(PANEL):
                 value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
@@ -248,12 +199,12 @@ def _project_heads(worker, n_workers, shape, weights, layer, scratch, rows):
 @njit(nogil=True, cache=True, error_model="numpy")
 def _add_product(worker, n_workers, shape, weights, layer, kind, n_in, scratch, rows):
     """Add a block's last product to the residual stream."""
-    n_panels, panel = (shape.width + PANEL - 1) // PANEL, scratch.panels[worker]
-    bias, start = weights.vector_starts[layer, kind], weights.matrix_starts[layer, kind]
-    first, last = _share(n_panels, worker, n_workers)
+    n_panels, panel, records = (shape.width + PANEL - 1) // PANEL, scratch.panels[worker], scratch.records[worker]
+    bias, n_rows = weights.vector_starts[layer, kind], len(rows.tokens)
+    prepare(weights, layer, kind, scratch.inner, n_rows, n_in, records)
+    first, last = share(n_panels, worker, n_workers)
     for j in range(first, last):
-        place = start + j * PANEL * n_in
-        _multiply_panel(scratch.inner, len(rows.tokens), n_in, shape.lanes, weights.packed, place, panel, 0)
+        multiply(weights, layer, kind, j, scratch.inner, n_rows, n_in, shape.lanes, records, panel, 0)
         for row in range(len(rows.tokens)):
             for c in range(min(PANEL, shape.width - j * PANEL)):
                 place = row * shape.width + j * PANEL + c
@@ -264,11 +215,13 @@ def _add_product(worker, n_workers, shape, weights, layer, kind, n_in, scratch, 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _project_logits(worker, n_workers, shape, weights, scratch, rows, logits):
     n_panels, panel = (shape.vocabulary_size + PANEL - 1) // PANEL, scratch.panels[worker]
-    bias, start = weights.vector_starts[shape.n_layers, OUTPUT], weights.matrix_starts[shape.n_layers, OUTPUT]
-    first, last = _share(n_panels, worker, n_workers)
+    bias, n_rows, records = weights.vector_starts[shape.n_layers, OUTPUT], len(rows.tokens), scratch.records[worker]
+    prepare(weights, shape.n_layers, OUTPUT, scratch.normed, n_rows, shape.width, records)
+    first, last = share(n_panels, worker, n_workers)
     for j in range(first, last):
-        place = start + j * PANEL * shape.width
-        _multiply_panel(scratch.normed, len(rows.tokens), shape.width, shape.lanes, weights.packed, place, panel, 0)
+        multiply(
+            weights, shape.n_layers, OUTPUT, j, scratch.normed, n_rows, shape.width, shape.lanes, records, panel, 0
+        )
         for row in range(len(rows.tokens)):
             for c in range(min(PANEL, shape.vocabulary_size - j * PANEL)):
                 value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
@@ -280,15 +233,16 @@ def _activate(worker, n_workers, shape, weights, layer, scratch, rows):
     """The feed-forward block up to its activation; a gate's panels alternate with those that it multiplies."""
     n_rows, n_parts = len(rows.tokens), 2 if shape.is_gated else 1
     n_panels, panel = (shape.inner_width + PANEL - 1) // PANEL, scratch.panels[worker]
-    start, stride = weights.matrix_starts[layer, UP], stride_of(shape.inner_width)
-    first, last = _share(n_panels, worker, n_workers)
+    records, stride = scratch.records[worker], stride_of(shape.inner_width)
+    prepare(weights, layer, UP, scratch.normed_twice, n_rows, shape.width, records)
+    first, last = share(n_panels, worker, n_workers)
     for j in range(first, last):
         bias = weights.vector_starts[layer, UP] + j * n_parts * PANEL
         for part in range(n_parts):
-            place, out_start = start + (j * n_parts + part) * PANEL * shape.width, part * n_rows * PANEL
-            _multiply_panel(
-                scratch.normed_twice, n_rows, shape.width, shape.lanes, weights.packed, place, panel, out_start
-            )
+            multiply(
+                weights, layer, UP, j * n_parts + part, scratch.normed_twice, n_rows, shape.width, shape.lanes,
+                records, panel, part * n_rows * PANEL,
+            )  # fmt: skip
         _add_bias(panel, 0, n_rows, weights.vectors, bias)
         _apply(shape.activation, panel, n_rows * PANEL)
         if shape.is_gated:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.models.cpu import forward
+from etesian.decode.models.cpu import forward, products
 from etesian.decode.models.cpu.architecture import Architecture, Linear, Network
 from etesian.decode.models.cpu.tiles import LINE, PANEL
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 UNLIMITED = 2**62
 
 
-def pack_network(network: Network) -> tuple[forward.Shape, forward.Weights]:
+def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
     """Lay out all weights for `etesian.decode.models.cpu.forward.run_pass`.
 
     Parameters
@@ -31,8 +31,10 @@ def pack_network(network: Network) -> tuple[forward.Shape, forward.Weights]:
         Another type of numbers, or widths that do not come in whole steps.
     """
     architecture = network.architecture
-    shape = _shape(architecture, network.embedding.dtype)
-    packer = _Packer(architecture, shape.lanes, _numpy_type(network.embedding.dtype))
+    dtype = _numpy_type(network.embedding.dtype)
+    scale = _rounded(architecture.embedding_scale, network.embedding.dtype)
+    shape = shape_of(architecture, 2 if dtype == np.uint16 else 1, scale)
+    packer = _Packer(architecture, shape.lanes, dtype)
     for index in range(architecture.n_layers):
         layer = network.read_layer(index)
         packer.add_matrix(index, forward.ATTENTION_IN, layer.attention_in)
@@ -74,8 +76,14 @@ def _numpy_type(dtype: Any) -> Any:
     return types[dtype]
 
 
-def _shape(architecture: Architecture, dtype: Any) -> forward.Shape:
-    lanes = 2 if _numpy_type(dtype) == np.uint16 else 1
+def shape_of(architecture: Architecture, lanes: int, embedding_scale: np.float32) -> forward.Shape:
+    """The numbers that the pass needs.
+
+    Raises
+    ------
+    ValueError
+        For widths that do not come in whole steps of `lanes` numbers.
+    """
     attended = architecture.n_heads * architecture.head_width
     for name, width in (("width", architecture.width), ("inner_width", architecture.inner_width), ("heads", attended)):
         if width % lanes or architecture.head_width % 2:
@@ -98,7 +106,7 @@ def _shape(architecture: Architecture, dtype: Any) -> forward.Shape:
         has_head_norms=False,
         norm_epsilon=np.float32(architecture.norm_epsilon),
         attention_scale=np.float32(architecture.attention_scale),
-        embedding_scale=_rounded(architecture.embedding_scale, dtype),
+        embedding_scale=embedding_scale,
     )
 
 
@@ -145,11 +153,11 @@ class _Packer:
         term = np.zeros_like(factor) if norm.bias is None else norm.bias.float().numpy()
         self._add_vector(layer, kind, np.concatenate([factor, term]))
 
-    def finish(self, network: Network) -> forward.Weights:
+    def finish(self, network: Network) -> products.Weights:
         """Everything, with the tables that tokens, positions and layers look up."""
         assert self._n_packed == len(self._packed)
         positions = network.positions
-        return forward.Weights(
+        return products.Weights(
             packed=self._packed,
             vectors=np.concatenate(self._vectors),
             embedding=as_array(network.embedding),

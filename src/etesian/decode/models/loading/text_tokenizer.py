@@ -32,6 +32,16 @@ class TextTokenizer:
             return str(self.tokenizer.backend_tokenizer.decode(list(tokens), skip_special_tokens=True))
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def get_vocab(self) -> dict[str, int]:
+        """Return all tokens with their numbers."""
+        vocabulary: dict[str, int] = self.tokenizer.get_vocab()
+        return vocabulary
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the added tokens, such as special ones, with their numbers."""
+        vocabulary: dict[str, int] = self.tokenizer.get_added_vocab()
+        return vocabulary
+
 
 @dataclass(frozen=True)
 class TransformersChatTemplate:

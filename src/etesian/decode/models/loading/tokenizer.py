@@ -15,7 +15,7 @@ def tokens_not_shared(target: Any, draft: Any, *, draft_name: str = "draft") -> 
 
     Parameters
     ----------
-    target, draft : transformers.PreTrainedTokenizerBase
+    target, draft : TextTokenizer, GgufTokenizer or transformers.PreTrainedTokenizerBase
     draft_name : str
         Name of the draft model in error messages.
 
