@@ -18,7 +18,11 @@ from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_tran
 from etesian.decode.models.loading.catalog import find_gguf
 from etesian.decode.models.loading.gguf import GgufTokenizer, check_gguf_options, load_gguf
 from etesian.decode.models.loading.model_folder import check_location
-from etesian.decode.models.loading.text_tokenizer import TextTokenizer, TransformersChatTemplate
+from etesian.decode.models.loading.text_tokenizer import (
+    GgufChatTemplate,
+    TextTokenizer,
+    TransformersChatTemplate,
+)
 from etesian.decode.models.loading.tokenizer import tokens_not_shared
 from etesian.decode.output_text import ChatTemplate, Tokenizer
 from etesian.decode.speculation.adaptive import Speculation
@@ -77,8 +81,9 @@ def load_parts(
 
 
 def _chat_template(tokenizer: TextTokenizer | GgufTokenizer) -> ChatTemplate | None:
-    known = tokenizer.for_transformers if isinstance(tokenizer, GgufTokenizer) else tokenizer.tokenizer
-    return TransformersChatTemplate(known) if known.chat_template else None
+    if isinstance(tokenizer, GgufTokenizer):
+        return GgufChatTemplate(tokenizer) if tokenizer.chat_template else None
+    return TransformersChatTemplate(tokenizer.tokenizer) if tokenizer.tokenizer.chat_template else None
 
 
 def _bundle(name: Source) -> Path | None:

@@ -250,7 +250,7 @@ def test_interrupted_pass_leaves_no_nodes(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(model._passes, "logits", interrupt)
+        patch.setattr(model._passes, "_forward", interrupt)
         with pytest.raises(KeyboardInterrupt):
             context.score([4, 5], [-1, 0])
     context.score([6], [-1])

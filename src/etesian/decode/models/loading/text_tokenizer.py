@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from etesian.decode.models.loading.gguf.tokenizer import GgufTokenizer
 from etesian.errors import InputError
 
 
@@ -78,3 +79,20 @@ class TransformersChatTemplate:
             raise InputError(f"the chat template rejects the messages: {error}") from error
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return tokens
+
+
+@dataclass(frozen=True)
+class GgufChatTemplate:
+    """The chat template of a GGUF file; transformers is imported at the first use.
+
+    Parameters
+    ----------
+    tokenizer : GgufTokenizer
+        With a chat template.
+    """
+
+    tokenizer: GgufTokenizer
+
+    def encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Return the tokens of a prompt that asks for the assistant's next message; see `TransformersChatTemplate`."""
+        return TransformersChatTemplate(self.tokenizer.for_transformers).encode(messages)
