@@ -17,10 +17,16 @@ from etesian.bench.io.registry import exporter, exporter_names, importer, import
 
 if TYPE_CHECKING:
     from etesian.bench.io._reading.columns import Columns
+    from etesian.bench.io.exporters.benchopt import write_benchopt
     from etesian.bench.io.exporters.dawnbench import write_dawnbench
+    from etesian.bench.io.exporters.github_action_benchmark import write_github_action_benchmark
+    from etesian.bench.io.exporters.github_summary import write_github_summary
     from etesian.bench.io.exporters.table import write_csv, write_parquet
+    from etesian.bench.io.importers.aiperf import read_aiperf
     from etesian.bench.io.importers.algoperf import read_algoperf
+    from etesian.bench.io.importers.benchopt import read_benchopt
     from etesian.bench.io.importers.dawnbench import read_dawnbench
+    from etesian.bench.io.importers.guidellm import read_guidellm
     from etesian.bench.io.importers.hyperfine import read_hyperfine
     from etesian.bench.io.importers.mlflow import read_mlflow
     from etesian.bench.io.importers.mlperf import read_mlperf
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from etesian.bench.io.importers.speedrun import read_speedrun
     from etesian.bench.io.importers.table import read_csv, read_parquet
     from etesian.bench.io.importers.tensorboard import read_tensorboard
+    from etesian.bench.io.importers.vllm import read_vllm
     from etesian.bench.io.importers.wandb import read_wandb
     from etesian.bench.io.jsonl import read_jsonl, write_jsonl
 
@@ -44,10 +51,13 @@ __all__ = [
     "importer_names",
     "outcome_of",
     "points_of",
+    "read_aiperf",
     "read_algoperf",
+    "read_benchopt",
     "read_csv",
     "read_dawnbench",
     "read_each",
+    "read_guidellm",
     "read_hyperfine",
     "read_jsonl",
     "read_mlflow",
@@ -56,9 +66,13 @@ __all__ = [
     "read_pytest_benchmark",
     "read_speedrun",
     "read_tensorboard",
+    "read_vllm",
     "read_wandb",
+    "write_benchopt",
     "write_csv",
     "write_dawnbench",
+    "write_github_action_benchmark",
+    "write_github_summary",
     "write_jsonl",
     "write_parquet",
 ]
@@ -66,6 +80,10 @@ __all__ = [
 _HOMES = {
     "Columns": "_reading.columns",
     "read_algoperf": "importers.algoperf",
+    "read_aiperf": "importers.aiperf",
+    "read_benchopt": "importers.benchopt",
+    "read_guidellm": "importers.guidellm",
+    "read_vllm": "importers.vllm",
     "read_csv": "importers.table",
     "read_dawnbench": "importers.dawnbench",
     "read_hyperfine": "importers.hyperfine",
@@ -77,6 +95,9 @@ _HOMES = {
     "read_speedrun": "importers.speedrun",
     "read_tensorboard": "importers.tensorboard",
     "read_wandb": "importers.wandb",
+    "write_benchopt": "exporters.benchopt",
+    "write_github_action_benchmark": "exporters.github_action_benchmark",
+    "write_github_summary": "exporters.github_summary",
     "write_csv": "exporters.table",
     "write_dawnbench": "exporters.dawnbench",
     "write_jsonl": "jsonl",

@@ -17,7 +17,8 @@ SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 class ScheduleWarning(UserWarning):
     """A schedule was asked for that cannot help on this data.
 
-    The run is serial instead, where that gives the same result; a merged plan is carried out as asked.
+    The run is serial instead, where that gives the same result; a merged plan is carried out as asked. For data of fewer than
+    10,000 updates, where little time can be lost, the warning is given once per process.
     """
 
 
@@ -77,7 +78,7 @@ class Plan:
     schedule
         Which maker made it; never ``"auto"``, which is a choice among the others.
     order : array of shape (n_updates,)
-        The updates in plan order: batch by batch, within a batch worker by worker. Data is laid out in this order, once.
+        The updates in plan order: batch by batch, within a batch worker by worker. Data is laid out in this order.
     offsets : array of shape (n_batches, n_workers + 1)
         ``order[offsets[b, p]:offsets[b, p + 1]]`` is the list of worker p in batch b.
     synchronized

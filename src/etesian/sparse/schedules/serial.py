@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from etesian.sparse.schedules.plan import Plan, ScheduleWarning, Sizes
 
 WORTH_PLANNING = 1.1  # a predicted speed-up below this is about 1: run serially
 
+SMALL = 10_000  # updates below which a `ScheduleWarning` is given once per process
+_warned_of_small_data = threading.Event()
+
 
 def plan_serial(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """Plan for one worker, in the sampled order."""
@@ -23,12 +27,16 @@ def plan_serial(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> P
 
 def serial_instead(order: NDArray[np.int64], note: str) -> Plan:
     """Make a serial plan, and say why in a `ScheduleWarning`."""
-    warn(note)
+    warn(note, len(order))
     return replace(even_cuts(order, n_workers=1), schedule="serial", note=note)
 
 
-def warn(note: str) -> None:
-    """Warn where the package was called."""
+def warn(note: str, n_updates: int) -> None:
+    """Warn that a schedule gains nothing; for small data, where little is lost, only once per process."""
+    if n_updates < SMALL:
+        if _warned_of_small_data.is_set():
+            return
+        _warned_of_small_data.set()
     warnings.warn(note, ScheduleWarning, stacklevel=_levels_to_the_caller())
 
 

@@ -1,10 +1,11 @@
-"""Dialects of CSV: delimiter, decimal comma, repeated headers, and words for missing values. Decides by the whole file."""
+"""Dialects of CSV: delimiter, decimal comma, words for missing values, and text that spreadsheets would run as a formula."""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from etesian.bench.io._reading.errors import UnreadableError
 
@@ -14,6 +15,19 @@ _MISSING = frozenset({"none", "null", "nil", "na", "n/a", "<na>", "#n/a", "-"})
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+|\d{1,3}(?:,\d{3})+(?:\.\d*)?)(?:e[+-]?\d+)?", re.IGNORECASE)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?")
+
+
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def escape_formula(value: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet would run as a formula."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'")[:1] in _FORMULA_SIGNS else value
+
+
+def unescape_formula(text: str) -> str:
+    """Take off the apostrophe that `escape_formula` put on."""
+    return text[1:] if text[:1] == "'" and text.lstrip("'")[:1] in _FORMULA_SIGNS else text
 
 
 def delimiter_of(lines: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from etesian.bench.errors import InputError
-from etesian.bench.io._reading.dialect import delimiter_of, normalize
+from etesian.bench.io._reading.dialect import delimiter_of, normalize, unescape_formula
 from etesian.bench.io._reading.files import UnreadableError, lines_of, shortened
 
 _BATCH_ROWS = 10_000
@@ -58,8 +58,15 @@ def csv_rows(path: Path) -> list[Row]:
     return _normalized([(number, _named(header, cells, number)) for number, cells in rows if not _is(header, cells)])
 
 
-def parquet_rows(path: Path) -> list[Row]:
+def parquet_rows(path: Path, *, only_plain: bool = False) -> list[Row]:
     """Read a Parquet file; needs pyarrow.
+
+    Parameters
+    ----------
+    path
+        The file.
+    only_plain
+        Read only the columns of numbers, truth values and text.
 
     Raises
     ------
@@ -70,11 +77,11 @@ def parquet_rows(path: Path) -> list[Row]:
     """
     return [
         Row(number, {name: value for name, value in cells.items() if value is not None})
-        for number, cells in enumerate(_parquet_cells(path), 1)
+        for number, cells in enumerate(_parquet_cells(path, only_plain), 1)
     ]
 
 
-def _parquet_cells(path: Path) -> Iterator[dict[str, Any]]:
+def _parquet_cells(path: Path, only_plain: bool) -> Iterator[dict[str, Any]]:
     try:
         import pyarrow as arrow
         from pyarrow import parquet
@@ -82,14 +89,28 @@ def _parquet_cells(path: Path) -> Iterator[dict[str, Any]]:
         raise InputError("Parquet files need the package pyarrow: pip install 'etesian[parquet]'") from None
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            names = _plain_columns(file.schema_arrow) if only_plain else None
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
                 yield from batch.to_pylist()
     except (arrow.ArrowException, OSError) as error:
         raise UnreadableError(f"is damaged or not a Parquet file: {str(error).splitlines()[0]}") from None
 
 
+def _plain_columns(schema: Any) -> list[str]:
+    from pyarrow import types
+
+    kinds = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string)
+    return [column.name for column in schema if any(is_kind(_value_type(column.type)) for is_kind in kinds)]
+
+
+def _value_type(kind: Any) -> Any:
+    from pyarrow import types
+
+    return kind.value_type if types.is_dictionary(kind) else kind
+
+
 def _check_header(names: Sequence[str], line: int) -> list[str]:
-    stripped = [name.strip() for name in names]
+    stripped = [unescape_formula(name.strip()) for name in names]
     if not any(stripped):
         raise UnreadableError(f"line {line} must name the columns; it is empty")
     repeated = sorted({name for name in stripped if stripped.count(name) > 1})
@@ -99,13 +120,13 @@ def _check_header(names: Sequence[str], line: int) -> list[str]:
 
 
 def _is(header: Sequence[str], cells: Sequence[str]) -> bool:
-    return [cell.strip() for cell in cells] == list(header)
+    return [unescape_formula(cell.strip()) for cell in cells] == list(header)
 
 
 def _named(header: Sequence[str], cells: Sequence[str], number: int) -> dict[str, str]:
     if len(cells) != len(header):
         raise UnreadableError(f"line {number} must have {len(header)} columns; it has {len(cells)}")
-    return {name: cell for name, cell in zip(header, map(str.strip, cells), strict=True) if cell}
+    return {name: unescape_formula(cell) for name, cell in zip(header, map(str.strip, cells), strict=True) if cell}
 
 
 def _normalized(rows: list[tuple[int, dict[str, str]]]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Runs as a table, one measurement a row: CSV and Parquet. `importers.columns` reads it back; JSON Lines alone holds all."""
+"""Runs as tables with one measurement per row: CSV and Parquet. `importers.table` reads them; only JSON Lines keep everything."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from etesian._shared.files import atomic_write
 from etesian.bench.errors import InputError
+from etesian.bench.io._reading.dialect import escape_formula
 from etesian.bench.store import StoredRun
 
 _TEXTS = ("suite", "task", "organization", "system", "workload", "target", "outcome", "started", "error", "progress")
@@ -19,12 +20,15 @@ _COLUMNS = (*_TEXTS, *_WHOLE_NUMBERS, *_NUMBERS)
 
 
 def write_csv(entries: Iterable[StoredRun], path: str | Path) -> int:
-    """Write runs as CSV, one measurement a row, a column for each metric.
+    """Write runs as CSV with one measurement per row and one column per metric.
+
+    Text that a spreadsheet would take for a formula (it begins with ``=``, ``+``, ``-`` or ``@``) gets an apostrophe before it,
+    which `read_csv` takes off again.
 
     Returns
     -------
     int
-        How many runs were written. Of a run without measurements there is one row without a time.
+        Number of runs written. A run without measurements has one row without a time.
 
     Raises
     ------
@@ -35,15 +39,15 @@ def write_csv(entries: Iterable[StoredRun], path: str | Path) -> int:
     columns = [*_COLUMNS, *_metrics(entries)]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_rows(entries))
+    writer.writerow({name: escape_formula(name) for name in columns})
+    writer.writerows({name: escape_formula(value) for name, value in row.items()} for row in _rows(entries))
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
     return len(entries)
 
 
 def write_parquet(entries: Iterable[StoredRun], path: str | Path) -> int:
-    """Write runs as Parquet, in the columns of `write_csv`; needs pyarrow, which comes with ``etesian[parquet]``."""
+    """Write runs as Parquet in the columns of `write_csv`; needs pyarrow."""
     try:
         import pyarrow as arrow
         from pyarrow import parquet

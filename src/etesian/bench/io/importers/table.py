@@ -19,6 +19,10 @@ from etesian.bench.record import Outcome, Point, Run
 from etesian.bench.store import StoredRun
 from etesian.bench.workload import Target
 
+_NO_TIMES = (
+    ". Logs of Lightning, Keras and Hugging Face's Trainer hold no times; their callbacks in etesian.bench.io.callbacks record "
+    "them"
+)
 _BIGGEST_SEED = 2**63 - 1
 
 
@@ -127,6 +131,7 @@ class _Reader:
         if role is None:
             raise UnreadableError(
                 f"has no column of times; name it by --column seconds=NAME; its columns are {', '.join(names)}"
+                + (_NO_TIMES if {"epoch", "step"} & {name.lower() for name in names} else "")
             )
         check_unit(self.columns.of(role), role)
 

@@ -1,0 +1,100 @@
+"""Summaries of AIPerf (``profile_export_aiperf.json``): each profile is one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from etesian.bench.io._reading.curves import number_of
+from etesian.bench.io._reading.files import UnreadableError, document_of, has_suffix, json_object
+from etesian.bench.io._reading.found import Found, read_each
+from etesian.bench.io._reading.serving import ServingResult, serving_run
+from etesian.bench.io._reading.timings import seed_from_content
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0}
+_STATISTICS = ("avg", "min", "max", "p50", "p75", "p90", "p95", "p99")
+_THROUGHPUTS = ("request_throughput", "output_token_throughput", "total_token_throughput")
+
+
+def read_aiperf(path: str | Path, *, latency: str | None = None, suite: str = "aiperf") -> Iterator[Found]:
+    """Read summaries of AIPerf.
+
+    Parameters
+    ----------
+    path
+        A file such as profile_export_aiperf.json, or a folder of artifacts.
+    latency
+        Latency that is the time of a run, such as request_latency.p99 or time_to_first_token.avg; by default the duration of
+        the benchmark, in which all requests must have been answered.
+    suite
+        Suite to store the runs under.
+
+    Yields
+    ------
+    StoredRun, Skipped or Ignored
+        One run per profile, whatever number of requests it covers.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist, or holds no summary.
+    """
+
+    def read(file: Path) -> list[Found]:
+        text = document_of(file)
+        result = _result(file, json_object(text))
+        return [serving_run(suite, result, latency=latency, seed=seed_from_content(text))]
+
+    return read_each(
+        path,
+        read,
+        is_candidate=lambda file: has_suffix(file, "_aiperf.json"),
+        sought="summary (profile_export_aiperf.json)",
+    )
+
+
+def _result(file: Path, data: Mapping[str, Any]) -> ServingResult:
+    if "request_count" not in data and "request_latency" not in data:
+        raise UnreadableError("is not a summary of AIPerf: it has neither request_count nor request_latency")
+    if data.get("was_cancelled"):
+        raise UnreadableError("the benchmark was cancelled")
+    times = {
+        f"{name}.{statistic}": number_of(block[statistic], role=name) * _UNITS[block["unit"]]
+        for name, block in data.items()
+        if isinstance(block, Mapping) and block.get("unit") in _UNITS
+        for statistic in _STATISTICS
+        if statistic in block
+    }
+    if "benchmark_duration.avg" not in times:
+        raise UnreadableError("has no benchmark_duration")
+    return ServingResult(
+        workload=_workload(file, data),
+        duration=times.pop("benchmark_duration.avg"),
+        completed=_average(data, "request_count"),
+        unfinished=_average(data, "error_request_count"),
+        times=times,
+        metrics={name: _average(data, name) for name in _THROUGHPUTS if name in data},
+        started=str(data.get("start_time") or ""),
+        details={"version": data.get("aiperf_version"), "file": file.name},
+    )
+
+
+def _average(data: Mapping[str, Any], name: str) -> float:
+    block = data.get(name)
+    return number_of(block.get("avg"), role=name) if isinstance(block, Mapping) else 0.0
+
+
+def _workload(file: Path, data: Mapping[str, Any]) -> str:
+    """Name a run after its models and load; the artifacts of different loads lie in different folders."""
+    config = data.get("input_config")
+    endpoint = config.get("endpoint") if isinstance(config, Mapping) else None
+    load = config.get("loadgen") if isinstance(config, Mapping) else None
+    names = endpoint.get("model_names") if isinstance(endpoint, Mapping) else None
+    model = ", ".join(map(str, names)) if isinstance(names, list) and names else file.resolve().parent.name
+    loads = [
+        f"{name} {load[name]}"
+        for name in ("concurrency", "request_rate")
+        if isinstance(load, Mapping) and load.get(name)
+    ]
+    return ", ".join([model, *loads])

@@ -1,0 +1,125 @@
+"""Reports of GuideLLM: each benchmark of a report (one load) is one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from etesian.bench.io._reading.curves import number_of
+from etesian.bench.io._reading.files import UnreadableError, document_of, has_suffix, json_object, objects_in
+from etesian.bench.io._reading.found import Found, attempt, read_each
+from etesian.bench.io._reading.serving import ServingResult, serving_run
+from etesian.bench.io._reading.timings import seed_from_content
+
+_MAX_BYTES = 1 << 28  # a report may keep every request
+_SECONDS = {"request_latency": 1.0}
+_MILLISECONDS = ("time_to_first_token_ms", "time_per_output_token_ms", "inter_token_latency_ms")
+_UNFINISHED = ("errored", "incomplete")
+
+
+def read_guidellm(path: str | Path, *, latency: str | None = None, suite: str = "guidellm") -> Iterator[Found]:
+    """Read reports of GuideLLM.
+
+    Parameters
+    ----------
+    path
+        A JSON report, or a folder of them.
+    latency
+        Latency that is the time of a run, such as time_to_first_token_ms.p99 or request_latency.mean; by default the duration
+        of the benchmark, in which all requests must have been answered.
+    suite
+        Suite to store the runs under.
+
+    Yields
+    ------
+    StoredRun, Skipped or Ignored
+        One run per benchmark of a report. Benchmarks that end after a fixed time cut requests off, so that only their latencies
+        can be compared.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist, or holds no JSON file.
+    """
+
+    def read(file: Path) -> Iterator[Found]:
+        report = json_object(document_of(file, max_bytes=_MAX_BYTES))
+        for number, benchmark in enumerate(objects_in(report, "benchmarks"), 1):
+
+            def run(benchmark: Mapping[str, Any] = benchmark) -> list[Found]:
+                content = json.dumps({name: value for name, value in benchmark.items() if name != "requests"})
+                return [
+                    serving_run(
+                        suite, _result(file, report, benchmark), latency=latency, seed=seed_from_content(content)
+                    )
+                ]
+
+            yield from attempt(f"{file}, benchmark {number}", run)
+
+    return read_each(path, read, is_candidate=lambda file: has_suffix(file, ".json"), sought="report (*.json)")
+
+
+def _result(file: Path, report: Mapping[str, Any], benchmark: Mapping[str, Any]) -> ServingResult:
+    metrics = _mapping(benchmark.get("metrics"))
+    totals = _mapping(metrics.get("request_totals") or benchmark.get("request_totals"))
+    if "successful" not in totals:
+        raise UnreadableError("is not a benchmark of GuideLLM: it has no request_totals")
+    return ServingResult(
+        workload=", ".join(filter(None, [_model(report, benchmark) or file.name.partition(".")[0], _load(benchmark)])),
+        duration=_duration(benchmark),
+        completed=number_of(totals["successful"], role="successful"),
+        unfinished=sum(number_of(totals.get(name) or 0, role=name) for name in _UNFINISHED),
+        times=dict(_times(metrics)),
+        metrics={
+            name: number_of(distribution["mean"], role=name)
+            for name in ("requests_per_second", "output_tokens_per_second", "tokens_per_second")
+            if "mean" in (distribution := _mapping(_mapping(metrics.get(name)).get("successful")))
+        },
+        details={"file": file.name},
+    )
+
+
+def _times(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Give mean, median and percentiles of the latencies of successful requests, in seconds."""
+    for name, unit in {**_SECONDS, **dict.fromkeys(_MILLISECONDS, 1e-3)}.items():
+        distribution = _mapping(_mapping(metrics.get(name)).get("successful"))
+        figures = {**distribution, **_mapping(distribution.get("percentiles"))}
+        for statistic, value in figures.items():
+            if isinstance(value, int | float) and (statistic in ("mean", "median") or statistic.startswith("p")):
+                yield f"{name}.{statistic}", value * unit
+
+
+def _duration(benchmark: Mapping[str, Any]) -> float:
+    if isinstance(benchmark.get("duration"), int | float):
+        return float(benchmark["duration"])
+    start, end = (number_of(benchmark.get(name), role=name) for name in ("start_time", "end_time"))
+    return end - start
+
+
+def _load(benchmark: Mapping[str, Any]) -> str:
+    """Describe the strategy of a benchmark: its kind, and its rate or number of streams."""
+    for config in (benchmark.get("config"), benchmark.get("args"), benchmark):
+        strategy = _mapping(_mapping(config).get("strategy"))
+        if strategy:
+            values = [strategy.get(name) for name in ("type_", "rate", "streams", "max_concurrency")]
+            return " ".join(str(value) for value in values if value is not None)
+    return ""
+
+
+def _model(report: Mapping[str, Any], benchmark: Mapping[str, Any]) -> str:
+    for place in (
+        report.get("args"),
+        benchmark.get("args"),
+        benchmark.get("config"),
+        _mapping(benchmark.get("worker")),
+    ):
+        model = _mapping(place).get("model") or _mapping(place).get("backend_model")
+        if model:
+            return str(model)
+    return ""
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

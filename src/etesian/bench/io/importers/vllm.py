@@ -1,0 +1,110 @@
+"""Results of ``vllm bench serve``, ``throughput`` and ``latency``: each result is one run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from etesian.bench.io._reading.curves import number_of
+from etesian.bench.io._reading.files import UnreadableError, document_of, has_suffix, shortened
+from etesian.bench.io._reading.found import Found, attempt, read_each
+from etesian.bench.io._reading.serving import ServingResult, serving_run
+from etesian.bench.io._reading.timings import seed_from_content
+
+_MAX_BYTES = 1 << 28  # --save-detailed keeps every request
+_LATENCY = re.compile(r"(?:mean|median|p[\d.]+|std)_(?:ttft|tpot|itl|e2el)_ms")
+_THROUGHPUT = re.compile(r"\w*throughput|requests_per_second|tokens_per_second")
+_DECODER = json.JSONDecoder()
+
+
+def read_vllm(path: str | Path, *, latency: str | None = None, suite: str = "vllm-bench") -> Iterator[Found]:
+    """Read results of vllm bench (serve, throughput or latency).
+
+    Parameters
+    ----------
+    path
+        A JSON file as --save-result, --append-result or --output-json write it, or a folder of them.
+    latency
+        Latency that is the time of a run, such as p99_ttft_ms; by default the duration of the benchmark, in which all requests
+        must have been answered.
+    suite
+        Suite to store the runs under.
+
+    Yields
+    ------
+    StoredRun, Skipped or Ignored
+        One run per result, whatever number of requests it covers.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist, or holds no JSON file.
+    """
+
+    def read(file: Path) -> Iterator[Found]:
+        text = document_of(file, max_bytes=_MAX_BYTES)
+        for number, (data, part) in enumerate(_objects(text), 1):
+
+            def run(data: Mapping[str, Any] = data, part: str = part) -> list[Found]:
+                return [serving_run(suite, _result(file, data), latency=latency, seed=seed_from_content(part))]
+
+            yield from attempt(f"{file}, result {number}", run)
+
+    return read_each(path, read, is_candidate=lambda file: has_suffix(file, ".json", ".jsonl"), sought="file (*.json)")
+
+
+def _objects(text: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Give the JSON objects of a file that may have been appended to."""
+    at, found = 0, 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        try:
+            data, end = _DECODER.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise UnreadableError(f"is not JSON: {error}") from None
+        if not isinstance(data, dict):
+            raise UnreadableError(f"must hold JSON objects; got {type(data).__name__}")
+        yield data, text[at:end]
+        at, found = end, found + 1
+    if not found:
+        raise UnreadableError("holds no result")
+
+
+def _result(file: Path, data: Mapping[str, Any]) -> ServingResult:
+    duration, completed, kind = _kind(data)
+    model = str(data.get("model_id") or data.get("label") or file.name.partition(".")[0])
+    load = [f"{name} {data[name]}" for name in ("request_rate", "max_concurrency") if data.get(name) is not None]
+    label = data.get("label")
+    prompts = data.get("num_prompts")
+    lost = max(number_of(prompts, role="num_prompts") - completed, 0.0) if prompts is not None else 0.0
+    return ServingResult(
+        workload=", ".join([model, *([str(label)] if label and label != model else []), *load]),
+        duration=duration,
+        completed=completed,
+        unfinished=lost,
+        times={name: number_of(value, role=name) / 1000 for name, value in data.items() if _LATENCY.fullmatch(name)},
+        metrics={
+            name: number_of(value, role=name)
+            for name, value in data.items()
+            if value is not None and _THROUGHPUT.fullmatch(name)
+        },
+        started=str(data.get("date", "")),
+        details={"kind": kind, "backend": data.get("backend") or data.get("endpoint_type"), "file": file.name},
+    )
+
+
+def _kind(data: Mapping[str, Any]) -> tuple[float, float, str]:
+    """Return duration, completed requests and the kind of benchmark."""
+    if "duration" in data and "completed" in data:
+        return number_of(data["duration"], role="duration"), number_of(data["completed"], role="completed"), "serve"
+    if "elapsed_time" in data and "num_requests" in data:
+        requests = number_of(data["num_requests"], role="num_requests")
+        return number_of(data["elapsed_time"], role="elapsed_time"), requests, "throughput"
+    if "avg_latency" in data:
+        return number_of(data["avg_latency"], role="avg_latency"), 1.0, "latency"
+    raise UnreadableError(f"is not a result of vllm bench; its fields are {shortened(', '.join(data), 80)}")

@@ -1,0 +1,81 @@
+"""Exports for other tools: what never arrives has no number, and no cell is run as a formula."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from import_cases import LOSS, sort_out
+
+from etesian.bench import Point, Run, StoredRun, Target
+from etesian.bench.io import (
+    exporter,
+    read_benchopt,
+    read_csv,
+    write_benchopt,
+    write_csv,
+    write_github_action_benchmark,
+    write_github_summary,
+)
+
+
+def entry(workload: str, seconds: float, seed: int, *, suite: str = "race", arrives: bool = True) -> StoredRun:
+    points = (Point(0, 0.0, {"loss": 9.0}), Point(1, seconds, {"loss": 1.0 if arrives else 8.0}))
+    return StoredRun(suite, Run(workload, seed, LOSS, "reached" if arrives else "exhausted", points))
+
+
+RUNS = [entry("fast", 10.0 + seed, seed) for seed in range(5)] + [
+    entry("slow", 99.0, seed, arrives=False) for seed in range(5)
+]
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("x")', "+1", "-cmd", "@sum", "'=x", "''+y", "plain", "it's"])
+def test_cells_that_begin_like_a_formula_are_text_and_come_back_as_they_were(name: str, tmp_path: Path) -> None:
+    write_csv([entry(name, 10.0, 0, suite=name)], tmp_path / "t.csv")
+    with open(tmp_path / "t.csv", newline="") as file:
+        for cells in csv.reader(file):
+            assert not any(cell[:1] in ("=", "+", "-", "@", "\t") for cell in cells)
+    (run,) = sort_out(read_csv(tmp_path / "t.csv"))[0]
+    assert run.workload == name
+
+
+def test_metric_named_like_a_formula_is_text_too(tmp_path: Path) -> None:
+    target = Target("@loss", 3.0, "at_most")
+    run = Run("a", 0, target, "reached", (Point(1, 5.0, {"@loss": 1.0}),))
+    write_csv([StoredRun("s", run)], tmp_path / "t.csv")
+    assert "'@loss" in (tmp_path / "t.csv").read_text().splitlines()[0]
+    (again,) = sort_out(read_csv(tmp_path / "t.csv"))[0]
+    assert (again.target, again.points) == (target, run.points)
+
+
+def test_github_action_benchmark_has_medians_and_leaves_out_what_never_arrives(tmp_path: Path) -> None:
+    assert write_github_action_benchmark(RUNS, tmp_path / "b.json") == 5
+    (benchmark,) = json.loads((tmp_path / "b.json").read_text())
+    assert (benchmark["name"], benchmark["unit"], benchmark["value"]) == ("race/fast (loss<=3.0)", "s", 12.0)
+    assert benchmark["extra"] == "5 of 5 runs reached loss<=3.0"
+
+
+def test_github_summary_is_a_table_whose_names_are_escaped(tmp_path: Path) -> None:
+    odd = [entry("a|b <img src=x> [link](http://x)", 10.0, seed) for seed in range(5)]
+    assert write_github_summary([*RUNS, *odd], tmp_path / "s.md") == 15
+    text = (tmp_path / "s.md").read_text()
+    assert "| fast | 5 | 5 | 12 s |" in text
+    assert "| slow | 5 | 0 | never |" in text
+    assert r"a\|b &lt;img src=x&gt; \[link\]\(http://x\)" in text
+    assert all(line.count("|") - line.count(r"\|") == 6 for line in text.splitlines() if line.startswith("|"))
+
+
+def test_benchopt_file_is_read_back_as_the_same_curves(tmp_path: Path) -> None:
+    assert write_benchopt(RUNS, tmp_path / "b.parquet") == 10
+    runs, skipped, _ = sort_out(read_benchopt(tmp_path / "b.parquet", target=Target("objective_value", 3.0, "at_most")))
+    assert not skipped
+    assert [(run.workload, run.seconds) for run in runs[:2]] == [("fast", 10.0), ("fast", 11.0)]
+    assert [run.outcome for run in runs].count("exhausted") == 5
+
+
+def test_exporters_are_registered() -> None:
+    assert exporter("github-action-benchmark") is write_github_action_benchmark
+    assert exporter("github-summary") is write_github_summary
+    assert exporter("benchopt") is write_benchopt
