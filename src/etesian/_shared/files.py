@@ -128,7 +128,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
 
 def _check_parent(target: Path) -> None:
     if not target.parent.is_dir():
-        raise OutputError(f"{target} cannot be written: does not exist {target.parent}; create it first")
+        raise OutputError(f"{target} cannot be written: there is no folder {target.parent}; create it first")
 
 
 def _make_parents(target: Path) -> None:

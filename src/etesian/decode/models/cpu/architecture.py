@@ -1,6 +1,6 @@
 """What a decoder-only transformer computes, read from a loaded transformers model: its shape and weights in one layout.
 
-Nine families differ in names and in a few switches; all are one network here. Knows no packing, no cache and no text.
+Families differ in names and in a few switches; all are one network here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,15 @@ class Architecture:
     is_parallel : bool
         Whether attention and feed-forward read the same input, as in GPT-NeoX.
     windows : tuple of int or None, length n_layers
-        How many tokens back each layer sees, itself included; None is all.
+        Number of tokens that each layer sees, including the row's own; None for all.
+    residual_scale : float
+        Factor of each block's output before it is added, as in Granite.
+    logit_scale : float
+        Factor of the logits.
+    attention_softcap, logit_softcap : float or None
+        Bound c of scores or logits x, which become c * tanh(x / c), as in Gemma 2; None for no bound.
+    rotation_tables : tuple of int, length n_layers, or empty
+        Index of each layer's rotary frequencies in `Network.rotations`; empty if all layers use the first.
     """
 
     family: str
@@ -65,6 +73,11 @@ class Architecture:
     attention_scale: float
     embedding_scale: float
     windows: tuple[int | None, ...]
+    residual_scale: float = 1.0
+    logit_scale: float = 1.0
+    attention_softcap: float | None = None
+    logit_softcap: float | None = None
+    rotation_tables: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,8 +98,8 @@ class Layer:
     Norms are `Linear` in form only: a factor, shape (n,), and a term.
     """
 
-    first_norm: Linear
-    second_norm: Linear
+    first_norm: Linear | None
+    second_norm: Linear | None
     query_norm: Linear | None
     key_norm: Linear | None
     attention_in: Linear
@@ -94,6 +107,8 @@ class Layer:
     up: Linear
     gate: Linear | None
     down: Linear
+    first_post_norm: Linear | None = None
+    second_post_norm: Linear | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +120,7 @@ class Network:
     positions: Any
     final_norm: Linear
     output: Linear
-    rotation_speeds: Any
-    rotation_scale: float
+    rotations: tuple[tuple[Any, float], ...]
     read_layer: Callable[[int], Layer]
 
 
@@ -119,7 +133,8 @@ class _Names:
     positions: str | None = None
     layers: str = "layers"
     final_norm: str = "norm"
-    norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
+    norms: tuple[str | None, str | None] = ("input_layernorm", "post_attention_layernorm")
+    post_norms: tuple[str | None, str | None] = (None, None)
     attention_in: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
     attention_out: str = "self_attn.o_proj"
     up: str = "mlp.up_proj"
@@ -128,12 +143,21 @@ class _Names:
 
 
 _LLAMA = _Names("model")
+_POST_NORMS = ("post_attention_layernorm", "post_feedforward_layernorm")
+_GEMMA2 = _Names("model", norms=("input_layernorm", "pre_feedforward_layernorm"), post_norms=_POST_NORMS)
+_GEMMAS = ("gemma", "gemma2", "gemma3_text")
 _FAMILIES = {
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
+    "smollm3": _LLAMA,
+    "granite": _LLAMA,
     "gemma": _LLAMA,
+    "gemma2": _GEMMA2,
+    "gemma3_text": _GEMMA2,
+    "olmo2": _Names("model", norms=(None, None), post_norms=_POST_NORMS),
+    "starcoder2": _Names("model", up="mlp.c_fc", gate=None, down="mlp.c_proj"),
     "phi3": _Names("model", attention_in=("self_attn.qkv_proj",), up="mlp.gate_up_proj", gate="mlp.gate_up_proj"),
     "gpt2": _Names(
         "transformer", "wte", "wpe", "h", "ln_f", ("ln_1", "ln_2"), ("attn.c_attn",), "attn.c_proj", "mlp.c_fc", None, "mlp.c_proj"
@@ -184,8 +208,7 @@ def read_network(model: Any) -> Network | None:
         positions=_read_positions(body, names, architecture),
         final_norm=_read_norm(_get(body, names.final_norm), architecture),
         output=_read_linear(model.get_output_embeddings()),
-        rotation_speeds=None if rotary is None else rotary.inv_freq,
-        rotation_scale=getattr(rotary, "attention_scaling", 1.0),
+        rotations=() if rotary is None else _read_rotations(config, rotary),
         read_layer=lambda layer: _read_layer(_get(body, names.layers)[layer], names, architecture),
     )
 
@@ -201,10 +224,12 @@ def _first(config: Any, *names: str, otherwise: Any = None) -> Any:
 
 def _has_unknown_switch(config: Any) -> bool:
     rotation = getattr(config, "rope_parameters", None) or {}
+    rotations = [each for each in rotation.values() if isinstance(each, dict)] or [rotation]
     activation = _first(config, "hidden_activation", "activation_function", "hidden_act")
     return (
         activation not in _ACTIVATIONS
-        or rotation.get("rope_type", "default") not in _STATIC_ROTATIONS
+        or any(each.get("rope_type", "default") not in _STATIC_ROTATIONS for each in rotations)
+        or getattr(config, "use_bidirectional_attention", False)
         or getattr(config, "scale_attn_by_inverse_layer_idx", False)
         or not getattr(config, "scale_attn_weights", True)
         or not getattr(config, "do_layer_norm_before", True)
@@ -229,15 +254,56 @@ def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
         width=config.hidden_size,
         inner_width=_first(config, "n_inner", "intermediate_size", "ffn_dim", otherwise=4 * config.hidden_size),
         norm="rms" if hasattr(config, "rms_norm_eps") else "layer",
-        norm_epsilon=_first(config, "rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", otherwise=1e-5),
+        norm_epsilon=_first(
+            config, "rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", otherwise=1e-5
+        ),
         activation=_ACTIVATIONS[_first(config, "hidden_activation", "activation_function", "hidden_act")],
         is_gated=names.gate is not None,
         is_parallel=getattr(config, "use_parallel_residual", False),
-        rotary_width=None if rotary is None else 2 * len(rotary.inv_freq),
-        attention_scale=head_width**-0.5,
-        embedding_scale=config.hidden_size**0.5 if config.model_type == "gemma" else 1.0,
+        rotary_width=None if rotary is None else 2 * len(_read_rotations(config, rotary)[0][0]),
+        attention_scale=_attention_scale(config, head_width),
+        embedding_scale=config.hidden_size**0.5
+        if config.model_type in _GEMMAS
+        else getattr(config, "embedding_multiplier", 1.0),
         windows=_read_windows(config),
+        residual_scale=getattr(config, "residual_multiplier", 1.0),
+        logit_scale=1 / getattr(config, "logits_scaling", 1.0),
+        attention_softcap=getattr(config, "attn_logit_softcapping", None),
+        logit_softcap=getattr(config, "final_logit_softcapping", None),
+        rotation_tables=_rotation_tables(config),
     )
+
+
+def _attention_scale(config: Any, head_width: int) -> float:
+    if hasattr(config, "query_pre_attn_scalar"):  # Gemma 2 and 3
+        return float(config.query_pre_attn_scalar) ** -0.5
+    return float(getattr(config, "attention_multiplier", head_width**-0.5))
+
+
+def _kinds_of_rotation(config: Any) -> list[str]:
+    """Return the kinds of layers with rotary frequencies of their own; empty if all layers share them."""
+    rotation = getattr(config, "rope_parameters", None) or {}
+    return sorted(kind for kind, each in rotation.items() if isinstance(each, dict))
+
+
+def _rotation_tables(config: Any) -> tuple[int, ...]:
+    kinds = _kinds_of_rotation(config)
+    if kinds:
+        return tuple(kinds.index(kind) for kind in config.layer_types)
+    uses_rotation = getattr(config, "no_rope_layers", None)  # SmolLM 3: 1 where a layer uses it, despite the name
+    return () if uses_rotation is None else tuple(0 if uses else 1 for uses in uses_rotation)
+
+
+def _read_rotations(config: Any, rotary: Any) -> tuple[tuple[Any, float], ...]:
+    """Return the tables of rotary frequencies with their factors."""
+    kinds = _kinds_of_rotation(config)
+    if kinds:
+        return tuple(
+            (getattr(rotary, f"{kind}_inv_freq"), getattr(rotary, f"{kind}_attention_scaling")) for kind in kinds
+        )
+    table = (rotary.inv_freq, getattr(rotary, "attention_scaling", 1.0))
+    # A frequency of zero rotates nothing.
+    return (table, (rotary.inv_freq * 0, 1.0)) if getattr(config, "no_rope_layers", None) is not None else (table,)
 
 
 def _read_windows(config: Any) -> tuple[int | None, ...]:
@@ -259,7 +325,7 @@ def _read_positions(body: Any, names: _Names, architecture: Architecture) -> Ten
 def _read_norm(module: Any, architecture: Architecture) -> Linear:
     weight = module.weight.detach().float()
     bias = getattr(module, "bias", None)
-    is_offset = architecture.family == "gemma"  # whose factors are kept as differences from 1
+    is_offset = architecture.family in _GEMMAS  # which store differences from 1
     return Linear(weight + 1 if is_offset else weight, None if bias is None else bias.detach())
 
 
@@ -270,7 +336,10 @@ def _read_linear(module: Any) -> Linear:
 
 
 def _read_layer(module: Any, names: _Names, architecture: Architecture) -> Layer:
-    first_norm, second_norm = (_read_norm(_get(module, name), architecture) for name in names.norms)
+    norms = [
+        None if name is None else _read_norm(_get(module, name), architecture)
+        for name in (*names.norms, *names.post_norms)
+    ]
     attention = module.self_attn if hasattr(module, "self_attn") else None
     query_norm, key_norm = (getattr(attention, name, None) for name in ("q_norm", "k_norm"))
     up = _read_linear(_get(module, names.up))
@@ -278,8 +347,10 @@ def _read_layer(module: Any, names: _Names, architecture: Architecture) -> Layer
     if gate is not None and names.gate == names.up:  # one product: the gate's rows stand first
         gate, up = (Linear(weight, None) for weight in up.weight.chunk(2))
     return Layer(
-        first_norm=first_norm,
-        second_norm=second_norm,
+        first_norm=norms[0],
+        second_norm=norms[1],
+        first_post_norm=norms[2],
+        second_post_norm=norms[3],
         query_norm=None if query_norm is None else _read_norm(query_norm, architecture),
         key_norm=None if key_norm is None else _read_norm(key_norm, architecture),
         attention_in=_read_attention_in(module, names, architecture),

@@ -59,8 +59,7 @@ class CpuModel:
         self.weights: Weights | BlockWeights
         self.shape, self.weights = _packed(network)
         self._table = network.embedding if isinstance(network.embedding, BlockMatrix) else None
-        self._rotation_speeds = network.rotation_speeds
-        self._rotation_scale = network.rotation_scale
+        self._rotations = network.rotations
         self.n_threads = n_threads or (default_threads() if self.weight_bytes > SMALL_BYTES else 1)
         self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
 
@@ -130,17 +129,12 @@ class CpuModel:
         return CpuContext(self)
 
     def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Cosines and sines by position, flat: (n_positions, rotary_width / 2)."""
-        if self._rotation_speeds is None:
+        """Return cosines and sines by table and position, flat: (n_tables, n_positions, rotary_width / 2)."""
+        if not self._rotations:
             return np.ones(1, np.float32), np.zeros(1, np.float32)
-        if isinstance(self._rotation_speeds, np.ndarray):
-            speeds, scale = self._rotation_speeds, np.float32(self._rotation_scale)
-            angles = np.outer(np.arange(n_positions, dtype=np.float32), speeds).reshape(-1)
-            return np.cos(angles) * scale, np.sin(angles) * scale
-        import torch
-
-        turns = torch.outer(torch.arange(n_positions).float(), self._rotation_speeds.float().cpu()).flatten()
-        return (turns.cos() * self._rotation_scale).numpy(), (turns.sin() * self._rotation_scale).numpy()
+        parts = [_rotation(speeds, scale, n_positions) for speeds, scale in self._rotations]
+        cosines, sines = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return cosines, sines
 
     def run(
         self, cache: forward.Cache, scratch: forward.Scratch, rows: forward.Rows, logits: NDArray[np.float32]
@@ -296,12 +290,25 @@ class CpuContext:
         self._scratch = _new_scratch(model, capacity)
 
 
+def _rotation(speeds: Any, scale: float, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if isinstance(speeds, np.ndarray):
+        angles = np.outer(np.arange(n_positions, dtype=np.float32), speeds).reshape(-1)
+        return np.cos(angles) * np.float32(scale), np.sin(angles) * np.float32(scale)
+    import torch
+
+    turns = torch.outer(torch.arange(n_positions).float(), speeds.float().cpu()).flatten()
+    return (turns.cos() * scale).numpy(), (turns.sin() * scale).numpy()
+
+
 def _new_cache(model: CpuModel, capacity: int) -> forward.Cache:
     shape, dtype = model.shape, _cache_type(model)
     n_slots = shape.n_layers * shape.n_key_heads * capacity
     keys = aligned_zeros(n_slots * shape.head_width, dtype)
     values = aligned_zeros(n_slots * shape.value_width, dtype)
-    return forward.Cache(keys, values, *model.rotations(capacity + LONGEST_PASS), capacity)
+    n_positions = capacity + LONGEST_PASS
+    starts = np.array(model.architecture.rotation_tables or (0,) * shape.n_layers, np.int64)
+    starts *= n_positions * (shape.rotary_width // 2)
+    return forward.Cache(keys, values, *model.rotations(n_positions), starts, capacity)
 
 
 def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
@@ -313,6 +320,7 @@ def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
     longest = max(shape.width, shape.inner_width, attended)
     return forward.Scratch(
         hidden=aligned_zeros(n_rows * shape.width, np.float32),
+        branch=aligned_zeros(n_rows * shape.width if shape.has_post_norms else 1, np.float32),
         normed=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
         normed_twice=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
         inner=aligned_zeros(n_rows * forward.stride_of(max(shape.inner_width, attended)), dtype),

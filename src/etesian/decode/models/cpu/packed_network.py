@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.decode.models.cpu import forward, products
-from etesian.decode.models.cpu.architecture import Architecture, Linear, Network
+from etesian.decode.models.cpu.architecture import Architecture, Layer, Linear, Network
 from etesian.decode.models.cpu.tiles import LINE, PANEL
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
         packer.add_norm(index, forward.SECOND_NORM, layer.second_norm)
         packer.add_norm(index, forward.QUERY_NORM, layer.query_norm)
         packer.add_norm(index, forward.KEY_NORM, layer.key_norm)
-        shape = shape._replace(has_head_norms=layer.query_norm is not None)
+        packer.add_norm(index, forward.FIRST_POST_NORM, layer.first_post_norm)
+        packer.add_norm(index, forward.SECOND_POST_NORM, layer.second_post_norm)
+        shape = with_norms(shape, layer)
     packer.add_matrix(architecture.n_layers, forward.OUTPUT, network.output)
     packer.add_norm(architecture.n_layers, forward.FINAL_NORM, network.final_norm)
     return shape, packer.finish(network)
@@ -104,9 +106,27 @@ def shape_of(architecture: Architecture, lanes: int, embedding_scale: np.float32
         is_gated=architecture.is_gated,
         is_parallel=architecture.is_parallel,
         has_head_norms=False,
+        has_wide_head_norms=False,
+        has_pre_norms=True,
+        has_post_norms=False,
         norm_epsilon=np.float32(architecture.norm_epsilon),
         attention_scale=np.float32(architecture.attention_scale),
         embedding_scale=embedding_scale,
+        residual_scale=np.float32(architecture.residual_scale),
+        logit_scale=np.float32(architecture.logit_scale),
+        attention_softcap=np.float32(architecture.attention_softcap or 0.0),
+        logit_softcap=np.float32(architecture.logit_softcap or 0.0),
+    )
+
+
+def with_norms(shape: forward.Shape, layer: Layer) -> forward.Shape:
+    """Return a shape with the kinds of norms that a layer has."""
+    n_factors = 0 if layer.query_norm is None else len(layer.query_norm.weight)
+    return shape._replace(
+        has_head_norms=n_factors == shape.head_width,
+        has_wide_head_norms=n_factors not in (0, shape.head_width),
+        has_pre_norms=layer.first_norm is not None,
+        has_post_norms=layer.first_post_norm is not None,
     )
 
 
@@ -131,7 +151,7 @@ class _Packer:
         self._vectors: list[NDArray[np.float32]] = []
         self._n_vectors = 0
         self._matrix_starts = np.zeros((architecture.n_layers + 1, 4), np.int64)
-        self._vector_starts = np.zeros((architecture.n_layers + 1, 8), np.int64)
+        self._vector_starts = np.zeros((architecture.n_layers + 1, forward.N_VECTORS), np.int64)
 
     def add_matrix(self, layer: int, kind: int, *parts: Linear) -> None:
         """Weights and biases; of several parts, panels take turns."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from etesian.decode.models.cpu import forward
 from etesian.decode.models.cpu.architecture import Linear, Network
-from etesian.decode.models.cpu.packed_network import UNLIMITED, aligned_zeros, shape_of
+from etesian.decode.models.cpu.packed_network import UNLIMITED, aligned_zeros, shape_of, with_norms
 from etesian.decode.models.cpu.products import BlockWeights
 from etesian.decode.models.cpu.quantized.formats import FORMATS, STRIP
 from etesian.decode.models.cpu.quantized.kernels import kernel_address
@@ -45,12 +45,13 @@ def pack_block_network(network: Network, n_threads: int) -> tuple[forward.Shape,
         layout.add_matrix(index, forward.ATTENTION_OUT, layer.attention_out)
         layout.add_matrix(index, forward.UP, *([layer.up] if layer.gate is None else [layer.gate, layer.up]))
         layout.add_matrix(index, forward.DOWN, layer.down)
-        norms = (layer.first_norm, layer.second_norm, layer.query_norm, layer.key_norm)
-        for kind, norm in zip(
-            (forward.FIRST_NORM, forward.SECOND_NORM, forward.QUERY_NORM, forward.KEY_NORM), norms, strict=True
-        ):
-            layout.add_norm(index, kind, norm)
-        shape = shape._replace(has_head_norms=layer.query_norm is not None)
+        layout.add_norm(index, forward.FIRST_NORM, layer.first_norm)
+        layout.add_norm(index, forward.SECOND_NORM, layer.second_norm)
+        layout.add_norm(index, forward.QUERY_NORM, layer.query_norm)
+        layout.add_norm(index, forward.KEY_NORM, layer.key_norm)
+        layout.add_norm(index, forward.FIRST_POST_NORM, layer.first_post_norm)
+        layout.add_norm(index, forward.SECOND_POST_NORM, layer.second_post_norm)
+        shape = with_norms(shape, layer)
     layout.add_matrix(architecture.n_layers, forward.OUTPUT, network.output)
     layout.add_norm(architecture.n_layers, forward.FINAL_NORM, network.final_norm)
     return shape, layout.finish(network, n_threads)
@@ -69,7 +70,7 @@ class _Layout:
 
     def __post_init__(self) -> None:
         self.matrix_starts = np.zeros((self.n_layers + 1, 4), np.int64)
-        self.vector_starts = np.zeros((self.n_layers + 1, 8), np.int64)
+        self.vector_starts = np.zeros((self.n_layers + 1, forward.N_VECTORS), np.int64)
         self.reads_levels = np.zeros((self.n_layers + 1, 4), np.uint8)
 
     def add_matrix(self, layer: int, kind: int, *linears: Linear) -> None:

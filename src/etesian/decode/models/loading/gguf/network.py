@@ -56,17 +56,16 @@ class _Reader:
         table = matrix(self.file, "token_embd.weight", architecture.vocabulary_size, width)
         is_tied = "output.weight" not in self.file.tensors
         output = table if is_tied else matrix(self.file, "output.weight", architecture.vocabulary_size, width)
-        speeds, scale = None, 1.0
+        rotations = ()
         if architecture.rotary_width is not None:
-            speeds, scale = rotation(self.file, self.numbers, architecture.rotary_width)
+            rotations = (rotation(self.file, self.numbers, architecture.rotary_width),)
         return Network(
             architecture=architecture,
             embedding=table,
             positions=self._positions(architecture),
             final_norm=self._norm("output_norm", width),
             output=Linear(stack([output]), self._bias("output", architecture.vocabulary_size)),
-            rotation_speeds=speeds,
-            rotation_scale=scale,
+            rotations=rotations,
             read_layer=partial(self._layer, architecture),
         )
 
