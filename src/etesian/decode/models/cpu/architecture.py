@@ -134,12 +134,12 @@ class _Names:
     layers: str = "layers"
     final_norm: str = "norm"
     norms: tuple[str | None, str | None] = ("input_layernorm", "post_attention_layernorm")
-    post_norms: tuple[str | None, str | None] = (None, None)
     attention_in: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
     attention_out: str = "self_attn.o_proj"
     up: str = "mlp.up_proj"
     gate: str | None = "mlp.gate_proj"
     down: str = "mlp.down_proj"
+    post_norms: tuple[str | None, str | None] = (None, None)
 
 
 _LLAMA = _Names("model")
