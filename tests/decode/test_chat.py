@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import pytest
 from decode_fakes import VOCABULARY, Equal
 from rich.console import Console
 from tiny_bundle import byte_tokenizer
-from typer.testing import CliRunner
 
-from etesian.cli.app import app
+from etesian.cli.app import run
 from etesian.cli.decode_chat import Conversation, Session
 from etesian.decode import Decoder, FixedPolicy, Sampling, TableModel
 from etesian.decode.models.loading.text_tokenizer import TextTokenizer, TransformersChatTemplate
@@ -164,20 +164,15 @@ def test_ctrl_c_ends_the_answer_but_not_the_session(capsys):
     assert 0 < len(session.conversation.messages[1]["content"]) < 6
 
 
-def test_the_command_answers_every_line_of_its_input(bundle, tmp_path):
-    import shutil
-
+def test_the_command_answers_every_line_of_its_input(bundle, tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(bundle / "target", tmp_path / "chat")
     config = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": TEMPLATE}))
-    result = CliRunner().invoke(
-        app, ["chat", "--model", str(folder), "--max-tokens", "3", "--system", "s"], input="hi\n/help\nmore\n"
-    )
-    assert result.exit_code == 0, result.output
-    assert "Ctrl-C           end the answer" in result.stderr
+    monkeypatch.setattr("sys.stdin", io.StringIO("hi\n/help\nmore\n"))
+    assert run(["chat", "--model", str(folder), "--max-tokens", "3", "--system", "s"]) == 0
+    assert "Ctrl-C           end the answer" in capsys.readouterr().err
 
 
-def test_the_command_refuses_a_model_without_a_template(bundle):
-    result = CliRunner().invoke(app, ["chat", "--model", str(bundle / "target")])
-    assert result.exit_code == 2
-    assert "has no chat template" in result.stderr
+def test_the_command_refuses_a_model_without_a_template(bundle, capsys):
+    assert run(["chat", "--model", str(bundle / "target")]) == 2
+    assert "has no chat template" in capsys.readouterr().err

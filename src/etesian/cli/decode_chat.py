@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 
-from etesian.cli.decode import MAX_TOKENS, write_to_the_end
-from etesian.cli.decode_models import ModelChoice
-from etesian.cli.decode_options import (
-    AUTO,
-    DeviceOption,
-    DraftOption,
-    DtypeOption,
-    MaxTokensOption,
-    ModelOption,
-    NgramOption,
-    OriginsOption,
-    PlainOption,
-    StageOption,
-    with_sampling_options,
-)
+from etesian.cli.decode import FOR_PROGRAMS, LOADING, MAX_TOKENS, write_to_the_end
+from etesian.cli.decode_models import AUTO, ModelChoice
 from etesian.cli.decode_output import PieceWriter, legend, statistics_table
+from etesian.cli.derive import options_from
 from etesian.decode.decoder import Decoder
 from etesian.decode.generation import Generation
 from etesian.decode.models.loading import LoadOptions
@@ -40,10 +28,6 @@ HELP = """/help            show this help
 /stats           show statistics of the last answer
 /exit            end the session (or press Ctrl-D)
 Ctrl-C           end the answer, not the session"""
-
-SystemOption = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")]
-
-chat = typer.Typer(add_completion=False)
 
 
 @dataclass
@@ -165,31 +149,52 @@ class Session:
             self.console.print(f"unknown command {name}; /help lists all commands", markup=False)
 
 
-def run_chat(
+@options_from(Sampling, leave_out=FOR_PROGRAMS, annotations={"stop": tuple[str, ...]})
+@options_from(
+    LoadOptions, leave_out=[name for name in inspect.signature(LoadOptions).parameters if name not in LOADING]
+)
+def chat(
     *,
-    model: ModelOption,
-    system: SystemOption = None,
-    draft: DraftOption = AUTO,
-    ngram: NgramOption = AUTO,
-    stage: StageOption = None,
-    max_tokens: MaxTokensOption = 4 * MAX_TOKENS,
-    plain: PlainOption = False,
-    show_origins: OriginsOption = False,
-    dtype: DtypeOption = LoadOptions.dtype,
-    device: DeviceOption = LoadOptions.device,
+    model: str = "smollm2",
+    system: str | None = None,
+    draft: str = AUTO,
+    ngram: str = AUTO,
+    stage: tuple[str, ...] = (),
+    max_tokens: int = 4 * MAX_TOKENS,
+    plain: bool = False,
+    show_origins: bool = False,
     **options: Any,
-) -> None:
-    """Chat with an instruction-tuned model, several tokens per pass.
+) -> int:
+    """Chat with an instruction-tuned model, with speculative decoding.
 
     Answers go to standard output, everything else to standard error. Each line of standard input is a message; /help lists the
     commands of a session. Ctrl-C ends the answer but not the session.
 
-    Exit code: 2 for invalid options or a model without a chat template.
+    Exit code: 2 for a mistake in the arguments or a model without a chat template.
+
+    Parameters
+    ----------
+    model
+        Target model: "smollm2", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
+    system
+        System prompt.
+    draft
+        Draft model; "auto" uses the one beside the target, "none" uses none.
+    ngram
+        N-gram file that drafts for the draft model; "auto" uses the one beside the target, "none" uses none.
+    stage
+        Drafter stage: an N-gram file, a model or "lookup". Repeat from the innermost stage on. Replaces --draft and --ngram.
+    max_tokens
+        Maximum number of tokens of an answer.
+    plain
+        Decode without speculation.
+    show_origins
+        Color each token by the drafter that proposed it.
     """
     console = Console(stderr=True, highlight=False)
-    sampling = Sampling(**options | {"stop": tuple(options["stop"])})
-    loading = LoadOptions(dtype=dtype, device=device)
-    decoder = ModelChoice(model=model, draft=draft, ngram=ngram, stages=stage or (), options=loading).load(console)
+    loading = LoadOptions(**{name: options.pop(name) for name in LOADING})
+    sampling = Sampling(**options)
+    decoder = ModelChoice(model=model, draft=draft, ngram=ngram, stages=stage, options=loading).load(console)
     if decoder.chat_template is None:
         raise InputError(f"model {model!r} has no chat template; use `etesian generate`, or an instruction-tuned model")
     session = Session(
@@ -198,6 +203,7 @@ def run_chat(
     if sys.stdin.isatty():
         console.print(f"chatting with {model}; /help lists commands, Ctrl-D ends the session", markup=False)
     session.run(_read_line)
+    return 0
 
 
 def _read_line() -> str:
@@ -209,6 +215,3 @@ def _read_line() -> str:
     if not line:
         raise EOFError
     return line
-
-
-chat.command()(with_sampling_options(run_chat))

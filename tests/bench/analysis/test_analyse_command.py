@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from command_line import run_command as run_etesian
 from races_by_hand import ACCURACY, climbs, curve
-from typer.testing import CliRunner
 
 from etesian.bench import Store, StoredRun, Target, analyse, write_jsonl
-from etesian.cli.app import app
 
 
 def run_command(*arguments):
-    return CliRunner(env={"COLUMNS": "160"}).invoke(app, ["bench", "analyse", *map(str, arguments)])
+    return run_etesian("bench", "analyze", *arguments, env={"COLUMNS": "160"})
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def test_options_reach_the_analysis(stored, jsonl):
 def test_tables_tell_who_is_ahead_and_what_is_amiss(jsonl):
     done = run_command(jsonl)
     assert done.exit_code == 0
-    for part in ("accuracy>=0.9", "P(fastest)", "5 of 6", "Time over that of b", "p (log-rank)", "careful reader"):
+    for part in ("accuracy>=0.9", "P(fastest)", "5 of 6", "Time over that of b", "p (log-rank)", "Caveats"):
         assert part in done.stdout
     assert "b: 5 of 6 runs arrived (1 never)" in done.stdout
 
@@ -75,7 +74,7 @@ def test_tables_tell_who_is_ahead_and_what_is_amiss(jsonl):
     [
         (["--target", "accuracy"], "--target: a target reads like"),
         (["--target", "loss<=3"], "no run has the metric 'loss'; known: accuracy"),
-        (["--rule", "often"], "--rule must be first_passage or stays_above; got 'often'"),
+        (["--rule", "often"], 'Invalid value "often" for --rule'),
         (["--price", "much"], "--price takes a number; got 'much'"),
         (["--price", "1", "--price", "2"], "--price takes one number for all, or ENTRY=NUMBER for each"),
         (["--level", "95"], "level must lie between 0 and 1"),

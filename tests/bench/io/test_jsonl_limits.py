@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import run_command
 from import_cases import write
-from typer.testing import CliRunner
 
 from etesian.bench import InputError, read_jsonl
 from etesian.bench.io import jsonl
-from etesian.cli.app import app
 
 
 def line(points: list[tuple[float, float]] | None = None, **changes: Any) -> str:
@@ -57,7 +56,7 @@ def test_line_that_is_no_run_is_refused_by_file_and_line(content: str, reason: s
         read_jsonl(file)
     assert reason in str(caught.value)
     assert f"{file}, line 2" in str(caught.value)
-    result = CliRunner().invoke(app, ["bench", "import", "jsonl", str(file), "--store", str(tmp_path / "s.db")])
+    result = run_command("bench", "import", "jsonl", file, "--store", tmp_path / "s.db")
     assert result.exit_code == 2
     assert not (tmp_path / "s.db").exists()
 

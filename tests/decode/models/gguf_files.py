@@ -33,6 +33,8 @@ _LAYER_NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.gate_up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
     "mlp.c_fc": "ffn_up",
     "mlp.c_proj": "ffn_down",
     "ln_1": "attn_norm",
@@ -40,6 +42,7 @@ _LAYER_NAMES = {
     "attn.c_attn": "attn_qkv",
     "attn.c_proj": "attn_output",
 }
+_OUT_NORMED = ("gemma2", "gemma3_text", "olmo2")
 _OTHER_NAMES = {
     "embed_tokens": "token_embd",
     "wte": "token_embd",
@@ -87,7 +90,9 @@ def gguf_tensors(model: Any) -> dict[str, np.ndarray]:
             weight = weight.T  # `Conv1D` holds its weights the other way round
         parts = path.split(".", 2)
         own = f"blk.{parts[1]}.{_LAYER_NAMES[parts[2]]}" if len(parts) == 3 else _OTHER_NAMES[path]
-        if config.model_type == "llama" and own.endswith(("attn_q", "attn_k")):
+        if config.model_type in _OUT_NORMED:
+            own = own.replace("ffn_norm", "post_attention_norm") if "post_attention" in path else own
+        if config.model_type in ("llama", "granite") and own.endswith(("attn_q", "attn_k")):
             n_heads = config.num_attention_heads if own.endswith("q") else config.num_key_value_heads
             weight = weight.reshape(n_heads, 2, -1, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
         if config.model_type.startswith("gemma") and "norm" in own:
@@ -103,7 +108,7 @@ def write_tiny_gguf(
 
     `rounded` takes a matrix's name and weights, and returns what the file is to hold, with its type; by default float32.
     """
-    writer, config = GGUFWriter(path, model.config.model_type), model.config
+    writer, config = GGUFWriter(path, model.config.model_type.removesuffix("_text")), model.config
     tied = config.tie_word_embeddings
     held: dict[str, np.ndarray] = {}
     for name, weight in gguf_tensors(model).items():
@@ -144,10 +149,19 @@ def _write_metadata(writer: GGUFWriter, config: Any, metadata: Mapping[str, Any]
     else:
         writer.add_layer_norm_eps(getattr(config, "layer_norm_epsilon", None) or config.norm_epsilon)
     if config.model_type != "gpt2":
-        writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+        rotation = config.rope_parameters
+        writer.add_rope_freq_base(rotation.get("full_attention", rotation)["rope_theta"])
         writer.add_rope_dimension_count(head_width)
     if getattr(config, "sliding_window", None):
         writer.add_sliding_window(config.sliding_window)
+    if config.model_type == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if config.model_type == "granite":
+        writer.add_embedding_scale(config.embedding_multiplier)
+        writer.add_residual_scale(config.residual_multiplier)
+        writer.add_logit_scale(config.logits_scaling)
+        writer.add_attention_scale(config.attention_multiplier)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens(config.vocab_size))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from etesian.decode.sampling import noise
 from etesian.decode.sampling.options import Sampling
@@ -69,6 +68,8 @@ class Chooser:
         token = self._forced_or_best(logits, text)
         if self.sampling.logprobs is None:
             return Choice(token)
+        from scipy.special import logsumexp  # slow to import, and rarely needed
+
         logprobs = logits.astype(np.float64) - logsumexp(logits.astype(np.float64))
         alternatives = tuple((other, float(logprobs[other])) for other in likeliest(logprobs, self.sampling.logprobs))
         return Choice(token, float(logprobs[token]), alternatives)

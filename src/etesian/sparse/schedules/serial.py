@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import warnings
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from etesian.sparse.arguments import levels_to_the_caller
 from etesian.sparse.schedules.lock_free import even_cuts
 from etesian.sparse.schedules.plan import Plan, ScheduleWarning, Sizes
 
@@ -37,12 +37,4 @@ def warn(note: str, n_updates: int) -> None:
         if _warned_of_small_data.is_set():
             return
         _warned_of_small_data.set()
-    warnings.warn(note, ScheduleWarning, stacklevel=_levels_to_the_caller())
-
-
-def _levels_to_the_caller() -> int:
-    """How far up the stack, as `warnings.warn` counts, the line stands that called into the package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("etesian."):
-        frame, level = frame.f_back, level + 1
-    return level
+    warnings.warn(note, ScheduleWarning, stacklevel=levels_to_the_caller())

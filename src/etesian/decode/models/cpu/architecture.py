@@ -1,6 +1,6 @@
 """What a decoder-only transformer computes, read from a loaded transformers model: its shape and weights in one layout.
 
-Families differ in names and in a few switches; all are one network here.
+Nine families differ in names and in a few switches; all are one network here. Knows no packing, no cache and no text.
 """
 
 from __future__ import annotations
@@ -44,15 +44,11 @@ class Architecture:
     is_parallel : bool
         Whether attention and feed-forward read the same input, as in GPT-NeoX.
     windows : tuple of int or None, length n_layers
-        Number of tokens that each layer sees, including the row's own; None for all.
-    residual_scale : float
-        Factor of each block's output before it is added, as in Granite.
-    logit_scale : float
-        Factor of the logits.
-    attention_softcap, logit_softcap : float or None
-        Bound c of scores or logits x, which become c * tanh(x / c), as in Gemma 2; None for no bound.
-    rotation_tables : tuple of int, length n_layers, or empty
-        Index of each layer's rotary frequencies in `Network.rotations`; empty if all layers use the first.
+        How many tokens back each layer sees, itself included; None is all.
+    residual_scale, logit_scale : float
+        Factors of what attention and feed-forward add to the residual stream, and of the logits.
+    attention_cap, logit_cap : float or None
+        Bounds that attention scores and logits approach as a hyperbolic tangent does.
     """
 
     family: str
@@ -75,9 +71,8 @@ class Architecture:
     windows: tuple[int | None, ...]
     residual_scale: float = 1.0
     logit_scale: float = 1.0
-    attention_softcap: float | None = None
-    logit_softcap: float | None = None
-    rotation_tables: tuple[int, ...] = ()
+    attention_cap: float | None = None
+    logit_cap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,8 @@ class Linear:
 class Layer:
     """A block's weights: queries, keys and values as one product, gate and up as two.
 
-    Norms are `Linear` in form only: a factor, shape (n,), and a term.
+    Norms are `Linear` in form only: a factor, shape (n,), and a term. Those of queries and keys are of one head, or of all at once.
+    Some families norm what attention and feed-forward read, some what they add to the residual stream, and some both.
     """
 
     first_norm: Linear | None
@@ -107,8 +103,8 @@ class Layer:
     up: Linear
     gate: Linear | None
     down: Linear
-    first_post_norm: Linear | None = None
-    second_post_norm: Linear | None = None
+    attention_out_norm: Linear | None = None
+    down_norm: Linear | None = None
 
 
 @dataclass(frozen=True)
@@ -120,8 +116,10 @@ class Network:
     positions: Any
     final_norm: Linear
     output: Linear
-    rotations: tuple[tuple[Any, float], ...]
+    rotation_speeds: Any
+    rotation_scale: float
     read_layer: Callable[[int], Layer]
+    window_rotation_speeds: Any = None
 
 
 @dataclass(frozen=True)
@@ -133,30 +131,31 @@ class _Names:
     positions: str | None = None
     layers: str = "layers"
     final_norm: str = "norm"
-    norms: tuple[str | None, str | None] = ("input_layernorm", "post_attention_layernorm")
+    norms: tuple[str, str] | None = ("input_layernorm", "post_attention_layernorm")
     attention_in: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
     attention_out: str = "self_attn.o_proj"
     up: str = "mlp.up_proj"
     gate: str | None = "mlp.gate_proj"
     down: str = "mlp.down_proj"
-    post_norms: tuple[str | None, str | None] = (None, None)
+    out_norms: tuple[str, str] | None = None
 
 
 _LLAMA = _Names("model")
-_POST_NORMS = ("post_attention_layernorm", "post_feedforward_layernorm")
-_GEMMA2 = _Names("model", norms=("input_layernorm", "pre_feedforward_layernorm"), post_norms=_POST_NORMS)
-_GEMMAS = ("gemma", "gemma2", "gemma3_text")
+_GEMMA = _Names(
+    "model",
+    norms=("input_layernorm", "pre_feedforward_layernorm"),
+    out_norms=("post_attention_layernorm", "post_feedforward_layernorm"),
+)
 _FAMILIES = {
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
-    "smollm3": _LLAMA,
-    "granite": _LLAMA,
     "gemma": _LLAMA,
-    "gemma2": _GEMMA2,
-    "gemma3_text": _GEMMA2,
-    "olmo2": _Names("model", norms=(None, None), post_norms=_POST_NORMS),
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
+    "granite": _LLAMA,
+    "olmo2": _Names("model", norms=None, out_norms=("post_attention_layernorm", "post_feedforward_layernorm")),
     "starcoder2": _Names("model", up="mlp.c_fc", gate=None, down="mlp.c_proj"),
     "phi3": _Names("model", attention_in=("self_attn.qkv_proj",), up="mlp.gate_up_proj", gate="mlp.gate_up_proj"),
     "gpt2": _Names(
@@ -208,9 +207,19 @@ def read_network(model: Any) -> Network | None:
         positions=_read_positions(body, names, architecture),
         final_norm=_read_norm(_get(body, names.final_norm), architecture),
         output=_read_linear(model.get_output_embeddings()),
-        rotations=() if rotary is None else _read_rotations(config, rotary),
+        rotation_speeds=_speeds(rotary, "full_attention"),
+        rotation_scale=getattr(rotary, "attention_scaling", getattr(rotary, "full_attention_attention_scaling", 1.0)),
+        window_rotation_speeds=_speeds(rotary, "sliding_attention")
+        if hasattr(rotary, "sliding_attention_inv_freq")
+        else None,
         read_layer=lambda layer: _read_layer(_get(body, names.layers)[layer], names, architecture),
     )
+
+
+def _speeds(rotary: Any, kind: str) -> Tensor | None:
+    """Speeds of rotation of all layers, or of one kind of layers where kinds differ."""
+    speeds: Tensor | None = getattr(rotary, f"{kind}_inv_freq", getattr(rotary, "inv_freq", None))
+    return speeds
 
 
 def _get(module: Any, path: str) -> Any:
@@ -224,12 +233,11 @@ def _first(config: Any, *names: str, otherwise: Any = None) -> Any:
 
 def _has_unknown_switch(config: Any) -> bool:
     rotation = getattr(config, "rope_parameters", None) or {}
-    rotations = [each for each in rotation.values() if isinstance(each, dict)] or [rotation]
+    kinds = [part for part in rotation.values() if isinstance(part, dict)] or [rotation]
     activation = _first(config, "hidden_activation", "activation_function", "hidden_act")
     return (
         activation not in _ACTIVATIONS
-        or any(each.get("rope_type", "default") not in _STATIC_ROTATIONS for each in rotations)
-        or getattr(config, "use_bidirectional_attention", False)
+        or any(kind.get("rope_type", "default") not in _STATIC_ROTATIONS for kind in kinds)
         or getattr(config, "scale_attn_by_inverse_layer_idx", False)
         or not getattr(config, "scale_attn_weights", True)
         or not getattr(config, "do_layer_norm_before", True)
@@ -260,50 +268,22 @@ def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
         activation=_ACTIVATIONS[_first(config, "hidden_activation", "activation_function", "hidden_act")],
         is_gated=names.gate is not None,
         is_parallel=getattr(config, "use_parallel_residual", False),
-        rotary_width=None if rotary is None else 2 * len(_read_rotations(config, rotary)[0][0]),
-        attention_scale=_attention_scale(config, head_width),
+        rotary_width=None if (speeds := _speeds(rotary, "full_attention")) is None else 2 * len(speeds),
+        attention_scale=_read_attention_scale(config, head_width),
         embedding_scale=config.hidden_size**0.5
-        if config.model_type in _GEMMAS
-        else getattr(config, "embedding_multiplier", 1.0),
+        if config.model_type.startswith("gemma")
+        else _first(config, "embedding_multiplier", otherwise=1.0),
         windows=_read_windows(config),
-        residual_scale=getattr(config, "residual_multiplier", 1.0),
-        logit_scale=1 / getattr(config, "logits_scaling", 1.0),
-        attention_softcap=getattr(config, "attn_logit_softcapping", None),
-        logit_softcap=getattr(config, "final_logit_softcapping", None),
-        rotation_tables=_rotation_tables(config),
+        residual_scale=_first(config, "residual_multiplier", otherwise=1.0),
+        logit_scale=1 / _first(config, "logits_scaling", otherwise=1.0),
+        attention_cap=getattr(config, "attn_logit_softcapping", None),
+        logit_cap=getattr(config, "final_logit_softcapping", None),
     )
 
 
-def _attention_scale(config: Any, head_width: int) -> float:
-    if hasattr(config, "query_pre_attn_scalar"):  # Gemma 2 and 3
-        return float(config.query_pre_attn_scalar) ** -0.5
-    return float(getattr(config, "attention_multiplier", head_width**-0.5))
-
-
-def _kinds_of_rotation(config: Any) -> list[str]:
-    """Return the kinds of layers with rotary frequencies of their own; empty if all layers share them."""
-    rotation = getattr(config, "rope_parameters", None) or {}
-    return sorted(kind for kind, each in rotation.items() if isinstance(each, dict))
-
-
-def _rotation_tables(config: Any) -> tuple[int, ...]:
-    kinds = _kinds_of_rotation(config)
-    if kinds:
-        return tuple(kinds.index(kind) for kind in config.layer_types)
-    uses_rotation = getattr(config, "no_rope_layers", None)  # SmolLM 3: 1 where a layer uses it, despite the name
-    return () if uses_rotation is None else tuple(0 if uses else 1 for uses in uses_rotation)
-
-
-def _read_rotations(config: Any, rotary: Any) -> tuple[tuple[Any, float], ...]:
-    """Return the tables of rotary frequencies with their factors."""
-    kinds = _kinds_of_rotation(config)
-    if kinds:
-        return tuple(
-            (getattr(rotary, f"{kind}_inv_freq"), getattr(rotary, f"{kind}_attention_scaling")) for kind in kinds
-        )
-    table = (rotary.inv_freq, getattr(rotary, "attention_scaling", 1.0))
-    # A frequency of zero rotates nothing.
-    return (table, (rotary.inv_freq * 0, 1.0)) if getattr(config, "no_rope_layers", None) is not None else (table,)
+def _read_attention_scale(config: Any, head_width: int) -> float:
+    width = _first(config, "query_pre_attn_scalar", otherwise=head_width)
+    return float(_first(config, "attention_multiplier", otherwise=width**-0.5))
 
 
 def _read_windows(config: Any) -> tuple[int | None, ...]:
@@ -325,7 +305,7 @@ def _read_positions(body: Any, names: _Names, architecture: Architecture) -> Ten
 def _read_norm(module: Any, architecture: Architecture) -> Linear:
     weight = module.weight.detach().float()
     bias = getattr(module, "bias", None)
-    is_offset = architecture.family in _GEMMAS  # which store differences from 1
+    is_offset = architecture.family.startswith("gemma")  # whose factors are kept as differences from 1
     return Linear(weight + 1 if is_offset else weight, None if bias is None else bias.detach())
 
 
@@ -336,10 +316,8 @@ def _read_linear(module: Any) -> Linear:
 
 
 def _read_layer(module: Any, names: _Names, architecture: Architecture) -> Layer:
-    norms = [
-        None if name is None else _read_norm(_get(module, name), architecture)
-        for name in (*names.norms, *names.post_norms)
-    ]
+    first_norm, second_norm = _read_norms(module, names.norms, architecture)
+    attention_out_norm, down_norm = _read_norms(module, names.out_norms, architecture)
     attention = module.self_attn if hasattr(module, "self_attn") else None
     query_norm, key_norm = (getattr(attention, name, None) for name in ("q_norm", "k_norm"))
     up = _read_linear(_get(module, names.up))
@@ -347,10 +325,8 @@ def _read_layer(module: Any, names: _Names, architecture: Architecture) -> Layer
     if gate is not None and names.gate == names.up:  # one product: the gate's rows stand first
         gate, up = (Linear(weight, None) for weight in up.weight.chunk(2))
     return Layer(
-        first_norm=norms[0],
-        second_norm=norms[1],
-        first_post_norm=norms[2],
-        second_post_norm=norms[3],
+        first_norm=first_norm,
+        second_norm=second_norm,
         query_norm=None if query_norm is None else _read_norm(query_norm, architecture),
         key_norm=None if key_norm is None else _read_norm(key_norm, architecture),
         attention_in=_read_attention_in(module, names, architecture),
@@ -358,7 +334,17 @@ def _read_layer(module: Any, names: _Names, architecture: Architecture) -> Layer
         up=up,
         gate=gate,
         down=_read_linear(_get(module, names.down)),
+        attention_out_norm=attention_out_norm,
+        down_norm=down_norm,
     )
+
+
+def _read_norms(
+    module: Any, names: tuple[str, str] | None, architecture: Architecture
+) -> list[Linear] | tuple[None, None]:
+    if names is None:
+        return None, None
+    return [_read_norm(_get(module, name), architecture) for name in names]
 
 
 def _read_attention_in(module: Any, names: _Names, architecture: Architecture) -> Linear:

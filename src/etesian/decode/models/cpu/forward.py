@@ -27,9 +27,8 @@ from etesian.decode.models.cpu.products import multiply, prepare, share, stride_
 from etesian.decode.models.cpu.tiles import MIX_ROWS, PANEL, VECTOR, dot, mix
 
 ATTENTION_IN, ATTENTION_OUT, UP, DOWN = range(4)
-FIRST_NORM, SECOND_NORM, QUERY_NORM, KEY_NORM, FIRST_POST_NORM, SECOND_POST_NORM = range(4, 10)
+FIRST_NORM, SECOND_NORM, QUERY_NORM, KEY_NORM, ATTENTION_OUT_NORM, DOWN_NORM = range(4, 10)
 N_VECTORS = 10
-"""Biases and norms of a layer."""
 OUTPUT, FINAL_NORM = ATTENTION_IN, FIRST_NORM  # in the row after the last layer's
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 _GELU, _GELU_TANH, _RELU, _SILU = range(4)
@@ -57,16 +56,16 @@ class Shape(NamedTuple):
     is_gated: bool
     is_parallel: bool
     has_head_norms: bool
-    has_wide_head_norms: bool  # norms over all heads together, as in OLMo 2
-    has_pre_norms: bool
-    has_post_norms: bool
+    norms_all_heads: bool  # one norm for the queries of all heads, one for the keys
+    has_first_norms: bool
+    has_out_norms: bool  # norms after attention and feed-forward, before they join the residual stream
     norm_epsilon: np.float32
     attention_scale: np.float32
     embedding_scale: np.float32
     residual_scale: np.float32
     logit_scale: np.float32
-    attention_softcap: np.float32  # 0 without one
-    logit_softcap: np.float32
+    attention_cap: np.float32  # 0: none
+    logit_cap: np.float32
 
 
 class Cache(NamedTuple):
@@ -76,18 +75,18 @@ class Cache(NamedTuple):
     values: NDArray[Any]  # (layer, head, slot, value_width)
     cosines: NDArray[np.float32]  # (table, position, rotary_width // 2)
     sines: NDArray[np.float32]
-    rotation_starts: NDArray[np.int64]  # of each layer's table: (n_layers,)
     capacity: int
+    n_positions: int
 
 
 class Scratch(NamedTuple):
     """Memory of a pass: rows that all threads share, and blocks of one's own."""
 
     hidden: NDArray[np.float32]  # the residual stream: (row, width)
+    branch: NDArray[np.float32]  # what is to be normed before it joins the stream: (row, width)
     normed: NDArray[Any]  # what products read: (row, stride)
     normed_twice: NDArray[Any]
     inner: NDArray[Any]
-    branch: NDArray[np.float32]  # output of a block before its norm: (row, width)
     heads: NDArray[np.float32]  # queries, keys and values: (row, heads)
     panels: NDArray[np.float32]  # (thread, ...)
     queries: NDArray[Any]
@@ -117,7 +116,7 @@ def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
         _meet(scratch.counters, n_workers)
         _project_heads(worker, n_workers, shape, weights, layer, scratch, rows)
         _meet(scratch.counters, n_workers)
-        if shape.has_wide_head_norms:
+        if shape.norms_all_heads:
             _normalize_heads(worker, n_workers, shape, weights, layer, scratch, rows)
             _meet(scratch.counters, n_workers)
         _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows)
@@ -125,8 +124,8 @@ def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
         attended = shape.n_heads * shape.head_width
         _add_product(worker, n_workers, shape, weights, layer, ATTENTION_OUT, attended, scratch, rows)
         _meet(scratch.counters, n_workers)
-        if shape.has_post_norms:
-            _add_normalized(worker, n_workers, shape, weights, layer, FIRST_POST_NORM, scratch, rows)
+        if shape.has_out_norms:  # by rows, as is the next norm
+            _add_branch(worker, n_workers, shape, weights, layer, ATTENTION_OUT_NORM, scratch, rows)
         if not shape.is_parallel:
             _normalize(worker, n_workers, shape, weights, layer, SECOND_NORM, scratch, rows, scratch.normed_twice)
             _meet(scratch.counters, n_workers)
@@ -134,8 +133,8 @@ def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
         _meet(scratch.counters, n_workers)
         _add_product(worker, n_workers, shape, weights, layer, DOWN, shape.inner_width, scratch, rows)
         _meet(scratch.counters, n_workers)
-        if shape.has_post_norms:
-            _add_normalized(worker, n_workers, shape, weights, layer, SECOND_POST_NORM, scratch, rows)
+        if shape.has_out_norms:
+            _add_branch(worker, n_workers, shape, weights, layer, DOWN_NORM, scratch, rows)
     if len(logits) > 0:
         _normalize(worker, n_workers, shape, weights, shape.n_layers, FINAL_NORM, scratch, rows, scratch.normed)
         _meet(scratch.counters, n_workers)
@@ -182,70 +181,61 @@ def _mean_and_square(x, start, n, center):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _spread_of(shape, x, start, n):
+    """The mean that a norm subtracts, and the factor by which it brings a row to unit size."""
+    mean = np.float32(0)
+    if not shape.is_rms:
+        mean, _ = _mean_and_square(x, start, n, mean)
+    _, square = _mean_and_square(x, start, n, mean)
+    return mean, np.float32(1) / np.sqrt(square + shape.norm_epsilon)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _normalize(worker, n_workers, shape, weights, layer, kind, scratch, rows, out):
     factor = weights.vector_starts[layer, kind]
     term = factor + shape.width
     stride = stride_of(shape.width)
-    is_plain = layer < shape.n_layers and not shape.has_pre_norms
+    is_normed = shape.has_first_norms or layer == shape.n_layers
     for row in range(worker, len(rows.tokens), n_workers):
         start = row * shape.width
-        if is_plain:
+        if not is_normed:
             for i in range(shape.width):
                 write(out, row * stride + i, read(scratch.hidden, start + i))
             continue
-        mean = np.float32(0)
-        if not shape.is_rms:
-            mean, _ = _mean_and_square(scratch.hidden, start, shape.width, mean)
-        _, square = _mean_and_square(scratch.hidden, start, shape.width, mean)
-        scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
+        mean, scale = _spread_of(shape, scratch.hidden, start, shape.width)
         for i in range(shape.width):
             value = (read(scratch.hidden, start + i) - mean) * scale * read(weights.vectors, factor + i)
             write(out, row * stride + i, value + read(weights.vectors, term + i))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _add_normalized(worker, n_workers, shape, weights, layer, kind, scratch, rows):
-    """Normalize a block's output and add it to the residual stream; a thread's rows are those that it normalizes next."""
+def _add_branch(worker, n_workers, shape, weights, layer, kind, scratch, rows):
+    """Norm the output of attention or feed-forward, and add it to the residual stream."""
     factor = weights.vector_starts[layer, kind]
+    term = factor + shape.width
     for row in range(worker, len(rows.tokens), n_workers):
         start = row * shape.width
-        _, square = _mean_and_square(scratch.branch, start, shape.width, np.float32(0))
-        scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
+        mean, scale = _spread_of(shape, scratch.branch, start, shape.width)
         for i in range(shape.width):
-            value = read(scratch.branch, start + i) * scale * read(weights.vectors, factor + i)
+            value = (read(scratch.branch, start + i) - mean) * scale * read(weights.vectors, factor + i)
+            value = (value + read(weights.vectors, term + i)) * shape.residual_scale
             write(scratch.hidden, start + i, read(scratch.hidden, start + i) + value)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _normalize_heads(worker, n_workers, shape, weights, layer, scratch, rows):
-    """Normalize all queries of a row together, and all keys."""
-    n_queries, n_keys = shape.n_heads * shape.head_width, shape.n_key_heads * shape.head_width
+    """Norm the queries of all heads as one row, and the keys likewise, in place."""
+    stride, n_queries = _row_stride_of_heads(shape), shape.n_heads * shape.head_width
+    n_keys = shape.n_key_heads * shape.head_width
     for row in range(worker, len(rows.tokens), n_workers):
-        start = row * _row_stride_of_heads(shape)
-        _normalize_part(shape, weights, weights.vector_starts[layer, QUERY_NORM], scratch.heads, start, n_queries)
-        _normalize_part(
-            shape, weights, weights.vector_starts[layer, KEY_NORM], scratch.heads, start + n_queries, n_keys
-        )
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _normalize_part(shape, weights, factor, heads, start, n):
-    _, square = _mean_and_square(heads, start, n, np.float32(0))
-    scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
-    for i in range(n):
-        write(heads, start + i, read(heads, start + i) * scale * read(weights.vectors, factor + i))
-
-
-@njit(nogil=True, cache=True)
-def _row_stride_of_heads(shape):
-    return ((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width + PANEL - 1) // PANEL * PANEL
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _soft_capped(value, cap):
-    """Return cap * tanh(value / cap)."""
-    two = np.float32(2)
-    return cap * (np.float32(1) - two / (np.float32(1) + exponential(two * value / cap)))
+        for part in range(2):
+            kind, n = (KEY_NORM, n_keys) if part else (QUERY_NORM, n_queries)
+            start, factor = row * stride + part * n_queries, weights.vector_starts[layer, kind]
+            _, scale = _spread_of(shape, scratch.heads, start, n)
+            for i in range(n):
+                write(
+                    scratch.heads, start + i, read(scratch.heads, start + i) * scale * read(weights.vectors, factor + i)
+                )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -266,7 +256,7 @@ def _project_heads(worker, n_workers, shape, weights, layer, scratch, rows):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _add_product(worker, n_workers, shape, weights, layer, kind, n_in, scratch, rows):
-    """Add a block's last product to the residual stream."""
+    """Add a block's last product to the residual stream; or keep it apart, to be normed first."""
     n_panels, panel, records = (shape.width + PANEL - 1) // PANEL, scratch.panels[worker], scratch.records[worker]
     bias, n_rows = weights.vector_starts[layer, kind], len(rows.tokens)
     prepare(weights, layer, kind, scratch.inner, n_rows, n_in, records)
@@ -277,7 +267,7 @@ def _add_product(worker, n_workers, shape, weights, layer, kind, n_in, scratch, 
             for c in range(min(PANEL, shape.width - j * PANEL)):
                 place = row * shape.width + j * PANEL + c
                 value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
-                if shape.has_post_norms:
+                if shape.has_out_norms:
                     write(scratch.branch, place, value)
                 else:
                     write(scratch.hidden, place, read(scratch.hidden, place) + value * shape.residual_scale)
@@ -296,10 +286,17 @@ def _project_logits(worker, n_workers, shape, weights, scratch, rows, logits):
         for row in range(len(rows.tokens)):
             for c in range(min(PANEL, shape.vocabulary_size - j * PANEL)):
                 value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
-                value *= shape.logit_scale
-                if shape.logit_softcap > 0:
-                    value = _soft_capped(value, shape.logit_softcap)
+                value = _capped(value * shape.logit_scale, shape.logit_cap)
                 write(logits, row * shape.vocabulary_size + j * PANEL + c, value)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _capped(value, cap):
+    """Soften a number so that it stays below `cap`: ``cap * tanh(value / cap)``; a cap of 0 changes nothing."""
+    if cap == 0:
+        return value
+    two, one = np.float32(2), np.float32(1)
+    return cap * (one - two / (one + exponential(two * value / cap)))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -395,17 +392,22 @@ def _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows):
 @njit(nogil=True, cache=True, error_model="numpy")
 def _turn(shape, weights, start, cache, table, heads, place, position):
     """Normalize (where the family does) and rotate a head's query or key, in place."""
-    if shape.has_head_norms:
-        _, square = _mean_and_square(heads, place, shape.head_width, np.float32(0))
-        scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
+    if shape.has_head_norms and not shape.norms_all_heads:
+        _, scale = _spread_of(shape, heads, place, shape.head_width)
         for i in range(shape.head_width):
             write(heads, place + i, read(heads, place + i) * scale * read(weights.vectors, start + i))
     half = shape.rotary_width // 2
     for i in range(half):
-        cosine, sine = read(cache.cosines, table + position * half + i), read(cache.sines, table + position * half + i)
+        turn = (table * cache.n_positions + position) * half + i
+        cosine, sine = read(cache.cosines, turn), read(cache.sines, turn)
         x, y = read(heads, place + i), read(heads, place + half + i)
         write(heads, place + i, x * cosine - y * sine)
         write(heads, place + half + i, y * cosine + x * sine)
+
+
+@njit(nogil=True, cache=True)
+def _row_stride_of_heads(shape):
+    return ((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width + PANEL - 1) // PANEL * PANEL
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -413,11 +415,10 @@ def _store(shape, weights, layer, head, cache, scratch, rows):
     """Keep a head's keys and values of all rows in their slots."""
     n_rows, width = len(rows.tokens), shape.head_width
     n_old, start = len(rows.positions) - n_rows, weights.vector_starts[layer, KEY_NORM]
-    table = cache.rotation_starts[layer]
     for row in range(n_rows):
         key = row * _row_stride_of_heads(shape) + (shape.n_heads + head) * width
         value = key + shape.n_key_heads * width
-        _turn(shape, weights, start, cache, table, scratch.heads, key, rows.positions[n_old + row])
+        _turn(shape, weights, start, cache, weights.rotations[layer], scratch.heads, key, rows.positions[n_old + row])
         slot = (layer * shape.n_key_heads + head) * cache.capacity + rows.n_kept + n_old + row
         for i in range(width):
             write(cache.values, slot * shape.value_width + i, read(scratch.heads, value + i))
@@ -436,11 +437,10 @@ def key_place(slot, i, width, lanes):
 def _prepare_queries(shape, weights, layer, head, cache, scratch, rows, queries):
     n_rows, width, group = len(rows.tokens), shape.head_width, shape.n_heads // shape.n_key_heads
     n_old, start = len(rows.positions) - n_rows, weights.vector_starts[layer, QUERY_NORM]
-    table = cache.rotation_starts[layer]
     for query in range(n_rows * group):
         row = query // group
         place = row * _row_stride_of_heads(shape) + (head * group + query % group) * width
-        _turn(shape, weights, start, cache, table, scratch.heads, place, rows.positions[n_old + row])
+        _turn(shape, weights, start, cache, weights.rotations[layer], scratch.heads, place, rows.positions[n_old + row])
         for i in range(width):
             write(queries, query * width + i, read(scratch.heads, place + i))
 
@@ -469,11 +469,11 @@ def _largest(x, start, n):
 def _weigh(shape, window, rows, row, scores, start):
     """Turn a row's scores into weights: exactly zero at slots that it does not see; their sum is taken with the mixture."""
     n_nodes, scale = len(rows.positions), shape.attention_scale
-    earliest = rows.positions[n_nodes - len(rows.tokens) + row] - window + 1
-    if shape.attention_softcap > 0:
+    if shape.attention_cap > 0:
         for slot in range(rows.n_kept + n_nodes):
-            write(scores, start + slot, _soft_capped(read(scores, start + slot) * scale, shape.attention_softcap))
+            write(scores, start + slot, _capped(read(scores, start + slot) * scale, shape.attention_cap))
         scale = np.float32(1)
+    earliest = rows.positions[n_nodes - len(rows.tokens) + row] - window + 1
     for slot in range(min(earliest, rows.n_kept)):
         scores[start + slot] = -np.inf
     for node in range(n_nodes):

@@ -59,7 +59,10 @@ class CpuModel:
         self.weights: Weights | BlockWeights
         self.shape, self.weights = _packed(network)
         self._table = network.embedding if isinstance(network.embedding, BlockMatrix) else None
-        self._rotations = network.rotations
+        self._rotation_speeds = [network.rotation_speeds]
+        if network.window_rotation_speeds is not None:
+            self._rotation_speeds.append(network.window_rotation_speeds)
+        self._rotation_scale = network.rotation_scale
         self.n_threads = n_threads or (default_threads() if self.weight_bytes > SMALL_BYTES else 1)
         self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
 
@@ -118,7 +121,7 @@ class CpuModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifier of the shape, the number type and a sample of the weights."""
+        """Tells models apart by shape and a sample of their weights: what is measured of one is kept under it."""
         sample = np.ascontiguousarray(self.weights.packed[:: max(len(self.weights.packed) // 4_096, 1)])
         digest = hashlib.sha256(repr(self.architecture).encode())
         digest.update(sample.tobytes())
@@ -129,12 +132,15 @@ class CpuModel:
         return CpuContext(self)
 
     def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return cosines and sines by table and position, flat: (n_tables, n_positions, rotary_width / 2)."""
-        if not self._rotations:
-            return np.ones(1, np.float32), np.zeros(1, np.float32)
-        parts = [_rotation(speeds, scale, n_positions) for speeds, scale in self._rotations]
-        cosines, sines = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return cosines, sines
+        """Cosines and sines by position, flat: (table, n_positions, rotary_width / 2).
+
+        The second table, of layers with a window, is not scaled.
+        """
+        tables = [
+            _rotations(speeds, 1.0 if number else self._rotation_scale, n_positions)
+            for number, speeds in enumerate(self._rotation_speeds)
+        ]
+        return np.concatenate([table[0] for table in tables]), np.concatenate([table[1] for table in tables])
 
     def run(
         self, cache: forward.Cache, scratch: forward.Scratch, rows: forward.Rows, logits: NDArray[np.float32]
@@ -222,7 +228,7 @@ class CpuContext:
         self._drop_nodes()
 
     def _normed_rows(self, n_rows: int) -> NDArray[np.float32]:
-        """Input of the output layer in the last pass, shape (n_rows, width)."""
+        """Return the input of the output layer in the last pass, shape (n_rows, width)."""
         width, stride = self._model.shape.width, forward.stride_of(self._model.shape.width)
         rows = self._scratch.normed[: n_rows * stride].reshape(n_rows, stride)[:, :width]
         if rows.dtype == np.uint16:  # the bits of bfloat16
@@ -290,7 +296,19 @@ class CpuContext:
         self._scratch = _new_scratch(model, capacity)
 
 
-def _rotation(speeds: Any, scale: float, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _new_cache(model: CpuModel, capacity: int) -> forward.Cache:
+    shape, dtype = model.shape, _cache_type(model)
+    n_slots = shape.n_layers * shape.n_key_heads * capacity
+    keys = aligned_zeros(n_slots * shape.head_width, dtype)
+    values = aligned_zeros(n_slots * shape.value_width, dtype)
+    n_positions = capacity + LONGEST_PASS
+    return forward.Cache(keys, values, *model.rotations(n_positions), capacity, n_positions)
+
+
+def _rotations(speeds: Any, scale: float, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cosines and sines of one table; as torch computes them where the speeds are a tensor."""
+    if speeds is None:
+        return np.ones(1, np.float32), np.zeros(1, np.float32)
     if isinstance(speeds, np.ndarray):
         angles = np.outer(np.arange(n_positions, dtype=np.float32), speeds).reshape(-1)
         return np.cos(angles) * np.float32(scale), np.sin(angles) * np.float32(scale)
@@ -298,17 +316,6 @@ def _rotation(speeds: Any, scale: float, n_positions: int) -> tuple[NDArray[np.f
 
     turns = torch.outer(torch.arange(n_positions).float(), speeds.float().cpu()).flatten()
     return (turns.cos() * scale).numpy(), (turns.sin() * scale).numpy()
-
-
-def _new_cache(model: CpuModel, capacity: int) -> forward.Cache:
-    shape, dtype = model.shape, _cache_type(model)
-    n_slots = shape.n_layers * shape.n_key_heads * capacity
-    keys = aligned_zeros(n_slots * shape.head_width, dtype)
-    values = aligned_zeros(n_slots * shape.value_width, dtype)
-    n_positions = capacity + LONGEST_PASS
-    starts = np.array(model.architecture.rotation_tables or (0,) * shape.n_layers, np.int64)
-    starts *= n_positions * (shape.rotary_width // 2)
-    return forward.Cache(keys, values, *model.rotations(n_positions), starts, capacity)
 
 
 def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
@@ -320,7 +327,7 @@ def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
     longest = max(shape.width, shape.inner_width, attended)
     return forward.Scratch(
         hidden=aligned_zeros(n_rows * shape.width, np.float32),
-        branch=aligned_zeros(n_rows * shape.width if shape.has_post_norms else 1, np.float32),
+        branch=aligned_zeros(n_rows * shape.width, np.float32),
         normed=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
         normed_twice=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
         inner=aligned_zeros(n_rows * forward.stride_of(max(shape.inner_width, attended)), dtype),

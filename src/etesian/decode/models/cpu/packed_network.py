@@ -45,8 +45,8 @@ def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
         packer.add_norm(index, forward.SECOND_NORM, layer.second_norm)
         packer.add_norm(index, forward.QUERY_NORM, layer.query_norm)
         packer.add_norm(index, forward.KEY_NORM, layer.key_norm)
-        packer.add_norm(index, forward.FIRST_POST_NORM, layer.first_post_norm)
-        packer.add_norm(index, forward.SECOND_POST_NORM, layer.second_post_norm)
+        packer.add_norm(index, forward.ATTENTION_OUT_NORM, layer.attention_out_norm)
+        packer.add_norm(index, forward.DOWN_NORM, layer.down_norm)
         shape = with_norms(shape, layer)
     packer.add_matrix(architecture.n_layers, forward.OUTPUT, network.output)
     packer.add_norm(architecture.n_layers, forward.FINAL_NORM, network.final_norm)
@@ -106,27 +106,27 @@ def shape_of(architecture: Architecture, lanes: int, embedding_scale: np.float32
         is_gated=architecture.is_gated,
         is_parallel=architecture.is_parallel,
         has_head_norms=False,
-        has_wide_head_norms=False,
-        has_pre_norms=True,
-        has_post_norms=False,
+        norms_all_heads=False,
+        has_first_norms=True,
+        has_out_norms=False,
         norm_epsilon=np.float32(architecture.norm_epsilon),
         attention_scale=np.float32(architecture.attention_scale),
         embedding_scale=embedding_scale,
         residual_scale=np.float32(architecture.residual_scale),
         logit_scale=np.float32(architecture.logit_scale),
-        attention_softcap=np.float32(architecture.attention_softcap or 0.0),
-        logit_softcap=np.float32(architecture.logit_softcap or 0.0),
+        attention_cap=np.float32(architecture.attention_cap or 0),
+        logit_cap=np.float32(architecture.logit_cap or 0),
     )
 
 
 def with_norms(shape: forward.Shape, layer: Layer) -> forward.Shape:
-    """Return a shape with the kinds of norms that a layer has."""
-    n_factors = 0 if layer.query_norm is None else len(layer.query_norm.weight)
+    """Note which norms a layer has; all layers have the same."""
+    n_normed = 0 if layer.query_norm is None else len(layer.query_norm.weight)
     return shape._replace(
-        has_head_norms=n_factors == shape.head_width,
-        has_wide_head_norms=n_factors not in (0, shape.head_width),
-        has_pre_norms=layer.first_norm is not None,
-        has_post_norms=layer.first_post_norm is not None,
+        has_head_norms=n_normed > 0,
+        norms_all_heads=n_normed > shape.head_width,
+        has_first_norms=layer.first_norm is not None,
+        has_out_norms=layer.attention_out_norm is not None,
     )
 
 
@@ -139,6 +139,12 @@ def _rounded(value: float, dtype: Any) -> np.float32:
 
 def _whole_panels(n: int) -> int:
     return -(-n // PANEL) * PANEL
+
+
+def rotation_tables(network: Network) -> NDArray[np.int64]:
+    """Which table of rotations each layer reads: the second, if there is one, where the layer has a window."""
+    has_second = network.window_rotation_speeds is not None
+    return np.array([has_second and window is not None for window in network.architecture.windows], np.int64)
 
 
 class _Packer:
@@ -185,6 +191,7 @@ class _Packer:
             matrix_starts=self._matrix_starts,
             vector_starts=self._vector_starts,
             windows=np.array([window or UNLIMITED for window in network.architecture.windows], np.int64),
+            rotations=rotation_tables(network),
         )
 
     def _add_vector(self, layer: int, kind: int, vector: NDArray[np.float32]) -> None:

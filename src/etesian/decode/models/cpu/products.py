@@ -32,8 +32,9 @@ class Weights(NamedTuple):
     embedding: NDArray[Any]
     positions: NDArray[Any]
     matrix_starts: NDArray[np.int64]  # (n_layers + 1, 4)
-    vector_starts: NDArray[np.int64]  # (n_layers + 1, 8)
+    vector_starts: NDArray[np.int64]  # (n_layers + 1, 10)
     windows: NDArray[np.int64]  # (n_layers,)
+    rotations: NDArray[np.int64]  # (n_layers,): which table of rotations
 
 
 class BlockWeights(NamedTuple):
@@ -46,6 +47,7 @@ class BlockWeights(NamedTuple):
     matrix_starts: NDArray[np.int64]  # first strips
     vector_starts: NDArray[np.int64]
     windows: NDArray[np.int64]
+    rotations: NDArray[np.int64]
     strips: NDArray[np.int64]  # (n_strips, 4): place, address of the kernel, steps, whether it reads quantized rows
     reads_levels: NDArray[np.uint8]  # (n_layers + 1, 4): whether any strip of a matrix does
 

@@ -100,8 +100,7 @@ def test_file_with_changed_bytes_is_read_or_refused(whole, tmp_path):
         path.write_bytes(changed)
         try:
             load_gguf(path, n_threads=1)
-        except InputError as error:
-            assert "\n" not in str(error)
+        except InputError:
             n_refused += 1
     assert 0 < n_refused < 150
 

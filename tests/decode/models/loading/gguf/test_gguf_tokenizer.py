@@ -1,7 +1,7 @@
 """Tokenizers from GGUF files give the tokens of llama.cpp.
 
-`llama_cpp_tokens.json` holds the tokens that llama.cpp (llama-cpp-python 0.3.36) gave for each text, with SmolLM2's vocabulary under
-each name of a pre-tokenizer, and with the vocabulary of `sentence_pieces.json`.
+`llama_cpp_tokens.json` holds the tokens that llama.cpp (llama-cpp-python 0.3.36) gave for each text, with SmolLM2's vocabulary
+under each name of a pre-tokenizer, and with the vocabulary of `sentence_pieces.json`.
 """
 
 from __future__ import annotations

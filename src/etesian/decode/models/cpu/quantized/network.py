@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from etesian.decode.models.cpu import forward
 from etesian.decode.models.cpu.architecture import Linear, Network
-from etesian.decode.models.cpu.packed_network import UNLIMITED, aligned_zeros, shape_of, with_norms
+from etesian.decode.models.cpu.packed_network import UNLIMITED, aligned_zeros, rotation_tables, shape_of, with_norms
 from etesian.decode.models.cpu.products import BlockWeights
 from etesian.decode.models.cpu.quantized.formats import FORMATS, STRIP
 from etesian.decode.models.cpu.quantized.kernels import kernel_address
@@ -49,8 +49,8 @@ def pack_block_network(network: Network, n_threads: int) -> tuple[forward.Shape,
         layout.add_norm(index, forward.SECOND_NORM, layer.second_norm)
         layout.add_norm(index, forward.QUERY_NORM, layer.query_norm)
         layout.add_norm(index, forward.KEY_NORM, layer.key_norm)
-        layout.add_norm(index, forward.FIRST_POST_NORM, layer.first_post_norm)
-        layout.add_norm(index, forward.SECOND_POST_NORM, layer.second_post_norm)
+        layout.add_norm(index, forward.ATTENTION_OUT_NORM, layer.attention_out_norm)
+        layout.add_norm(index, forward.DOWN_NORM, layer.down_norm)
         shape = with_norms(shape, layer)
     layout.add_matrix(architecture.n_layers, forward.OUTPUT, network.output)
     layout.add_norm(architecture.n_layers, forward.FINAL_NORM, network.final_norm)
@@ -107,6 +107,7 @@ class _Layout:
             matrix_starts=self.matrix_starts,
             vector_starts=self.vector_starts,
             windows=np.array([window or UNLIMITED for window in network.architecture.windows], np.int64),
+            rotations=rotation_tables(network),
             strips=np.array(self.strips, np.int64),
             reads_levels=self.reads_levels,
         )

@@ -29,7 +29,10 @@ def quantized(network: Network, type_name: str) -> Network:
         positions=None if network.positions is None else _floats(network.positions).reshape(-1),
         final_norm=_norm(network.final_norm),
         output=_rounded(network.output, type_name),
-        rotations=tuple((_floats(speeds), scale) for speeds, scale in network.rotations),
+        rotation_speeds=None if network.rotation_speeds is None else _floats(network.rotation_speeds),
+        window_rotation_speeds=None
+        if network.window_rotation_speeds is None
+        else _floats(network.window_rotation_speeds),
         read_layer=partial(_layer, network, type_name),
     )
 
@@ -37,7 +40,7 @@ def quantized(network: Network, type_name: str) -> Network:
 def _layer(network: Network, type_name: str, index: int) -> Layer:
     layer = network.read_layer(index)
     changed: dict[str, Any] = {}
-    for name in ("first_norm", "second_norm", "query_norm", "key_norm", "first_post_norm", "second_post_norm"):
+    for name in ("first_norm", "second_norm", "query_norm", "key_norm", "attention_out_norm", "down_norm"):
         norm = getattr(layer, name)
         changed[name] = None if norm is None else _norm(norm)
     for name in ("attention_in", "attention_out", "up", "gate", "down"):

@@ -14,12 +14,12 @@ from etesian.decode.models.cpu.quantized.matrix import stack
 from etesian.decode.models.loading.gguf.directory import Gguf
 from etesian.decode.models.loading.gguf.families import FAMILIES, Family
 from etesian.decode.models.loading.gguf.hyperparameters import Hyperparameters
-from etesian.decode.models.loading.gguf.rotation import rotation
+from etesian.decode.models.loading.gguf.rotation import rotation, unscaled_speeds
 from etesian.decode.models.loading.gguf.tensors import matrix, vector
 from etesian.errors import InputError
 
 _LAYER_TENSOR = re.compile(
-    r"blk\.(\d+)\.((attn|ffn)_norm|attn_(q|k|v|qkv|output|q_norm|k_norm)|ffn_(gate|up|down))\.(weight|bias)"
+    r"blk\.(\d+)\.((attn|ffn|post_attention|post_ffw)_norm|attn_(q|k|v|qkv|output|q_norm|k_norm)|ffn_(gate|up|down))\.(weight|bias)"
 )
 _OTHER_TENSOR = re.compile(
     r"(token_embd|position_embd|rope_freqs|rope_factors_(long|short)|output(_norm)?)\.(weight|bias)"
@@ -56,16 +56,18 @@ class _Reader:
         table = matrix(self.file, "token_embd.weight", architecture.vocabulary_size, width)
         is_tied = "output.weight" not in self.file.tensors
         output = table if is_tied else matrix(self.file, "output.weight", architecture.vocabulary_size, width)
-        rotations = ()
+        speeds, scale = None, 1.0
         if architecture.rotary_width is not None:
-            rotations = (rotation(self.file, self.numbers, architecture.rotary_width),)
+            speeds, scale = rotation(self.file, self.numbers, architecture.rotary_width)
         return Network(
             architecture=architecture,
             embedding=table,
             positions=self._positions(architecture),
             final_norm=self._norm("output_norm", width),
             output=Linear(stack([output]), self._bias("output", architecture.vocabulary_size)),
-            rotations=rotations,
+            rotation_speeds=speeds,
+            rotation_scale=scale,
+            window_rotation_speeds=self._window_speeds(architecture),
             read_layer=partial(self._layer, architecture),
         )
 
@@ -83,7 +85,7 @@ class _Reader:
                     f"{str(self.file.path)!r} holds tensor {name!r}, which models of architecture "
                     f"{self.numbers.architecture!r} with {n_layers} layers are not known to have"
                 )
-        for switch in ("expert_count", "attn_logit_softcapping", "final_logit_softcapping", "attention.max_alibi_bias"):
+        for switch in ("expert_count", "attention.max_alibi_bias"):
             if self.numbers.get(switch):
                 raise InputError(
                     f"{str(self.file.path)!r} sets '{self.numbers.architecture}.{switch}', which is not supported"
@@ -107,7 +109,6 @@ class _Reader:
         n_layers, max_length = numbers.whole("block_count"), numbers.whole("context_length")
         if "rope_factors_short.weight" in self.file.tensors:  # those for longer texts are others
             max_length = min(max_length, numbers.whole("rope.scaling.original_context_length", max_length))
-        window = numbers.whole("attention.sliding_window") if numbers.get("attention.sliding_window") else None
         rms = "attention.layer_norm_rms_epsilon" if family.norm == "rms" else "attention.layer_norm_epsilon"
         return Architecture(
             family=numbers.architecture,
@@ -125,10 +126,45 @@ class _Reader:
             is_gated=family.is_gated,
             is_parallel=False,
             rotary_width=self._rotary_width(head_width),
-            attention_scale=head_width**-0.5,
-            embedding_scale=width**0.5 if family.scales_embedding else 1.0,
-            windows=(window,) * n_layers,
+            attention_scale=self._attention_scale(head_width),
+            embedding_scale=width**0.5 if family.scales_embedding else numbers.number("embedding_scale", 1.0),
+            windows=self._windows(n_layers),
+            residual_scale=numbers.number("residual_scale", 1.0),
+            logit_scale=1 / (numbers.number("logit_scale", 1.0) or 1.0),
+            attention_cap=numbers.number("attn_logit_softcapping") if family.caps_scores else None,
+            logit_cap=self._logit_cap(),
         )
+
+    def _windows(self, n_layers: int) -> tuple[int | None, ...]:
+        if not self.numbers.get("attention.sliding_window"):
+            return (None,) * n_layers
+        window, period = self.numbers.whole("attention.sliding_window"), self.family.window_period
+        pattern = self.numbers.get("attention.sliding_window_pattern")
+        if isinstance(pattern, int) and not isinstance(pattern, bool):
+            period = pattern
+        elif pattern is not None:
+            raise InputError(f"{str(self.file.path)!r} has windows in layers of its own choice, which is not supported")
+        return tuple(None if period and layer % period == period - 1 else window for layer in range(n_layers))
+
+    def _attention_scale(self, head_width: int) -> float:
+        numbers = self.numbers
+        if numbers.whole("block_count") in self.family.wide_head_layers:
+            return (numbers.whole("embedding_length") / numbers.whole("attention.head_count")) ** -0.5
+        return numbers.number("attention.scale", head_width**-0.5)
+
+    def _logit_cap(self) -> float | None:
+        is_there = self.family.caps_scores or self.numbers.get("final_logit_softcapping")
+        return self.numbers.number("final_logit_softcapping") if is_there else None
+
+    def _window_speeds(self, architecture: Architecture) -> NDArray[np.float32] | None:
+        """Unscaled speeds of rotation for layers with a window, where such layers alternate with others."""
+        width = architecture.rotary_width
+        if width is None or len(set(architecture.windows)) < 2 or self.family.window_period is None:
+            return None
+        base = self.numbers.number("rope.freq_base", 10_000.0)
+        if self.family.window_base is not None:
+            base = self.numbers.number("rope.freq_base_swa", self.family.window_base)
+        return unscaled_speeds(base, width).astype(np.float32)
 
     def _rotary_width(self, head_width: int) -> int | None:
         if self.family.rotated_pairs is None:
@@ -157,15 +193,17 @@ class _Reader:
         attended = architecture.n_heads * architecture.head_width
         up, gate = self._up(f"{layer}ffn_", architecture)
         return Layer(
-            first_norm=self._norm(f"{layer}attn_norm", width),
-            second_norm=self._norm(f"{layer}ffn_norm", width),
-            query_norm=self._optional_norm(f"{layer}attn_q_norm", architecture.head_width),
-            key_norm=self._optional_norm(f"{layer}attn_k_norm", architecture.head_width),
+            first_norm=self._norm(f"{layer}attn_norm", width) if self.family.has_in_norms else None,
+            second_norm=self._norm(f"{layer}ffn_norm", width) if self.family.has_in_norms else None,
+            query_norm=self._optional_norm(f"{layer}attn_q_norm", architecture.n_heads, architecture.head_width),
+            key_norm=self._optional_norm(f"{layer}attn_k_norm", architecture.n_key_heads, architecture.head_width),
             attention_in=self._attention_in(f"{layer}attn_", architecture),
             attention_out=self._linear(f"{layer}attn_output", width, attended),
             up=up,
             gate=gate,
             down=self._linear(f"{layer}ffn_down", width, inner),
+            attention_out_norm=self._norm(f"{layer}post_attention_norm", width) if self.family.has_out_norms else None,
+            down_norm=self._norm(f"{layer}post_ffw_norm", width) if self.family.has_out_norms else None,
         )
 
     def _attention_in(self, prefix: str, architecture: Architecture) -> Linear:
@@ -203,8 +241,12 @@ class _Reader:
     def _norm(self, name: str, n: int) -> Linear:
         return Linear(vector(self.file, f"{name}.weight", n), self._bias(name, n))
 
-    def _optional_norm(self, name: str, n: int) -> Linear | None:
-        return self._norm(name, n) if f"{name}.weight" in self.file.tensors else None
+    def _optional_norm(self, name: str, n_heads: int, head_width: int) -> Linear | None:
+        """A norm of each head, or of all heads at once."""
+        tensor = self.file.tensors.get(f"{name}.weight")
+        if tensor is None:
+            return None
+        return self._norm(name, head_width if tensor.shape == (head_width,) else n_heads * head_width)
 
     def _bias(self, name: str, n: int) -> NDArray[np.float32] | None:
         return vector(self.file, f"{name}.bias", n) if f"{name}.bias" in self.file.tensors else None

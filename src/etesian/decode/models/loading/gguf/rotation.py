@@ -36,7 +36,7 @@ def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[
         For a way of scaling that is not supported.
     """
     base = numbers.number("rope.freq_base", 10_000.0)
-    speeds = base ** (-np.arange(0, width, 2, dtype=np.float64) / width)
+    speeds = unscaled_speeds(base, width)
     kind = numbers.get("rope.scaling.type") or "none"
     factor = numbers.number("rope.scaling.factor", numbers.number("rope.scale_linear", 1.0))
     scale = numbers.number("rope.scaling.attn_factor", 1.0)
@@ -50,6 +50,12 @@ def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[
             f"{str(file.path)!r} scales rotations in the way {kind!r}; none, linear, yarn and longrope are supported"
         )
     return (speeds / _factors(file, len(speeds))).astype(np.float32), scale
+
+
+def unscaled_speeds(base: float, width: int) -> NDArray[np.float64]:
+    """Angles by which pairs turn at each position: ``base ** (-2 i / width)``."""
+    speeds: NDArray[np.float64] = base ** (-np.arange(0, width, 2, dtype=np.float64) / width)
+    return speeds
 
 
 def _factors(file: Gguf, n: int) -> NDArray[np.float64]:
