@@ -33,6 +33,7 @@ BENCH_COMMANDS = {
     "run": ("etesian.cli.bench:run", "Run suites, each workload with each seed."),
     "show": ("etesian.cli.bench:show", "Show the times to target of the stored runs."),
     "analyze": ("etesian.cli.bench_analysis:analyze", "Analyze runs: times, sensitivity, comparisons and caveats."),
+    "check": ("etesian.cli.bench_check:check", "Check if new runs are slower than base runs."),
     "report": ("etesian.cli.bench_report:report", "Write an HTML report."),
     "serve": ("etesian.cli.bench_report:serve", "Serve a live HTML report."),
     "import": ("etesian.cli.bench_transfer:importing", "Import runs from files of other programs."),
