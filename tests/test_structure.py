@@ -33,6 +33,8 @@ ALLOWED = {
     ("_shared/files.py", "O_CLOEXEC"),
     ("_shared/files.py", "O_DIRECTORY"),
     ("bench/machine.py", "sched_getaffinity"),
+    ("decode/models/cpu/model.py", "sched_getaffinity"),
+    ("decode/models/cpu/quantized/tiles.py", "type"),  # values of llvmlite
     ("bench/serve.py", "errno"),  # errors of the operating system
     ("cli/decode_ngram.py", "strerror"),
     ("bench/ray_cluster.py", "resources"),  # Ray's own node records

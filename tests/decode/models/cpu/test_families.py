@@ -41,6 +41,7 @@ CASES = {
     },
     "gemma3_text": {
         **HALF,
+        "num_hidden_layers": 3,
         "head_dim": 16,
         "query_pre_attn_scalar": 20,
         "rope_parameters": {
