@@ -38,7 +38,6 @@ ALLOWED = {
     ("bench/serve.py", "errno"),  # errors of the operating system
     ("cli/decode_ngram.py", "strerror"),
     ("bench/ray_cluster.py", "resources"),  # Ray's own node records
-    ("decode/load.py", "backend_tokenizer"),  # tokenizers of transformers: fast ones only
     ("sparse/estimators/classifier.py", "classes_"),  # scikit-learn: attributes that only a fitted estimator has
     ("sparse/estimators/embedding.py", "vectors_"),
     ("sparse/estimators/factorization.py", "user_factors_"),
@@ -51,13 +50,6 @@ ALLOWED = {
 
 PENDING = {
     *(("bench/conclusion.py", "conclude"), ("bench/run.py", "synchronize"), ("bench/run.py", "units")),
-    *(("decode/decoder.py", "supports_trees"), ("decode/decoder.py", "weight_bytes"), ("decode/warm_up.py", "fresh")),
-    *(("decode/drafters/combined.py", "fresh"), ("decode/drafters/combined.py", "stage_statistics")),
-    *(("decode/drafters/model.py", "fresh"), ("decode/drafters/model.py", "stage_statistics")),
-    *(("decode/drafters/model.py", "supports_trees"), ("decode/drafters/model.py", "weight_bytes")),
-    *(("decode/near_ties.py", "rows_are_exact"), ("decode/speculation/costs.py", "device")),
-    *(("decode/speculation/costs.py", "fingerprint"), ("decode/speculation/costs.py", "supports_trees")),
-    *(("decode/statistics.py", "stage_statistics"), ("demo/decoding.py", "weight_bytes")),
 }
 SHADOWS = {"etesian.bench": {"run"}, "etesian.bench.statistics": {"variation", "roofline", "log_rank"}}
 

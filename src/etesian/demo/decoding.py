@@ -155,7 +155,7 @@ def race_decoders(store: Path, *, n_seeds: int, console: Console) -> DecodingDem
         decoder = make_decoder("staged", str(folder))
         sample = decoder.generate(SHOWN_PROMPT, max_tokens=SHOWN_TOKENS)
         stages = () if decoder.drafter is None else decoder.drafter.stages
-        size = getattr(decoder.target, "weight_bytes", 0) / 2 / 1e6  # two bytes each
+        size = (decoder.target.traits.weight_bytes or 0) / 2 / 1e6  # two bytes each
     return DecodingDemo(races, SHOWN_PROMPT, sample, stages, size)
 
 
