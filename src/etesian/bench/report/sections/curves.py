@@ -15,11 +15,12 @@ from etesian.bench.report.model import Cell, Row, Section, Table, words_cell
 from etesian.bench.statistics import Passage
 
 PLACE = 30
+SCOPE = "race"
 
 _HEADINGS = ("entry", "seed", "outcome", "target passed between", "measurements", "first value", "last value", "time")
 
 
-def of_race(context: RaceContext) -> Section:
+def build(context: RaceContext) -> Section:
     """Make the section."""
     target = context.race.race.target
     figure = chart.figure(

@@ -8,6 +8,7 @@ from etesian.bench.report.context import PageContext
 from etesian.bench.report.model import Cell, Row, Section, Table, words_cell
 
 PLACE = 230
+SCOPE = "page"
 
 _RULES = {
     "first_passage": "first measurement at the target",
@@ -15,7 +16,7 @@ _RULES = {
 }
 
 
-def of_page(context: PageContext) -> Section:
+def build(context: PageContext) -> Section:
     """Make the section."""
     analysis = context.analysis
     runs = [run for race in analysis.races for entry in race.race.entries for run in entry.runs]
