@@ -1,6 +1,6 @@
-"""What a decoder-only transformer computes, read from a loaded transformers model: its shape and weights in one layout.
+"""Architecture and weights of decoder-only transformers in one layout, read from a loaded transformers model.
 
-Nine families differ in names and in a few switches; all are one network here. Knows no packing, no cache and no text.
+Families differ in names and in a few switches.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ _STATIC_ROTATIONS = ("default", "linear", "llama3", "yarn")
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that is not a weight.
+    """Hyperparameters of a network.
 
     Parameters
     ----------
     family : str
-        transformers' `model_type`.
+        `model_type` of transformers.
     head_width, width, inner_width : int
-        Numbers of a head, of the residual stream and inside the feed-forward block.
+        Widths of a head, of the residual stream and of the feed-forward block.
     rotary_width : int or None
-        Numbers of a head that are turned by position; None where positions are learned.
+        Number of rotated dimensions per head; None for learned positions.
     is_gated : bool
         Whether the activation of one product multiplies another, as in Llama.
     is_parallel : bool
         Whether attention and feed-forward read the same input, as in GPT-NeoX.
     windows : tuple of int or None, length n_layers
-        How many tokens back each layer sees, itself included; None is all.
+        Number of tokens that each layer sees, including the row's own; None for all.
     residual_scale, logit_scale : float
-        Factors of what attention and feed-forward add to the residual stream, and of the logits.
+        Factors of the outputs of attention and feed-forward, and of the logits.
     attention_cap, logit_cap : float or None
-        Bounds that attention scores and logits approach as a hyperbolic tangent does.
+        Soft caps c of attention scores and logits x, which become c * tanh(x / c); None for no cap.
     """
 
     family: str
@@ -109,7 +109,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A whole model; layers are read one at a time, so that no second copy of all weights is held."""
+    """A whole model; layers are read one at a time to avoid a second copy of all weights."""
 
     architecture: Architecture
     embedding: Any
@@ -124,7 +124,7 @@ class Network:
 
 @dataclass(frozen=True)
 class _Names:
-    """Where a family keeps its weights."""
+    """Module names of a family."""
 
     body: str
     embedding: str = "embed_tokens"
@@ -183,16 +183,16 @@ _FAMILIES = {
     ),
 }  # fmt: skip
 FAMILIES = tuple(sorted(_FAMILIES))
-"""The values of transformers' `model_type` that are known here."""
+"""Supported values of `model_type`."""
 
 
 def read_network(model: Any) -> Network | None:
-    """Shape and weights of a loaded transformers model; None where it is, or has a switch set, that is not known here.
+    """Return architecture and weights of a loaded transformers model; None if its family or a switch is not supported.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        A causal language model. Weights are shared with it, not copied, wherever layouts agree.
+        A causal language model. Weights are shared with it where layouts agree.
     """
     config = model.config
     names = _FAMILIES.get(config.model_type)
@@ -227,7 +227,7 @@ def _get(module: Any, path: str) -> Any:
 
 
 def _first(config: Any, *names: str, otherwise: Any = None) -> Any:
-    """The first of these entries that the configuration has and that is not None."""
+    """Return the first of these entries of the configuration that is not None."""
     return next((value for name in names if (value := getattr(config, name, None)) is not None), otherwise)
 
 
@@ -305,7 +305,7 @@ def _read_positions(body: Any, names: _Names, architecture: Architecture) -> Ten
 def _read_norm(module: Any, architecture: Architecture) -> Linear:
     weight = module.weight.detach().float()
     bias = getattr(module, "bias", None)
-    is_offset = architecture.family.startswith("gemma")  # whose factors are kept as differences from 1
+    is_offset = architecture.family.startswith("gemma")  # which stores differences from 1
     return Linear(weight + 1 if is_offset else weight, None if bias is None else bias.detach())
 
 
@@ -348,10 +348,10 @@ def _read_norms(
 
 
 def _read_attention_in(module: Any, names: _Names, architecture: Architecture) -> Linear:
-    """Queries, keys and values of all heads, one after another."""
+    """Return queries, keys and values of all heads as one product."""
     parts = [_read_linear(_get(module, name)) for name in names.attention_in]
     weight, bias = _stack([part.weight for part in parts]), _stack([part.bias for part in parts])
-    if architecture.family == "gpt_neox":  # which has them head by head
+    if architecture.family == "gpt_neox":  # which stores them head by head
         weight, bias = (_heads_last(tensor, architecture) for tensor in (weight, bias))
     assert weight is not None
     return Linear(weight, bias)
