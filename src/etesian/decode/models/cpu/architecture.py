@@ -49,6 +49,8 @@ class Architecture:
         Factors of the outputs of attention and feed-forward, and of the logits.
     attention_cap, logit_cap : float or None
         Soft caps c of attention scores and logits x, which become c * tanh(x / c); None for no cap.
+    second_rotation : tuple of bool, length n_layers, or None
+        Layers that use the second table of rotary frequencies; None for the layers with a window, if there is a second table.
     """
 
     family: str
@@ -73,6 +75,7 @@ class Architecture:
     logit_scale: float = 1.0
     attention_cap: float | None = None
     logit_cap: float | None = None
+    second_rotation: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class Network:
     rotation_speeds: Any
     rotation_scale: float
     read_layer: Callable[[int], Layer]
-    window_rotation_speeds: Any = None
+    second_rotation_speeds: Any = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ _FAMILIES = {
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "gemma": _LLAMA,
+    "smollm3": _LLAMA,
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
     "granite": _LLAMA,
@@ -209,9 +213,7 @@ def read_network(model: Any) -> Network | None:
         output=_read_linear(model.get_output_embeddings()),
         rotation_speeds=_speeds(rotary, "full_attention"),
         rotation_scale=getattr(rotary, "attention_scaling", getattr(rotary, "full_attention_attention_scaling", 1.0)),
-        window_rotation_speeds=_speeds(rotary, "sliding_attention")
-        if hasattr(rotary, "sliding_attention_inv_freq")
-        else None,
+        second_rotation_speeds=_second_speeds(config, rotary),
         read_layer=lambda layer: _read_layer(_get(body, names.layers)[layer], names, architecture),
     )
 
@@ -220,6 +222,19 @@ def _speeds(rotary: Any, kind: str) -> Tensor | None:
     """Speeds of rotation of all layers, or of one kind of layers where kinds differ."""
     speeds: Tensor | None = getattr(rotary, f"{kind}_inv_freq", getattr(rotary, "inv_freq", None))
     return speeds
+
+
+def _second_speeds(config: Any, rotary: Any) -> Tensor | None:
+    """Return the rotary frequencies of sliding layers, or zeros for layers without rotation; None without such layers."""
+    if _unrotated_layers(config) is not None:
+        return _speeds(rotary, "full_attention") * 0
+    return _speeds(rotary, "sliding_attention") if hasattr(rotary, "sliding_attention_inv_freq") else None
+
+
+def _unrotated_layers(config: Any) -> tuple[bool, ...] | None:
+    """Return the layers without rotary positions, as in SmolLM 3, whose `no_rope_layers` is 1 for layers that have them."""
+    rotated = getattr(config, "no_rope_layers", None)
+    return None if rotated is None else tuple(not is_rotated for is_rotated in rotated)
 
 
 def _get(module: Any, path: str) -> Any:
@@ -278,6 +293,7 @@ def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
         logit_scale=1 / _first(config, "logits_scaling", otherwise=1.0),
         attention_cap=getattr(config, "attn_logit_softcapping", None),
         logit_cap=getattr(config, "final_logit_softcapping", None),
+        second_rotation=_unrotated_layers(config),
     )
 
 

@@ -60,8 +60,8 @@ class CpuModel:
         self.shape, self.weights = _packed(network)
         self._table = network.embedding if isinstance(network.embedding, BlockMatrix) else None
         self._rotation_speeds = [network.rotation_speeds]
-        if network.window_rotation_speeds is not None:
-            self._rotation_speeds.append(network.window_rotation_speeds)
+        if network.second_rotation_speeds is not None:
+            self._rotation_speeds.append(network.second_rotation_speeds)
         self._rotation_scale = network.rotation_scale
         self.n_threads = n_threads or (default_threads() if self.weight_bytes > SMALL_BYTES else 1)
         self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")

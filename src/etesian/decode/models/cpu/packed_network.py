@@ -142,8 +142,10 @@ def _whole_panels(n: int) -> int:
 
 
 def rotation_tables(network: Network) -> NDArray[np.int64]:
-    """Which table of rotations each layer reads: the second, if there is one, where the layer has a window."""
-    has_second = network.window_rotation_speeds is not None
+    """Return the table of rotations of each layer: by default the second one, if it exists, for layers with a window."""
+    if network.architecture.second_rotation is not None:
+        return np.array(network.architecture.second_rotation, np.int64)
+    has_second = network.second_rotation_speeds is not None
     return np.array([has_second and window is not None for window in network.architecture.windows], np.int64)
 
 
