@@ -41,7 +41,7 @@ class Images:
 
 
 class ImageTask:
-    """Learn to tell images apart; the metric is `accuracy`.
+    """Learn to classify images; the metric is `accuracy`.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ def text() -> Suite:
 
 
 class TextTask:
-    """Learn to tell the next byte; the metric is `loss`, in nats a byte, always with `CONTEXT` bytes before.
+    """Learn to predict the next byte; the metric is `loss`, in nats per byte, always with `CONTEXT` bytes before.
 
     Parameters
     ----------
