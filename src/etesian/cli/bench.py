@@ -1,4 +1,4 @@
-"""The `etesian bench` commands: options in, `etesian.bench` called, tables or one JSON object out."""
+"""The `etesian bench` commands."""
 
 from __future__ import annotations
 
@@ -22,22 +22,28 @@ from etesian.cli.bench_options import (
     TargetOption,
     parse_target,
 )
+from etesian.cli.bench_reading import select_runs
 from etesian.cli.console import PlainErrors, imported_when_run
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from etesian.bench.overview import Group
 
 EXIT_FAILED_RUNS = 1
 
 app = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Time to accuracy: how long until the target, how sure.")
 app.add_typer(bench_transfer.importing, name="import")
 app.command("export")(bench_transfer.export_runs)
+for _name, _is_hidden in (("analyze", False), ("analyse", True)):  # both spellings work
+    app.command(
+        _name,
+        hidden=_is_hidden,
+        help="Analyze runs: times and their uncertainty, sensitivity to the target, ranking, sources of speed-ups.",
+        cls=imported_when_run("etesian.cli.bench_analysis", "app"),
+    )(lambda: None)
 app.command(
-    "analyse",
-    help="Analyse runs: how long, how sure, at which threshold, which is faster and why.",
-    cls=imported_when_run("etesian.cli.bench_analysis", "app"),
+    "check",
+    help="Check if new runs are slower than base runs, for a gate on pull requests.",
+    cls=imported_when_run("etesian.cli.bench_check", "app"),
 )(lambda: None)
 app.command(
     "report",
@@ -74,16 +80,35 @@ def run_suites(
             "--on", metavar="ray[://HOST:PORT]", help="Make the runs on a Ray cluster, as many at once as it holds."
         ),
     ] = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Kill a run after this time without a measurement.  [default: 3 times the budget, at least 5]",
+        ),
+    ] = None,
+    any_code: Annotated[bool, typer.Option("--any-code", help="Pool runs whose code or arguments differ.")] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REVISION", help="Interleave runs of this git revision and the present one, and check them."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run suites, each workload with each seed, and keep every finished run.
+    """Run suites, each workload with each seed, and store every finished run.
 
-    What the store already holds is not run again, so the same command resumes what was interrupted.
+    Stored runs are not repeated, so that the same command resumes an interrupted suite. Runs whose code has changed are
+    kept apart.
 
-    Exit code: 1 if a run failed, 2 for a mistake in what was asked, 130 after Ctrl-C.
+    Exit code: 1 if a run failed, 2 for invalid input, 130 after Ctrl-C. With --compare, that of `etesian bench check`.
     """
     chosen_seeds = parse_seeds(seeds)
+    _check_limit(limit)
     console = _error_console()
+    if compare is not None:
+        _compare(sources, compare, chosen_seeds, store, console, limit=limit, as_json=as_json)
+        return
     runs: list[bench.StoredRun] = []
     with _output_reserved():
         suites = [_adjusted(bench.load_suite(source), target=target, budget_seconds=budget) for source in sources]
@@ -100,9 +125,11 @@ def run_suites(
                     retry_failed=retry_failed,
                     progress=progress,
                     on=on,
+                    limit_seconds=limit,
+                    any_code=any_code,
                 )
                 runs += [bench.StoredRun(suite.name, run) for run in finished]
-    _print_groups(_grouped(runs), as_json=as_json)
+    _print_summary(runs, as_json=as_json, any_code=any_code)
     if any(entry.run.outcome == "failed" for entry in runs):
         raise typer.Exit(EXIT_FAILED_RUNS)
 
@@ -115,7 +142,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show how long the stored runs took to their targets, with intervals."""
-    _print_groups(_stored_groups(store, suite, target), as_json=as_json)
+    with bench.Store(store, create=False) as opened:
+        entries = opened.entries()
+    _print_summary(select_runs(entries, store=store, suite=suite, target=target), as_json=as_json)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -129,6 +158,41 @@ def parse_seeds(text: str) -> list[int]:
     if not numbers:
         raise bench.InputError(f"--seeds takes a number of at least 1, or seeds such as 3,7; got {text!r}")
     return numbers
+
+
+def _check_limit(limit: float | None) -> None:
+    if limit is not None and not limit > 0:
+        raise bench.InputError(f"--limit must be a positive number of seconds; got {limit}")
+
+
+def _compare(
+    sources: list[str],
+    revision: str,
+    seeds: list[int],
+    store: str,
+    console: Console,
+    *,
+    limit: float | None,
+    as_json: bool,
+) -> None:
+    """Run a suite of two revisions, interleaved, and check the new one against the base."""
+    from etesian.bench.revisions import compare_revisions
+    from etesian.cli.bench_check import EXIT_SLOWER, report_check
+
+    if len(sources) != 1:
+        raise bench.InputError(f"--compare requires one suite; got {len(sources)}")
+    with bench.Store(store) as opened:
+        found = compare_revisions(
+            sources[0],
+            revision,
+            seeds=seeds,
+            store=opened,
+            limit_seconds=limit,
+            announce=lambda line: console.print(line, markup=False),
+        )
+    report_check(found, markdown=None, as_json=as_json)
+    if found.is_slower:
+        raise typer.Exit(EXIT_SLOWER)
 
 
 def _adjusted(suite: bench.Suite, *, target: str | None, budget_seconds: float | None) -> bench.Suite:
@@ -147,36 +211,19 @@ def _check_names(suites: list[bench.Suite]) -> None:
         raise bench.InputError(f"suites that are run together must have names that differ; got {twice[0]!r} twice")
 
 
-def _stored_groups(store: str, suite: str | None, target: str | None) -> list[Group]:
-    from etesian.bench.overview import select  # statistics take a second to import
-
-    wanted = None if target is None else parse_target(target)
-    with bench.Store(store, create=False) as opened:
-        groups = _grouped(opened.entries())
-    if not groups:
-        raise bench.InputError(f"the store {store} holds no runs yet; `etesian bench run` adds them")
-    return select(groups, suite=suite, target=wanted)
-
-
-def _grouped(entries: list[bench.StoredRun]) -> list[Group]:
-    from etesian.bench.overview import group_runs
-
-    return group_runs(entries)
-
-
-def _print_groups(groups: list[Group], *, as_json: bool) -> None:
+def _print_summary(entries: list[bench.StoredRun], *, as_json: bool, any_code: bool = False) -> None:
+    """Print the leaderboards, or the analysis and the outcomes of the runs as one JSON object."""
     from rich.console import Console
 
-    from etesian.bench.overview import as_table, failures
+    from etesian.bench.report.document import lay_out
+    from etesian.bench.report.render_terminal import print_summary
 
+    analysis = bench.analyze(entries, any_code=any_code)
     if as_json:
-        print(json.dumps({"suites": [group.as_dict() for group in groups]}, allow_nan=False, indent=2))
-        return
-    console = Console()
-    for group in groups:
-        console.print(as_table(group))
-        for line in failures(group.runs):
-            console.print(f"failed: {line}", markup=False)
+        outcomes = [{"suite": suite, **run.ending()} for suite, run in entries]
+        print(json.dumps({**analysis.as_dict(), "runs": outcomes}, allow_nan=False, indent=2))
+    else:
+        print_summary(lay_out(analysis), Console())
 
 
 @contextlib.contextmanager

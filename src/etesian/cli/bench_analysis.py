@@ -1,25 +1,25 @@
-"""The command `etesian bench analyse`: runs of a store or a file in, tables or one JSON object out."""
+"""The command `etesian bench analyze`."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from etesian import bench
-from etesian.bench.analysis import Analysis, Options, analyse
+from etesian.bench.analysis import Analysis, Options, analyze
 from etesian.bench.statistics import Rule
 from etesian.cli.bench_options import JsonOption, SuiteOption, parse_target
+from etesian.cli.bench_reading import read_runs
 
 app = typer.Typer(add_completion=False)
 
 _FIGURE = "[ENTRY=]NUMBER"
 
 
-@app.command("analyse")
-def analyse_runs(
+@app.command("analyze")
+def analyze_runs(
     source: Annotated[
         str, typer.Argument(metavar="STORE_OR_JSONL", help="SQLite file, database URL, or JSON Lines file of runs.")
     ],
@@ -31,8 +31,8 @@ def analyse_runs(
     baseline: Annotated[
         str | None, typer.Option(metavar="ENTRY", help="Compare with this entry, not with the fastest.")
     ] = Options.baseline,
-    level: Annotated[float, typer.Option(help="Of every interval.")] = Options.level,
-    seed: Annotated[int, typer.Option(min=0, help="Of every bootstrap.")] = Options.seed,
+    level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = Options.level,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = Options.seed,
     rule: Annotated[
         str, typer.Option(metavar="first_passage|stays_above", help="When a run counts as having arrived.")
     ] = Options.rule,
@@ -55,8 +55,8 @@ def analyse_runs(
 
     Exit code: 2 for a mistake in what was asked.
     """
-    analysis = analyse(
-        _read(source, suite),
+    analysis = analyze(
+        read_runs(source, suite=suite),
         targets=[parse_target(text) for text in target] if target else None,
         level=level,
         seed=seed,
@@ -69,29 +69,11 @@ def analyse_runs(
         alpha=alpha,
     )
     if as_json:
-        print(json.dumps(analysis.as_dict(), allow_nan=False, indent=2))
+        from etesian.bench.report import caveats
+
+        print(json.dumps({**analysis.as_dict(), "caveats": caveats(analysis)}, allow_nan=False, indent=2))
     else:
         _print_tables(analysis)
-
-
-def _read(source: str, suite: str | None) -> list[bench.StoredRun]:
-    if "://" not in source and not _is_sqlite(Path(source)):
-        entries = [entry for entry in bench.read_jsonl(source) if suite in (None, entry.suite)]
-    else:
-        with bench.Store(source, create=False) as opened:
-            entries = opened.entries(suite)
-    if not entries:
-        raise bench.InputError(f"{source} holds no runs" + (f" of the suite {suite}" if suite else ""))
-    return entries
-
-
-def _is_sqlite(path: Path) -> bool:
-    """Whether a file begins as SQLite's do; one that is not there is refused as a store."""
-    try:
-        with path.open("rb") as file:
-            return file.read(6) == b"SQLite"
-    except OSError:
-        return True
 
 
 def parse_rule(text: str) -> Rule:
@@ -123,12 +105,7 @@ def _number(option: str, text: str) -> float:
 def _print_tables(analysis: Analysis) -> None:
     from rich.console import Console
 
-    from etesian.bench.analysis.tables import as_advice, as_tables
+    from etesian.bench.report.document import lay_out
+    from etesian.bench.report.render_terminal import print_document
 
-    console = Console()
-    for table in as_tables(analysis):
-        console.print(table)
-    if analysis.advice:
-        console.print("What a careful reader would object to", style="bold")
-    for line in as_advice(analysis):
-        console.print(line)
+    print_document(lay_out(analysis), Console())

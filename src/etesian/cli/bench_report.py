@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from etesian import bench
-from etesian.bench.analysis import Analysis, Options, analyse
-from etesian.bench.overview import group_runs, select
+from etesian.bench.analysis import Analysis, Options, analyze
 from etesian.bench.report import write_page
 from etesian.cli.bench_analysis import parse_figures, parse_rule
-from etesian.cli.bench_options import DEFAULT_STORE, StoreArgument, SuiteOption, TargetOption, parse_target
+from etesian.cli.bench_options import DEFAULT_STORE, StoreArgument, SuiteOption, TargetOption
+from etesian.cli.bench_reading import select_runs
 
 report_app = typer.Typer(add_completion=False)
 serve_app = typer.Typer(add_completion=False)
@@ -117,7 +117,7 @@ class _Asked:
         parse_figures("--price", list(self.price))
 
     def analyze(self, entries: list[bench.StoredRun]) -> Analysis:
-        return analyse(
+        return analyze(
             self._chosen(entries),
             baseline=self.baseline,
             price=parse_figures("--price", list(self.price)),
@@ -139,12 +139,8 @@ class _Asked:
         chosen += ["--mlperf-rule"] * self.mlperf_rule
         return {
             "This page": shlex.join(["etesian", "bench", "report", where, *chosen]),
-            "The same figures as JSON": shlex.join(["etesian", "bench", "analyse", where, *chosen, "--json"]),
+            "The same figures as JSON": shlex.join(["etesian", "bench", "analyze", where, *chosen, "--json"]),
         }
 
     def _chosen(self, entries: list[bench.StoredRun]) -> list[bench.StoredRun]:
-        if not entries:
-            raise bench.InputError(f"the store {self.store} holds no runs yet; `etesian bench run` adds them")
-        wanted = None if self.target is None else parse_target(self.target)
-        groups = select(group_runs(entries), suite=self.suite, target=wanted)
-        return [bench.StoredRun(group.suite, run) for group in groups for run in group.runs]
+        return select_runs(entries, store=self.store, suite=self.suite, target=self.target)

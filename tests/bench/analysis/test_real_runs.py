@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from etesian.bench import StoredRun, Target, analyse
+from etesian.bench import StoredRun, Target, analyze
 from etesian.bench.io import read_dawnbench, read_mlperf, read_speedrun
 
 DATA = Path(os.environ.get("ETESIAN_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -27,7 +27,7 @@ def analysis_of(name, folder="", **options):
     path = DATA / name / folder
     if not path.is_dir():
         pytest.skip(f"the data folder beside the checkout has no {name}/{folder}")
-    return analyse([each for each in READERS[name](path) if isinstance(each, StoredRun)], **options)
+    return analyze([each for each in READERS[name](path) if isinstance(each, StoredRun)], **options)
 
 
 def entries_of(analysis):
@@ -182,7 +182,7 @@ def test_another_threshold_needs_no_other_runs():
     folder, target = "ImageNet/train", Target("top5Accuracy", 93.1)
     official = analysis_of("dawnbench", folder)
     runs = [run for entry in official.races[0].race.entries for run in entry.runs]
-    (race,) = analyse(runs, targets=[target]).races
+    (race,) = analyze(runs, targets=[target]).races
     by_hand = times_to("top5Accuracy", 93.1, folder)
     ours = {each.name: each.median.value if np.isfinite(each.median.value) else None for each in race.entries}
     assert ours == pytest.approx(by_hand)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from etesian.bench import analyze
 from etesian.bench.statistics import (
     Arrivals,
     Estimate,
@@ -23,12 +24,16 @@ from etesian.bench.statistics import (
     rank_entries,
     roofline,
     runs_needed,
-    variation,
 )
-from etesian.bench.statistics.log_rank import log_rank_scores
+from etesian.bench.statistics.rank_test import log_rank_scores
 from etesian.bench.workload import Target
 
 approx = pytest.approx
+
+
+def variation(runs):
+    (entry,) = analyze(runs).races[0].entries
+    return entry.variation
 
 
 def arrivals(times, *, censored=(), never=0, seeds=()):
@@ -276,7 +281,7 @@ def test_ranks_are_a_function_of_their_seed():
 
 
 def test_ranks_of_single_runs_are_refused():
-    with pytest.raises(ValueError, match=r"two runs or more; got runs \[1, 5\]"):
+    with pytest.raises(ValueError, match=r"at least two runs each; got runs \[1, 5\]"):
         rank_entries([arrivals([1]), arrivals(range(5))])
 
 
