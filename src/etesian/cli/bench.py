@@ -51,6 +51,11 @@ app.command(
     cls=imported_when_run("etesian.cli.bench_report", "report_app"),
 )(lambda: None)
 app.command(
+    "publish",
+    help="Write the suites of a store as a static site: an index with search, and one page per suite.",
+    cls=imported_when_run("etesian.cli.bench_publish", "app"),
+)(lambda: None)
+app.command(
     "serve",
     help="Show a store's report in the browser, and new runs in it as they finish.",
     cls=imported_when_run("etesian.cli.bench_report", "serve_app"),
