@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from etesian.bench.analysis import RaceAnalysis
 from etesian.bench.analysis.entries import EntryFigures
+from etesian.bench.analysis.races import Entry
+from etesian.bench.analysis.schedules import whole_runs
 from etesian.bench.report.format import listed, p_value
 from etesian.bench.report.model import Cell, Row, Section, Table, estimate_cell, number_cell, words_cell
 
@@ -18,22 +21,26 @@ class Published(NamedTuple):
     """Statistic by which a public leaderboard ranks its records."""
 
     name: str
-    value: Callable[[EntryFigures], float | None]
+    value: Callable[[Entry, EntryFigures], float | None]
 
 
-def _olympic_mean(entry: EntryFigures) -> float | None:
-    return entry.olympic.seconds
+def _olympic_mean(entry: Entry, figures: EntryFigures) -> float | None:
+    return figures.olympic.seconds
 
 
-def _single_run(entry: EntryFigures) -> float | None:
-    return entry.median.value
+def _median(entry: Entry, figures: EntryFigures) -> float | None:
+    return figures.median.value
+
+
+def _whole_schedule(entry: Entry, figures: EntryFigures) -> float | None:
+    return float(np.mean(whole_runs(entry).seconds))
 
 
 OF_SUITES = {
-    "mlperf": Published("Olympic mean of the runs (best and worst dropped)", _olympic_mean),
-    "dawnbench": Published("time of the one run submitted", _single_run),
-    "speedrun": Published("median time of the runs, if their mean loss reaches the target", _single_run),
-    "algoperf": Published("median time over the studies", _single_run),
+    "mlperf": Published("Olympic mean of the runs", _olympic_mean),
+    "dawnbench": Published("time of the one run submitted", _median),
+    "speedrun": Published("mean time of the whole schedule", _whole_schedule),
+    "algoperf": Published("median time over the studies", _median),
 }
 """By the first word of a suite's name, as the importers give it."""
 
@@ -43,43 +50,45 @@ def published_section(race: RaceAnalysis, suite: str) -> Section | None:
     published = OF_SUITES.get(suite.partition("-")[0])
     if published is None:
         return None
-    values = {entry.name: _or_infinite(published.value(entry)) for entry in race.entries}
+    pairs = zip(race.race.entries, race.entries, strict=True)
+    values = {figures.name: _or_infinite(published.value(entry, figures)) for entry, figures in pairs}
     places = dict(zip(values, stats.rankdata(list(values.values()), method="min").astype(int), strict=True))
     ordered = sorted(race.entries, key=lambda entry: values[entry.name])
-    has_schedule = any(entry.schedule.p_value is not None for entry in ordered)
-    headings = ["entry", published.name, "rank by it", "our median time", "our rank", *_SCHEDULE * has_schedule]
-    rows = [_row(race, entry, values[entry.name], places[entry.name], has_schedule=has_schedule) for entry in ordered]
+    is_schedule = race.standing.ranked_by == "fixed_schedule"
+    ours = ["mean result", "p that it reaches the target"] if is_schedule else ["our median time"]
+    rows = [_row(race, entry, values[entry.name], places[entry.name], is_schedule=is_schedule) for entry in ordered]
     return Section(
         name="published",
         title="Published statistic and ours",
-        table=Table("Records by their published statistic", headings, rows),
+        table=Table(
+            "Records by their published statistic", ["entry", published.name, "rank by it", *ours, "our rank"], rows
+        ),
         note=(
             "The published statistic is that of the leaderboard that the records come from, computed from their runs. "
             "Our rank is the interval of ranks that the runs support; overlapping intervals are ties."
         ),
-        points=_points(race, ordered, values),
+        points=_points(race, ordered, values, is_schedule=is_schedule),
     )
 
 
-_SCHEDULE = ["mean result", "p that it reaches the target"]
-
-
-def _row(race: RaceAnalysis, entry: EntryFigures, value: float, place: int, *, has_schedule: bool) -> Row:
+def _row(race: RaceAnalysis, entry: EntryFigures, value: float, place: int, *, is_schedule: bool) -> Row:
     cells = [
         number_cell(value if math.isfinite(value) else None, "s", note="does not arrive"),
         Cell(str(place) if math.isfinite(value) else "no rank", exact=float(place)),
-        estimate_cell("median", entry.median, "s"),
-        words_cell(_rank(race, entry.name)),
     ]
-    if has_schedule:
-        test = entry.schedule
-        cells.append(estimate_cell("schedule.mean", test.mean))
+    test = entry.schedule
+    if is_schedule:
         shown = "" if test.is_shown or test.p_value is None else " (not shown)"
-        cells.append(Cell(p_value(test.p_value, alpha=test.alpha) + shown, "p_value", test.p_value))
-    return Row(entry.name, cells)
+        cells += [estimate_cell("schedule.mean", test.mean)]
+        cells += [Cell(p_value(test.p_value, alpha=test.alpha) + shown, "p_value", test.p_value)]
+    else:
+        cells.append(estimate_cell("median", entry.median, "s"))
+    return Row(entry.name, [*cells, words_cell(_rank(race, entry.name))])
 
 
 def _rank(race: RaceAnalysis, name: str) -> str:
+    if len(race.entries) == 1:
+        return "only entry"
     ends = race.standing.rank_interval(name)
     if ends is None:
         return "one run: no interval"
@@ -87,14 +96,16 @@ def _rank(race: RaceAnalysis, name: str) -> str:
     return str(low) if low == high else f"{low} to {high} (tie)"
 
 
-def _points(race: RaceAnalysis, ordered: list[EntryFigures], values: dict[str, float]) -> tuple[str, ...]:
+def _points(
+    race: RaceAnalysis, ordered: list[EntryFigures], values: dict[str, float], *, is_schedule: bool
+) -> tuple[str, ...]:
     """State whether the published winner is shown to be ahead, and which records are not shown to reach the target."""
     points = []
     first = next((entry for entry in ordered if math.isfinite(values[entry.name])), None)
-    if first is not None:
+    if first is not None and len(ordered) > 1:
         points.append(_winner(race, first))
-    missed = [entry.name for entry in ordered if entry.schedule.p_value is not None and not entry.schedule.is_shown]
-    if missed:
+    missed = [entry.name for entry in ordered if not entry.schedule.is_shown]
+    if is_schedule and missed:
         points.append(f"Not shown to reach the target by the mean of their runs: {listed(missed)}.")
     return tuple(points)
 
