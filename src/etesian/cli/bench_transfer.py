@@ -119,7 +119,7 @@ def keep(found: Iterable[Found], store: str, *, as_json: bool) -> None:
 
 
 def _report(found: Iterator[Found], done: Imported) -> Iterator[bench.StoredRun]:
-    """Give the runs; print what was skipped and collect the rest."""
+    """Yield the runs; print skipped items and collect the rest."""
     for item in found:
         if isinstance(item, io.Skipped):
             _skip(item, done)

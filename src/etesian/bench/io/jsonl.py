@@ -117,7 +117,7 @@ def _from_line(line: str) -> StoredRun:
 
 
 def _check_storable(entry: StoredRun) -> None:
-    """Refuse what is valid JSON and no run: clocks that go back, numbers and text that databases cannot hold."""
+    """Refuse valid JSON that is not a valid run: clocks that go back, numbers and text that databases cannot hold."""
     run, latest = entry.run, 0.0
     if abs(run.seed) > _BIGGEST_INTEGER:
         raise ValueError(f"seed must fit into 64 bits; got {shortened(run.seed)}")
