@@ -29,6 +29,7 @@ from timing import cell, seconds_of, spread
 from etesian.bench import machine
 from etesian.sparse import SGD, Epochs, Linear, ScheduleWarning, Workers
 from etesian.sparse.problems.losses import CLASSIFICATION
+from etesian.sparse.problems.penalties import L2
 
 STEPS = tuple(2.0**k for k in range(-8, 4))
 N_LISTS = (1, 2, 4, 16)
@@ -36,7 +37,7 @@ BATCHES = (64, 512, 4_096)
 WITH_HUBS = "with hubs"  # only timed: lists that copy all of their features would take an hour to count
 MAX_EPOCHS = 60
 SERIAL_EPOCHS = 10  # those of the loss to be reached
-TIMED = {"SGD": {}, "SAGA, ridge": {"reduction": "saga", "ridge": 1e-4}}
+TIMED = {"SGD": {}, "SAGA, ridge": {"reduction": "saga", "penalty": L2(1e-4)}}
 HUBS, HUB_SHARE = 10, 0.5  # of the made rows: features that stand in so many of them
 
 

@@ -26,6 +26,7 @@ from etesian import __version__
 from etesian.bench import machine
 from etesian.sparse import Linear, Problem, Ratings, Workers
 from etesian.sparse.problems.losses import REGRESSION
+from etesian.sparse.problems.penalties import L2
 from etesian.sparse.schedules.plan import Plan
 
 RIDGE, GROUPS, VALUES = 1e-4, 14, 9
@@ -43,7 +44,7 @@ def one_hot(n: int) -> tuple[Linear, float]:
     y = X @ rng.normal(size=X.shape[1]) + 0.5 * rng.normal(size=n)
     best = np.linalg.solve((X.T @ X).toarray() / n + RIDGE * np.eye(X.shape[1]), X.T @ y / n)
     least = 0.5 * np.mean((X @ best - y) ** 2) + 0.5 * RIDGE * best @ best
-    return Linear(X, y, REGRESSION["squared"], reduction="saga", ridge=RIDGE), float(least)
+    return Linear(X, y, REGRESSION["squared"], L2(RIDGE), reduction="saga"), float(least)
 
 
 def fixed(n: int) -> Draw:

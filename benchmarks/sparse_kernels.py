@@ -12,6 +12,7 @@ from timing import seconds_of
 
 from etesian.sparse import SGD, Epochs, Linear, Ratings, WordPairs, Workers
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
+from etesian.sparse.problems.penalties import L2
 
 PENALTY, STEP_SIZE = 0.02, 0.01
 
@@ -93,7 +94,7 @@ def linear_kernel(name: str, X: data.csr_array, y: np.ndarray, loss: str, reduct
     A variable is a coefficient, its mean gradient and its count of steps, 8 bytes each: SAGA writes all, SVRG not the mean. A row
     has its slope in memory, which SAGA writes; streamed are columns and values, and 36 bytes of a row's own.
     """
-    problem = Linear(X, y, (REGRESSION | CLASSIFICATION)[loss], reduction=reduction, ridge=1.0 / len(y))
+    problem = Linear(X, y, (REGRESSION | CLASSIFICATION)[loss], L2(1.0 / len(y)), reduction=reduction)
     n_nonzero = X.nnz / X.shape[0]
     writes = reduction == "saga"
     return Kernel(

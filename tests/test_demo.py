@@ -8,13 +8,12 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 from rich.console import Console
-from typer.testing import CliRunner
 
 from etesian import demo
 from etesian.bench import InputError, Store
 from etesian.bench.report import write_report
-from etesian.cli.app import app
 from etesian.demo import decoding
 from etesian.demo.decoding_section import decoding_section
 
@@ -121,7 +120,7 @@ def test_demo_fails_if_a_decoder_writes_another_text(text_demo, is_right, tmp_pa
     found = demo.Demo(words, text_demo if is_right else changed(text_demo), tmp_path / "report.html")
     monkeypatch.setattr(demo, "demo", lambda *_, **__: found)
     monkeypatch.setattr(demo, "print_words", lambda *_: None)
-    result = CliRunner().invoke(app, ["demo"])
+    result = run_command("demo")
     assert (result.exit_code, "THE TEXTS DIFFER" in result.stdout) == ((0, False) if is_right else (1, True))
 
 

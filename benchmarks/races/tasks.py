@@ -18,6 +18,7 @@ from scipy.sparse.linalg import norm as matrix_norm
 from etesian.bench import Target
 from etesian.sparse import Linear, Ratings, WordPairs
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
+from etesian.sparse.problems.penalties import L2
 
 RANK, PENALTY, N_DIMENSIONS = 32, 0.03, 100
 
@@ -65,7 +66,7 @@ class LinearRows:
     def problem(self) -> Linear:
         """Least squares or logistic regression by SAGA."""
         loss = REGRESSION["squared"] if self.is_squared else CLASSIFICATION["logistic"]
-        return Linear(self.X, self.y, loss, reduction="saga", ridge=self.ridge)
+        return Linear(self.X, self.y, loss, L2(self.ridge), reduction="saga")
 
     def solution(self, variables: Any) -> np.ndarray:
         """Return the coefficients."""

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 from bench_fakes import Countdown, make_run
+from command_line import Result, run_command
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
 from etesian import __version__
 from etesian.bench import Event, InputError, Point, Store, Suite, Target, known_names, load_suite
 from etesian.bench.isolate import Job
-from etesian.cli.app import app
 from etesian.cli.bench import parse_seeds
 from etesian.cli.bench_progress import SuiteProgress, TimeLeft, describe_duration, describe_run
 
@@ -45,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def etesian(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "120", "NO_COLOR": "1"})
+    return run_command(*arguments, env={"COLUMNS": "120", "NO_COLOR": "1"})
 
 
 def run_pair(*options: object) -> Result:
@@ -146,7 +145,7 @@ def write_files(folder: Path) -> None:
         ("run pair.py --target lost<=1", "must be one that a measures (left, process, seed); got lost<=1.0"),
         ("run pair.py --seeds two", "--seeds takes a number of at least 1, or seeds such as 3,7; got 'two'"),
         ("run pair.py --seeds 0", "--seeds takes a number"),
-        ("run pair.py --seeds 3,3", "seeds must be a number of at least 1 or seeds that differ; got [3, 3]"),
+        ("run pair.py --seeds 3,3", "seeds must be a number of at least 1, or distinct seeds; got [3, 3]"),
         ("run pair.py --budget -1", "--budget takes a positive number of seconds; got -1.0"),
         ("run pair.py --jobs 2 --in-process", "jobs must be 1 when runs share one process"),
         ("run pair.py pair.py", "must have names that differ; got 'pair' twice"),
@@ -157,11 +156,11 @@ def write_files(folder: Path) -> None:
         ("show --suite pear", "nothing is stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
         ("report --suite pear", "nothing is stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
         ("report --price x", "--price takes a number; got 'x'"),
-        ("report --rule often", "--rule must be first_passage or stays_above; got 'often'"),
-        ("report --target left<=1 -o no/page.html", "the folder to write to must exist; there is no no"),
+        ("report --rule often", 'Invalid value "often" for --rule. Choose from: "first_passage", "stays_above".'),
+        ("report --target left<=1 -o no/page.html", "there is no folder no"),
         ("export none.db x.jsonl", "there is no store at none.db"),
         ("export etesian.db x.jsonl --suite pear", "the store etesian.db holds no runs of the suite pear"),
-        ("export etesian.db no/x.jsonl", "the folder to write to must exist; there is no no"),
+        ("export etesian.db no/x.jsonl", "there is no folder no"),
         ("import jsonl none.jsonl", "none.jsonl cannot be read"),
         ("import jsonl bad.jsonl", "bad.jsonl, line 1: format_version must be 1"),
     ],

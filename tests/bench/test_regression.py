@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command_line import run_command
 
 from etesian.bench import InputError, Point, Run, Store, StoredRun, Target, write_jsonl
 from etesian.bench.regression import check_runs, recommended_runs
 from etesian.bench.report.check_tables import check_markdown
-from etesian.cli.app import app
 
 DONE = Target("done", 1.0)
 
@@ -116,7 +115,7 @@ def test_invalid_options_are_refused_by_name(wrong):
 
 
 def test_sets_without_a_common_entry_are_refused():
-    with pytest.raises(InputError, match="one has work and the other has other"):
+    with pytest.raises(InputError, match="one has work and the other other"):
         check_runs(timed([1, 1]), timed([1, 1], name="other"))
 
 
@@ -143,7 +142,7 @@ def pytest_benchmark(path: Path, times) -> Path:
 
 
 def check(*arguments):
-    return CliRunner(env={"COLUMNS": "160"}).invoke(app, ["bench", "check", *map(str, arguments)])
+    return run_command("bench", "check", *map(str, arguments), env={"COLUMNS": "160"})
 
 
 def test_exit_codes(tmp_path):

@@ -6,6 +6,7 @@ from conftest import touches_of
 
 from etesian.sparse import SGD, Linear, Ratings, make_plan, minimize
 from etesian.sparse.problems.losses import REGRESSION
+from etesian.sparse.problems.penalties import L2
 from etesian.sparse.schedules import autotune
 from etesian.sparse.schedules.autotune import Choice
 
@@ -86,7 +87,7 @@ def test_the_choice_cannot_change_the_bits(monkeypatch, worth, order):
 def test_auto_of_a_problem_with_lazy_terms_equals_its_serial_run():
     rng = np.random.default_rng(1)
     X = touches_of([set(map(int, rng.choice(3_000, 3, replace=False))) for _ in range(6_000)], 3_000).astype(float)
-    problem = Linear(X, rng.standard_normal(6_000), REGRESSION["squared"], ridge=1e-3)
+    problem = Linear(X, rng.standard_normal(6_000), REGRESSION["squared"], L2(1e-3))
     options = {"method": SGD(0.01), "max_iter": 2, "tol": None, "random_state": 0}
     results = [minimize(problem, schedule=schedule, n_jobs=2, **options) for schedule in ("auto", "levels", "serial")]
     bits = {b"".join(array.tobytes() for array in result.variables) for result in results}

@@ -111,7 +111,7 @@ def test_weight_of_two_is_the_objective_of_a_rating_given_twice():
     variables = (rng.standard_normal((16, 3)), rng.standard_normal(16))
     with Workers(1) as workers:
         assert weighted.objective(variables, workers.sum) == pytest.approx(repeated.objective(variables, workers.sum))
-        assert weighted.loss(variables, workers.sum) == pytest.approx(repeated.loss(variables, workers.sum))
+        assert weighted.loss_of(variables, workers.sum) == pytest.approx(repeated.loss_of(variables, workers.sum))
 
 
 def test_step_of_a_weighted_rating_is_as_many_times_as_long():

@@ -94,7 +94,7 @@ def test_early_stopping_keeps_the_epoch_with_the_lowest_held_out_loss(case):
     model, make, learned = case
     model.set_params(max_iter=300, early_stopping=True, n_iter_no_change=3, tol=0.0, step_size=0.05)
     model.fit(make(n=300))
-    assert model.outcome_ == "converged"
+    assert model.outcome_ == "early_stopped"
     best = int(np.argmin(model.validation_loss_)) + 1
     assert best < model.n_iter_ == len(model.validation_loss_) < 300
     with_fewer = clone(model).set_params(max_iter=best).fit(make(n=300))
@@ -232,9 +232,10 @@ def test_embedding_feeds_a_classifier_in_a_pipeline():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_iter_no_change": 0}, "n_iter_no_change must be at least 1; got 0"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change must be an integer of at least 1; got 0"),
         ({"validation_fraction": 1.0}, "validation_fraction must be between 0 and 1; got 1.0"),
-        ({"early_stopping": True, "tol": None}, "early_stopping needs a tol of 0 or more"),
+        ({"max_iter": 2.0}, "max_iter must be an integer of at least 1; got 2.0"),
+        ({"tol": -1.0}, "tol must be None or a number, 0 or more; got -1.0"),
     ],
 )
 def test_bad_options_are_named(case, options, message):

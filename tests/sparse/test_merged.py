@@ -26,8 +26,10 @@ from etesian.sparse import (
     minimize,
 )
 from etesian.sparse._engine.kernels import Merging
-from etesian.sparse.problems.linear_updates import share_of_gains
+from etesian.sparse.problems.linear_merging import share_of_gains
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
+from etesian.sparse.problems.penalties import L2
+from etesian.sparse.problems.penalties import ElasticNet as ElasticNetPenalty
 from etesian.sparse.schedules.hot_variables import default_merged_batch, find_hot, predict_speedup
 from etesian.sparse.schedules.plan import Copies
 
@@ -49,14 +51,18 @@ def rows_with_hubs(n=2_000, n_features=3_000, n_hubs=5, seed=0, dtype=np.float64
     return X
 
 
-def linear(X, loss="squared", *, n_outputs=1, **options):
+def linear(X, loss="squared", *, n_outputs=1, ridge=0.0, lasso=0.0, **options):
     rng = np.random.default_rng(1)
     y = X @ rng.standard_normal(X.shape[1]) + 0.3 * rng.standard_normal(X.shape[0]) + 0.5
     if loss in CLASSIFICATION:
         y = np.where(y > 0.5, 1.0, -1.0)
     if n_outputs > 1:
         y = rng.integers(0, n_outputs, X.shape[0])
-    return Linear(X, y, LOSSES[loss], n_outputs=n_outputs, **options)
+    return Linear(X, y, LOSSES[loss], penalty_of(ridge, lasso), n_outputs=n_outputs, **options)
+
+
+def penalty_of(ridge, lasso):
+    return L2(ridge) if lasso == 0 else ElasticNetPenalty(ridge, lasso)
 
 
 def run(
@@ -161,19 +167,19 @@ def test_lists_keep_the_sampled_order_and_workers_take_whole_lists(touches, batc
             assert (np.diff(plan.steps[start:stop]) > 0).all()
 
 
-def shares(problem, plan, step_size):
+def shares(problem, plan, sizes):
     """What is added of the gains: all of cold features, and of hot ones what one list after the other would gain over their sum."""
     hot, n_lists = plan.copies.hot, plan.copies.n_lists
     X = np.abs(problem.X.toarray()[:, hot])
     gram = (X * problem._weight[:, None]).T @ X
-    bound = problem.loss.curvature * plan.batch_size * gram.sum(axis=1) / len(X) * step_size
+    bound = problem.loss.curvature * plan.batch_size * gram.sum(axis=1) / len(X) * sizes[hot]
     bound *= 2 if problem.reduction == "saga" else 1 / 2
     share = np.ones(problem.X.shape[1])
     share[hot] = (1 - np.exp(-bound)) / (1 - np.exp(-bound / n_lists)) / n_lists
     return share
 
 
-def eager(problem, plan, *, step_size, epochs):
+def eager(problem, plan, *, step_size, epochs, ridge, lasso):
     """Lists one after the other, each from the same start, each stepping every coefficient there is: cold ones at every step of
     the batch, hot ones at those of the list.
     """
@@ -181,7 +187,8 @@ def eager(problem, plan, *, step_size, epochs):
     n, n_features = X.shape
     slope = np.vectorize(problem.loss.derivative, otypes=[float])
     w, mean, memory = np.zeros(n_features), np.zeros(n_features), np.zeros(n)
-    hot, share = plan.copies.hot, shares(problem, plan, step_size)
+    sizes = step_size * (problem._scale if problem.scales_steps else np.ones(n_features))
+    hot, share = plan.copies.hot, shares(problem, plan, sizes)
     sampled = plan.order[np.argsort(plan.steps)]
 
     def steps(w, mean, first, last, updates):
@@ -192,8 +199,8 @@ def eager(problem, plan, *, step_size, epochs):
                 sparse = (new - memory[i] if problem.reduction else new) * X[i]
                 if problem.reduction == "saga":
                     memory[i], moved = new, mean + sparse / n
-            w = w - step_size * (sparse + mean + problem.ridge * w)
-            w = np.sign(w) * np.maximum(np.abs(w) - step_size * problem.lasso, 0.0)
+            w = w - sizes * (sparse + mean + ridge * w)
+            w = np.sign(w) * np.maximum(np.abs(w) - sizes * lasso, 0.0)
             mean = moved
             if i not in updates:
                 w[hot] = before[hot]
@@ -209,7 +216,7 @@ def eager(problem, plan, *, step_size, epochs):
             gained = [steps(w, mean, cuts[0], cuts[-1], updates) - untouched for updates in lists]
             before = w
             w, mean = untouched + np.stack([share, np.ones(n_features)]) * np.sum(gained, axis=0)
-            if problem.lasso > 0:  # hot features stop at 0 before they go on
+            if lasso > 0:  # hot features stop at 0 before they go on
                 sign = np.where(before < 0, -1.0, 1.0)[hot]
                 size, copies = sign * before[hot], sign * (before + np.array(gained)[:, 0])[:, hot]
                 to_zero = size + share[hot] * (np.maximum(copies, 0) - size).sum(axis=0)
@@ -218,17 +225,18 @@ def eager(problem, plan, *, step_size, epochs):
     return w
 
 
+@pytest.mark.parametrize("scales_steps", [False, True])
 @pytest.mark.parametrize("penalties", PENALTIES)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("loss", ["logistic", "squared"])
-def test_a4_merged_lazy_terms_equal_an_eager_reference(loss, reduction, penalties):
+def test_a4_merged_lazy_terms_equal_an_eager_reference(loss, reduction, penalties, scales_steps):
     ridge, lasso = penalties
     X = rows_with_hubs(n=70, n_features=40, n_hubs=4)
-    problem = linear(X, loss, reduction=reduction, ridge=ridge, lasso=lasso)
+    problem = linear(X, loss, reduction=reduction, ridge=ridge, lasso=lasso, scales_steps=scales_steps)
     plan = merged_plan(X, batch_size=20, n_lists=3)
     assert len(plan.copies.hot) > 0
     found = after_epochs(problem, plan, epochs=3, step_size=0.05)
-    expected = eager(problem, plan, step_size=0.05, epochs=3)
+    expected = eager(problem, plan, step_size=0.05, epochs=3, ridge=ridge, lasso=lasso)
     np.testing.assert_allclose(found.coef[:, 0], expected, rtol=1e-9, atol=1e-11)
 
 

@@ -91,12 +91,26 @@ def test_rating_objective_is_the_formula():
     assert objective == pytest.approx(np.mean(error**2 + 0.01 * norms), rel=1e-5)
 
 
-def test_stops_when_an_epoch_gains_less_than_tol():
+def test_stops_for_lack_of_progress_when_an_epoch_gains_less_than_tol():
     result = minimize(small_ratings(), method=SGD(0.05), schedule="serial", max_iter=500, tol=1e-2, random_state=0)
     gains = -np.diff(result.objective) / np.abs(result.objective[:-1])
-    assert result.outcome == "converged"
+    assert result.outcome == "no_progress"
     assert gains[-1] < 1e-2
     assert (gains[:-1] >= 1e-2).all()
+
+
+@pytest.mark.parametrize("tol", [None, 0.0])
+def test_variables_of_the_epoch_with_the_lowest_monitored_loss_are_returned(tol):
+    losses = iter([5.0, 3.0, 1.0, 4.0, 2.0])
+    options = {"schedule": "serial", "random_state": 0}
+    result = minimize(
+        small_ratings(), max_iter=5, tol=tol, n_iter_no_change=3, monitor=lambda _: next(losses), **options
+    )
+    assert result.monitored == [5.0, 3.0, 1.0, 4.0, 2.0]
+    assert (result.n_iter, result.outcome) == (5, "max_iter")
+    best = minimize(small_ratings(), max_iter=3, tol=None, **options)
+    for one, other in zip(result.variables, best.variables, strict=True):
+        assert one.tobytes() == other.tobytes()
 
 
 def test_callback_sees_every_epoch_and_can_stop():
@@ -136,7 +150,7 @@ def test_step_size_decays_by_epoch():
         (lambda: SGD(0.0), "step_size must be a finite number above 0; got 0.0"),
         (lambda: SGD(float("nan")), "step_size must be"),
         (lambda: SGD(0.1, 1.5), "decay must be above 0 and at most 1; got 1.5"),
-        (lambda: minimize(small_ratings(), max_iter=0), "max_iter must be at least 1; got 0"),
+        (lambda: minimize(small_ratings(), max_iter=0), "max_iter must be an integer of at least 1; got 0"),
         (lambda: count_workers(0), "n_jobs must be None or an integer other than 0"),
         (lambda: count_workers(2.5), "n_jobs must be"),
     ],

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array, random_array
 
 from etesian.sparse import SGD, Linear, Loss, minimize
 from etesian.sparse.problems.losses import REGRESSION
+from etesian.sparse.problems.penalties import L2
 
 X = csr_array(random_array((200, 30), density=0.1, rng=np.random.default_rng(0)))
 X.sort_indices()
@@ -25,7 +26,7 @@ def error(prediction, target):
 
 
 def coefficients(loss):
-    problem = Linear(X, Y, loss, reduction="saga", ridge=0.1, fit_intercept=True)
+    problem = Linear(X, Y, loss, L2(0.1), reduction="saga", fit_intercept=True)
     return minimize(problem, method=SGD(0.1), n_jobs=1, max_iter=5, tol=None, random_state=0).variables.coef
 
 

@@ -26,6 +26,16 @@ def test_one_giant_component_falls_back_to_serial_and_says_so():
     assert made.note in str(made)
 
 
+@pytest.mark.parametrize(("n_updates", "n_warnings"), [(9_999, 1), (10_000, 3)])
+def test_small_data_is_warned_of_once_per_process(n_updates, n_warnings):
+    star = touches_of([{0}] * n_updates, 1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for schedule in ("conflict_free", "levels", "conflict_free"):
+            plan(schedule, star)
+    assert [each.category for each in caught] == [ScheduleWarning] * n_warnings
+
+
 def test_every_schedule_samples_the_same_order():
     touches = independent(1_000)
     serial, free, batch = plan("serial", touches), plan("lock_free", touches), plan("conflict_free", touches)

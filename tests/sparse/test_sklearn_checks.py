@@ -79,8 +79,8 @@ ESTIMATORS = {
     "WordEmbedding": SentenceRows(4, min_count=1, **SERIAL),
 }
 ANOTHER_ORDER = (
-    "rows of weight 2 and rows that stand twice have other orders, and both fits stop within tol of the one solution; "
-    "the objectives are the same, see test_integer_weights_are_repetitions"
+    "the mean of the losses is over rows, so rows of weight 2 and duplicated rows differ in the weight of the penalty, as in "
+    "LogisticRegression(C=1 / (alpha * n)); see test_integer_weights_are_repetitions"
 )
 DO_NOT_APPLY: dict[str, dict[str, str]] = {
     name: dict.fromkeys(

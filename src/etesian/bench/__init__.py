@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from etesian.bench.contract import check_workload
 from etesian.bench.errors import AlreadyStoredError, InputError, UnknownMetricError
 from etesian.bench.loop import run
-from etesian.bench.record import Outcome, Point, Run
+from etesian.bench.record import Outcome, Point, Run, StoredRun
 from etesian.bench.workload import (
     Concluding,
     Counting,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from etesian.bench.analysis import Analysis, analyse, analyze
     from etesian.bench.io.jsonl import read_jsonl, write_jsonl
     from etesian.bench.load import known_names, load_suite
-    from etesian.bench.store import Store, StoredRun
+    from etesian.bench.store import Store
     from etesian.bench.suites import Event, run_suite
 
 __all__ = [
@@ -64,7 +64,6 @@ _HOMES = {
     "Analysis": "analysis",
     "Event": "suites",
     "Store": "store",
-    "StoredRun": "store",
     "analyse": "analysis",
     "analyze": "analysis",
     "known_names": "load",

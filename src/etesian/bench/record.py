@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from etesian.bench.workload import Target
 
@@ -205,6 +205,13 @@ class Run:
         if is_checked:
             _check_consistency(run)
         return run
+
+
+class StoredRun(NamedTuple):
+    """A run and the name of its suite."""
+
+    suite: str
+    run: Run
 
 
 _REQUIRED = ("workload", "seed", "target", "outcome", "points")

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from etesian.bench.analysis import Analysis
 from etesian.bench.errors import InputError
+from etesian.bench.record import StoredRun
 from etesian.bench.report.document import lay_out
 from etesian.bench.report.render_html import (
     Content,
@@ -30,7 +31,7 @@ from etesian.bench.report.render_html import (
     package_file,
     render_content,
 )
-from etesian.bench.store import Store, StoredRun
+from etesian.bench.store import Store
 
 HOST = "127.0.0.1"
 

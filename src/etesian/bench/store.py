@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
 from etesian.bench.errors import AlreadyStoredError, InputError
-from etesian.bench.record import Outcome, Run
+from etesian.bench.record import Outcome, Run, StoredRun
 from etesian.bench.workload import Target
 
 FORMAT_VERSION = 1
@@ -43,13 +43,6 @@ _RUNS = sa.Table(
     sa.Column("record", sa.Text, nullable=False),
     sa.UniqueConstraint("suite", "workload", "seed", "target", name="etesian_runs_key"),
 )
-
-
-class StoredRun(NamedTuple):
-    """A run and the name of its suite."""
-
-    suite: str
-    run: Run
 
 
 class Ending(NamedTuple):

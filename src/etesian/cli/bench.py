@@ -1,119 +1,90 @@
-"""The `etesian bench` commands."""
+"""The commands `etesian bench run` and `etesian bench show`."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import Parameter
 
 from etesian import bench
-from etesian.cli import bench_transfer
 from etesian.cli.bench_options import (
     DEFAULT_STORE,
     JsonOption,
     StoreArgument,
     StoreOption,
     SuiteOption,
-    TargetOption,
+    chosen_store,
     parse_target,
 )
 from etesian.cli.bench_reading import select_runs
-from etesian.cli.console import PlainErrors, imported_when_run
+from etesian.cli.console import EXIT_FAILED, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-EXIT_FAILED_RUNS = 1
 
-app = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Time to accuracy: how long until the target, how sure.")
-app.add_typer(bench_transfer.importing, name="import")
-app.command("export")(bench_transfer.export_runs)
-for _name, _is_hidden in (("analyze", False), ("analyse", True)):  # both spellings work
-    app.command(
-        _name,
-        hidden=_is_hidden,
-        help="Analyze runs: times and their uncertainty, sensitivity to the target, ranking, sources of speed-ups.",
-        cls=imported_when_run("etesian.cli.bench_analysis", "app"),
-    )(lambda: None)
-app.command(
-    "check",
-    help="Check if new runs are slower than base runs, for a gate on pull requests.",
-    cls=imported_when_run("etesian.cli.bench_check", "app"),
-)(lambda: None)
-app.command(
-    "report",
-    help="Write runs as one HTML page: leaderboard, curves, a threshold to move, advice.",
-    cls=imported_when_run("etesian.cli.bench_report", "report_app"),
-)(lambda: None)
-app.command(
-    "publish",
-    help="Write the suites of a store as a static site: an index with search, and one page per suite.",
-    cls=imported_when_run("etesian.cli.bench_publish", "app"),
-)(lambda: None)
-app.command(
-    "serve",
-    help="Show a store's report in the browser, and new runs in it as they finish.",
-    cls=imported_when_run("etesian.cli.bench_report", "serve_app"),
-)(lambda: None)
-
-
-@app.command("run")
-def run_suites(
-    sources: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE_OR_NAME...", help="Python files that define `suite`, or names of suites."),
-    ],
-    seeds: Annotated[str, typer.Option(metavar="N|A,B,C", help="How many seeds from 0 on, or which.")] = "5",
+def run(
+    *sources: Annotated[str, Parameter(name="FILE_OR_NAME")],
+    seeds: str = "5",
     store: StoreOption = DEFAULT_STORE,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at once. Above 1 they disturb each other's times.")] = 1,
-    budget: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Time on the clock for each run, in place of the suite's.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="TARGET", help="Such as 'accuracy>=0.93', in place of the suite's.")
-    ] = None,
-    in_process: Annotated[bool, typer.Option("--in-process", help="No fresh process for each run.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            "--on", metavar="ray[://HOST:PORT]", help="Make the runs on a Ray cluster, as many at once as it holds."
-        ),
-    ] = None,
-    limit: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="Kill a run after this time without a measurement.  [default: 3 times the budget, at least 5]",
-        ),
-    ] = None,
-    any_code: Annotated[bool, typer.Option("--any-code", help="Pool runs whose code or arguments differ.")] = False,
-    compare: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REVISION", help="Interleave runs of this git revision and the present one, and check them."
-        ),
-    ] = None,
+    jobs: int = 1,
+    budget: float | None = None,
+    target: str | None = None,
+    in_process: bool = False,
+    retry_failed: bool = False,
+    on: str | None = None,
+    limit: float | None = None,
+    any_code: bool = False,
+    compare: str | None = None,
     as_json: JsonOption = False,
-) -> None:
+) -> int:
     """Run suites, each workload with each seed, and store every finished run.
 
-    Stored runs are not repeated, so that the same command resumes an interrupted suite. Runs whose code has changed are
-    kept apart.
+    Runs that the store already holds are not repeated, so the same command resumes an interrupted one. Runs whose code or
+    arguments have changed are kept apart.
 
-    Exit code: 1 if a run failed, 2 for invalid input, 130 after Ctrl-C. With --compare, that of `etesian bench check`.
+    Exit code: 1 if a run failed, 2 for a mistake in the arguments, 130 after Ctrl-C. With --compare, 1 if an entry is shown
+    to be slower than the margin of `etesian bench check`.
+
+    Parameters
+    ----------
+    sources
+        Python files that define "suite", or names of installed suites.
+    seeds
+        Number of seeds, counted from 0, or a list such as 3,7.
+    jobs
+        Number of simultaneous runs. More than 1 distorts the timings.
+    budget
+        Time limit of each run in seconds on its clock; that of the suite by default.
+    target
+        Target such as 'accuracy>=0.93'; that of the suite by default.
+    in_process
+        Do not start a new process for each run.
+    retry_failed
+        Repeat failed runs.
+    on
+        Make the runs on a Ray cluster, as many at once as it holds: ray, or ray://HOST:PORT.
+    limit
+        Kill a run after so many seconds without a measurement; 3 times the budget by default, at least 5.
+    any_code
+        Pool runs whose code or arguments differ.
+    compare
+        Interleave the runs with those of this git revision, and check the ratio of their times.
     """
+    if not sources:
+        raise bench.InputError("name at least one suite: a Python file or one of " + ", ".join(bench.known_names()))
+    if jobs < 1:
+        raise bench.InputError(f"--jobs must be at least 1; got {jobs}")
     chosen_seeds = parse_seeds(seeds)
-    _check_limit(limit)
+    if limit is not None and not limit > 0:
+        raise bench.InputError(f"--limit must be a positive number of seconds; got {limit}")
     console = _error_console()
     if compare is not None:
-        _compare(sources, compare, chosen_seeds, store, console, limit=limit, as_json=as_json)
-        return
+        return _compare(sources, compare, chosen_seeds, store, console, limit=limit, as_json=as_json)
     runs: list[bench.StoredRun] = []
     with _output_reserved():
         suites = [_adjusted(bench.load_suite(source), target=target, budget_seconds=budget) for source in sources]
@@ -135,21 +106,33 @@ def run_suites(
                 )
                 runs += [bench.StoredRun(suite.name, run) for run in finished]
     _print_summary(runs, as_json=as_json, any_code=any_code)
-    if any(entry.run.outcome == "failed" for entry in runs):
-        raise typer.Exit(EXIT_FAILED_RUNS)
+    return EXIT_FAILED if any(entry.run.outcome == "failed" for entry in runs) else 0
 
 
-@app.command()
 def show(
-    store: StoreArgument = DEFAULT_STORE,
+    argument: StoreArgument = None,
+    /,
+    *,
+    store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
-    target: TargetOption = None,
+    target: str | None = None,
+    any_code: bool = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how long the stored runs took to their targets, with intervals."""
-    with bench.Store(store, create=False) as opened:
+    """Show the times to target of the stored runs, with intervals.
+
+    Parameters
+    ----------
+    target
+        Use only the runs with this target, for example 'loss<=3.28'.
+    any_code
+        Pool runs whose code or arguments differ.
+    """
+    chosen = chosen_store(argument, store)
+    with bench.Store(chosen, create=False) as opened:
         entries = opened.entries()
-    _print_summary(select_runs(entries, store=store, suite=suite, target=target), as_json=as_json)
+    selected = select_runs(entries, store=chosen, suite=suite, target=target)
+    _print_summary(selected, as_json=as_json, any_code=any_code)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -165,13 +148,8 @@ def parse_seeds(text: str) -> list[int]:
     return numbers
 
 
-def _check_limit(limit: float | None) -> None:
-    if limit is not None and not limit > 0:
-        raise bench.InputError(f"--limit must be a positive number of seconds; got {limit}")
-
-
 def _compare(
-    sources: list[str],
+    sources: Sequence[str],
     revision: str,
     seeds: list[int],
     store: str,
@@ -179,10 +157,10 @@ def _compare(
     *,
     limit: float | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Run a suite of two revisions, interleaved, and check the new one against the base."""
     from etesian.bench.revisions import compare_revisions
-    from etesian.cli.bench_check import EXIT_SLOWER, report_check
+    from etesian.cli.bench_check import EXIT_SLOWER, print_check
 
     if len(sources) != 1:
         raise bench.InputError(f"--compare requires one suite; got {len(sources)}")
@@ -195,9 +173,8 @@ def _compare(
             limit_seconds=limit,
             announce=lambda line: console.print(line, markup=False),
         )
-    report_check(found, markdown=None, as_json=as_json)
-    if found.is_slower:
-        raise typer.Exit(EXIT_SLOWER)
+    print_check(found, as_json=as_json)
+    return EXIT_SLOWER if found.is_slower else 0
 
 
 def _adjusted(suite: bench.Suite, *, target: str | None, budget_seconds: float | None) -> bench.Suite:
@@ -225,22 +202,21 @@ def _print_summary(entries: list[bench.StoredRun], *, as_json: bool, any_code: b
 
     analysis = bench.analyze(entries, any_code=any_code)
     if as_json:
-        outcomes = [{"suite": suite, **run.ending()} for suite, run in entries]
-        print(json.dumps({**analysis.as_dict(), "runs": outcomes}, allow_nan=False, indent=2))
+        print_json({**analysis.as_dict(), "runs": [{"suite": suite, **run.ending()} for suite, run in entries]})
     else:
         print_summary(lay_out(analysis), Console())
 
 
 @contextlib.contextmanager
 def _output_reserved() -> Iterator[None]:
-    """Send what workloads print in this process to standard error; standard output is for the result."""
+    """Redirect what workloads print to standard error; standard output is for the result."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
 @contextlib.contextmanager
 def _progress(console: Console, jobs: int) -> Iterator[Any]:
-    """Draw the progress; after an interrupt, say what is kept."""
+    """Draw the progress; after an interrupt, print which runs are kept."""
     from etesian.cli.bench_progress import SuiteProgress
 
     progress = SuiteProgress(console, jobs=jobs)
@@ -254,7 +230,7 @@ def _progress(console: Console, jobs: int) -> Iterator[Any]:
             if latest is None
             else f" with {latest.finished} of {latest.total} runs of {latest.suite} finished and kept"
         )
-        console.print(f"stopped{kept}; the same command goes on from here", markup=False)
+        console.print(f"stopped{kept}; the same command continues from here", markup=False)
         raise
 
 

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from etesian import bench
 from etesian.bench.report.publish import publish as publish_site
 from etesian.cli.bench_options import DEFAULT_STORE, StoreOption, SuiteOption
+from etesian.cli.console import note
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command("publish")
 def publish(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the site; made if it does not exist.")],
+    folder: Path,
+    /,
+    *,
     store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
-    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Heading of the index.")] = "Time to target",
+    title: str = "Time to target",
 ) -> None:
     """Write the suites of a store as a static site: an index with search, and one page per suite.
 
-    The site works from disk and from any static host. Suites imported from DAWNBench, MLPerf, AlgoPerf and speedruns show the
-    published statistic of each record next to ours.
+    The site works from disk and from any static host. Suites imported from DAWNBench, MLPerf, AlgoPerf and speedruns show
+    the published statistic of each record next to ours.
 
-    Exit code: 2 for a mistake in the request.
+    Exit code: 2 for a mistake in the arguments.
+
+    Parameters
+    ----------
+    folder
+        Folder of the site; made if it does not exist.
+    title
+        Heading of the index.
     """
     if folder.exists() and not folder.is_dir():
         raise bench.InputError(f"FOLDER must be a folder; {folder} is a file")
@@ -36,4 +40,4 @@ def publish(
         written = publish_site(entries, folder, title=title)
     except ImportError as error:
         raise bench.InputError(str(error)) from error
-    typer.echo(f"wrote {len(written) - 1} pages and {written[0]}", err=True)
+    note(f"wrote {len(written) - 1} pages and {written[0]}")

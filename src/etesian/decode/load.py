@@ -16,6 +16,8 @@ from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.models.language_model import LanguageModel
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model
+from etesian.decode.models.loading.catalog import find_gguf
+from etesian.decode.models.loading.gguf import GgufTokenizer, check_gguf_options, load_gguf
 from etesian.decode.models.loading.model_folder import check_location
 from etesian.decode.models.loading.tokenizer import check_same_tokens
 from etesian.decode.speculation.adaptive import Speculation
@@ -49,6 +51,11 @@ class TextTokenizer:
             return str(compiled.decode(list(tokens), skip_special_tokens=True))
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def get_vocab(self) -> dict[str, int]:
+        """Numbers of all tokens."""
+        vocabulary: dict[str, int] = self.tokenizer.get_vocab()
+        return vocabulary
+
 
 def load_decoder(
     name_or_path: Source,
@@ -65,15 +72,23 @@ def load_decoder(
     if stages is None:
         stages = _stages(folder or Path(name_or_path), draft, ngram)
     _check_files(stages)
-    tokenizer = load_tokenizer(target_place, options)  # first: it is read in no time
-    target, end_tokens = _load_model(target_place, options)
+    target = _load(target_place, options)
     drafter: Drafter | None = None
     for stage in stages:
-        drafter = _stage(stage, drafter, tokenizer, options)
-    policy = Speculation(cached_pass_costs(target)) if drafter else None
-    decoder = Decoder(target, drafter, TextTokenizer(tokenizer), end_tokens=end_tokens, policy=policy, exact=exact)
+        drafter = _stage(stage, drafter, target, options)
+    policy = Speculation(cached_pass_costs(target.model)) if drafter else None
+    decoder = Decoder(target.model, drafter, target.tokenizer, end_tokens=target.end_tokens, policy=policy, exact=exact)
     decoder.warm_up()
     return decoder
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model with what belongs to it."""
+
+    model: LanguageModel
+    tokenizer: TextTokenizer | GgufTokenizer
+    end_tokens: Sequence[int]
 
 
 def _bundle(name: Source) -> Path | None:
@@ -102,7 +117,7 @@ def _check_files(stages: Sequence[Source]) -> None:
     for stage in stages:
         if _is_ngram(stage) and not Path(stage).expanduser().is_file():
             raise InputError(f"there is no N-gram file {os.fspath(stage)!r}; `etesian ngram build` makes one")
-        if not _is_ngram(stage) and os.fspath(stage) != LOOKUP:
+        if not _is_ngram(stage) and os.fspath(stage) != LOOKUP and find_gguf(stage) is None:
             check_location(stage)
 
 
@@ -110,29 +125,47 @@ def _is_ngram(stage: Source) -> bool:
     return Path(stage).suffix == ".npz"
 
 
-def _stage(stage: Source, inner: Drafter | None, tokenizer: Any, options: LoadOptions | None) -> Drafter:
+def _stage(stage: Source, inner: Drafter | None, target: Loaded, options: LoadOptions | None) -> Drafter:
     """The drafter of a stage, for which those before it draft; what has no model joins them."""
     if os.fspath(stage) == LOOKUP or _is_ngram(stage):
         leaf = LookupDrafter() if os.fspath(stage) == LOOKUP else NgramDrafter.load(Path(stage).expanduser())
         return CombinedDrafter([inner, leaf]) if inner else leaf
-    check_same_tokens(tokenizer, load_tokenizer(stage, options), draft_name=os.fspath(stage))
-    model, _ = _load_model(stage, options)
+    draft = _load(stage, options, target)
     n_drafts = sum(name.startswith("draft") for name in inner.stages) if inner else 0
     name = "draft" if n_drafts == 0 else f"draft {n_drafts + 1}"
-    return ModelDrafter(model, inner, name=name, costs=cached_pass_costs(model))
+    return ModelDrafter(draft.model, inner, name=name, costs=cached_pass_costs(draft.model))
 
 
-def _load_model(place: Source, options: LoadOptions | None) -> tuple[LanguageModel, list[int]]:
-    """A model and its end tokens: packed for the CPU where its family is known there, else as transformers runs it."""
+def _load(place: Source, options: LoadOptions | None, target: Loaded | None = None) -> Loaded:
+    """A model; as a draft for `target` it must have the same tokens."""
+    file = find_gguf(place)
+    if file is None:
+        return _load_from_folder(place, options, target)
+    check_gguf_options(file, options)
+    model, tokenizer = load_gguf(file)
+    if target is not None:
+        check_same_tokens(target.tokenizer, tokenizer, draft_name=os.fspath(place))
+    return Loaded(model, tokenizer, tokenizer.end_tokens)
+
+
+def _load_from_folder(place: Source, options: LoadOptions | None, target: Loaded | None) -> Loaded:
+    """A model of a folder or hub name: packed for the CPU where its family is known there, else as transformers runs it."""
+    tokenizer = TextTokenizer(load_tokenizer(place, options))  # first: it is read in no time
+    if target is not None:
+        check_same_tokens(target.tokenizer, tokenizer, draft_name=os.fspath(place))
     from etesian.decode.models.cpu.model import CpuModel
     from etesian.decode.models.transformers.model import HuggingFaceModel
 
     model = load_transformers_model(Path(place) if not isinstance(place, str) else place, options)
     ends = model.generation_config.eos_token_id
     end_tokens = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    quantize = None if options is None else options.quantize
     if model.device.type == "cpu":
         try:
-            return CpuModel.from_transformers(model), end_tokens
-        except ValueError:  # no packed form of this family or number type
-            pass
-    return HuggingFaceModel(model), end_tokens
+            return Loaded(CpuModel.from_transformers(model, quantize=quantize), tokenizer, end_tokens)
+        except ValueError as error:  # no packed form of this family or number type
+            if quantize is not None:
+                raise InputError(f"{os.fspath(place)!r} cannot be quantized: {error}") from error
+    if quantize is not None:
+        raise InputError(f"quantize={quantize!r} needs device 'cpu'; got {str(model.device)!r}")
+    return Loaded(HuggingFaceModel(model), tokenizer, end_tokens)

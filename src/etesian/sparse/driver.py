@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from etesian.sparse._engine.kernels import Merging
 from etesian.sparse._engine.workers import Workers, count_workers
+from etesian.sparse.arguments import check_integer, check_tol, levels_to_the_caller
 from etesian.sparse.methods import SGD
-from etesian.sparse.problems.problem import MergingProblem, Problem, SettledProblem, Variables
+from etesian.sparse.problems.problem import (
+    MeasuredProblem,
+    MergingProblem,
+    Problem,
+    SettledProblem,
+    SumOver,
+    Variables,
+)
 from etesian.sparse.schedules.autotune import Choice
 from etesian.sparse.schedules.makers import Plan, Schedule, ScheduleWarning, plan_order
 from etesian.sparse.schedules.orders import Blocks, Permutations
+from etesian.sparse.stopping import Callback, Mean, Monitor, Watch
 from etesian.sparse.streams import Stream, has_blocks, stream_of
-
-DIVERGED = 100.0  # times the objective at the start: further up no run has come back from
-
-Callback = Callable[[int, float, float], object]
-"""``callback(epoch, objective, seconds)`` after each epoch, counted from 1; a true answer stops the run."""
-
-Monitor = Callable[[Variables], float]
-"""A number that should fall, such as the loss on held-out data."""
 
 Seed = int | np.random.Generator | np.random.RandomState | None
 
@@ -42,18 +40,19 @@ class Result:
     Parameters
     ----------
     variables
-        The arrays that the problem made in `start`, as they stand now.
+        The arrays that the problem made in `start`, as they were after the best epoch; see `minimize`.
     plan
         The plan of the last epoch.
     objective
-        After each epoch; empty if nothing asked for it.
+        Objective after each epoch; empty if nothing asked for it.
     monitored
-        The monitor after each epoch; empty without one.
+        Loss of the monitor after each epoch; empty without one.
     n_iter
-        Whole epochs that ran.
+        Number of whole epochs that ran.
     outcome
-        ``"converged"`` (too little was gained, see `tol`), ``"max_iter"``, ``"stopped"`` (by the callback),
-        ``"diverged"`` or ``"interrupted"`` (by Ctrl-C, between two batches).
+        ``"converged"`` (the optimality measure is at most `tol`), ``"no_progress"`` (the objective no longer falls, and the problem
+        has no optimality measure), ``"early_stopped"`` (the loss of the monitor no longer falls), ``"max_iter"``, ``"stopped"`` (by
+        the callback), ``"diverged"`` or ``"interrupted"`` (by Ctrl-C, between two batches).
     """
 
     variables: Variables
@@ -72,7 +71,7 @@ def minimize(
     n_jobs: int | None = -1,
     max_iter: int = 20,
     tol: float | None = 1e-4,
-    patience: int = 1,
+    n_iter_no_change: int = 1,
     monitor: Monitor | None = None,
     average: bool = False,
     random_state: Seed = None,
@@ -100,10 +99,14 @@ def minimize(
     max_iter
         Epochs at most, each running every update once.
     tol
-        Stop when the objective (or the monitor) has not fallen by this share of itself for `patience` epochs; None runs
-        `max_iter` epochs.
-    patience
-        Epochs without enough gain, in a row, after which to stop.
+        Stop with ``"converged"`` when the length of a proximal gradient step, in variables scaled to curvature 1, is at most `tol`
+        times the square root of the objective (twice it, to be exact), for problems that measure it (`MeasuredProblem`, such as
+        `Linear` with a smooth loss). The relative distance to the minimum is then about ``tol**2`` times the condition number.
+        Other problems stop with ``"no_progress"`` when the objective has not fallen by this share of itself for `n_iter_no_change`
+        epochs. With a monitor, any problem stops with ``"early_stopped"`` when its loss has not fallen so. None runs `max_iter`
+        epochs.
+    n_iter_no_change
+        Number of epochs in a row without enough gain after which to stop.
     monitor
         A function of the variables, such as the loss on held-out data, that is watched in place of the objective.
     average
@@ -124,21 +127,22 @@ def minimize(
     Returns
     -------
     Result
-        A run that was interrupted has `outcome` ``"interrupted"`` and the variables reached.
+        Variables of the epoch with the lowest loss of the monitor, or else the lowest objective; those of the last epoch if neither
+        was asked for (`tol` None and no monitor). An interrupted run has the variables reached.
 
     Warns
     -----
     ConvergenceWarning
-        When the run diverges, naming the step size.
+        When the run diverges, naming the step size; when a convex problem (`MeasuredProblem`) reaches `max_iter` without having
+        converged, unless `tol` is None.
     ScheduleWarning
         When the updates conflict too much for the schedule asked for.
     """
-    if max_iter < 1:
-        raise ValueError(f"max_iter must be at least 1; got {max_iter}")
-    if patience < 1:
-        raise ValueError(f"patience must be at least 1; got {patience}")
-    watch = _Watch(tol, patience, monitor, callback, verbose)
-    mean = _Mean(first=max_iter // 2 + 1) if average else None
+    check_integer("max_iter", max_iter, at_least=1)
+    check_integer("n_iter_no_change", n_iter_no_change, at_least=1)
+    check_tol(tol)
+    watch = Watch(tol, n_iter_no_change, monitor, callback, verbose, keeps_best=not average)
+    mean = Mean(first=max_iter // 2 + 1 if average else max_iter + 1)
     outcome = "max_iter"
     with Workers(count_workers(n_jobs)) as workers:
         epochs = Epochs(problem, workers, method=method, schedule=schedule, random_state=random_state, order=order,
@@ -147,103 +151,31 @@ def minimize(
         try:
             while epochs.done < max_iter:
                 epochs.advance()
-                if mean is not None:
-                    mean.add(epochs)
+                mean.add(epochs)
                 stop = watch.look(epochs)
                 if stop is not None:
                     outcome = stop
                     break
         except KeyboardInterrupt:
             outcome = "interrupted"
+    if outcome != "interrupted":
+        watch.restore_best(epochs)
+    mean.put(epochs)
+    _warn(outcome, problem, epochs.done, method, tol)
+    return Result(epochs.variables, epochs.plan, watch.objective, watch.monitored, epochs.done, outcome)
+
+
+def _warn(outcome: str, problem: Problem, n_epochs: int, method: SGD, tol: float | None) -> None:
+    """Warn of a run that came to nothing, where the caller of `minimize` stands."""
+    message = ""
     if outcome == "diverged":
-        warnings.warn(
-            f"diverged in epoch {epochs.done} with step_size={method.step_size:g}: use a smaller one",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    variables = epochs.variables if mean is None else mean.of(epochs.variables)
-    return Result(variables, epochs.plan, watch.objective, watch.monitored, epochs.done, outcome)
-
-
-@dataclass
-class _Watch:
-    """Looks at a run after each epoch, and says why to stop."""
-
-    tol: float | None
-    patience: int
-    monitor: Monitor | None
-    callback: Callback | None
-    verbose: bool
-    objective: list[float] = field(default_factory=list)
-    monitored: list[float] = field(default_factory=list)
-
-    def start(self, epochs: Epochs) -> None:
-        self._started = time.perf_counter()
-        self._best, self._without_gain = np.inf, 0
-        self._is_asked = self.tol is not None or self.callback is not None or self.verbose
-        self._at_start = abs(epochs.objective()) if self._is_asked else np.inf
-        if self.verbose:
-            print(epochs.plan)
-
-    def look(self, epochs: Epochs) -> str | None:
-        if not all(np.isfinite(array.sum()) for array in epochs.variables):
-            return "diverged"
-        stop = None
-        if self._is_asked:
-            self.objective.append(epochs.objective())
-            if self._has_diverged(self.objective[-1]):
-                return "diverged"
-            stop = self._judge(self.objective[-1] if self.monitor is None else self._ask(self.monitor, epochs))
-        return self._report(epochs) or stop
-
-    def _has_diverged(self, objective: float) -> bool:
-        return not np.isfinite(objective) or (self._at_start > 0 and objective > DIVERGED * self._at_start)
-
-    def _ask(self, monitor: Monitor, epochs: Epochs) -> float:
-        self.monitored.append(float(monitor(epochs.variables)))
-        return self.monitored[-1]
-
-    def _judge(self, value: float) -> str | None:
-        if self.tol is None:
-            return None
-        has_gained = value <= self._best - self.tol * abs(self._best) if np.isfinite(self._best) else True
-        self._without_gain = 0 if has_gained else self._without_gain + 1
-        self._best = min(self._best, value)
-        return "converged" if self._without_gain >= self.patience else None
-
-    def _report(self, epochs: Epochs) -> str | None:
-        seconds = time.perf_counter() - self._started
-        if self.verbose:
-            print(f"epoch {epochs.done}: objective {self.objective[-1]:.6g}, {seconds:.2f} s")
-        if self.callback is not None and self.callback(epochs.done, self.objective[-1], seconds):
-            return "stopped"
-        return None
-
-
-@dataclass
-class _Mean:
-    """The running mean of variables that are not whole numbers, from one epoch on."""
-
-    first: int
-    n: int = 0
-    means: list[NDArray[np.float64]] = field(default_factory=list)
-
-    def add(self, epochs: Epochs) -> None:
-        if epochs.done < self.first:
-            return
-        self.n += 1
-        if not self.means:
-            self.means = [array.astype(np.float64) for array in epochs.variables]
-        for mean, array in zip(self.means, epochs.variables, strict=True):
-            mean[...] = mean + (array - mean) / self.n
-
-    def of(self, variables: Variables) -> Variables:
-        """Put the means in the place of the last values, in the same kind of tuple."""
-        if self.n:
-            for array, mean in zip(variables, self.means, strict=True):
-                if array.dtype.kind == "f":
-                    array[...] = mean
-        return variables
+        message = f"diverged in epoch {n_epochs} with step_size={method.step_size:g}: use a smaller one"
+    elif outcome == "max_iter" and tol is not None and isinstance(problem, MeasuredProblem):
+        message = f"max_iter={n_epochs} was reached before the fit converged to tol={tol:g}: raise max_iter or tol"
+        advice = problem.advice()
+        message += f". {advice}" if advice else ""
+    if message:
+        warnings.warn(message, ConvergenceWarning, stacklevel=levels_to_the_caller())
 
 
 class Epochs:
@@ -359,8 +291,13 @@ class Epochs:
             problem: SettledProblem = self.problem  # type: ignore[assignment]
             self._objective = problem.settle(self.variables, self.workers.sum, step_size)
 
+    @property
+    def sum_over(self) -> SumOver:
+        """The function that problems sum with."""
+        return self.workers.sum
+
     def objective(self) -> float:
-        """Return the objective where the epochs have come to."""
+        """Return the objective after the last epoch."""
         if self._objective is None:
             self._objective = self.problem.objective(self.variables, self.workers.sum)
         return self._objective

@@ -10,9 +10,8 @@ import pytest
 from races_by_hand import ACCURACY, climb, climbs, curve
 
 from etesian import bench
-from etesian.bench import InputError, Point, Run, Target, analyze
+from etesian.bench import InputError, Point, Run, StoredRun, Target, analyze
 from etesian.bench.report import caveats
-from etesian.bench.store import StoredRun
 
 approx = pytest.approx
 

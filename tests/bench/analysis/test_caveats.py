@@ -138,7 +138,7 @@ def test_schedules_that_show_nothing():
     (said,) = caveats_about(runs, "fixed schedule")
     assert "its mean of 0.903 over 3 runs is not shown to reach accuracy>=0.9 (p = 0.4" in said
     (said,) = caveats_about(runs[:1], "fixed schedule")
-    assert "cannot be tested: a t test needs two runs" in said
+    assert "cannot be tested: a t test requires two runs" in said
 
 
 def test_advice_on_several_races_names_the_race():

@@ -72,7 +72,7 @@ def test_schedules_are_compared_whole_and_their_first_passages_refused():
     )
     (comparison,) = race.comparisons
     assert comparison.ratio is None
-    assert "fixed beforehand" in comparison.refusal
+    assert "fixed schedule" in comparison.refusal
     assert comparison.schedule_ratio.estimate.value == approx(100 / 90)
     assert comparison.schedule_difference.value == approx(3.277 - 3.2774)
 

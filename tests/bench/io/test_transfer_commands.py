@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import Result, run_command
 from import_cases import CSV, DAWNBENCH_JSON, DAWNBENCH_TSV, MLPERF_V07, SPEEDRUN, sort_out, write
-from typer.testing import CliRunner, Result
 
-from etesian.bench import Store, StoredRun
+from etesian.bench import InputError, Store, StoredRun
 from etesian.bench.io import read_dawnbench
-from etesian.cli.app import app
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +19,7 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def etesian(*arguments: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, ["bench", *arguments])
+    result = run_command("bench", *arguments)
     assert result.exit_code == code, result.output
     return result
 
@@ -126,3 +125,15 @@ def test_dawnbench_files_that_we_write_are_read_back(tmp_path: Path) -> None:
         assert after[suite].details["cost_per_hour"] == pytest.approx(run.details["cost_per_hour"])
     assert "out already exists" in etesian("export", "a.db", "out", "--format", "dawnbench", code=2).stderr
     assert not sort_out(read_dawnbench("out"))[1]
+
+
+def test_broken_importer_disables_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    from etesian.bench import io
+    from etesian.cli import bench_transfer
+
+    def fail(name: str) -> None:
+        raise InputError(f"importer {name!r} cannot be loaded")
+
+    monkeypatch.setattr(io, "importer", fail)
+    with pytest.raises(InputError, match="importer 'broken' cannot be loaded"):
+        bench_transfer._import_command("broken")("path")

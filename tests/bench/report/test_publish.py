@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command_line import run_command
 
 from etesian.bench import InputError, Point, Run, Store, StoredRun, Target
 from etesian.bench.report.publish import publish
-from etesian.cli.app import app
 
 ACCURACY = Target("accuracy", 0.9)
 
@@ -125,11 +124,10 @@ def test_command_writes_the_site_and_names_mistakes(tmp_path: Path) -> None:
     store = tmp_path / "s.db"
     with Store(store) as opened:
         opened.add_all(race("one", {"a": [10.0, 11.0]}))
-    run = CliRunner().invoke
-    done = run(app, ["bench", "publish", str(tmp_path / "site"), "--store", str(store)])
-    assert done.exit_code == 0, done.output
+    done = run_command("bench", "publish", str(tmp_path / "site"), "--store", str(store))
+    assert done.exit_code == 0, done.stderr
     assert (tmp_path / "site" / "index.html").is_file()
-    done = run(app, ["bench", "publish", str(store), "--store", str(store)])
+    done = run_command("bench", "publish", str(store), "--store", str(store))
     assert (done.exit_code, "FOLDER must be a folder" in done.stderr) == (2, True)
     with pytest.raises(InputError, match="there are no runs to publish"):
         publish([], tmp_path)

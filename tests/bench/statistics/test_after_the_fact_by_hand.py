@@ -176,7 +176,12 @@ def test_fixed_schedule_equals_scipys_one_sided_t_test(direction):
 
 @pytest.mark.parametrize(
     ("results", "reason"),
-    [([], "needs two runs"), ([3.2], "needs two runs"), ([3.2, 3.2], "same value"), ([3.2, math.nan], "1 of 2 runs")],
+    [
+        ([], "requires two runs"),
+        ([3.2], "needs two runs"),
+        ([3.2, 3.2], "same value"),
+        ([3.2, math.nan], "1 of 2 runs"),
+    ],
 )
 def test_fixed_schedule_refuses_what_it_cannot_say(results, reason):
     test = mean_reaches(np.array(results), Target("loss", 3.28, "at_most"))
@@ -292,7 +297,7 @@ def test_roofline_by_hand():
     assert (memory.share, memory.bound) == (approx(25 / 40), "memory")
     arithmetic = roofline(100, 2, peak_operations_per_second=80)
     assert (arithmetic.share, arithmetic.bound, arithmetic.intensity) == (approx(50 / 80), "arithmetic", None)
-    with pytest.raises(ValueError, match="both or not at all"):
+    with pytest.raises(ValueError, match="both be given, or neither"):
         roofline(100, 2, peak_operations_per_second=80, bytes_moved=3)
     with pytest.raises(ValueError, match="seconds must be a positive number; got 0"):
         roofline(100, 0, peak_operations_per_second=80)

@@ -23,6 +23,13 @@ _OWN_SHAPES: dict[str, dict[str, Any]] = {
     "qwen2": _SHAPE,
     "qwen3": _SHAPE | {"head_dim": 16},
     "gemma": _SHAPE | {"head_dim": 16},
+    "gemma2": _SHAPE | {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 9},
+    "gemma3_text": _SHAPE
+    | {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 9, "num_hidden_layers": 7, "layer_types": None},
+    "granite": _SHAPE
+    | {"embedding_multiplier": 3.0, "residual_multiplier": 0.5, "logits_scaling": 2.0, "attention_multiplier": 0.2},
+    "olmo2": _SHAPE,
+    "starcoder2": _SHAPE,
     "phi3": _SHAPE,
     "opt": {
         "hidden_size": 48,

@@ -12,9 +12,8 @@ from etesian.bench.analysis.options import Options, PerEntry
 from etesian.bench.analysis.race_analysis import RaceAnalysis, analyze_race
 from etesian.bench.analysis.races import LeftOut, races_of
 from etesian.bench.errors import InputError
-from etesian.bench.record import Run
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.statistics import Profile, Rule, performance_profiles
-from etesian.bench.store import StoredRun
 from etesian.bench.workload import Target
 
 

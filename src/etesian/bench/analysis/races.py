@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from etesian.bench.errors import InputError
-from etesian.bench.record import Run
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.statistics import Curves
-from etesian.bench.store import StoredRun
 from etesian.bench.workload import Target
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from etesian.bench.errors import InputError
 from etesian.bench.io._reading.found import Found, Skipped
-from etesian.bench.store import Store, StoredRun, masked
+from etesian.bench.record import StoredRun
+from etesian.bench.store import Store, masked
 from etesian.bench.workload import Target
 
 _FORMATS = "a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine"

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from etesian._shared.files import atomic_write
 from etesian.bench.analysis import Analysis, analyze
-from etesian.bench.record import Run
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.report.document import lay_out
 from etesian.bench.report.model import Section
 from etesian.bench.report.render_html import load_templates, render_page
 from etesian.bench.statistics import CONFIDENCE
-from etesian.bench.store import StoredRun
 
 
 def write_report(

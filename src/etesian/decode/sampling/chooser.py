@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from etesian.decode.sampling import noise
 from etesian.decode.sampling.options import Sampling
@@ -77,6 +76,8 @@ class Chooser:
         token, is_close = self._forced_or_best(logits, text)
         if self.sampling.logprobs is None:
             return Choice(token, is_close)
+        from scipy.special import logsumexp  # a second to import, and seldom asked for
+
         logprobs = logits.astype(np.float64) - logsumexp(logits.astype(np.float64))
         alternatives = tuple((other, float(logprobs[other])) for other in likeliest(logprobs, self.sampling.logprobs))
         return Choice(token, is_close, float(logprobs[token]), alternatives)

@@ -195,13 +195,11 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         result = self._minimize(
             self._problem(counted, ~is_held, known),
             held_out=self._problem(counted, is_held) if is_held.any() else None,
-            patience=self.n_iter_no_change,
             max_iter=epochs or self.max_iter,
             tol=self.tol if epochs is None else None,
             random_state=rng,
         )
         self._keep(counted, *result.variables)
-        self.validation_loss_ = result.monitored
         return self._finish(result, epochs_before=epochs_before)
 
     def _problem(self, counted: Cooccurrence, chosen: NDArray[np.bool_], known: KnownRows | None = None) -> WordPairs:

@@ -217,13 +217,11 @@ class MatrixFactorization(Recommending, Minimizer):
         result = self._minimize(
             problem,
             held_out=None if held_out is None else self._problem(held_out, mean=problem.mean),
-            patience=self.n_iter_no_change,
             max_iter=epochs or self.max_iter,
             tol=self.tol if epochs is None else None,
             random_state=rng,
         )
         self._keep(read, problem, *result.variables, goes_on=goes_on)
-        self.validation_loss_ = result.monitored
         return self._finish(result, epochs_before=epochs_before)
 
     def _terms(self, read: RatingTriples, rng: np.random.Generator) -> RatingTriples:

@@ -1,13 +1,11 @@
-"""Which terms to hold out of a fit, and the best epoch by the loss on them."""
+"""Which terms to hold out of a fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from etesian.sparse.problems.problem import Variables
 
 
 def hold_out(
@@ -42,27 +40,34 @@ def hold_out(
     return held
 
 
-class BestEpoch:
-    """A monitor that keeps the variables of the epoch with the lowest loss.
+def hold_out_rows(
+    number: NDArray[np.intp], labels: NDArray[Any] | None, *, fraction: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Choose rows to hold out, at random: the same share of each class, at least one row, and never all.
 
     Parameters
     ----------
-    loss
-        A function of the variables.
+    number : array of shape (n,)
+        Class of each row, counted from 0; 0 for all in a regression.
+    labels : array of shape (n_classes,), optional
+        Labels of the classes, for messages.
+    fraction
+        Share of the rows to hold out, between 0 and 1.
+    rng
+        Chooses.
+
+    Returns
+    -------
+    array of shape (n,)
+        True where a row is held out.
     """
-
-    def __init__(self, loss: Callable[[Variables], float]) -> None:
-        self._loss = loss
-        self._lowest = np.inf
-        self._kept: Variables | None = None
-
-    def __call__(self, variables: Variables) -> float:
-        """Return the loss of an epoch."""
-        loss = self._loss(variables)
-        if loss < self._lowest:
-            self._lowest, self._kept = loss, tuple(array.copy() for array in variables)
-        return loss
-
-    def best(self, variables: Variables) -> Variables:
-        """Return the variables of the best epoch, or `variables` where no epoch ended."""
-        return variables if self._kept is None else self._kept
+    held = np.zeros(len(number), bool)
+    for each, count in enumerate(np.bincount(number)):
+        if count < 2:
+            which = "rows" if labels is None else f"rows of each class, and class {labels.tolist()[each]!r} has {count}"
+            raise ValueError(
+                f"early_stopping=True holds out rows, which needs at least 2 {which}: add rows, or set early_stopping=False"
+            )
+        n_held = min(max(round(fraction * count), 1), count - 1)
+        held[rng.permutation(np.flatnonzero(number == each))[:n_held]] = True
+    return held

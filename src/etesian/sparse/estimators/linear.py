@@ -7,22 +7,22 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from etesian.sparse.driver import Monitor, Result, minimize
+from etesian.sparse.estimators.held_out import hold_out_rows
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.linear import Linear
 from etesian.sparse.problems.losses import CLASSIFICATION, Loss
+from etesian.sparse.problems.penalties import elastic_net
 
 Method = Literal["sgd", "svrg", "saga"]
 METHODS: tuple[Method, ...] = ("sgd", "svrg", "saga")
-_STEPS_PER_SMOOTHNESS = {"sgd": 1 / 2, "svrg": 1 / 4, "saga": 1 / 3}
+_STEPS_PER_SMOOTHNESS = {"sgd": 1 / 2, "svrg": 1 / 2, "saga": 1 / 3}
 
 
 class SparseLinear(Minimizer):
-    """What the two linear estimators share; see `SparseClassifier` for the parameters."""
+    """Base of the two linear estimators; see `SparseClassifier` for the parameters."""
 
     _losses: dict[str, Loss]
     _coef: NDArray[Any]
@@ -36,9 +36,6 @@ class SparseLinear(Minimizer):
     step_size: float | Literal["auto"]  # type: ignore[assignment]
     inverse_scaling: float | Literal["auto"]
     average: bool
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
     warm_start: bool
 
     def _check_parameters(self) -> Loss:
@@ -48,8 +45,7 @@ class SparseLinear(Minimizer):
             raise ValueError(f"alpha must be a finite number, 0 or more; got {self.alpha}")
         if not 0 <= self.l1_ratio <= 1:
             raise ValueError(f"l1_ratio must be between 0 and 1; got {self.l1_ratio}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be between 0 and 1; got {self.validation_fraction}")
+        self._check_stopping()
         if isinstance(self.loss, Loss):
             return self.loss
         if self.loss not in self._losses:
@@ -70,68 +66,67 @@ class SparseLinear(Minimizer):
         """Fit coefficients of shape (n_features, n_outputs), from the last ones if `start`."""
         loss = self._check_parameters()
         rows = as_rows(X)
-        kept, monitor = np.arange(len(target)), None
+        means = center_full_columns(rows, weight) if self.fit_intercept else np.zeros(rows.shape[1])
+        is_held = np.zeros(len(target), bool)
         if self.early_stopping and max_iter is None:
-            kept, held_out = self._split(target, n_outputs)
-            monitor = _held_out_loss(rows[held_out], target[held_out], weight[held_out], loss)
-        problem = Linear(
-            rows[kept] if len(kept) < len(target) else rows,
-            target[kept],
-            loss,
-            reduction=None if self.method == "sgd" else self.method,
-            weight=weight[kept],
-            ridge=self.alpha * (1 - self.l1_ratio),
-            lasso=self.alpha * self.l1_ratio,
-            fit_intercept=self.fit_intercept,
-            n_outputs=n_outputs,
-            initial=(self._coef, self._intercept) if start else None,
+            is_held = self._hold_out(target)
+
+        def problem(chosen: NDArray[np.bool_], **options: Any) -> Linear:
+            part = rows if chosen.all() else rows[chosen]
+            return Linear(part, target[chosen], loss, weight=weight[chosen], n_outputs=n_outputs, **options)
+
+        initial = (self._coef, self._intercept + means @ self._coef) if start else None
+        options = self._options(loss) | (
+            {} if max_iter is None else {"extrapolates": False}
+        )  # of a part of the data only
+        fitted = problem(~is_held, **options, initial=initial)
+        result = self._minimize(
+            fitted,
+            held_out=problem(is_held) if is_held.any() else None,
+            max_iter=self.max_iter if max_iter is None else max_iter,
+            tol=self.tol if max_iter is None else None,
+            average=self.average,
         )
-        result = self._solve(problem, monitor, max_iter)
         state: Any = result.variables
-        self._coef, self._intercept = state.coef, state.intercept
-        self._publish(state.coef, state.intercept)
-        if monitor is not None:
-            self.validation_loss_ = result.monitored
+        self._coef = state.coef
+        self._intercept = state.intercept - (means @ state.coef).astype(state.intercept.dtype)
+        self._publish(self._coef, self._intercept)
         return self._finish(result)
 
-    def _solve(self, problem: Linear, monitor: Monitor | None, max_iter: int | None) -> Result:
-        return minimize(
-            problem,
-            method=self._step_rule(problem),
-            schedule=self.schedule,
-            n_jobs=self.n_jobs,
-            max_iter=max_iter or self.max_iter,
-            tol=self.tol if max_iter is None else None,
-            patience=self.n_iter_no_change,
-            monitor=monitor,
-            average=self.average,
-            random_state=self.random_state,
-            order=self.order,
-            callback=self.callback,
-            verbose=self.verbose,
-        )
+    def _options(self, loss: Loss) -> dict[str, Any]:
+        """Return how `Linear` is to be minimized: a step size that is given holds for every coefficient."""
+        return {
+            "penalty": elastic_net(self.alpha, self.l1_ratio),
+            "reduction": None if self.method == "sgd" else self.method,
+            "fit_intercept": self.fit_intercept,
+            "scales_steps": self.step_size == "auto",
+            "extrapolates": self._extrapolates(loss),
+        }
+
+    def _extrapolates(self, loss: Loss) -> bool:
+        return bool(np.isfinite(loss.curvature)) and not self.average
 
     def _step_rule(self, problem: Linear) -> SGD:
-        """Return the step sizes; "auto" is a fixed share of 1 / L, with L the smoothness of the roughest row."""
+        """Return the step sizes; "auto" is a fixed share of 1 / L, with L the smoothness of the least smooth row."""
         size, power = self.step_size, self.inverse_scaling
         if size == "auto":
             size = _STEPS_PER_SMOOTHNESS[self.method] / max(problem.smoothness(), np.finfo(float).tiny)
         if power == "auto":
-            power = 0.5 if self.method == "sgd" else 0.0
+            power = (1.0 if self._extrapolates(problem.loss) else 0.5) if self.method == "sgd" else 0.0
         rule = SGD(size, self.step_decay, power)
-        if size * problem.ridge >= 1:
-            raise ValueError(
-                f"step_size * alpha must be below 1; got {size} * {problem.ridge}: use a smaller step_size"
-            )
+        ridge = problem.penalty.strong_convexity
+        if not problem.scales_steps and size * ridge >= 1:
+            raise ValueError(f"step_size * alpha must be below 1; got {size} * {ridge}: use a smaller step_size")
         self.step_size_ = size
         return rule
 
-    def _split(self, target: NDArray[np.float64], n_outputs: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _hold_out(self, target: NDArray[np.float64]) -> NDArray[np.bool_]:
         seed = int(np.random.default_rng(self.random_state).integers(2**31))
-        classes = target if self._losses is CLASSIFICATION else None
-        return train_test_split(
-            np.arange(len(target)), test_size=self.validation_fraction, random_state=seed, stratify=classes
-        )
+        number, labels = np.zeros(len(target), np.intp), None
+        if self._losses is CLASSIFICATION:
+            number = np.unique(target, return_inverse=True)[1]
+            labels = self.classes_  # type: ignore[attr-defined]
+        return hold_out_rows(number, labels, fraction=self.validation_fraction, rng=np.random.default_rng(seed))
 
     def _publish(self, coef: NDArray[Any], intercept: NDArray[Any]) -> None:
         """Set the public attributes."""
@@ -145,19 +140,27 @@ class SparseLinear(Minimizer):
 
 
 def as_rows(X: Any) -> csr_array:
-    """Return a CSR array with sorted columns that do not repeat; what was given is left alone."""
+    """Return a CSR array with sorted columns that do not repeat; X itself is left alone."""
     rows = csr_array(X, copy=issparse(X))
     rows.sum_duplicates()
     return rows
 
 
-def _held_out_loss(X: csr_array, target: NDArray[np.float64], weight: NDArray[np.float64], loss: Loss) -> Monitor:
-    value = np.vectorize(loss.value, otypes=[np.float64])
+def center_full_columns(rows: csr_array, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Subtract the mean of each column without zeros, in place; an intercept makes up for it.
 
-    def monitor(variables: Any) -> float:
-        predicted = X @ variables.coef + variables.intercept
-        n_outputs = predicted.shape[1]
-        aims = target[:, None] if n_outputs == 1 else np.where(target[:, None] == np.arange(n_outputs), 1.0, -1.0)
-        return float(np.average(value(predicted, aims).sum(axis=1), weights=weight))
+    A column of dates or years is nearly constant. As it is, its coefficient and the intercept would be told apart by its small
+    spread alone, which no stochastic method does in a reasonable time.
 
-    return monitor
+    Returns
+    -------
+    array of shape (n_features,)
+        What was subtracted; 0 for columns with zeros.
+    """
+    n_rows, n_features = rows.shape
+    means = np.zeros(n_features)
+    is_full = np.bincount(rows.indices, weights=rows.data != 0, minlength=n_features) == n_rows
+    if is_full.any() and weight.any():
+        means[is_full] = (rows[:, is_full].T @ weight) / weight.sum()
+        rows.data -= means[rows.indices].astype(rows.dtype)
+    return means

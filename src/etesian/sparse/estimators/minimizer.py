@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from etesian.sparse._engine.workers import Workers, count_workers
+from etesian.sparse.arguments import check_integer, check_tol
 from etesian.sparse.driver import Callback, Order, Result, Seed, minimize
-from etesian.sparse.estimators.held_out import BestEpoch
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.problem import Problem, SumOver, Variables
 from etesian.sparse.schedules.makers import Plan, Schedule
@@ -19,7 +18,7 @@ from etesian.sparse.schedules.makers import Plan, Schedule
 class HasLoss(Protocol):
     """Terms that a fit did not see."""
 
-    def loss(self, variables: Variables, sum_over: SumOver) -> float:
+    def loss_of(self, variables: Variables, sum_over: SumOver) -> float:
         """Return their loss; nothing is changed."""
 
 
@@ -29,18 +28,18 @@ class Minimizer(BaseEstimator):
     Parameters
     ----------
     step_size
-        Of the first epoch.
+        Step size of the first epoch.
     step_decay
-        What the step size is multiplied by after each epoch, above 0 and at most 1.
+        Factor of the step size from each epoch to the next, above 0 and at most 1.
     max_iter
-        Epochs at most.
+        Maximum number of epochs.
     tol
-        Stop when an epoch lowers the objective by less than this share of it; None for `max_iter` epochs, which saves the
-        time of computing the objective.
+        Tolerance of the stopping criterion, see `etesian.sparse.driver.minimize`; None for `max_iter` epochs, which saves the time
+        of computing the objective.
     schedule
         ``"conflict_free"``, ``"serial"`` (the same result, on one core) or ``"lock_free"`` (HOGWILD!, another result every
-        time); ``"levels"``, ``"blocked"``, ``"merged"`` (linear models only) and ``"auto"`` are told of in
-        `etesian.sparse.driver`.
+        time); for ``"levels"``, ``"blocked"``, ``"merged"`` (linear models only) and ``"auto"`` see
+        `etesian.sparse.driver.minimize`.
     n_jobs
         Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
     random_state
@@ -53,11 +52,12 @@ class Minimizer(BaseEstimator):
     verbose
         Whether to print the plan and a line an epoch.
     early_stopping
-        Whether to hold out a part and watch the loss on it in place of the objective; kept is the epoch where it was lowest.
+        Whether to hold out a part of the data and watch the loss on it in place of the objective. The result is that of the epoch
+        with the lowest loss.
     validation_fraction
-        Share that is held out, chosen by `random_state`.
+        Share of the data that is held out, chosen by `random_state`.
     n_iter_no_change
-        Epochs in a row without a gain of `tol` after which to stop.
+        Number of epochs in a row without a gain of `tol` after which to stop.
     """
 
     step_size: float
@@ -75,13 +75,14 @@ class Minimizer(BaseEstimator):
     n_iter_no_change: int
 
     def _minimize(self, problem: Problem, *, held_out: HasLoss | None = None, **options: Any) -> Result:
-        """Minimize; with held-out terms, until their loss no longer falls, and return to the best epoch."""
+        """Minimize; with held-out terms, watch their loss in place of the objective."""
         options = {
-            "method": SGD(self.step_size, self.step_decay),
+            "method": self._step_rule(problem),
             "schedule": self.schedule,
             "n_jobs": self.n_jobs,
             "max_iter": self.max_iter,
             "tol": self.tol,
+            "n_iter_no_change": self.n_iter_no_change,
             "random_state": self.random_state,
             "order": self.order,
             "callback": self.callback,
@@ -90,17 +91,18 @@ class Minimizer(BaseEstimator):
         if held_out is None:
             return minimize(problem, **options)
         with Workers(count_workers(self.n_jobs)) as workers:
-            monitor = BestEpoch(lambda variables: held_out.loss(variables, workers.sum))
-            result = minimize(problem, monitor=monitor, **options)
-        return replace(result, variables=monitor.best(result.variables))
+            return minimize(problem, monitor=lambda variables: held_out.loss_of(variables, workers.sum), **options)
+
+    def _step_rule(self, problem: Any) -> SGD:
+        """Return the step sizes of the epochs."""
+        return SGD(self.step_size, self.step_decay)
 
     def _check_stopping(self) -> None:
-        if self.n_iter_no_change < 1:
-            raise ValueError(f"n_iter_no_change must be at least 1; got {self.n_iter_no_change}")
+        check_integer("max_iter", self.max_iter, at_least=1)
+        check_integer("n_iter_no_change", self.n_iter_no_change, at_least=1)
+        check_tol(self.tol)
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1; got {self.validation_fraction}")
-        if self.early_stopping and self.tol is None:
-            raise ValueError("early_stopping needs a tol of 0 or more, the share of the loss that is a gain; got None")
 
     def _generator(self, epochs_before: int = 0) -> np.random.Generator:
         """Return what a fit draws from; one that goes on after some epochs draws anew, also from a seed that is a number."""
@@ -118,6 +120,7 @@ class Minimizer(BaseEstimator):
         self.objective_: list[float] = before + result.objective
         self.plan_: Plan = result.plan
         self.outcome_: str = result.outcome
+        self.validation_loss_: list[float] = result.monitored
         if result.outcome == "interrupted":
             raise KeyboardInterrupt
         return self

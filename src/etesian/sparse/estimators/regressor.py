@@ -18,8 +18,8 @@ from etesian.sparse.schedules.makers import Schedule
 class SparseRegressor(RegressorMixin, SparseLinear):
     """Linear regression on sparse rows, fitted on all cores with the serial run's exact result.
 
-    Minimized is mean(loss) + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1), scikit-learn's objective; the intercept is not
-    penalized.
+    The objective is mean(loss) + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1), that of scikit-learn's
+    ``Ridge(alpha=alpha * n_rows)`` and ``ElasticNet``; the intercept is not penalized.
 
     Parameters
     ----------
@@ -99,7 +99,8 @@ validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_stat
         y : array of shape (n_rows,)
             Real targets.
         sample_weight : array of shape (n_rows,), optional
-            Weight of each row's loss; only ratios matter.
+            Weight of each row's loss, as in scikit-learn: the objective is the sum of weight * loss over the number of rows, plus
+            the penalty.
         """
         start = self.warm_start and hasattr(self, "coef_")
         return self._fit(X, y, sample_weight, start=start, max_iter=None)

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from etesian.sparse.problems.linear import Linear
 from etesian.sparse.problems.linear_updates import Rows, State, finish_features
 from etesian.sparse.problems.losses import FALLING_SQUARE
+from etesian.sparse.problems.penalties import L2
 from etesian.sparse.problems.problem import SumOver
 
 NOISE = 1.0
@@ -33,9 +34,7 @@ class ShiftedRows(Linear):
     """
 
     def __init__(self, A: csr_array) -> None:
-        super().__init__(
-            A, np.zeros(A.shape[0]), FALLING_SQUARE, reduction="svrg", ridge=1.0, pull=np.zeros(A.shape[1])
-        )
+        super().__init__(A, np.zeros(A.shape[0]), FALLING_SQUARE, L2(1.0), reduction="svrg", pull=np.zeros(A.shape[1]))
         self._largest_row = float(np.asarray(A.multiply(A).sum(axis=1), np.float64).max())
 
     def pose(self, rows: Rows, state: State, *, shift: float, pull: NDArray[np.float64]) -> Rows:
@@ -59,16 +58,16 @@ class ShiftedRows(Linear):
         """
         assert self.pull is not None
         self.pull[:] = pull
-        self.ridge = shift
+        self.penalty = L2(float(shift))
         for array in state:
             array[...] = 0
         state.mean_gradient[:, 0] = -pull
-        return rows._replace(ridge=shift)
+        return rows._replace(penalty=self.penalty)
 
     def finish(self, state: State, sum_over: SumOver, step_size: float) -> None:
         """Catch every coefficient up at the end of an epoch; `settle` does too, and takes the next full gradient."""
-        ended = (self.X.shape[0], step_size, float(self.ridge), 0.0)
-        sum_over(finish_features, self.X.shape[1], 2, ended, state)
+        ended = (self.X.shape[0], step_size, self.penalty, np.zeros(0))
+        sum_over(finish_features, self.X.shape[1], 1, ended, state)
 
     def step_size(self, shift: float) -> float:
         """Return the step at which an epoch's noise is about as large as its gain, if `shift` is near the leading eigenvalue.

@@ -168,7 +168,7 @@ class Ratings:
         squares, norms = self._sums(variables, sum_over)
         return float(squares + self.penalty * norms) / len(self.rating)
 
-    def loss(self, variables: Variables, sum_over: SumOver) -> float:
+    def loss_of(self, variables: Variables, sum_over: SumOver) -> float:
         """Return the (weighted) mean squared error: the objective without its penalty."""
         return float(self._sums(variables, sum_over)[0]) / len(self.rating)
 
@@ -292,7 +292,7 @@ class WordPairs:
         """Return the objective with C as it stands."""
         return float(self._sums(variables, sum_over)[1]) / self._total_weight
 
-    loss = objective  # no penalty
+    loss_of = objective  # no penalty
 
     def _sums(self, variables: Variables, sum_over: SumOver) -> NDArray[np.float64]:
         return sum_over(_sum_pair_errors, len(self.count), 2, self.rows(), variables)

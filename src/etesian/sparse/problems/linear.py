@@ -1,19 +1,25 @@
-"""Linear problems on sparse rows: mean loss of predictions, ridge and L1 penalties, an intercept kept out of the plan."""
+"""Linear problems on sparse rows: a mean loss of predictions, a penalty, and an intercept that is kept out of the plan."""
 
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from etesian.sparse.problems import linear_merging as merging
 from etesian.sparse.problems import linear_sums as sums
 from etesian.sparse.problems import linear_updates as updates
+from etesian.sparse.problems.extrapolation import Extrapolation
+from etesian.sparse.problems.intercept import SETTLED, find_rising_zero
 from etesian.sparse.problems.linear_updates import Rows, State
 from etesian.sparse.problems.losses import Loss
+from etesian.sparse.problems.penalties import L2, Penalty
 from etesian.sparse.problems.problem import SumOver, Variables
+from etesian.sparse.problems.step_sizes import coefficient_scales, scale_advice
 from etesian.sparse.schedules.makers import Plan
 
 Reduction = Literal["svrg", "saga"]
@@ -21,74 +27,101 @@ Reduction = Literal["svrg", "saga"]
 
 @dataclass(eq=False)
 class Linear:
-    """Mean over rows of weight * loss(<x, w> + b, target), plus ridge / 2 |w|^2 + lasso |w|_1.
+    """Minimize the mean over rows of weight * loss(<x, w> + b, target), plus a penalty on w.
 
-    The objective of scikit-learn's linear models, with ridge = alpha (1 - l1_ratio) and lasso = alpha l1_ratio. Dense terms
-    (the penalties, SVRG's full gradient, SAGA's mean gradient) are lazy, see `linear_updates`. Every update reads the intercept,
-    so it would join all updates into one component: it is kept out of the plan and solved for between epochs.
+    The objective of scikit-learn's linear models. Dense terms (the penalty, SVRG's full gradient, SAGA's mean gradient) are lazy,
+    see `linear_updates`. Every update reads the intercept, so it would join all updates into one component: it is kept out of the
+    plan and solved for between epochs.
 
     Parameters
     ----------
     X : CSR array of shape (n_rows, n_features)
-        With sorted columns that do not repeat; float32 or float64, which the coefficients share.
+        Sorted columns without duplicates; float32 or float64, which the coefficients share.
     target : array of shape (n_rows,)
-        Real; -1 and 1; or, with several outputs, the number of the class from 0, each output telling one class from the rest.
+        Real; -1 and 1; or, with several outputs, the number of the class from 0: each output is one class against the rest.
     loss
-        Of a prediction.
+        Loss of a prediction.
+    penalty
+        `L2`, `L1`, `ElasticNet` or another registered `Penalty`. Default: none.
     reduction
         None for plain stochastic gradients, ``"svrg"`` (Johnson and Zhang 2013, a full gradient an epoch) or ``"saga"``
         (Defazio et al. 2014).
     weight : array of shape (n_rows,), optional
-        Of each row, not negative; scaled to 1 on average.
-    ridge, lasso
-        Penalties, 0 or more.
+        Weight of each row's loss, 0 or more. Default: 1.
     fit_intercept
-        Whether there is an intercept b, which is not penalized.
+        Whether to fit an intercept b, which is not penalized.
     n_outputs
         1, or the number of classes.
+    scales_steps
+        Whether each coefficient has a step size of its own, see `coefficient_scales`; a step size of 1 is then the reciprocal of
+        the smoothness of the least smooth row, whatever the units of the columns.
+    extrapolates
+        Whether to minimize over a small subspace after each epoch, see `extrapolation`. Needs a loss of bounded curvature.
     pull : array of shape (n_features,), optional
         Adds - <pull, w> to the objective; needs a reduction.
     initial : pair of arrays of shapes (n_features, n_outputs) and (n_outputs,), optional
-        Coefficients and intercept to start from, 0 otherwise.
+        Coefficients and intercept to start from. Default: 0.
     """
 
     X: csr_array
     target: NDArray[Any]
     loss: Loss
+    penalty: Penalty = L2(0.0)  # noqa: RUF009  a tuple
     _: KW_ONLY
     reduction: Reduction | None = None
     weight: NDArray[Any] | None = None
-    ridge: float = 0.0
-    lasso: float = 0.0
     fit_intercept: bool = False
     n_outputs: int = 1
+    scales_steps: bool = False
+    extrapolates: bool = False
     pull: NDArray[Any] | None = None
     initial: tuple[NDArray[Any], NDArray[Any]] | None = None
 
     settles: ClassVar[bool] = True
     counts_steps: ClassVar[bool] = True
     update_range = staticmethod(updates.update_rows)
-    spread_range = staticmethod(updates.spread_copies)
-    merge_range = staticmethod(updates.merge_copies)
+    spread_range = staticmethod(merging.spread_copies)
+    merge_range = staticmethod(merging.merge_copies)
 
     def __post_init__(self) -> None:
         self.touches = self.X
-        n_rows, n_features = self.X.shape
-        weight = np.ones(n_rows) if self.weight is None else np.asarray(self.weight, np.float64)
-        self._weight: NDArray[np.float64] = weight * (n_rows / weight.sum())
+        n_rows = self.X.shape[0]
+        kind: Any = type(self.penalty)
+        self.penalty = kind(*map(float, self.penalty))  # type: ignore[call-overload]
+        self._weight: NDArray[np.float64] = (
+            np.ones(n_rows) if self.weight is None else np.asarray(self.weight, np.float64)
+        )
         self.target = np.asarray(self.target, np.float64)
         self._value, self._derivative = self.loss.compiled()
         self._steepest = self.loss.curvature if np.isfinite(self.loss.curvature) else 1.0
         self._predicted = np.zeros((n_rows, self.n_outputs))
-        if self.reduction is not None:
-            columns = self.X.tocsc()
-            pull = np.zeros(n_features) if self.pull is None else np.asarray(self.pull, np.float64)
-            self._columns: Any = (columns.indptr, columns.indices, columns.data, pull)
+        self._scale = np.zeros(0)
+        if self.scales_steps:
+            self._scale = coefficient_scales(
+                self.X, self._weight, curvature=self._steepest, strong_convexity=self.penalty.strong_convexity
+            )
+        self._extrapolation: Extrapolation | None = None
+
+    @cached_property
+    def _columns(self) -> tuple[NDArray[Any], ...]:
+        """The matrix by columns, and the pull."""
+        columns: Any = self.X.tocsc()
+        pull = np.zeros(self.X.shape[1]) if self.pull is None else np.asarray(self.pull, np.float64)
+        return columns.indptr, columns.indices, columns.data, pull
+
+    @cached_property
+    def _steps(self) -> NDArray[np.float64]:
+        """Reciprocal of a bound of each coefficient's own curvature; 0 where that is 0."""
+        squares = self.X.multiply(self.X).T @ self._weight / self.X.shape[0]
+        curvature = self._steepest * np.asarray(squares).ravel() + self.penalty.strong_convexity
+        return np.divide(1.0, curvature, out=np.zeros_like(curvature), where=curvature > 0)
 
     def smoothness(self) -> float:
-        """Return the largest Lipschitz constant of the gradient of one row's term."""
+        """Return the largest Lipschitz constant of the gradient of one row's term; at most 1 with `scales_steps`."""
+        if self.scales_steps:
+            return 1.0
         squares = np.asarray(self.X.multiply(self.X).sum(axis=1)).ravel()
-        return float(self._steepest * (self._weight * squares).max() + self.ridge)
+        return float(self._steepest * (self._weight * squares).max() + self.penalty.strong_convexity)
 
     def start(self, rng: np.random.Generator) -> Variables:
         """Coefficients of 0, or those given; there is nothing to sample."""
@@ -96,6 +129,7 @@ class Linear:
         dtype, shape = self.X.dtype, (n_features, self.n_outputs)
         coef, intercept = self.initial or (np.zeros(shape), np.zeros(self.n_outputs))
         remembered = 0 if self.reduction is None else 1
+        self._extrapolation = None
         return State(
             coef=coef.astype(dtype).reshape(shape),
             intercept=intercept.astype(dtype).reshape(self.n_outputs),
@@ -108,10 +142,13 @@ class Linear:
         """Rows in plan order."""
         assert plan.steps is not None
         rows = self.X[plan.order]
-        copies, hot_curvature, steps_of_copies = plan.copies, np.zeros(0), plan.steps
+        copies, hot_curvature, steps_of_copies, scale = plan.copies, np.zeros(0), plan.steps, self._scale
         if copies is not None:
             hot_curvature = self._curvature_of_batch(copies.hot, min(plan.batch_size, self.X.shape[0]))
             steps_of_copies = copies.steps()
+            if len(scale):
+                hot_curvature = hot_curvature * scale[copies.hot]
+                scale = np.concatenate([scale, np.tile(scale[copies.hot], copies.n_lists)])
         return Rows(
             rows.indptr,
             rows.indices if copies is None else copies.rename(rows.indptr, rows.indices, self.X.shape[1]),
@@ -120,8 +157,8 @@ class Linear:
             self._weight[plan.order],
             plan.steps,
             plan.order,
-            float(self.ridge),
-            float(self.lasso),
+            self.penalty,
+            scale,
             self.reduction == "saga",
             self._derivative,
             self.X.shape[1],
@@ -147,39 +184,84 @@ class Linear:
         return state._replace(**seen), state._replace(**longer)
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float | None:
-        """Catch every coefficient up, solve for the intercept, renew SVRG's full gradient.
+        """Catch every coefficient up, solve for the intercept (or extrapolate), renew SVRG's full gradient.
 
-        The objective comes by on the way where gradients are renewed; elsewhere `objective` goes through the rows.
+        Returns the objective where it comes by on the way; elsewhere `objective` goes through the rows.
         """
         state: State = variables  # type: ignore[assignment]
         renews = self.reduction == "svrg" or (self.reduction == "saga" and step_size is None)
         penalty = self._catch_up(state, sum_over, step_size)
-        if self.fit_intercept or renews:
-            rows = (self.X.indptr, self.X.indices, self.X.data, self._predicted)
-            sum_over(sums.predict_rows, self.X.shape[0], 0, rows, state)
-        if self.fit_intercept:
+        objective = None
+        if self.fit_intercept or renews or self.extrapolates:
+            self._predict(state.coef, self._predicted, sum_over)
+        if self.extrapolates and np.isfinite(self._predicted).all():
+            objective = self._extrapolate(state, sum_over)
+        elif self.fit_intercept:
             self._solve_intercept(state.intercept, sum_over)
-        if not renews:
-            return None
-        looked = (self._predicted, self.target, self._weight, self._value, self._derivative)
-        (losses,) = sum_over(sums.look_at_rows, self.X.shape[0], 1, looked, state)
-        sum_over(sums.average_gradients, self.X.shape[1], 0, self._columns, state)
-        return float(losses / self.X.shape[0]) + penalty
+        if renews:
+            looked = (self._predicted, self.target, self._weight, self._value, self._derivative)
+            (losses,) = sum_over(sums.look_at_rows, self.X.shape[0], 1, looked, state)
+            sum_over(sums.average_gradients, self.X.shape[1], 0, self._columns, state)
+            if objective is None:
+                objective = float(losses / self.X.shape[0]) + penalty
+        return objective
 
     def objective(self, variables: Variables, sum_over: SumOver) -> float:
         """Return the objective at coefficients that are caught up."""
         state: State = variables  # type: ignore[assignment]
+        return self._sum_losses(state, sum_over) / self.X.shape[0] + self._catch_up(state, sum_over, None)
+
+    def loss_of(self, variables: Variables, sum_over: SumOver) -> float:
+        """Return the weighted mean loss: the objective without its penalty, over the mean weight."""
+        state: State = variables  # type: ignore[assignment]
+        return self._sum_losses(state, sum_over) / float(self._weight.sum())
+
+    def _sum_losses(self, state: State, sum_over: SumOver) -> float:
         rows = (self.X.indptr, self.X.indices, self.X.data, self.target, self._weight, self._value)
-        (losses,) = sum_over(sums.sum_losses, self.X.shape[0], 1, rows, state)
-        return float(losses / self.X.shape[0]) + self._catch_up(state, sum_over, None)
+        return float(sum_over(sums.sum_losses, self.X.shape[0], 1, rows, state)[0])
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the loss is smooth, so that a gradient measures the distance to the minimum."""
+        return bool(np.isfinite(self.loss.curvature)) and self.pull is None
+
+    def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
+        """Return half the squared length of a proximal gradient step in variables scaled to curvature 1.
+
+        About the distance of the objective to its minimum: exactly that for a quadratic objective of uncorrelated columns. SVRG
+        knows the gradient; SAGA's mean gradient of the epoch is a rough estimate, which is returned if it is far above `enough`.
+        """
+        state: State = variables  # type: ignore[assignment]
+        if self.reduction is not None:
+            known = (state.mean_gradient, self._steps, self.penalty)
+            (length,) = sum_over(sums.sum_known_steps, self.X.shape[1], 1, known, (state.coef,))
+            if length / 2 > ROUGH * enough:
+                return float(length) / 2
+        n_rows, slopes = self.X.shape[0], np.empty_like(self._predicted)
+        self._predict(state.coef, self._predicted, sum_over)
+        seen = (self._predicted, self.target, self._weight, self._derivative, slopes)
+        total = sum_over(sums.fill_slopes, n_rows, self.n_outputs, seen, state.intercept.astype(np.float64)) / n_rows
+        columns = (*self._columns, slopes, self._steps, self.penalty)
+        (length,) = sum_over(sums.sum_gradient_steps, self.X.shape[1], 1, columns, (state.coef,))
+        along_intercept = (total**2).sum() / (self._steepest * self._weight.mean()) if self.fit_intercept else 0.0
+        return float(length + along_intercept) / 2
+
+    def advice(self) -> str:
+        """Return a sentence that names a column whose scale keeps the problem from converging, or an empty string."""
+        return scale_advice(self.X, self.fit_intercept, self.scales_steps)
+
+    def _predict(self, coef: NDArray[Any], predicted: NDArray[np.float64], sum_over: SumOver) -> NDArray[np.float64]:
+        rows = (self.X.indptr, self.X.indices, self.X.data, predicted)
+        sum_over(sums.predict_rows, self.X.shape[0], 0, rows, (coef,))
+        return predicted
 
     def _catch_up(self, state: State, sum_over: SumOver, step_size: float | None) -> float:
-        """Apply what coefficients missed of the epoch that ended, if one did; return the penalties, less the pull."""
+        """Apply the steps that coefficients missed of the epoch that ended, if one did; return the penalties, less the pull."""
         n_rows, n_features = self.X.shape
-        ended = (0, 0.0, 0.0, 0.0) if step_size is None else (n_rows, step_size, float(self.ridge), float(self.lasso))
-        squares, sizes = sum_over(updates.finish_features, n_features, 2, ended, state)
+        ended = (0 if step_size is None else n_rows, step_size or 0.0, self.penalty, self._scale)
+        (penalty,) = sum_over(updates.finish_features, n_features, 1, ended, state)
         pulled = 0.0 if self.pull is None else float(self.pull @ state.coef[:, 0])
-        return float(self.ridge / 2 * squares + self.lasso * sizes) - pulled
+        return float(penalty) - pulled
 
     def _solve_intercept(self, intercept: NDArray[Any], sum_over: SumOver) -> None:
         """Move the intercept to where the slopes of the losses add up to 0."""
@@ -191,45 +273,57 @@ class Linear:
         width = 1.0 / self._steepest
         intercept[:] = find_rising_zero(slopes, intercept.astype(np.float64), width=width, keep=SETTLED)
 
+    def _extrapolate(self, state: State, sum_over: SumOver) -> float | None:
+        """Move on from where the epoch came to; return the objective there, or None if the epoch diverged."""
+        coef = state.coef.astype(np.float64)
+        if self._extrapolation is None:
+            self._extrapolation = Extrapolation(
+                coef,
+                self._predicted,
+                state.intercept,
+                evaluate=lambda *point: self._along(*point, sum_over),
+                predict=lambda coef: self._predict(
+                    np.ascontiguousarray(coef), np.empty_like(self._predicted), sum_over
+                ),
+                stand_in=self._stand_in() if self.fit_intercept else None,
+                keeps_zeros=self.penalty.sets_zeros,
+            )
+        found = self._extrapolation
+        if not found.advance(coef, self._predicted):
+            return None
+        state.coef[:], state.intercept[:], self._predicted[:] = found.coef, found.intercept, found.predicted
+        return float(found.objective.sum())
+
+    def _along(
+        self, coef: Any, predicted: Any, coef_moves: Any, predicted_moves: Any, at: Any, sum_over: SumOver
+    ) -> tuple[Any, Any, Any]:
+        """Objective, gradient and Hessian of each output by lengths along moves and by the intercept."""
+        n_rows, n_features = self.X.shape
+        n = at.shape[1]
+        n_sums = (1 + n + n * (n + 1) // 2) * self.n_outputs
+        rows = (predicted, predicted_moves, self.target, self._weight, self._value, self._derivative)
+        features = (coef, coef_moves, self.penalty, float(self.penalty.strong_convexity))
+        total = sum_over(sums.sum_along, n_rows, n_sums, rows, at) / n_rows
+        total = (total + sum_over(sums.sum_penalties_along, n_features, n_sums, features, at)).reshape(
+            self.n_outputs, -1
+        )
+        gradient, hessian = total[:, 1 : n + 1], np.zeros((self.n_outputs, n, n))
+        lower = np.tril_indices(n)
+        hessian[:, lower[0], lower[1]] = hessian[:, lower[1], lower[0]] = total[:, n + 1 :]
+        if not self.fit_intercept:
+            gradient[:, -1] = hessian[:, -1] = hessian[:, :, -1] = 0.0
+        return total[:, 0], gradient, hessian
+
+    def _stand_in(self) -> NDArray[np.float64]:
+        """Coefficients whose predictions are about constant, if the columns add up to a constant in proportions that they show."""
+        means = np.asarray(self.X.T @ self._weight).ravel() / self.X.shape[0]
+        return means * self._steps
+
+
+ROUGH = 100.0  # SAGA's mean gradient is up to an epoch old: only lengths this many times too long rule out the optimum
 
 CAUTION: dict[Reduction | None, float] = {None: 0.5, "svrg": 0.5, "saga": 2.0}
-"""What the bound of a batch's curvature is taken times, to say what share of their gains lists may add up.
+"""Factor of the bound of a batch's curvature, from which the share of their gains that lists may add up is computed.
 
 At one half, a direction that attains the bound gains less than twice its distance, beyond which that would grow. SAGA's memory lags
-behind by up to an epoch, so what overshoots comes back: with one half it diverged where features agree, with two it did not."""
-
-SETTLED = 1e-3
-"""What an intercept's slope keeps of what it was; the coefficients that move in the next epoch move the zero by more."""
-
-
-def find_rising_zero(
-    function: Any, start: NDArray[np.float64], *, width: float = 1.0, keep: float = 0.0
-) -> NDArray[np.float64]:
-    """Return where each of several non-decreasing functions crosses 0, by regula falsi (Illinois) from a bracket.
-
-    The bracket reaches from `start` by `width` times the value there, then further until it holds the zero. A function that does
-    not cross within a distance of about a million is left there. Values are brought to `keep` of what they were, or to rounding.
-    """
-    at_start = function(start)
-    enough = np.maximum(keep * np.abs(at_start), 1e-13)
-    near, at_near, far, at_far = start, at_start, start, at_start
-    reach = -width * at_start
-    while np.abs(reach).max() < 1e6 and (at_far * at_start > 0).any():
-        is_short = at_far * at_start > 0
-        near, at_near = np.where(is_short, far, near), np.where(is_short, at_far, at_near)
-        far = np.where(is_short, start + reach, far)
-        at_far, reach = function(far), 4 * reach
-    is_low = at_start < 0  # the start, and with it the near end
-    low, at_low = np.where(is_low, near, far), np.where(is_low, at_near, at_far)
-    high, at_high = np.where(is_low, far, near), np.where(is_low, at_far, at_near)
-    for _ in range(60):
-        span = at_high - at_low
-        share = np.where(span > 0, -at_low / np.where(span > 0, span, 1), 0.5).clip(0.0, 1.0)
-        middle = low + share * (high - low)
-        at_middle = function(middle)
-        if ((np.abs(at_middle) <= enough) | (high - low <= 1e-13 * (1 + np.abs(low)))).all():
-            return middle
-        goes_low = at_middle < 0
-        at_high, at_low = np.where(goes_low, at_high / 2, at_middle), np.where(goes_low, at_middle, at_low / 2)
-        low, high = np.where(goes_low, middle, low), np.where(goes_low, high, middle)
-    return middle
+behind by up to an epoch, so an overshoot comes back: with one half it diverged where features agree, with two it did not."""

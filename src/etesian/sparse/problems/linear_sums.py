@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from etesian.sparse.problems.linear_updates import target_of
+from etesian.sparse.problems.penalties.functions import slope_of, take_step, value_of
 
 
-def predict_rows(start, stop, data, state, sums):
+def predict_rows(start, stop, data, variables, sums):
     """Fill ``predicted``, shape (n_rows, n_outputs), without the intercept."""
     indptr, indices, values, predicted = data
-    coef = state.coef
+    (coef,) = variables
     for e in range(start, stop):
         for k in range(predicted.shape[1]):
             predicted[e, k] = 0.0
@@ -60,3 +63,93 @@ def average_gradients(start, stop, data, state, sums):
             for position in range(indptr[j], indptr[j + 1]):
                 total += values[position] * memory[indices[position], k]
             mean_gradient[j, k] = total / len(memory) - pull[j]
+
+
+NUDGE = 1e-5  # of a prediction, to take the second derivative of a loss as a difference of first ones
+
+
+def sum_along(start, stop, data, at, sums):
+    """Sum the losses where `at` moves the predictions to, and their first and second derivatives by `at`.
+
+    For each output: the sum, the first derivatives, and the second derivatives by rows of the lower triangle. The last number of
+    `at` is the intercept; the others are lengths along `moves`, of shape (n_rows, n_outputs, n_moves).
+    """
+    predicted, moves, target, weight, value, derivative = data
+    n_outputs, n_moves = moves.shape[1], moves.shape[2]
+    n_sums, along = sums.shape[0] // n_outputs, np.ones(n_moves + 1)
+    for e in range(start, stop):
+        for k in range(n_outputs):
+            aim, to = target_of(target[e], k, n_outputs), predicted[e, k] + at[k, n_moves]
+            for i in range(n_moves):
+                along[i] = moves[e, k, i]
+                to += at[k, i] * along[i]
+            nudge = NUDGE * (1.0 + abs(to))
+            slope = weight[e] * derivative(to, aim)
+            bend = (weight[e] * derivative(to + nudge, aim) - slope) / nudge
+            place = n_sums * k
+            sums[place] += weight[e] * value(to, aim)
+            for i in range(n_moves + 1):
+                place += 1
+                sums[place] += slope * along[i]
+            for i in range(n_moves + 1):
+                for other in range(i + 1):
+                    place += 1
+                    sums[place] += bend * along[i] * along[other]
+
+
+def sum_penalties_along(start, stop, data, at, sums):
+    """Sum the penalties where `at` moves the coefficients to, and their derivatives, in the layout of `sum_along`."""
+    coef, moves, penalty, bend = data
+    n_outputs, n_moves = moves.shape[1], moves.shape[2]
+    n_sums = sums.shape[0] // n_outputs
+    for j in range(start, stop):
+        for k in range(n_outputs):
+            to = coef[j, k]
+            for i in range(n_moves):
+                to += at[k, i] * moves[j, k, i]
+            slope, place = slope_of(penalty, to), n_sums * k
+            sums[place] += value_of(penalty, to)
+            for i in range(n_moves):
+                sums[place + 1 + i] += slope * moves[j, k, i]
+            place += n_moves + 1
+            for i in range(n_moves):
+                for other in range(i + 1):
+                    place += 1
+                    sums[place] += bend * moves[j, k, i] * moves[j, k, other]
+
+
+def fill_slopes(start, stop, data, intercept, sums):
+    """Fill the slopes of the losses; sum them for each output."""
+    predicted, target, weight, derivative, slopes = data
+    for e in range(start, stop):
+        for k in range(predicted.shape[1]):
+            aim = target_of(target[e], k, predicted.shape[1])
+            slopes[e, k] = weight[e] * derivative(predicted[e, k] + intercept[k], aim)
+            sums[k] += slopes[e, k]
+
+
+def sum_known_steps(start, stop, data, variables, sums):
+    """As `sum_gradient_steps`, from a gradient that is known."""
+    gradient, size, penalty = data
+    (coef,) = variables
+    for j in range(start, stop):
+        for k in range(coef.shape[1]):
+            w = float(coef[j, k])
+            if size[j] > 0.0:
+                step = w - take_step(penalty, w, size[j], float(gradient[j, k]))
+                sums[0] += step * step / size[j]
+
+
+def sum_gradient_steps(start, stop, data, variables, sums):
+    """Sum the squared lengths of proximal gradient steps, each over its step size; the gradient comes from `slopes`."""
+    indptr, indices, values, pull, slopes, size, penalty = data
+    (coef,) = variables
+    for j in range(start, stop):
+        for k in range(coef.shape[1]):
+            total = 0.0
+            for position in range(indptr[j], indptr[j + 1]):
+                total += values[position] * slopes[indices[position], k]
+            w = float(coef[j, k])
+            if size[j] > 0.0:
+                step = w - take_step(penalty, w, size[j], total / len(slopes) - pull[j])
+                sums[0] += step * step / size[j]

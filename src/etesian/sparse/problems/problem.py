@@ -63,6 +63,30 @@ class SettledProblem(Problem, Protocol):
 
 
 @runtime_checkable
+class MeasuredProblem(Problem, Protocol):
+    """A convex problem that can measure how far it is from its minimum.
+
+    Attributes
+    ----------
+    is_measured : bool
+        Whether `gradient_step` measures anything: not where the loss has a kink.
+    """
+
+    @property
+    def is_measured(self) -> bool: ...
+
+    def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
+        """Return half the squared length of a proximal gradient step in variables scaled to curvature 1.
+
+        About the distance of the objective to its minimum. Where a rough estimate is far above `enough`, it may be returned in
+        place of the exact value.
+        """
+
+    def advice(self) -> str:
+        """Return a sentence on how to make the problem converge faster, or an empty string."""
+
+
+@runtime_checkable
 class StreamedProblem(Problem, Protocol):
     """A problem whose rows can be brought into the order of an epoch a block at a time, while the epoch runs.
 

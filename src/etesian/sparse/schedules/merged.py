@@ -32,6 +32,7 @@ def plan_merged(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> P
     if n_workers > 1 and predicted < WORTH_PLANNING:
         warn(
             f"merged: {n_workers} workers gain nothing (predicted speed-up {predicted:.2f}), since {note}; "
-            "schedule='serial' is faster here"
+            "schedule='serial' is faster here",
+            len(order),
         )
     return Plan("merged", order, copies.offsets(n_workers), True, batch_size, predicted, note, copies=copies)

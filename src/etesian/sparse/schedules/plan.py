@@ -17,7 +17,8 @@ SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 class ScheduleWarning(UserWarning):
     """A schedule was asked for that cannot help on this data.
 
-    The run is serial instead, where that gives the same result; a merged plan is carried out as asked.
+    The run is serial instead, where that gives the same result; a merged plan is carried out as asked. For data of fewer than
+    10,000 updates, where little time can be lost, the warning is given once per process.
     """
 
 

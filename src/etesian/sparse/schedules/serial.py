@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import threading
 import warnings
 from dataclasses import replace
 
@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from etesian.sparse.arguments import levels_to_the_caller
 from etesian.sparse.schedules.lock_free import even_cuts
 from etesian.sparse.schedules.plan import Plan, ScheduleWarning, Sizes
 
 WORTH_PLANNING = 1.1  # a predicted speed-up below this is about 1: run serially
+
+SMALL = 10_000  # updates below which a `ScheduleWarning` is given once per process
+_warned_of_small_data = threading.Event()
 
 
 def plan_serial(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
@@ -23,18 +27,14 @@ def plan_serial(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> P
 
 def serial_instead(order: NDArray[np.int64], note: str) -> Plan:
     """Make a serial plan, and say why in a `ScheduleWarning`."""
-    warn(note)
+    warn(note, len(order))
     return replace(even_cuts(order, n_workers=1), schedule="serial", note=note)
 
 
-def warn(note: str) -> None:
-    """Warn where the package was called."""
-    warnings.warn(note, ScheduleWarning, stacklevel=_levels_to_the_caller())
-
-
-def _levels_to_the_caller() -> int:
-    """How far up the stack, as `warnings.warn` counts, the line stands that called into the package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("etesian."):
-        frame, level = frame.f_back, level + 1
-    return level
+def warn(note: str, n_updates: int) -> None:
+    """Warn that a schedule gains nothing; for small data, where little is lost, only once per process."""
+    if n_updates < SMALL:
+        if _warned_of_small_data.is_set():
+            return
+        _warned_of_small_data.set()
+    warnings.warn(note, ScheduleWarning, stacklevel=levels_to_the_caller())

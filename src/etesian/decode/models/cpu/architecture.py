@@ -45,6 +45,10 @@ class Architecture:
         Whether attention and feed-forward read the same input, as in GPT-NeoX.
     windows : tuple of int or None, length n_layers
         How many tokens back each layer sees, itself included; None is all.
+    residual_scale, logit_scale : float
+        Factors of what attention and feed-forward add to the residual stream, and of the logits.
+    attention_cap, logit_cap : float or None
+        Bounds that attention scores and logits approach as a hyperbolic tangent does.
     """
 
     family: str
@@ -65,25 +69,33 @@ class Architecture:
     attention_scale: float
     embedding_scale: float
     windows: tuple[int | None, ...]
+    residual_scale: float = 1.0
+    logit_scale: float = 1.0
+    attention_cap: float | None = None
+    logit_cap: float | None = None
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A product's weight, shape (n_out, n_in), and bias, shape (n_out,)."""
+    """A product's weight, shape (n_out, n_in), and bias, shape (n_out,).
 
-    weight: Tensor
-    bias: Tensor | None
+    Tensors of torch; where a network's matrices are quantized, `StackedBlocks` and arrays of float32.
+    """
+
+    weight: Any
+    bias: Any
 
 
 @dataclass(frozen=True)
 class Layer:
     """A block's weights: queries, keys and values as one product, gate and up as two.
 
-    Norms are `Linear` in form only: a factor, shape (n,), and a term.
+    Norms are `Linear` in form only: a factor, shape (n,), and a term. Those of queries and keys are of one head, or of all at once.
+    Some families norm what attention and feed-forward read, some what they add to the residual stream, and some both.
     """
 
-    first_norm: Linear
-    second_norm: Linear
+    first_norm: Linear | None
+    second_norm: Linear | None
     query_norm: Linear | None
     key_norm: Linear | None
     attention_in: Linear
@@ -91,6 +103,8 @@ class Layer:
     up: Linear
     gate: Linear | None
     down: Linear
+    attention_out_norm: Linear | None = None
+    down_norm: Linear | None = None
 
 
 @dataclass(frozen=True)
@@ -98,13 +112,14 @@ class Network:
     """A whole model; layers are read one at a time, so that no second copy of all weights is held."""
 
     architecture: Architecture
-    embedding: Tensor
-    positions: Tensor | None
+    embedding: Any
+    positions: Any
     final_norm: Linear
     output: Linear
-    rotation_speeds: Tensor | None
+    rotation_speeds: Any
     rotation_scale: float
     read_layer: Callable[[int], Layer]
+    window_rotation_speeds: Any = None
 
 
 @dataclass(frozen=True)
@@ -116,21 +131,32 @@ class _Names:
     positions: str | None = None
     layers: str = "layers"
     final_norm: str = "norm"
-    norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
+    norms: tuple[str, str] | None = ("input_layernorm", "post_attention_layernorm")
     attention_in: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
     attention_out: str = "self_attn.o_proj"
     up: str = "mlp.up_proj"
     gate: str | None = "mlp.gate_proj"
     down: str = "mlp.down_proj"
+    out_norms: tuple[str, str] | None = None
 
 
 _LLAMA = _Names("model")
+_GEMMA = _Names(
+    "model",
+    norms=("input_layernorm", "pre_feedforward_layernorm"),
+    out_norms=("post_attention_layernorm", "post_feedforward_layernorm"),
+)
 _FAMILIES = {
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "gemma": _LLAMA,
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
+    "granite": _LLAMA,
+    "olmo2": _Names("model", norms=None, out_norms=("post_attention_layernorm", "post_feedforward_layernorm")),
+    "starcoder2": _Names("model", up="mlp.c_fc", gate=None, down="mlp.c_proj"),
     "phi3": _Names("model", attention_in=("self_attn.qkv_proj",), up="mlp.gate_up_proj", gate="mlp.gate_up_proj"),
     "gpt2": _Names(
         "transformer", "wte", "wpe", "h", "ln_f", ("ln_1", "ln_2"), ("attn.c_attn",), "attn.c_proj", "mlp.c_fc", None, "mlp.c_proj"
@@ -181,10 +207,19 @@ def read_network(model: Any) -> Network | None:
         positions=_read_positions(body, names, architecture),
         final_norm=_read_norm(_get(body, names.final_norm), architecture),
         output=_read_linear(model.get_output_embeddings()),
-        rotation_speeds=None if rotary is None else rotary.inv_freq,
-        rotation_scale=getattr(rotary, "attention_scaling", 1.0),
+        rotation_speeds=_speeds(rotary, "full_attention"),
+        rotation_scale=getattr(rotary, "attention_scaling", getattr(rotary, "full_attention_attention_scaling", 1.0)),
+        window_rotation_speeds=_speeds(rotary, "sliding_attention")
+        if hasattr(rotary, "sliding_attention_inv_freq")
+        else None,
         read_layer=lambda layer: _read_layer(_get(body, names.layers)[layer], names, architecture),
     )
+
+
+def _speeds(rotary: Any, kind: str) -> Tensor | None:
+    """Speeds of rotation of all layers, or of one kind of layers where kinds differ."""
+    speeds: Tensor | None = getattr(rotary, f"{kind}_inv_freq", getattr(rotary, "inv_freq", None))
+    return speeds
 
 
 def _get(module: Any, path: str) -> Any:
@@ -198,10 +233,11 @@ def _first(config: Any, *names: str, otherwise: Any = None) -> Any:
 
 def _has_unknown_switch(config: Any) -> bool:
     rotation = getattr(config, "rope_parameters", None) or {}
+    kinds = [part for part in rotation.values() if isinstance(part, dict)] or [rotation]
     activation = _first(config, "hidden_activation", "activation_function", "hidden_act")
     return (
         activation not in _ACTIVATIONS
-        or rotation.get("rope_type", "default") not in _STATIC_ROTATIONS
+        or any(kind.get("rope_type", "default") not in _STATIC_ROTATIONS for kind in kinds)
         or getattr(config, "scale_attn_by_inverse_layer_idx", False)
         or not getattr(config, "scale_attn_weights", True)
         or not getattr(config, "do_layer_norm_before", True)
@@ -226,15 +262,28 @@ def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
         width=config.hidden_size,
         inner_width=_first(config, "n_inner", "intermediate_size", "ffn_dim", otherwise=4 * config.hidden_size),
         norm="rms" if hasattr(config, "rms_norm_eps") else "layer",
-        norm_epsilon=_first(config, "rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", otherwise=1e-5),
+        norm_epsilon=_first(
+            config, "rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", otherwise=1e-5
+        ),
         activation=_ACTIVATIONS[_first(config, "hidden_activation", "activation_function", "hidden_act")],
         is_gated=names.gate is not None,
         is_parallel=getattr(config, "use_parallel_residual", False),
-        rotary_width=None if rotary is None else 2 * len(rotary.inv_freq),
-        attention_scale=head_width**-0.5,
-        embedding_scale=config.hidden_size**0.5 if config.model_type == "gemma" else 1.0,
+        rotary_width=None if (speeds := _speeds(rotary, "full_attention")) is None else 2 * len(speeds),
+        attention_scale=_read_attention_scale(config, head_width),
+        embedding_scale=config.hidden_size**0.5
+        if config.model_type.startswith("gemma")
+        else _first(config, "embedding_multiplier", otherwise=1.0),
         windows=_read_windows(config),
+        residual_scale=_first(config, "residual_multiplier", otherwise=1.0),
+        logit_scale=1 / _first(config, "logits_scaling", otherwise=1.0),
+        attention_cap=getattr(config, "attn_logit_softcapping", None),
+        logit_cap=getattr(config, "final_logit_softcapping", None),
     )
+
+
+def _read_attention_scale(config: Any, head_width: int) -> float:
+    width = _first(config, "query_pre_attn_scalar", otherwise=head_width)
+    return float(_first(config, "attention_multiplier", otherwise=width**-0.5))
 
 
 def _read_windows(config: Any) -> tuple[int | None, ...]:
@@ -256,7 +305,7 @@ def _read_positions(body: Any, names: _Names, architecture: Architecture) -> Ten
 def _read_norm(module: Any, architecture: Architecture) -> Linear:
     weight = module.weight.detach().float()
     bias = getattr(module, "bias", None)
-    is_offset = architecture.family == "gemma"  # whose factors are kept as differences from 1
+    is_offset = architecture.family.startswith("gemma")  # whose factors are kept as differences from 1
     return Linear(weight + 1 if is_offset else weight, None if bias is None else bias.detach())
 
 
@@ -267,7 +316,8 @@ def _read_linear(module: Any) -> Linear:
 
 
 def _read_layer(module: Any, names: _Names, architecture: Architecture) -> Layer:
-    first_norm, second_norm = (_read_norm(_get(module, name), architecture) for name in names.norms)
+    first_norm, second_norm = _read_norms(module, names.norms, architecture)
+    attention_out_norm, down_norm = _read_norms(module, names.out_norms, architecture)
     attention = module.self_attn if hasattr(module, "self_attn") else None
     query_norm, key_norm = (getattr(attention, name, None) for name in ("q_norm", "k_norm"))
     up = _read_linear(_get(module, names.up))
@@ -284,7 +334,17 @@ def _read_layer(module: Any, names: _Names, architecture: Architecture) -> Layer
         up=up,
         gate=gate,
         down=_read_linear(_get(module, names.down)),
+        attention_out_norm=attention_out_norm,
+        down_norm=down_norm,
     )
+
+
+def _read_norms(
+    module: Any, names: tuple[str, str] | None, architecture: Architecture
+) -> list[Linear] | tuple[None, None]:
+    if names is None:
+        return None, None
+    return [_read_norm(_get(module, name), architecture) for name in names]
 
 
 def _read_attention_in(module: Any, names: _Names, architecture: Architecture) -> Linear:

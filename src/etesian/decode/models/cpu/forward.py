@@ -23,19 +23,17 @@ from etesian.decode.models.cpu.instructions import (
     read,
     write,
 )
-from etesian.decode.models.cpu.tiles import MIX_ROWS, PANEL, TILE_ROWS, VECTOR, dot, mix
+from etesian.decode.models.cpu.products import multiply, prepare, share, stride_of
+from etesian.decode.models.cpu.tiles import MIX_ROWS, PANEL, VECTOR, dot, mix
 
 ATTENTION_IN, ATTENTION_OUT, UP, DOWN = range(4)
-FIRST_NORM, SECOND_NORM, QUERY_NORM, KEY_NORM = range(4, 8)
+FIRST_NORM, SECOND_NORM, QUERY_NORM, KEY_NORM, ATTENTION_OUT_NORM, DOWN_NORM = range(4, 10)
+N_VECTORS = 10
 OUTPUT, FINAL_NORM = ATTENTION_IN, FIRST_NORM  # in the row after the last layer's
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 _GELU, _GELU_TANH, _RELU, _SILU = range(4)
 MIXED = PANEL + VECTOR
 """Columns that a summed tile writes."""
-STEPS_AHEAD = 16
-"""How far ahead a single tile asks for its panel: some 4 KB."""
-SHORT_STRETCH, LONG_STRETCH, FEW_TILES = 96, 320, 3
-"""Steps of a panel that all tiles go through in turn: short ones stay in the nearest cache, but each tile begins anew for them."""
 PATIENCE = 2_000
 """Looks at a counter before a waiting thread gives up its core."""
 
@@ -58,21 +56,16 @@ class Shape(NamedTuple):
     is_gated: bool
     is_parallel: bool
     has_head_norms: bool
+    norms_all_heads: bool  # one norm for the queries of all heads, one for the keys
+    has_first_norms: bool
+    has_out_norms: bool  # norms after attention and feed-forward, before they join the residual stream
     norm_epsilon: np.float32
     attention_scale: np.float32
     embedding_scale: np.float32
-
-
-class Weights(NamedTuple):
-    """All weights in flat arrays; `starts` says where each layer's matrices, biases and norms begin."""
-
-    packed: NDArray[Any]  # matrices in panels: (panel, step, column, lane)
-    vectors: NDArray[np.float32]  # biases by panel; norms: factors, then terms
-    embedding: NDArray[Any]
-    positions: NDArray[Any]
-    matrix_starts: NDArray[np.int64]  # (n_layers + 1, 4)
-    vector_starts: NDArray[np.int64]  # (n_layers + 1, 8)
-    windows: NDArray[np.int64]  # (n_layers,)
+    residual_scale: np.float32
+    logit_scale: np.float32
+    attention_cap: np.float32  # 0: none
+    logit_cap: np.float32
 
 
 class Cache(NamedTuple):
@@ -80,15 +73,17 @@ class Cache(NamedTuple):
 
     keys: NDArray[Any]  # (layer, head, panel of slots, step, slot, lane)
     values: NDArray[Any]  # (layer, head, slot, value_width)
-    cosines: NDArray[np.float32]  # (position, rotary_width // 2)
+    cosines: NDArray[np.float32]  # (table, position, rotary_width // 2)
     sines: NDArray[np.float32]
     capacity: int
+    n_positions: int
 
 
 class Scratch(NamedTuple):
     """Memory of a pass: rows that all threads share, and blocks of one's own."""
 
     hidden: NDArray[np.float32]  # the residual stream: (row, width)
+    branch: NDArray[np.float32]  # what is to be normed before it joins the stream: (row, width)
     normed: NDArray[Any]  # what products read: (row, stride)
     normed_twice: NDArray[Any]
     inner: NDArray[Any]
@@ -97,6 +92,7 @@ class Scratch(NamedTuple):
     queries: NDArray[Any]
     scores: NDArray[np.float32]
     mixed: NDArray[np.float32]
+    records: NDArray[np.uint8]  # rows as quantized weights read them
     counters: NDArray[np.int64]  # arrivals at barriers
 
 
@@ -120,11 +116,16 @@ def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
         _meet(scratch.counters, n_workers)
         _project_heads(worker, n_workers, shape, weights, layer, scratch, rows)
         _meet(scratch.counters, n_workers)
+        if shape.norms_all_heads:
+            _normalize_heads(worker, n_workers, shape, weights, layer, scratch, rows)
+            _meet(scratch.counters, n_workers)
         _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows)
         _meet(scratch.counters, n_workers)
         attended = shape.n_heads * shape.head_width
         _add_product(worker, n_workers, shape, weights, layer, ATTENTION_OUT, attended, scratch, rows)
         _meet(scratch.counters, n_workers)
+        if shape.has_out_norms:  # by rows, as is the next norm
+            _add_branch(worker, n_workers, shape, weights, layer, ATTENTION_OUT_NORM, scratch, rows)
         if not shape.is_parallel:
             _normalize(worker, n_workers, shape, weights, layer, SECOND_NORM, scratch, rows, scratch.normed_twice)
             _meet(scratch.counters, n_workers)
@@ -132,6 +133,8 @@ def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
         _meet(scratch.counters, n_workers)
         _add_product(worker, n_workers, shape, weights, layer, DOWN, shape.inner_width, scratch, rows)
         _meet(scratch.counters, n_workers)
+        if shape.has_out_norms:
+            _add_branch(worker, n_workers, shape, weights, layer, DOWN_NORM, scratch, rows)
     if len(logits) > 0:
         _normalize(worker, n_workers, shape, weights, shape.n_layers, FINAL_NORM, scratch, rows, scratch.normed)
         _meet(scratch.counters, n_workers)
@@ -150,12 +153,6 @@ def _meet(counters, n_workers):
         looks += 1
         if looks > PATIENCE:
             give_up_core()
-
-
-@njit(nogil=True, cache=True)
-def stride_of(width):
-    """Numbers between rows: some more than the width, lest rows of a power of two share few places of a cache."""
-    return (width + PANEL - 1) // PANEL * PANEL + VECTOR * 2
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -184,49 +181,61 @@ def _mean_and_square(x, start, n, center):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _spread_of(shape, x, start, n):
+    """The mean that a norm subtracts, and the factor by which it brings a row to unit size."""
+    mean = np.float32(0)
+    if not shape.is_rms:
+        mean, _ = _mean_and_square(x, start, n, mean)
+    _, square = _mean_and_square(x, start, n, mean)
+    return mean, np.float32(1) / np.sqrt(square + shape.norm_epsilon)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _normalize(worker, n_workers, shape, weights, layer, kind, scratch, rows, out):
     factor = weights.vector_starts[layer, kind]
     term = factor + shape.width
     stride = stride_of(shape.width)
+    is_normed = shape.has_first_norms or layer == shape.n_layers
     for row in range(worker, len(rows.tokens), n_workers):
         start = row * shape.width
-        mean = np.float32(0)
-        if not shape.is_rms:
-            mean, _ = _mean_and_square(scratch.hidden, start, shape.width, mean)
-        _, square = _mean_and_square(scratch.hidden, start, shape.width, mean)
-        scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
+        if not is_normed:
+            for i in range(shape.width):
+                write(out, row * stride + i, read(scratch.hidden, start + i))
+            continue
+        mean, scale = _spread_of(shape, scratch.hidden, start, shape.width)
         for i in range(shape.width):
             value = (read(scratch.hidden, start + i) - mean) * scale * read(weights.vectors, factor + i)
             write(out, row * stride + i, value + read(weights.vectors, term + i))
 
 
-@njit(nogil=True, cache=True)
-def _multiply_panel(x, n_rows, n_in, lanes, packed, start, out, out_start):
-    """All rows of x times one panel, stretch by stretch, each in tiles of nearly equal height.
-
-    A single tile asks memory for what comes some steps on. Several tiles read a stretch from cache one after the other, and ask for
-    the next one, which lies behind it, to the next panel. So a pass takes what memory or arithmetic takes, and not their sum.
-    """
-    stride, step, n_steps = stride_of(n_in), PANEL * lanes, n_in // lanes
-    n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
-    longest = n_steps if n_tiles == 1 else SHORT_STRETCH if n_tiles <= FEW_TILES else LONG_STRETCH
-    n_stretches = (n_steps + longest - 1) // longest
-    for stretch in range(n_stretches):
-        first, last = _share(n_steps, stretch, n_stretches)
-        place, size, row = start + first * step, (last - first) * step, 0
-        for tile in range(n_tiles):
-            height = (n_rows - row + n_tiles - tile - 1) // (n_tiles - tile)
-            ahead = place + STEPS_AHEAD * step if n_tiles == 1 else place + size + size * tile // n_tiles
-            dot(
-                height, x, row * stride + first * lanes, stride, packed, place, step, last - first,
-                out, out_start + row * PANEL, PANEL, stretch > 0, ahead, step // n_tiles,
-            )  # fmt: skip
-            row += height
+@njit(nogil=True, cache=True, error_model="numpy")
+def _add_branch(worker, n_workers, shape, weights, layer, kind, scratch, rows):
+    """Norm the output of attention or feed-forward, and add it to the residual stream."""
+    factor = weights.vector_starts[layer, kind]
+    term = factor + shape.width
+    for row in range(worker, len(rows.tokens), n_workers):
+        start = row * shape.width
+        mean, scale = _spread_of(shape, scratch.branch, start, shape.width)
+        for i in range(shape.width):
+            value = (read(scratch.branch, start + i) - mean) * scale * read(weights.vectors, factor + i)
+            value = (value + read(weights.vectors, term + i)) * shape.residual_scale
+            write(scratch.hidden, start + i, read(scratch.hidden, start + i) + value)
 
 
-@njit(nogil=True, cache=True)
-def _share(n, worker, n_workers):
-    return n * worker // n_workers, n * (worker + 1) // n_workers
+@njit(nogil=True, cache=True, error_model="numpy")
+def _normalize_heads(worker, n_workers, shape, weights, layer, scratch, rows):
+    """Norm the queries of all heads as one row, and the keys likewise, in place."""
+    stride, n_queries = _row_stride_of_heads(shape), shape.n_heads * shape.head_width
+    n_keys = shape.n_key_heads * shape.head_width
+    for row in range(worker, len(rows.tokens), n_workers):
+        for part in range(2):
+            kind, n = (KEY_NORM, n_keys) if part else (QUERY_NORM, n_queries)
+            start, factor = row * stride + part * n_queries, weights.vector_starts[layer, kind]
+            _, scale = _spread_of(shape, scratch.heads, start, n)
+            for i in range(n):
+                write(
+                    scratch.heads, start + i, read(scratch.heads, start + i) * scale * read(weights.vectors, factor + i)
+                )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -234,11 +243,11 @@ def _project_heads(worker, n_workers, shape, weights, layer, scratch, rows):
     """Queries, keys and values of all heads."""
     n_panels = ((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width + PANEL - 1) // PANEL
     bias, stride = weights.vector_starts[layer, ATTENTION_IN], n_panels * PANEL
-    start, panel = weights.matrix_starts[layer, ATTENTION_IN], scratch.panels[worker]
-    first, last = _share(n_panels, worker, n_workers)
+    n_rows, panel, records = len(rows.tokens), scratch.panels[worker], scratch.records[worker]
+    prepare(weights, layer, ATTENTION_IN, scratch.normed, n_rows, shape.width, records)
+    first, last = share(n_panels, worker, n_workers)
     for j in range(first, last):
-        place = start + j * PANEL * shape.width
-        _multiply_panel(scratch.normed, len(rows.tokens), shape.width, shape.lanes, weights.packed, place, panel, 0)
+        multiply(weights, layer, ATTENTION_IN, j, scratch.normed, n_rows, shape.width, shape.lanes, records, panel, 0)
         for row in range(len(rows.tokens)):
             for c in range(PANEL):
                 value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
@@ -247,32 +256,47 @@ def _project_heads(worker, n_workers, shape, weights, layer, scratch, rows):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _add_product(worker, n_workers, shape, weights, layer, kind, n_in, scratch, rows):
-    """Add a block's last product to the residual stream."""
-    n_panels, panel = (shape.width + PANEL - 1) // PANEL, scratch.panels[worker]
-    bias, start = weights.vector_starts[layer, kind], weights.matrix_starts[layer, kind]
-    first, last = _share(n_panels, worker, n_workers)
+    """Add a block's last product to the residual stream; or keep it apart, to be normed first."""
+    n_panels, panel, records = (shape.width + PANEL - 1) // PANEL, scratch.panels[worker], scratch.records[worker]
+    bias, n_rows = weights.vector_starts[layer, kind], len(rows.tokens)
+    prepare(weights, layer, kind, scratch.inner, n_rows, n_in, records)
+    first, last = share(n_panels, worker, n_workers)
     for j in range(first, last):
-        place = start + j * PANEL * n_in
-        _multiply_panel(scratch.inner, len(rows.tokens), n_in, shape.lanes, weights.packed, place, panel, 0)
+        multiply(weights, layer, kind, j, scratch.inner, n_rows, n_in, shape.lanes, records, panel, 0)
         for row in range(len(rows.tokens)):
             for c in range(min(PANEL, shape.width - j * PANEL)):
                 place = row * shape.width + j * PANEL + c
                 value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
-                write(scratch.hidden, place, read(scratch.hidden, place) + value)
+                if shape.has_out_norms:
+                    write(scratch.branch, place, value)
+                else:
+                    write(scratch.hidden, place, read(scratch.hidden, place) + value * shape.residual_scale)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _project_logits(worker, n_workers, shape, weights, scratch, rows, logits):
     n_panels, panel = (shape.vocabulary_size + PANEL - 1) // PANEL, scratch.panels[worker]
-    bias, start = weights.vector_starts[shape.n_layers, OUTPUT], weights.matrix_starts[shape.n_layers, OUTPUT]
-    first, last = _share(n_panels, worker, n_workers)
+    bias, n_rows, records = weights.vector_starts[shape.n_layers, OUTPUT], len(rows.tokens), scratch.records[worker]
+    prepare(weights, shape.n_layers, OUTPUT, scratch.normed, n_rows, shape.width, records)
+    first, last = share(n_panels, worker, n_workers)
     for j in range(first, last):
-        place = start + j * PANEL * shape.width
-        _multiply_panel(scratch.normed, len(rows.tokens), shape.width, shape.lanes, weights.packed, place, panel, 0)
+        multiply(
+            weights, shape.n_layers, OUTPUT, j, scratch.normed, n_rows, shape.width, shape.lanes, records, panel, 0
+        )
         for row in range(len(rows.tokens)):
             for c in range(min(PANEL, shape.vocabulary_size - j * PANEL)):
                 value = read(panel, row * PANEL + c) + read(weights.vectors, bias + j * PANEL + c)
+                value = _capped(value * shape.logit_scale, shape.logit_cap)
                 write(logits, row * shape.vocabulary_size + j * PANEL + c, value)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _capped(value, cap):
+    """Soften a number so that it stays below `cap`: ``cap * tanh(value / cap)``; a cap of 0 changes nothing."""
+    if cap == 0:
+        return value
+    two, one = np.float32(2), np.float32(1)
+    return cap * (one - two / (one + exponential(two * value / cap)))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -280,15 +304,16 @@ def _activate(worker, n_workers, shape, weights, layer, scratch, rows):
     """The feed-forward block up to its activation; a gate's panels alternate with those that it multiplies."""
     n_rows, n_parts = len(rows.tokens), 2 if shape.is_gated else 1
     n_panels, panel = (shape.inner_width + PANEL - 1) // PANEL, scratch.panels[worker]
-    start, stride = weights.matrix_starts[layer, UP], stride_of(shape.inner_width)
-    first, last = _share(n_panels, worker, n_workers)
+    records, stride = scratch.records[worker], stride_of(shape.inner_width)
+    prepare(weights, layer, UP, scratch.normed_twice, n_rows, shape.width, records)
+    first, last = share(n_panels, worker, n_workers)
     for j in range(first, last):
         bias = weights.vector_starts[layer, UP] + j * n_parts * PANEL
         for part in range(n_parts):
-            place, out_start = start + (j * n_parts + part) * PANEL * shape.width, part * n_rows * PANEL
-            _multiply_panel(
-                scratch.normed_twice, n_rows, shape.width, shape.lanes, weights.packed, place, panel, out_start
-            )
+            multiply(
+                weights, layer, UP, j * n_parts + part, scratch.normed_twice, n_rows, shape.width, shape.lanes,
+                records, panel, part * n_rows * PANEL,
+            )  # fmt: skip
         _add_bias(panel, 0, n_rows, weights.vectors, bias)
         _apply(shape.activation, panel, n_rows * PANEL)
         if shape.is_gated:
@@ -365,16 +390,16 @@ def _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _turn(shape, weights, start, cache, heads, place, position):
+def _turn(shape, weights, start, cache, table, heads, place, position):
     """Normalize (where the family does) and rotate a head's query or key, in place."""
-    if shape.has_head_norms:
-        _, square = _mean_and_square(heads, place, shape.head_width, np.float32(0))
-        scale = np.float32(1) / np.sqrt(square + shape.norm_epsilon)
+    if shape.has_head_norms and not shape.norms_all_heads:
+        _, scale = _spread_of(shape, heads, place, shape.head_width)
         for i in range(shape.head_width):
             write(heads, place + i, read(heads, place + i) * scale * read(weights.vectors, start + i))
     half = shape.rotary_width // 2
     for i in range(half):
-        cosine, sine = read(cache.cosines, position * half + i), read(cache.sines, position * half + i)
+        turn = (table * cache.n_positions + position) * half + i
+        cosine, sine = read(cache.cosines, turn), read(cache.sines, turn)
         x, y = read(heads, place + i), read(heads, place + half + i)
         write(heads, place + i, x * cosine - y * sine)
         write(heads, place + half + i, y * cosine + x * sine)
@@ -393,7 +418,7 @@ def _store(shape, weights, layer, head, cache, scratch, rows):
     for row in range(n_rows):
         key = row * _row_stride_of_heads(shape) + (shape.n_heads + head) * width
         value = key + shape.n_key_heads * width
-        _turn(shape, weights, start, cache, scratch.heads, key, rows.positions[n_old + row])
+        _turn(shape, weights, start, cache, weights.rotations[layer], scratch.heads, key, rows.positions[n_old + row])
         slot = (layer * shape.n_key_heads + head) * cache.capacity + rows.n_kept + n_old + row
         for i in range(width):
             write(cache.values, slot * shape.value_width + i, read(scratch.heads, value + i))
@@ -415,7 +440,7 @@ def _prepare_queries(shape, weights, layer, head, cache, scratch, rows, queries)
     for query in range(n_rows * group):
         row = query // group
         place = row * _row_stride_of_heads(shape) + (head * group + query % group) * width
-        _turn(shape, weights, start, cache, scratch.heads, place, rows.positions[n_old + row])
+        _turn(shape, weights, start, cache, weights.rotations[layer], scratch.heads, place, rows.positions[n_old + row])
         for i in range(width):
             write(queries, query * width + i, read(scratch.heads, place + i))
 
@@ -444,6 +469,10 @@ def _largest(x, start, n):
 def _weigh(shape, window, rows, row, scores, start):
     """Turn a row's scores into weights: exactly zero at slots that it does not see; their sum is taken with the mixture."""
     n_nodes, scale = len(rows.positions), shape.attention_scale
+    if shape.attention_cap > 0:
+        for slot in range(rows.n_kept + n_nodes):
+            write(scores, start + slot, _capped(read(scores, start + slot) * scale, shape.attention_cap))
+        scale = np.float32(1)
     earliest = rows.positions[n_nodes - len(rows.tokens) + row] - window + 1
     for slot in range(min(earliest, rows.n_kept)):
         scores[start + slot] = -np.inf

@@ -6,6 +6,8 @@ Takes the families that `etesian.decode.models.cpu.architecture` knows; others g
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -17,7 +19,12 @@ from numpy.typing import NDArray
 from etesian.decode.models.cpu import forward
 from etesian.decode.models.cpu.architecture import FAMILIES, Network, read_network
 from etesian.decode.models.cpu.packed_network import aligned_zeros, pack_network
-from etesian.decode.models.cpu.tiles import MIX_ROWS, PANEL
+from etesian.decode.models.cpu.products import BlockWeights, Weights
+from etesian.decode.models.cpu.quantized.activations import record_stride
+from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
+from etesian.decode.models.cpu.quantized.network import pack_block_network
+from etesian.decode.models.cpu.quantized.rounding import quantized
+from etesian.decode.models.cpu.tiles import LINE, MIX_ROWS, PANEL
 from etesian.decode.models.language_model import IntegerArray
 from etesian.decode.models.row_exactness import rows_are_exact
 
@@ -44,24 +51,29 @@ class CpuModel:
     """
 
     def __init__(self, network: Network, *, n_threads: int | None = None) -> None:
-        import torch
-
         if n_threads is not None and n_threads < 1:
-            raise ValueError(f"n_threads must be at least 1, or None for torch's own number; got {n_threads}")
+            raise ValueError(f"n_threads must be at least 1, or None for one a core; got {n_threads}")
         self.architecture = network.architecture
-        self.shape, self.weights = pack_network(network)
-        self._rotation_speeds = network.rotation_speeds
+        self.shape: forward.Shape
+        self.weights: Weights | BlockWeights
+        self.shape, self.weights = _packed(network)
+        self._table = network.embedding if isinstance(network.embedding, BlockMatrix) else None
+        self._rotation_speeds = [network.rotation_speeds]
+        if network.window_rotation_speeds is not None:
+            self._rotation_speeds.append(network.window_rotation_speeds)
         self._rotation_scale = network.rotation_scale
-        self.n_threads = n_threads or (torch.get_num_threads() if self.weight_bytes > SMALL_BYTES else 1)
+        self.n_threads = n_threads or (default_threads() if self.weight_bytes > SMALL_BYTES else 1)
         self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
 
     @classmethod
-    def from_transformers(cls, model: Any, *, n_threads: int | None = None) -> CpuModel:
+    def from_transformers(cls, model: Any, *, n_threads: int | None = None, quantize: str | None = None) -> CpuModel:
         """Pack a loaded transformers model; it can be dropped afterwards.
 
         Parameters
         ----------
         model : transformers.PreTrainedModel
+        quantize : str, optional
+            A type to round matrices to, such as ``"q8_0"``; see `LoadOptions`.
         n_threads : int, optional
             See the class.
 
@@ -76,7 +88,7 @@ class CpuModel:
                 f"models of type {model.config.model_type!r}, configured like this one, have no packed form; "
                 f"known are {', '.join(FAMILIES)}. HuggingFaceModel runs any that transformers loads"
             )
-        return cls(network, n_threads=n_threads)
+        return cls(network if quantize is None else quantized(network, quantize.upper()), n_threads=n_threads)
 
     @property
     def vocabulary_size(self) -> int:
@@ -111,21 +123,27 @@ class CpuModel:
         return CpuContext(self)
 
     def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Cosines and sines by position, flat: (n_positions, rotary_width / 2)."""
-        import torch
+        """Cosines and sines by position, flat: (table, n_positions, rotary_width / 2).
 
-        if self._rotation_speeds is None:
-            return np.ones(1, np.float32), np.zeros(1, np.float32)
-        angles = torch.outer(torch.arange(n_positions).float(), self._rotation_speeds.float().cpu()).flatten()
-        return (angles.cos() * self._rotation_scale).numpy(), (angles.sin() * self._rotation_scale).numpy()
+        The second table, of layers with a window, is not scaled.
+        """
+        tables = [
+            _rotations(speeds, 1.0 if number else self._rotation_scale, n_positions)
+            for number, speeds in enumerate(self._rotation_speeds)
+        ]
+        return np.concatenate([table[0] for table in tables]), np.concatenate([table[1] for table in tables])
 
     def run(
         self, cache: forward.Cache, scratch: forward.Scratch, rows: forward.Rows, logits: NDArray[np.float32]
     ) -> None:
         """One pass, on all threads."""
+        weights = self.weights
+        if self._table is not None:  # its rows are looked up here, and stand in the order of the tokens
+            weights = weights._replace(embedding=self._table.floats(rows.tokens).reshape(-1))
+            rows = rows._replace(tokens=np.arange(len(rows.tokens)))
 
         def work(worker: int) -> None:
-            forward.run_pass(worker, self.n_threads, self.shape, self.weights, cache, scratch, rows, logits)
+            forward.run_pass(worker, self.n_threads, self.shape, weights, cache, scratch, rows, logits)
 
         self._on_all_threads(work)
 
@@ -255,26 +273,69 @@ class CpuContext:
 
 
 def _new_cache(model: CpuModel, capacity: int) -> forward.Cache:
-    shape, dtype = model.shape, model.weights.packed.dtype
+    shape, dtype = model.shape, _cache_type(model)
     n_slots = shape.n_layers * shape.n_key_heads * capacity
     keys = aligned_zeros(n_slots * shape.head_width, dtype)
     values = aligned_zeros(n_slots * shape.value_width, dtype)
-    return forward.Cache(keys, values, *model.rotations(capacity + LONGEST_PASS), capacity)
+    n_positions = capacity + LONGEST_PASS
+    return forward.Cache(keys, values, *model.rotations(n_positions), capacity, n_positions)
+
+
+def _rotations(speeds: Any, scale: float, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cosines and sines of one table; as torch computes them where the speeds are a tensor."""
+    if speeds is None:
+        return np.ones(1, np.float32), np.zeros(1, np.float32)
+    if isinstance(speeds, np.ndarray):
+        angles = np.outer(np.arange(n_positions, dtype=np.float32), speeds).reshape(-1)
+        return np.cos(angles) * np.float32(scale), np.sin(angles) * np.float32(scale)
+    import torch
+
+    turns = torch.outer(torch.arange(n_positions).float(), speeds.float().cpu()).flatten()
+    return (turns.cos() * scale).numpy(), (turns.sin() * scale).numpy()
 
 
 def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
-    shape, dtype, n_rows, n_threads = model.shape, model.weights.packed.dtype, LONGEST_PASS, model.n_threads
+    shape, n_rows, n_threads = model.shape, LONGEST_PASS, model.n_threads
+    has_blocks = isinstance(model.weights, BlockWeights)
+    dtype = np.float32 if has_blocks else model.weights.packed.dtype
     attended, group = shape.n_heads * shape.head_width, shape.n_heads // shape.n_key_heads
     heads = forward.stride_of((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width)
+    longest = max(shape.width, shape.inner_width, attended)
     return forward.Scratch(
         hidden=aligned_zeros(n_rows * shape.width, np.float32),
+        branch=aligned_zeros(n_rows * shape.width, np.float32),
         normed=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
         normed_twice=aligned_zeros(n_rows * forward.stride_of(shape.width), dtype),
         inner=aligned_zeros(n_rows * forward.stride_of(max(shape.inner_width, attended)), dtype),
         heads=aligned_zeros(n_rows * heads, np.float32),
         panels=aligned_zeros(n_threads * n_rows * 2 * PANEL, np.float32).reshape(n_threads, -1),
-        queries=aligned_zeros(n_threads * n_rows * group * shape.head_width, dtype).reshape(n_threads, -1),
+        queries=aligned_zeros(n_threads * n_rows * group * shape.head_width, _cache_type(model)).reshape(n_threads, -1),
         scores=aligned_zeros(n_threads * MIX_ROWS * capacity, np.float32).reshape(n_threads, -1),
         mixed=aligned_zeros(n_threads * MIX_ROWS * forward.MIXED, np.float32).reshape(n_threads, -1),
+        records=aligned_zeros(n_threads * (n_rows * record_stride(longest) if has_blocks else LINE), np.uint8).reshape(
+            n_threads, -1
+        ),
         counters=np.zeros(8, np.int64),
     )
+
+
+def _cache_type(model: CpuModel) -> Any:
+    """The type of keys and values: bfloat16, held as its bits, unless all weights are of float32."""
+    return np.float32 if model.weights.packed.dtype == np.float32 else np.uint16
+
+
+def _packed(network: Network) -> tuple[forward.Shape, Weights | BlockWeights]:
+    if isinstance(network.output.weight, StackedBlocks):
+        return pack_block_network(network, default_threads())
+    return pack_network(network)
+
+
+def default_threads() -> int:
+    """Torch's own number of threads if it has been imported, else one for each core that this process may use."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdecimal() and int(named) > 0:
+        return int(named)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

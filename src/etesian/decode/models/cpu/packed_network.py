@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.models.cpu import forward
-from etesian.decode.models.cpu.architecture import Architecture, Linear, Network
+from etesian.decode.models.cpu import forward, products
+from etesian.decode.models.cpu.architecture import Architecture, Layer, Linear, Network
 from etesian.decode.models.cpu.tiles import LINE, PANEL
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 UNLIMITED = 2**62
 
 
-def pack_network(network: Network) -> tuple[forward.Shape, forward.Weights]:
+def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
     """Lay out all weights for `etesian.decode.models.cpu.forward.run_pass`.
 
     Parameters
@@ -31,8 +31,10 @@ def pack_network(network: Network) -> tuple[forward.Shape, forward.Weights]:
         Another type of numbers, or widths that do not come in whole steps.
     """
     architecture = network.architecture
-    shape = _shape(architecture, network.embedding.dtype)
-    packer = _Packer(architecture, shape.lanes, _numpy_type(network.embedding.dtype))
+    dtype = _numpy_type(network.embedding.dtype)
+    scale = _rounded(architecture.embedding_scale, network.embedding.dtype)
+    shape = shape_of(architecture, 2 if dtype == np.uint16 else 1, scale)
+    packer = _Packer(architecture, shape.lanes, dtype)
     for index in range(architecture.n_layers):
         layer = network.read_layer(index)
         packer.add_matrix(index, forward.ATTENTION_IN, layer.attention_in)
@@ -43,7 +45,9 @@ def pack_network(network: Network) -> tuple[forward.Shape, forward.Weights]:
         packer.add_norm(index, forward.SECOND_NORM, layer.second_norm)
         packer.add_norm(index, forward.QUERY_NORM, layer.query_norm)
         packer.add_norm(index, forward.KEY_NORM, layer.key_norm)
-        shape = shape._replace(has_head_norms=layer.query_norm is not None)
+        packer.add_norm(index, forward.ATTENTION_OUT_NORM, layer.attention_out_norm)
+        packer.add_norm(index, forward.DOWN_NORM, layer.down_norm)
+        shape = with_norms(shape, layer)
     packer.add_matrix(architecture.n_layers, forward.OUTPUT, network.output)
     packer.add_norm(architecture.n_layers, forward.FINAL_NORM, network.final_norm)
     return shape, packer.finish(network)
@@ -74,8 +78,14 @@ def _numpy_type(dtype: Any) -> Any:
     return types[dtype]
 
 
-def _shape(architecture: Architecture, dtype: Any) -> forward.Shape:
-    lanes = 2 if _numpy_type(dtype) == np.uint16 else 1
+def shape_of(architecture: Architecture, lanes: int, embedding_scale: np.float32) -> forward.Shape:
+    """The numbers that the pass needs.
+
+    Raises
+    ------
+    ValueError
+        For widths that do not come in whole steps of `lanes` numbers.
+    """
     attended = architecture.n_heads * architecture.head_width
     for name, width in (("width", architecture.width), ("inner_width", architecture.inner_width), ("heads", attended)):
         if width % lanes or architecture.head_width % 2:
@@ -96,9 +106,27 @@ def _shape(architecture: Architecture, dtype: Any) -> forward.Shape:
         is_gated=architecture.is_gated,
         is_parallel=architecture.is_parallel,
         has_head_norms=False,
+        norms_all_heads=False,
+        has_first_norms=True,
+        has_out_norms=False,
         norm_epsilon=np.float32(architecture.norm_epsilon),
         attention_scale=np.float32(architecture.attention_scale),
-        embedding_scale=_rounded(architecture.embedding_scale, dtype),
+        embedding_scale=embedding_scale,
+        residual_scale=np.float32(architecture.residual_scale),
+        logit_scale=np.float32(architecture.logit_scale),
+        attention_cap=np.float32(architecture.attention_cap or 0),
+        logit_cap=np.float32(architecture.logit_cap or 0),
+    )
+
+
+def with_norms(shape: forward.Shape, layer: Layer) -> forward.Shape:
+    """Note which norms a layer has; all layers have the same."""
+    n_normed = 0 if layer.query_norm is None else len(layer.query_norm.weight)
+    return shape._replace(
+        has_head_norms=n_normed > 0,
+        norms_all_heads=n_normed > shape.head_width,
+        has_first_norms=layer.first_norm is not None,
+        has_out_norms=layer.attention_out_norm is not None,
     )
 
 
@@ -113,6 +141,12 @@ def _whole_panels(n: int) -> int:
     return -(-n // PANEL) * PANEL
 
 
+def rotation_tables(network: Network) -> NDArray[np.int64]:
+    """Which table of rotations each layer reads: the second, if there is one, where the layer has a window."""
+    has_second = network.window_rotation_speeds is not None
+    return np.array([has_second and window is not None for window in network.architecture.windows], np.int64)
+
+
 class _Packer:
     """Fills one array with matrices, panel by panel, and one with vectors, and notes where each begins."""
 
@@ -123,7 +157,7 @@ class _Packer:
         self._vectors: list[NDArray[np.float32]] = []
         self._n_vectors = 0
         self._matrix_starts = np.zeros((architecture.n_layers + 1, 4), np.int64)
-        self._vector_starts = np.zeros((architecture.n_layers + 1, 8), np.int64)
+        self._vector_starts = np.zeros((architecture.n_layers + 1, forward.N_VECTORS), np.int64)
 
     def add_matrix(self, layer: int, kind: int, *parts: Linear) -> None:
         """Weights and biases; of several parts, panels take turns."""
@@ -145,11 +179,11 @@ class _Packer:
         term = np.zeros_like(factor) if norm.bias is None else norm.bias.float().numpy()
         self._add_vector(layer, kind, np.concatenate([factor, term]))
 
-    def finish(self, network: Network) -> forward.Weights:
+    def finish(self, network: Network) -> products.Weights:
         """Everything, with the tables that tokens, positions and layers look up."""
         assert self._n_packed == len(self._packed)
         positions = network.positions
-        return forward.Weights(
+        return products.Weights(
             packed=self._packed,
             vectors=np.concatenate(self._vectors),
             embedding=as_array(network.embedding),
@@ -157,6 +191,7 @@ class _Packer:
             matrix_starts=self._matrix_starts,
             vector_starts=self._vector_starts,
             windows=np.array([window or UNLIMITED for window in network.architecture.windows], np.int64),
+            rotations=rotation_tables(network),
         )
 
     def _add_vector(self, layer: int, kind: int, vector: NDArray[np.float32]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from etesian.errors import InputError
 
 NumberType = Literal["auto", "bf16", "fp16", "fp32"]
+
+QuantizedType = Literal["q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 NUMBER_TYPES = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 """Names of the number types in transformers."""
@@ -21,6 +23,9 @@ class LoadOptions:
     ----------
     dtype
         ``"auto"`` as the weights are stored, or ``"bf16"``, ``"fp16"``, ``"fp32"``.
+    quantize
+        The type to which the matrices of safetensors are rounded on loading, such as ``"q8_0"`` or ``"q4_0"``, in blocks of 32
+        inputs; None to keep them. For the CPU only.
     device
         ``"cpu"``, ``"cuda"`` or any other that torch names; ``"auto"`` for CUDA where there is a device.
     trust_remote_code
@@ -32,6 +37,7 @@ class LoadOptions:
     """
 
     dtype: NumberType = "auto"
+    quantize: QuantizedType | None = None
     device: str = "auto"
     trust_remote_code: bool = False
     revision: str | None = None
@@ -40,6 +46,9 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.dtype not in NUMBER_TYPES:
             raise InputError(f"dtype must be {', '.join(map(repr, NUMBER_TYPES))}; got {self.dtype!r}")
+        if self.quantize is not None and self.quantize not in get_args(QuantizedType):
+            names = ", ".join(map(repr, get_args(QuantizedType)))
+            raise InputError(f"quantize must be None, {names}; got {self.quantize!r}")
 
     @property
     def sources(self) -> dict[str, Any]:

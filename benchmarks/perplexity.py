@@ -1,0 +1,90 @@
+"""Perplexity of a GGUF file on a text, by Etesian or by llama.cpp: quantized products may round differently, but not err.
+
+The text is cut into pieces of `--piece` tokens, each read from the start; every token but the first of a piece counts. Both engines
+get the same file and find the same tokens. A line of JSON says what was found. Run it once with each engine, llama.cpp in an environment of
+its own (built with `CMAKE_ARGS=-DGGML_NATIVE=ON`):
+
+    python benchmarks/perplexity.py model.gguf ../shared/data/text/tinyshakespeare_input.txt --tokens 20000
+    ../llama/bin/python benchmarks/perplexity.py model.gguf text.txt --tokens 20000 --engine llama.cpp
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Logits = Callable[[Sequence[int]], np.ndarray]
+"""From tokens to the logits after each of them, shape (n, vocabulary size)."""
+
+
+def main() -> None:
+    """Read the options, and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--engine", choices=("etesian", "llama.cpp"), default="etesian")
+    parser.add_argument("--tokens", type=int, default=20_000)
+    parser.add_argument("--piece", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    text = asked.text.read_text()[: 8 * asked.tokens]
+    open_engine = open_etesian if asked.engine == "etesian" else open_llama_cpp
+    tokens, logits = open_engine(asked.model, text, asked.piece, asked.threads)
+    started = time.perf_counter()
+    losses = piecewise_losses(logits, tokens[: asked.tokens], asked.piece)
+    found = {
+        "model": asked.model.name,
+        "engine": asked.engine,
+        "tokens": len(losses),
+        "perplexity": round(float(np.exp(losses.mean())), 5),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    print(json.dumps(found))
+
+
+def piecewise_losses(logits: Logits, tokens: Sequence[int], piece: int) -> np.ndarray:
+    """Negative log-likelihoods, in nats, of all tokens but the first of each piece."""
+    losses = []
+    for start in range(0, len(tokens), piece):
+        part = np.asarray(tokens[start : start + piece])
+        rows = logits(part.tolist())[:-1].astype(np.float64)
+        rows -= rows.max(axis=1, keepdims=True)
+        losses.append(np.log(np.exp(rows).sum(axis=1)) - rows[np.arange(len(part) - 1), part[1:]])
+    return np.concatenate(losses)
+
+
+def open_etesian(model: Path, text: str, piece: int, n_threads: int) -> tuple[list[int], Logits]:
+    """Tokens of the text, and our logits."""
+    from etesian.decode.models.loading.gguf import load_gguf
+
+    loaded, tokenizer = load_gguf(model, n_threads=n_threads)
+
+    def logits(tokens: Sequence[int]) -> np.ndarray:
+        return loaded.context().score(tokens, np.arange(-1, len(tokens) - 1))
+
+    return tokenizer.encode(text, add_special_tokens=False), logits
+
+
+def open_llama_cpp(model: Path, text: str, piece: int, n_threads: int) -> tuple[list[int], Logits]:
+    """Tokens of the text, and llama.cpp's logits."""
+    from llama_cpp import Llama
+
+    options: dict[str, Any] = {"n_ctx": piece, "n_batch": piece, "n_threads": n_threads, "n_threads_batch": n_threads}
+    llama = Llama(str(model), logits_all=True, verbose=False, **options)
+
+    def logits(tokens: Sequence[int]) -> np.ndarray:
+        llama.reset()
+        llama.eval(tokens)
+        return llama.scores[: len(tokens)]
+
+    return llama.tokenize(text.encode(), add_bos=False, special=True), logits
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Products of rows with one panel of a matrix, chosen at compile time by the kind of weights: plain numbers or blocks."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import overload
+from numpy.typing import NDArray
+
+from etesian.decode.models.cpu.instructions import LONG, data_of, instruction
+from etesian.decode.models.cpu.quantized.activations import quantize_rows, record_stride
+from etesian.decode.models.cpu.quantized.tiles import HOST
+from etesian.decode.models.cpu.tiles import PANEL, TILE_ROWS, VECTOR, dot
+
+STEPS_AHEAD = 16
+"""How far ahead a single tile asks for its panel: some 4 KB."""
+SHORT_STRETCH, LONG_STRETCH, FEW_TILES = 96, 320, 3
+"""Steps of a panel that all tiles go through in turn: short ones stay in the nearest cache, but each tile begins anew for them."""
+BLOCK_TILE_ROWS = HOST.tile_rows
+STRIP = 32
+_START, _KERNEL, _STEPS, _IS_QUANTIZED = range(4)
+
+
+class Weights(NamedTuple):
+    """All weights in flat arrays; `starts` says where each layer's matrices, biases and norms begin."""
+
+    packed: NDArray[Any]  # matrices in panels: (panel, step, column, lane)
+    vectors: NDArray[np.float32]  # biases by panel; norms: factors, then terms
+    embedding: NDArray[Any]
+    positions: NDArray[Any]
+    matrix_starts: NDArray[np.int64]  # (n_layers + 1, 4)
+    vector_starts: NDArray[np.int64]  # (n_layers + 1, 10)
+    windows: NDArray[np.int64]  # (n_layers,)
+    rotations: NDArray[np.int64]  # (n_layers,): which table of rotations
+
+
+class BlockWeights(NamedTuple):
+    """Weights as `Weights` has them, whose matrices are strips of 32 columns, two to a panel, each of a type of its own."""
+
+    packed: NDArray[np.uint8]
+    vectors: NDArray[np.float32]
+    embedding: NDArray[Any]
+    positions: NDArray[np.float32]
+    matrix_starts: NDArray[np.int64]  # first strips
+    vector_starts: NDArray[np.int64]
+    windows: NDArray[np.int64]
+    rotations: NDArray[np.int64]
+    strips: NDArray[np.int64]  # (n_strips, 4): place, address of the kernel, steps, whether it reads quantized rows
+    reads_levels: NDArray[np.uint8]  # (n_layers + 1, 4): whether any strip of a matrix does
+
+
+@njit(nogil=True, cache=True)
+def stride_of(width):
+    """Numbers between rows: some more than the width, lest rows of a power of two share few places of a cache."""
+    return (width + PANEL - 1) // PANEL * PANEL + VECTOR * 2
+
+
+@njit(nogil=True, cache=True)
+def share(n, worker, n_workers):
+    """First and last of a worker's equal part of `n` items."""
+    return n * worker // n_workers, n * (worker + 1) // n_workers
+
+
+def prepare(weights: Any, layer: int, kind: int, x: Any, n_rows: int, n_in: int, records: Any) -> None:
+    """Bring rows into the form that a matrix reads; `multiply` follows for each panel."""
+    raise NotImplementedError("only compiled functions call this")
+
+
+def multiply(
+    weights: Any, layer: int, kind: int, panel: int, x: Any, n_rows: int, n_in: int, lanes: int, records: Any, out: Any, at: int
+) -> None:  # fmt: skip
+    """Multiply rows of `x`, flat, `stride_of(n_in)` apart, with a panel of a matrix; from ``out[at]``, `PANEL` numbers a row."""
+    raise NotImplementedError("only compiled functions call this")
+
+
+def _are_blocks(weights: Any) -> bool:
+    return isinstance(weights, types.NamedTuple) and weights.instance_class is BlockWeights
+
+
+@overload(prepare)
+def _prepare(weights, layer, kind, x, n_rows, n_in, records):
+    if _are_blocks(weights):
+
+        def quantize(weights, layer, kind, x, n_rows, n_in, records):
+            if weights.reads_levels[layer, kind]:
+                quantize_rows(x, n_rows, n_in, stride_of(n_in), records)
+
+        return quantize
+    return lambda weights, layer, kind, x, n_rows, n_in, records: None
+
+
+@overload(multiply)
+def _multiply(weights, layer, kind, panel, x, n_rows, n_in, lanes, records, out, at):
+    if _are_blocks(weights):
+
+        def by_strips(weights, layer, kind, panel, x, n_rows, n_in, lanes, records, out, at):
+            first = weights.matrix_starts[layer, kind] + 2 * panel
+            for half in range(2):
+                _multiply_strip(weights, first + half, x, n_rows, n_in, records, out, at + half * STRIP)
+
+        return by_strips
+
+    def by_panel(weights, layer, kind, panel, x, n_rows, n_in, lanes, records, out, at):
+        start = weights.matrix_starts[layer, kind] + panel * PANEL * n_in
+        _multiply_panel(x, n_rows, n_in, lanes, weights.packed, start, out, at)
+
+    return by_panel
+
+
+@njit(nogil=True, cache=True)
+def _multiply_strip(weights, strip, x, n_rows, n_in, records, out, at):
+    """All rows times one strip, in tiles of nearly equal height; the tiles after the first find it in a cache."""
+    strips, row = weights.strips, 0
+    rows, stride = address(x), stride_of(n_in) * 4
+    if strips[strip, _IS_QUANTIZED]:
+        rows, stride = address(records), record_stride(n_in)
+    place = address(weights.packed) + strips[strip, _START]
+    n_tiles = (n_rows + BLOCK_TILE_ROWS - 1) // BLOCK_TILE_ROWS
+    for tile in range(n_tiles):
+        height = (n_rows - row + n_tiles - tile - 1) // (n_tiles - tile)
+        to = address(out) + (at + row * PANEL) * 4
+        call_kernel(strips[strip, _KERNEL], height, rows + row * stride, stride, place, strips[strip, _STEPS], to)
+        row += height
+
+
+@njit(nogil=True, cache=True)
+def _multiply_panel(x, n_rows, n_in, lanes, packed, start, out, out_start):
+    """All rows of x times one panel, stretch by stretch, each in tiles of nearly equal height.
+
+    A single tile asks memory for what comes some steps on. Several tiles read a stretch from cache one after the other, and ask for
+    the next one, which lies behind it, to the next panel. So a pass takes what memory or arithmetic takes, and not their sum.
+    """
+    stride, step, n_steps = stride_of(n_in), PANEL * lanes, n_in // lanes
+    n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
+    longest = n_steps if n_tiles == 1 else SHORT_STRETCH if n_tiles <= FEW_TILES else LONG_STRETCH
+    n_stretches = (n_steps + longest - 1) // longest
+    for stretch in range(n_stretches):
+        first, last = share(n_steps, stretch, n_stretches)
+        place, size, row = start + first * step, (last - first) * step, 0
+        for tile in range(n_tiles):
+            height = (n_rows - row + n_tiles - tile - 1) // (n_tiles - tile)
+            ahead = place + STEPS_AHEAD * step if n_tiles == 1 else place + size + size * tile // n_tiles
+            dot(
+                height, x, row * stride + first * lanes, stride, packed, place, step, last - first,
+                out, out_start + row * PANEL, PANEL, stretch > 0, ahead, step // n_tiles,
+            )  # fmt: skip
+            row += height
+
+
+@instruction
+def address(typing_context, array):
+    """Where the data of a flat array begins."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ptrtoint(data_of(context, builder, array, arguments[0]), LONG)
+
+    return types.int64(array), generate
+
+
+@instruction
+def call_kernel(typing_context, kernel, n_rows, rows, row_stride, weights, n_steps, out):
+    """Call a product of `etesian.decode.models.cpu.quantized.kernels` by its address."""
+
+    def generate(context, builder, signature, arguments):
+        function = ir.FunctionType(ir.VoidType(), [LONG] * 6).as_pointer()
+        builder.call(builder.inttoptr(arguments[0], function), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 7), generate

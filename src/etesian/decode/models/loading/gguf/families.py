@@ -1,0 +1,81 @@
+"""What the architectures of GGUF files compute, as far as their metadata does not say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from etesian.decode.models.cpu.architecture import Activation
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture that the compiled pass can run.
+
+    Parameters
+    ----------
+    norm
+        Layer norm, or norm by root mean square.
+    activation
+        Of the feed-forward block.
+    is_gated
+        Whether the activation of one product multiplies another.
+    rotated_pairs
+        Which numbers of a head are turned together: neighbors, which are brought apart on loading, or the same places of both
+        halves; None where positions are learned.
+    scales_embedding
+        Whether embeddings are multiplied by the square root of the width.
+    has_in_norms, has_out_norms
+        Whether attention and feed-forward are normed before what they read, and after what they compute.
+    window_period
+        Where layers with a window alternate with others: every layer but the last of so many has one. None for a window, if any, in
+        every layer.
+    window_base
+        Base of the rotations of layers with a window; None for that of all layers.
+    caps_scores
+        Whether attention scores and logits have a cap.
+    wide_head_layers
+        Numbers of layers of the sizes whose attention is scaled by the width over the number of heads, not by a head's own width.
+    """
+
+    norm: Literal["layer", "rms"] = "rms"
+    activation: Activation = "silu"
+    is_gated: bool = True
+    rotated_pairs: Literal["neighbors", "halves"] | None = "halves"
+    scales_embedding: bool = False
+    has_in_norms: bool = True
+    has_out_norms: bool = False
+    window_period: int | None = None
+    window_base: float | None = None
+    caps_scores: bool = False
+    wide_head_layers: tuple[int, ...] = ()
+
+
+FAMILIES = {
+    "llama": Family(rotated_pairs="neighbors"),
+    "qwen2": Family(),
+    "qwen3": Family(),
+    "phi3": Family(),
+    "gemma": Family(activation="gelu_tanh", scales_embedding=True),
+    "gemma2": Family(
+        activation="gelu_tanh",
+        scales_embedding=True,
+        has_out_norms=True,
+        window_period=2,
+        caps_scores=True,
+        wide_head_layers=(46,),
+    ),
+    "gemma3": Family(
+        activation="gelu_tanh",
+        scales_embedding=True,
+        has_out_norms=True,
+        window_period=6,
+        window_base=10_000.0,
+        wide_head_layers=(62,),
+    ),
+    "olmo2": Family(has_in_norms=False, has_out_norms=True, window_period=4),
+    "granite": Family(rotated_pairs="neighbors"),
+    "gpt2": Family(norm="layer", activation="gelu_tanh", is_gated=False, rotated_pairs=None),
+    "starcoder2": Family(norm="layer", activation="gelu_tanh", is_gated=False),
+}
+"""By the value of ``general.architecture``."""

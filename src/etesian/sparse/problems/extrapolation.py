@@ -1,0 +1,142 @@
+"""Exact minimization of a linear problem over a small subspace, after each epoch.
+
+The subspace is spanned by the moves of the last epochs, the intercept, and the direction in which coefficients can stand in for an
+intercept. Moves between epochs point along the directions in which a method is slow, so going farther along them is worth many
+epochs, as in sequential subspace optimization (Narkiss and Zibulevsky 2005). No update changes the intercept; on data whose columns
+add up to a constant, solving for it by itself would take thousands of epochs. The objective never rises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+Evaluate = Callable[[Array, Array, Array, Array, Array], tuple[Array, Array, Array]]
+"""``evaluate(coef, predicted, coef_moves, predicted_moves, at)``: value, gradient and Hessian of each output at lengths ``at``."""
+
+Predict = Callable[[Array], Array]
+"""Predictions of shape (n_rows, n_outputs), without the intercept, from coefficients of shape (n_features, n_outputs)."""
+
+N_MOVES = 2  # that span the subspace: the last epoch's, and the one before
+MOST_TRIALS = 6
+STANDS_IN = 0.25  # of the mean square of predictions that are about constant, least share of their squared mean
+DIVERGED = 1e6  # times the last objective, or not finite: such a proposal is left as it is, to be seen from outside
+ENOUGH = 0.01  # of the gain so far: a Newton step that promises less is not taken
+
+
+class Extrapolation:
+    """The last point and the last moves of a run, from which the next point is found.
+
+    Parameters
+    ----------
+    coef, predicted, intercept
+        Where the run starts.
+    evaluate, predict
+        See `Evaluate` and `Predict`.
+    stand_in : array of shape (n_features,), optional
+        Coefficients whose predictions are about constant.
+    keeps_zeros
+        Whether coefficients that an epoch sets to 0 stay there.
+    """
+
+    def __init__(
+        self,
+        coef: Array,
+        predicted: Array,
+        intercept: NDArray[Any],
+        *,
+        evaluate: Evaluate,
+        predict: Predict,
+        stand_in: Array | None,
+        keeps_zeros: bool,
+    ) -> None:
+        self.coef, self.predicted, self.intercept = coef, predicted.copy(), intercept.astype(np.float64)
+        self.objective = np.full(len(intercept), np.inf)
+        self._evaluate, self._predict, self._keeps_zeros = evaluate, predict, keeps_zeros
+        self._fixed: list[tuple[Array, Array]] = []
+        self._moves: list[tuple[Array, Array]] = []
+        if stand_in is not None:
+            coef_move = np.repeat(stand_in[:, None], len(intercept), axis=1)
+            predicted_move = predict(coef_move)
+            if predicted_move.mean() ** 2 > STANDS_IN * (predicted_move**2).mean():
+                self._fixed.append((coef_move, predicted_move))
+
+    def advance(self, coef: Array, predicted: Array) -> bool:
+        """Move to the lowest point found near a proposal; stay where that is not lower. False if the proposal diverges.
+
+        Parameters
+        ----------
+        coef, predicted
+            The proposal: coefficients, and their predictions without the intercept.
+        """
+        moves = [(coef - self.coef, predicted - self.predicted), *self._moves, *self._fixed]
+        if self._keeps_zeros:
+            is_set = coef != 0
+            moves = [(move[0] * is_set, self._predict(move[0] * is_set)) for move in moves]
+        coef_moves, predicted_moves = (np.stack(each, axis=2) for each in zip(*moves, strict=True))
+        start = np.concatenate([np.zeros((len(self.intercept), len(moves))), self.intercept[:, None]], axis=1)
+
+        def evaluate(at: Array) -> tuple[Array, Array, Array]:
+            return self._evaluate(coef, predicted, coef_moves, predicted_moves, at)
+
+        first = evaluate(start)
+        if not first[0].sum() <= DIVERGED * np.abs(self.objective).sum():
+            return False
+        at, objective = minimize_along(evaluate, start, first)
+        is_lower = objective <= self.objective
+        to_coef = np.where(is_lower, coef + np.einsum("jki,ki->jk", coef_moves, at[:, :-1]), self.coef)
+        to_predicted = self._predict(to_coef)  # anew: sums of moves would add up rounding errors over the epochs
+        self._moves = [(to_coef - self.coef, to_predicted - self.predicted), *self._moves][: N_MOVES - 1]
+        self.coef, self.predicted = to_coef, to_predicted
+        self.intercept = np.where(is_lower, at[:, -1], self.intercept)
+        self.objective = np.where(is_lower, objective, self.objective)
+        return True
+
+
+def minimize_along(
+    evaluate: Callable[[Array], tuple[Array, Array, Array]], start: Array, first: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    """Minimize a convex function of a few numbers for each output, by Newton's method with shortened steps.
+
+    Parameters
+    ----------
+    evaluate
+        Returns values of shape (n_outputs,), gradients of shape (n_outputs, n) and Hessians of shape (n_outputs, n, n).
+    start : array of shape (n_outputs, n)
+        Where to begin.
+    first
+        What `evaluate` returned there.
+
+    Returns
+    -------
+    The best point of each output, and the value there, never above that at `start`.
+    """
+    best, (lowest, gradient, hessian) = start, first
+    at_start = lowest
+    step, promised = newton_step(gradient, hessian)
+    for _ in range(MOST_TRIALS):
+        value, gradient, hessian = evaluate(best + step)
+        is_lower = value < lowest
+        best, lowest = np.where(is_lower[:, None], best + step, best), np.where(is_lower, value, lowest)
+        next_step, next_promised = newton_step(gradient, hessian)
+        step = np.where(is_lower[:, None], next_step, step / 4)
+        promised = np.where(is_lower, next_promised, promised / 4)
+        if (promised <= np.maximum(ENOUGH * (at_start - lowest), 1e-12 * np.abs(lowest))).all():
+            break
+    return best, lowest
+
+
+def newton_step(gradient: Array, hessian: Array) -> tuple[Array, Array]:
+    """Return the Newton step of each output, and the decrease that it promises; directions without curvature are left out."""
+    n = gradient.shape[1]
+    curvature = np.sqrt(np.maximum(np.einsum("kii->ki", hessian), 0.0))
+    inverse = np.divide(1.0, curvature, out=np.zeros_like(curvature), where=curvature > 0)
+    scaled = hessian * inverse[:, :, None] * inverse[:, None, :]
+    scaled[:, np.arange(n), np.arange(n)] = 1.0 + 1e-10
+    step = -np.linalg.solve(scaled, (gradient * inverse)[:, :, None])[:, :, 0] * inverse
+    return step, np.maximum(-np.einsum("ki,ki->k", gradient, step) / 2, 0.0)

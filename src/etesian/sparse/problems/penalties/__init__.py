@@ -1,0 +1,15 @@
+"""Penalties on coefficients: a new one is one file here, which registers its compiled functions."""
+
+from etesian.sparse.problems.penalties.elastic_net import ElasticNet
+from etesian.sparse.problems.penalties.functions import Penalty
+from etesian.sparse.problems.penalties.l1 import L1
+from etesian.sparse.problems.penalties.l2 import L2
+
+__all__ = ["L1", "L2", "ElasticNet", "Penalty", "elastic_net"]
+
+
+def elastic_net(alpha: float, l1_ratio: float = 0.0) -> Penalty:
+    """Return the penalty alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1), as an `L2` or `L1` where it is one."""
+    if l1_ratio == 0:
+        return L2(alpha)
+    return L1(alpha) if l1_ratio == 1 else ElasticNet(alpha * (1 - l1_ratio), alpha * l1_ratio)

@@ -1,0 +1,110 @@
+"""The elastic net penalty, and the closed form of many proximal steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from numba import njit
+
+from etesian.sparse.problems.penalties.functions import register
+from etesian.sparse.problems.penalties.l2 import keep_and_gain
+
+
+class ElasticNet(NamedTuple):
+    """Elastic net penalty (Zou and Hastie 2005): ridge / 2 |w|^2 + lasso |w|_1.
+
+    Parameters
+    ----------
+    ridge, lasso
+        Weights of the two terms, 0 or more.
+    """
+
+    ridge: float
+    lasso: float
+
+    @property
+    def strong_convexity(self) -> float:
+        """The weight of the ridge term."""
+        return self.ridge
+
+    @property
+    def sets_zeros(self) -> bool:
+        """Whether steps can set a coefficient to exactly 0."""
+        return self.lasso > 0
+
+
+@njit(nogil=True)
+def shrink(x, tau):
+    """Move x towards 0 by tau, and no farther than 0: the proximal operator of tau |x|."""
+    if x > tau:
+        return x - tau
+    if x < -tau:
+        return x + tau
+    return 0.0 * x  # NaN stays NaN
+
+
+@njit(nogil=True)
+def after_steps(x, n, mu, nu, tau):
+    """Apply x <- shrink((1 - mu) x - nu, tau), n times, in time logarithmic in n.
+
+    While x keeps its sign a step is linear, with nu + tau or nu - tau. That path is monotone, so the step before which the sign is
+    lost is found by bisection, and the step that loses it is taken by itself. A path leaves 0 at most once.
+    """
+    while n > 0:
+        if x > 0.0 or (x == 0.0 and nu < -tau):
+            sign = 1.0
+        elif x < 0.0 or nu > tau:
+            sign = -1.0
+        else:
+            return 0.0 * x
+        kept = _steps_that_keep_sign(x, n, mu, nu + sign * tau, sign)
+        keep, gain = keep_and_gain(kept, mu)
+        x = keep * x - gain * (nu + sign * tau)
+        n -= kept
+        if n > 0:
+            x = shrink((1.0 - mu) * x - nu, tau)
+            n -= 1
+    return x
+
+
+@njit(nogil=True)
+def _steps_that_keep_sign(x, n, mu, nu, sign):
+    low, high = 0, n + 1  # low steps keep the sign, high steps lose it
+    middle = n
+    while high - low > 1:
+        keep, gain = keep_and_gain(middle, mu)
+        if sign * (keep * x - gain * nu) > 0.0:
+            low = middle
+        else:
+            high = middle
+        middle = (low + high) // 2
+    return low
+
+
+def _value(penalty, x):
+    return 0.5 * penalty.ridge * x * x + penalty.lasso * abs(x)
+
+
+def _slope(penalty, x):
+    sign = 1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0)
+    return penalty.ridge * x + penalty.lasso * sign
+
+
+def _step(penalty, x, size, gradient):
+    return shrink((1.0 - size * penalty.ridge) * x - size * gradient, size * penalty.lasso)
+
+
+def _prepare(penalty, n, size):
+    return n, size
+
+
+def _advance(penalty, prepared, x, gradient):
+    n, size = prepared
+    return after_steps(x, n, size * penalty.ridge, size * gradient, size * penalty.lasso)
+
+
+def _sets_zeros(penalty):
+    return penalty.lasso > 0.0
+
+
+register(ElasticNet, value=_value, slope=_slope, step=_step, prepare=_prepare, advance=_advance, sets_zeros=_sets_zeros)

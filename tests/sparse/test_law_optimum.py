@@ -1,0 +1,254 @@
+"""Law A6: for every loss, penalty and method the objective is the optimum of an independent solver."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from celer import Lasso
+from scipy.optimize import minimize as scipy_minimize
+from scipy.sparse import csr_array, diags_array, random_array
+from scipy.spatial import Delaunay
+from scipy.special import expit
+from sklearn.datasets import load_svmlight_file
+from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
+from sklearn.svm import LinearSVC
+
+from etesian.sparse import SGD, Linear, SparseClassifier, SparseRegressor, minimize
+from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
+from etesian.sparse.problems.penalties import L2
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::etesian.sparse.ScheduleWarning", "ignore:max_iter:sklearn.exceptions.ConvergenceWarning"
+)
+LIBSVM = Path(os.environ.get("ETESIAN_DATA", Path(__file__).parents[3] / "shared" / "data")) / "libsvm"
+GAP = 1e-6
+
+
+def one_hot(rng, n=1_500):
+    columns = np.arange(8) * 9 + np.minimum(rng.geometric(0.35, (n, 8)) - 1, 8)
+    return csr_array((np.ones(8 * n), columns.ravel(), np.arange(0, 8 * n + 1, 8)), shape=(n, 72))
+
+
+def correlated(rng, n=600):
+    return csr_array(rng.normal(size=(n, 4)) @ rng.normal(size=(4, 20)) + 0.4 * rng.normal(size=(n, 20)))
+
+
+def unscaled(rng, n=800):
+    X = random_array((n, 25), density=0.3, rng=rng, format="csr")
+    return csr_array(X @ diags_array(10.0 ** rng.uniform(-3, 5, 25)))
+
+
+def hubs(rng, n=800):
+    X = random_array((n, 300), density=0.01, rng=rng, format="lil")
+    X[:, :4] = rng.lognormal(size=(n, 4))
+    return csr_array(X)
+
+
+def text(rng, n=600, n_words=1_500):
+    share = 1 / np.arange(1, n_words + 1) ** 1.1
+    rows = [np.unique(rng.choice(n_words, 30, p=share / share.sum())) for _ in range(n)]
+    ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    X = csr_array((np.ones(ends[-1]), np.concatenate(rows), ends), shape=(n, n_words))
+    return csr_array(diags_array(1 / np.sqrt(np.diff(ends))) @ X)
+
+
+def mesh(rng, n=250):
+    corners = Delaunay(rng.random((n, 2))).simplices
+    edges = np.unique(
+        np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [0, 2]]]), axis=1), axis=0
+    )
+    values = np.tile([1.0, -1.0], len(edges))
+    return csr_array((values, edges.ravel(), np.arange(0, 2 * len(edges) + 1, 2)), shape=(len(edges), n))
+
+
+GENERATED = {f.__name__: f for f in (one_hot, correlated, unscaled, hubs, text, mesh)}
+REAL = {"a1a": "a1a", "w8a": "w8a", "cocoa": "cocoa_small_train.dat"}
+
+
+@cache
+def rows(name):
+    """Rows and a linear score of them with noise, from which either kind of target is made."""
+    rng = np.random.default_rng(0)
+    if name in REAL:
+        if not (LIBSVM / REAL[name]).exists():
+            pytest.skip(f"{REAL[name]} is not in {LIBSVM}; set ETESIAN_DATA to the folder that holds libsvm")
+        X, y = load_svmlight_file(str(LIBSVM / REAL[name]))
+        X, score = csr_array(X[:2_000]), y[:2_000]
+    else:
+        X = GENERATED[name](rng)
+        length = np.sqrt(np.asarray(X.multiply(X).mean(axis=0)).ravel())
+        score = X @ (rng.normal(size=X.shape[1]) / np.maximum(length, 1e-30))
+        score = score / score.std() + 0.5 * rng.normal(size=len(score)) + 0.3
+    X.sort_indices()
+    return X, score
+
+
+def targets(score, loss):
+    return score if loss in REGRESSION else np.where(score > 0, 1.0, -1.0)
+
+
+LOSSES = {  # value and derivative by the prediction
+    "squared": (lambda p, y: 0.5 * (p - y) ** 2, lambda p, y: p - y),
+    "huber": (
+        lambda p, y: np.where(abs(p - y) < 1, 0.5 * (p - y) ** 2, abs(p - y) - 0.5),
+        lambda p, y: (p - y).clip(-1, 1),
+    ),
+    "logistic": (lambda p, y: np.logaddexp(0, -y * p), lambda p, y: -y * expit(-y * p)),
+    "squared_hinge": (lambda p, y: np.maximum(0, 1 - y * p) ** 2, lambda p, y: -2 * y * np.maximum(0, 1 - y * p)),
+    "hinge": (lambda p, y: np.maximum(0, 1 - y * p), None),
+}
+PENALTIES = {"l2": (1e-3, 0.0), "l1": (3e-3, 1.0), "elastic net": (3e-3, 0.5)}
+
+
+def objective(X, y, loss, alpha, l1_ratio, w, b):
+    w = np.ravel(w)
+    penalty = alpha * ((1 - l1_ratio) / 2 * w @ w + l1_ratio * np.abs(w).sum())
+    return LOSSES[loss][0](X @ w + b, y).mean() + penalty
+
+
+def peer(X, y, loss, alpha, l1_ratio, fit_intercept):
+    """Return a fitted estimator of scikit-learn or celer for this objective; None where there is none."""
+    n, common = len(y), {"fit_intercept": fit_intercept}
+    if loss == "squared" and l1_ratio == 0:
+        return Ridge(alpha * n, solver="svd", **common).fit(X.toarray(), y)
+    if loss == "squared":
+        make = (
+            Lasso(alpha, tol=1e-12, **common)
+            if l1_ratio == 1
+            else ElasticNet(alpha, l1_ratio=l1_ratio, tol=1e-12, **common)
+        )
+        return make.set_params(max_iter=100_000).fit(X.toarray(), y)
+    if loss == "logistic" and l1_ratio == 0:
+        return LogisticRegression(C=1 / (alpha * n), solver="newton-cholesky", tol=1e-12, **common).fit(X.toarray(), y)
+    if loss == "logistic" and l1_ratio == 1 and not fit_intercept:
+        model = LogisticRegression(
+            C=1 / (alpha * n), l1_ratio=1, solver="liblinear", tol=1e-9, max_iter=20_000, **common
+        )
+        return model.fit(X, y)
+    if loss in ("hinge", "squared_hinge") and l1_ratio == 0 and not fit_intercept:
+        dual = loss == "hinge"
+        return LinearSVC(C=1 / (alpha * n), loss=loss, dual=dual, tol=1e-9, max_iter=2_000_000, **common).fit(X, y)
+    return None
+
+
+def lowest_by_scipy(X, y, loss, alpha, l1_ratio, fit_intercept):
+    """Minimize by L-BFGS-B over w = (u - v) / scale with u, v of 0 or more, in which the L1 penalty is linear."""
+    n, n_features = X.shape
+    scale = np.maximum(np.sqrt(np.asarray(X.multiply(X).mean(axis=0)).ravel()), 1e-30)
+    Z, (value, slope) = X @ diags_array(1 / scale), LOSSES[loss]
+    shrink, pull = alpha * (1 - l1_ratio) / scale**2, alpha * l1_ratio / scale
+
+    def of(at):
+        u, v, b = at[:n_features], at[n_features:-1], at[-1]
+        p = Z @ (u - v) + b
+        slopes = slope(p, y) / n
+        gradient = Z.T @ slopes + shrink * (u - v)
+        total = value(p, y).mean() + shrink @ (u - v) ** 2 / 2 + pull @ (u + v)
+        return total, np.concatenate([gradient + pull, pull - gradient, [slopes.sum()]])
+
+    free = (None, None) if fit_intercept else (0, 0)
+    options = {"maxiter": 50_000, "maxfun": 100_000, "ftol": 1e-16, "gtol": 1e-9, "maxcor": 40}
+    bounds = [(0, None)] * (2 * n_features) + [free]
+    return scipy_minimize(
+        of, np.zeros(2 * n_features + 1), jac=True, method="L-BFGS-B", bounds=bounds, options=options
+    ).fun
+
+
+@cache
+def lowest(name, loss, penalty, fit_intercept):
+    X, score = rows(name)
+    y, (alpha, l1_ratio) = targets(score, loss), PENALTIES[penalty]
+    found = peer(X, y, loss, alpha, l1_ratio, fit_intercept)
+    if found is None:
+        return lowest_by_scipy(X, y, loss, alpha, l1_ratio, fit_intercept)
+    return objective(X, y, loss, alpha, l1_ratio, found.coef_, found.intercept_)
+
+
+def fitted(name, loss, penalty, **options):
+    X, score = rows(name)
+    make = SparseRegressor if loss in REGRESSION else SparseClassifier
+    alpha, l1_ratio = PENALTIES[penalty]
+    return make(loss, alpha=alpha, l1_ratio=l1_ratio, random_state=0, n_jobs=1, **options).fit(X, targets(score, loss))
+
+
+def gap(model, name, loss, penalty, fit_intercept=True):
+    X, score = rows(name)
+    reached = objective(X, targets(score, loss), loss, *PENALTIES[penalty], model.coef_, model.intercept_)
+    return reached / lowest(name, loss, penalty, fit_intercept) - 1
+
+
+SMOOTH = ("squared", "huber", "logistic", "squared_hinge")
+
+
+@pytest.mark.parametrize("method", ["saga", "svrg"])
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("loss", SMOOTH)
+@pytest.mark.parametrize("name", [*GENERATED, *REAL])
+def test_a6_objective_is_that_of_an_independent_solver(name, loss, penalty, method):
+    fit_intercept = loss != "squared_hinge"  # LinearSVC penalizes its intercept
+    if name in REAL and loss in REGRESSION:
+        pytest.skip("labels of classes")
+    model = fitted(name, loss, penalty, method=method, fit_intercept=fit_intercept, max_iter=1_000)
+    assert model.outcome_ == "converged"
+    assert abs(gap(model, name, loss, penalty, fit_intercept)) < GAP
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-4])
+@pytest.mark.parametrize("alpha", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("name", [*GENERATED, "a1a"])
+def test_converged_means_close_to_the_optimum(name, alpha, tol, monkeypatch):
+    monkeypatch.setitem(PENALTIES, "l2", (alpha, 0.0))
+    lowest.cache_clear()
+    model = fitted(name, "logistic", "l2", tol=tol, max_iter=300)
+    reached = gap(model, name, "logistic", "l2")
+    lowest.cache_clear()
+    assert reached > -1e-6
+    if model.outcome_ == "converged":
+        assert reached < 100 * tol**2
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+@pytest.mark.parametrize("name", [*GENERATED])
+def test_sgd_with_decreasing_steps_comes_near_the_optimum(name, loss):
+    model = fitted(name, loss, "l2", method="sgd", max_iter=300)
+    assert -GAP < gap(model, name, loss, "l2") < 1e-2
+    assert (np.diff(model.objective_) <= 1e-12).all()
+    if model.outcome_ == "converged":
+        assert gap(model, name, loss, "l2") < GAP
+
+
+@pytest.mark.parametrize("method", ["saga", "svrg", "sgd"])
+@pytest.mark.parametrize("name", ["one_hot", "text", "mesh"])
+def test_a_loss_with_a_kink_is_never_said_to_have_converged(name, method):
+    model = fitted(name, "hinge", "l2", method=method, fit_intercept=False, n_iter_no_change=5, max_iter=200)
+    assert model.outcome_ in ("no_progress", "max_iter")
+    assert -GAP < gap(model, name, "hinge", "l2", fit_intercept=False) < 0.05
+
+
+def test_a6_notices_that_one_order_serves_all_epochs():
+    X, score = rows("one_hot")
+    gaps = {}
+    for order in ("fixed", "each_epoch"):
+        problem = Linear(X, score, REGRESSION["squared"], L2(1e-3), reduction="saga", scales_steps=True)
+        state = minimize(
+            problem, method=SGD(1 / 3), schedule="serial", max_iter=40, tol=None, order=order, random_state=0
+        ).variables
+        reached = objective(X, score, "squared", 1e-3, 0.0, state.coef, 0.0)
+        gaps[order] = abs(reached / lowest("one_hot", "squared", "l2", False) - 1)
+    assert gaps["each_epoch"] < GAP < 1e-3 < gaps["fixed"]
+
+
+def test_result_is_the_same_for_any_number_of_threads():
+    X, score = rows("mesh")
+    models = [SparseRegressor(random_state=0, n_jobs=jobs, schedule=s).fit(X, score)
+              for jobs, s in ((1, "serial"), (2, "conflict_free"), (3, "conflict_free"))]  # fmt: skip
+    assert len({model.coef_.tobytes() for model in models}) == 1
+    assert all(model.objective_ == models[0].objective_ for model in models)
+
+
+def test_every_loss_is_covered():
+    assert set(LOSSES) == set(REGRESSION | CLASSIFICATION)
