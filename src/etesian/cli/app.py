@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": ("etesian.cli.sparse:predict", "Predict with a model written by `etesian fit`."),
     "inspect": ("etesian.cli.sparse:inspect", "Analyze update conflicts in a file and predict parallel speed-up."),
     "generate": ("etesian.cli.decode:generate", "Generate text with speculative decoding."),
+    "chat": ("etesian.cli.decode_chat:chat", "Chat with an instruction-tuned model."),
     "models": ("etesian.cli.decode_catalog:app", "List or download models with a short name."),
     "ngram": ("etesian.cli.decode_ngram:app", "Build or show an N-gram that drafts for a draft model."),
 }
