@@ -1,8 +1,8 @@
 """Perplexity of a GGUF file on a text, by Etesian or by llama.cpp: quantized products may round differently, but not err.
 
-The text is cut into pieces of `--piece` tokens, each read from the start; every token but the first of a piece counts. Both engines
-get the same file and find the same tokens. A line of JSON says what was found. Run it once with each engine, llama.cpp in an environment of
-its own (built with `CMAKE_ARGS=-DGGML_NATIVE=ON`):
+The text is cut into pieces of `--piece` tokens, each read from the start; every token but the first of a piece counts.
+Both engines get the same file and find the same tokens. A line of JSON says what was found. Run it once with each
+engine, llama.cpp in an environment of its own (built with `CMAKE_ARGS=-DGGML_NATIVE=ON`):
 
     python benchmarks/perplexity.py model.gguf ../shared/data/text/tinyshakespeare_input.txt --tokens 20000
     ../llama/bin/python benchmarks/perplexity.py model.gguf text.txt --tokens 20000 --engine llama.cpp

@@ -70,16 +70,16 @@ def test_second_run_of_the_same_command_runs_nothing() -> None:
 
 def test_json_is_one_object_on_standard_output_and_the_same_as_show_gives() -> None:
     first = run_pair("--json")
-    (group,) = json.loads(first.stdout)["suites"]
-    assert (group["suite"], group["target"]) == ("pair", "left<=0.0")
-    assert [(run["workload"], run["seed"], run["outcome"], run["slices"]) for run in group["runs"]] == [
+    found = json.loads(first.stdout)
+    assert [target["target"] for target in found["targets"]] == ["left<=0.0"]
+    assert [(run["workload"], run["seed"], run["outcome"], run["slices"]) for run in found["runs"]] == [
         ("a", 0, "reached", 2),
         ("b", 0, "reached", 2),
         ("b", 1, "reached", 2),
         ("a", 1, "reached", 2),
     ]
-    assert [each["reached"]["value"] for each in group["summary"]["workloads"]] == [1.0, 1.0]
-    assert json.loads(etesian("bench", "show", "--json").stdout) == json.loads(first.stdout)
+    assert [each["reached_share"] for each in found["entries"]] == [1.0, 1.0]
+    assert json.loads(etesian("bench", "show", "--json").stdout) == found
 
 
 def test_options_replace_the_suites_target_and_budget() -> None:
@@ -115,9 +115,9 @@ def test_export_and_import_carry_every_run() -> None:
 def test_show_chooses_by_suite_and_target() -> None:
     run_pair()
     run_pair("--target", "left<=1")
-    assert len(json.loads(etesian("bench", "show", "--json").stdout)["suites"]) == 2
+    assert len(json.loads(etesian("bench", "show", "--json").stdout)["targets"]) == 2
     chosen = json.loads(etesian("bench", "show", "--json", "--suite", "pair", "--target", "left<=1").stdout)
-    assert [group["target"] for group in chosen["suites"]] == ["left<=1.0"]
+    assert [each["target"] for each in chosen["targets"]] == ["left<=1.0"]
 
 
 def write_files(folder: Path) -> None:
@@ -145,7 +145,7 @@ def write_files(folder: Path) -> None:
         ("run pair.py --target lost<=1", "must be one that a measures (left, process, seed); got lost<=1.0"),
         ("run pair.py --seeds two", "--seeds takes a number of at least 1, or seeds such as 3,7; got 'two'"),
         ("run pair.py --seeds 0", "--seeds takes a number"),
-        ("run pair.py --seeds 3,3", "seeds must be a number of at least 1 or seeds that differ; got [3, 3]"),
+        ("run pair.py --seeds 3,3", "seeds must be a number of at least 1, or distinct seeds; got [3, 3]"),
         ("run pair.py --budget -1", "--budget takes a positive number of seconds; got -1.0"),
         ("run pair.py --jobs 2 --in-process", "jobs must be 1 when runs share one process"),
         ("run pair.py pair.py", "must have names that differ; got 'pair' twice"),
@@ -217,7 +217,7 @@ def test_isolated_run_prints_only_its_json_on_standard_output(folder: Path) -> N
     (folder / "pair.py").write_text(f"import sys\nsys.path.append({str(path)!r})\nprint('chatter')\n{SUITE_FILE}")
     command = [sys.executable, "-m", "etesian", "bench", "run", "pair.py", "--seeds", "1", "--jobs", "2", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert [run["outcome"] for run in json.loads(done.stdout)["suites"][0]["runs"]] == ["reached", "reached"]
+    assert [run["outcome"] for run in json.loads(done.stdout)["runs"]] == ["reached", "reached"]
     assert "chatter" in done.stderr
 
 

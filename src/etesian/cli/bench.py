@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -20,12 +20,11 @@ from etesian.cli.bench_options import (
     chosen_store,
     parse_target,
 )
+from etesian.cli.bench_reading import select_runs
 from etesian.cli.console import EXIT_FAILED, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from etesian.bench.overview import Group
 
 
 def run(
@@ -38,13 +37,18 @@ def run(
     in_process: bool = False,
     retry_failed: bool = False,
     on: str | None = None,
+    limit: float | None = None,
+    any_code: bool = False,
+    compare: str | None = None,
     as_json: JsonOption = False,
 ) -> int:
     """Run suites, each workload with each seed, and store every finished run.
 
-    Runs that the store already holds are not repeated, so the same command resumes an interrupted one.
+    Runs that the store already holds are not repeated, so the same command resumes an interrupted one. Runs whose code or
+    arguments have changed are kept apart.
 
-    Exit code: 1 if a run failed, 2 for a mistake in the arguments, 130 after Ctrl-C.
+    Exit code: 1 if a run failed, 2 for a mistake in the arguments, 130 after Ctrl-C. With --compare, 1 if an entry is shown
+    to be slower than the margin of `etesian bench check`.
 
     Parameters
     ----------
@@ -64,13 +68,23 @@ def run(
         Repeat failed runs.
     on
         Make the runs on a Ray cluster, as many at once as it holds: ray, or ray://HOST:PORT.
+    limit
+        Kill a run after so many seconds without a measurement; 3 times the budget by default, at least 5.
+    any_code
+        Pool runs whose code or arguments differ.
+    compare
+        Interleave the runs with those of this git revision, and check the ratio of their times.
     """
     if not sources:
         raise bench.InputError("name at least one suite: a Python file or one of " + ", ".join(bench.known_names()))
     if jobs < 1:
         raise bench.InputError(f"--jobs must be at least 1; got {jobs}")
     chosen_seeds = parse_seeds(seeds)
+    if limit is not None and not limit > 0:
+        raise bench.InputError(f"--limit must be a positive number of seconds; got {limit}")
     console = _error_console()
+    if compare is not None:
+        return _compare(sources, compare, chosen_seeds, store, console, limit=limit, as_json=as_json)
     runs: list[bench.StoredRun] = []
     with _output_reserved():
         suites = [_adjusted(bench.load_suite(source), target=target, budget_seconds=budget) for source in sources]
@@ -87,9 +101,11 @@ def run(
                     retry_failed=retry_failed,
                     progress=progress,
                     on=on,
+                    limit_seconds=limit,
+                    any_code=any_code,
                 )
                 runs += [bench.StoredRun(suite.name, run) for run in finished]
-    _print_groups(_grouped(runs), as_json=as_json)
+    _print_summary(runs, as_json=as_json, any_code=any_code)
     return EXIT_FAILED if any(entry.run.outcome == "failed" for entry in runs) else 0
 
 
@@ -100,6 +116,7 @@ def show(
     store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
     target: str | None = None,
+    any_code: bool = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the times to target of the stored runs, with intervals.
@@ -108,8 +125,14 @@ def show(
     ----------
     target
         Use only the runs with this target, for example 'loss<=3.28'.
+    any_code
+        Pool runs whose code or arguments differ.
     """
-    _print_groups(_stored_groups(chosen_store(argument, store), suite, target), as_json=as_json)
+    chosen = chosen_store(argument, store)
+    with bench.Store(chosen, create=False) as opened:
+        entries = opened.entries()
+    selected = select_runs(entries, store=chosen, suite=suite, target=target)
+    _print_summary(selected, as_json=as_json, any_code=any_code)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -123,6 +146,35 @@ def parse_seeds(text: str) -> list[int]:
     if not numbers:
         raise bench.InputError(f"--seeds takes a number of at least 1, or seeds such as 3,7; got {text!r}")
     return numbers
+
+
+def _compare(
+    sources: Sequence[str],
+    revision: str,
+    seeds: list[int],
+    store: str,
+    console: Console,
+    *,
+    limit: float | None,
+    as_json: bool,
+) -> int:
+    """Run a suite of two revisions, interleaved, and check the new one against the base."""
+    from etesian.bench.revisions import compare_revisions
+    from etesian.cli.bench_check import EXIT_SLOWER, print_check
+
+    if len(sources) != 1:
+        raise bench.InputError(f"--compare requires one suite; got {len(sources)}")
+    with bench.Store(store) as opened:
+        found = compare_revisions(
+            sources[0],
+            revision,
+            seeds=seeds,
+            store=opened,
+            limit_seconds=limit,
+            announce=lambda line: console.print(line, markup=False),
+        )
+    print_check(found, as_json=as_json)
+    return EXIT_SLOWER if found.is_slower else 0
 
 
 def _adjusted(suite: bench.Suite, *, target: str | None, budget_seconds: float | None) -> bench.Suite:
@@ -141,36 +193,18 @@ def _check_names(suites: list[bench.Suite]) -> None:
         raise bench.InputError(f"suites that are run together must have names that differ; got {twice[0]!r} twice")
 
 
-def _stored_groups(store: str, suite: str | None, target: str | None) -> list[Group]:
-    from etesian.bench.overview import select  # statistics take a second to import
-
-    wanted = None if target is None else parse_target(target)
-    with bench.Store(store, create=False) as opened:
-        groups = _grouped(opened.entries())
-    if not groups:
-        raise bench.InputError(f"the store {store} holds no runs yet; `etesian bench run` adds them")
-    return select(groups, suite=suite, target=wanted)
-
-
-def _grouped(entries: list[bench.StoredRun]) -> list[Group]:
-    from etesian.bench.overview import group_runs
-
-    return group_runs(entries)
-
-
-def _print_groups(groups: list[Group], *, as_json: bool) -> None:
+def _print_summary(entries: list[bench.StoredRun], *, as_json: bool, any_code: bool = False) -> None:
+    """Print the leaderboards, or the analysis and the outcomes of the runs as one JSON object."""
     from rich.console import Console
 
-    from etesian.bench.overview import as_table, failures
+    from etesian.bench.report.document import lay_out
+    from etesian.bench.report.render_terminal import print_summary
 
+    analysis = bench.analyze(entries, any_code=any_code)
     if as_json:
-        print_json({"suites": [group.as_dict() for group in groups]})
-        return
-    console = Console()
-    for group in groups:
-        console.print(as_table(group))
-        for line in failures(group.runs):
-            console.print(f"failed: {line}", markup=False)
+        print_json({**analysis.as_dict(), "runs": [{"suite": suite, **run.ending()} for suite, run in entries]})
+    else:
+        print_summary(lay_out(analysis), Console())
 
 
 @contextlib.contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from etesian import bench
-from etesian.bench.analysis import Analysis, Options, analyse
+from etesian.bench.analysis import Analysis, Options
+from etesian.bench.analysis import analyze as analyze_runs
+from etesian.bench.report import caveats
 from etesian.cli.bench_options import (
     DEFAULT_STORE,
     JsonOption,
@@ -18,6 +19,7 @@ from etesian.cli.bench_options import (
     chosen_store,
     parse_target,
 )
+from etesian.cli.bench_reading import read_runs
 from etesian.cli.console import print_json
 from etesian.cli.derive import options_from
 
@@ -56,31 +58,11 @@ def analyze(
     """
     source = chosen_store(argument, store)
     targets = [parse_target(text) for text in target] or None
-    analysis = analyse(_read(source, suite), targets=targets, **parse_options(options))
+    analysis = analyze_runs(read_runs(source, suite=suite), targets=targets, **parse_options(options))
     if as_json:
-        print_json(analysis.as_dict())
+        print_json({**analysis.as_dict(), "caveats": caveats(analysis)})
     else:
         _print_tables(analysis)
-
-
-def _read(source: str, suite: str | None) -> list[bench.StoredRun]:
-    if "://" not in source and not _is_sqlite(Path(source)):
-        entries = [entry for entry in bench.read_jsonl(source) if suite in (None, entry.suite)]
-    else:
-        with bench.Store(source, create=False) as opened:
-            entries = opened.entries(suite)
-    if not entries:
-        raise bench.InputError(f"{source} holds no runs" + (f" of the suite {suite}" if suite else ""))
-    return entries
-
-
-def _is_sqlite(path: Path) -> bool:
-    """Return whether a file starts like an SQLite database. A missing file counts as one; the store reports it."""
-    try:
-        with path.open("rb") as file:
-            return file.read(6) == b"SQLite"
-    except OSError:
-        return True
 
 
 def parse_figures(option: str, texts: tuple[str, ...] | None) -> float | dict[str, float] | None:
@@ -105,12 +87,7 @@ def _number(option: str, text: str) -> float:
 def _print_tables(analysis: Analysis) -> None:
     from rich.console import Console
 
-    from etesian.bench.analysis.tables import as_advice, as_tables
+    from etesian.bench.report.document import lay_out
+    from etesian.bench.report.render_terminal import print_document
 
-    console = Console()
-    for table in as_tables(analysis):
-        console.print(table)
-    if analysis.advice:
-        console.print("Caveats", style="bold")
-    for line in as_advice(analysis):
-        console.print(line)
+    print_document(lay_out(analysis), Console())

@@ -11,8 +11,7 @@ from cyclopts import Parameter
 
 from etesian import bench
 from etesian._shared.files import check_output
-from etesian.bench.analysis import Analysis, Options, analyse
-from etesian.bench.overview import group_runs, select
+from etesian.bench.analysis import Analysis, Options, analyze
 from etesian.bench.report import write_page
 from etesian.cli.bench_analysis import parse_options, with_analysis_options
 from etesian.cli.bench_options import (
@@ -21,8 +20,8 @@ from etesian.cli.bench_options import (
     StoreOption,
     SuiteOption,
     chosen_store,
-    parse_target,
 )
+from etesian.cli.bench_reading import select_runs
 from etesian.cli.console import note
 
 TargetOption = Annotated[
@@ -121,7 +120,7 @@ class _Request:
 
     def analyze(self, entries: list[bench.StoredRun]) -> Analysis:
         """Analyze the chosen runs."""
-        return analyse(self._chosen(entries), **parse_options(self.options))
+        return analyze(self._chosen(entries), **parse_options(self.options))
 
     def title(self, entries: list[bench.StoredRun]) -> str:
         """Return the default heading of the page."""
@@ -141,11 +140,7 @@ class _Request:
         return {name: value for name, value in self.options.items() if value != getattr(Options, name)}
 
     def _chosen(self, entries: list[bench.StoredRun]) -> list[bench.StoredRun]:
-        if not entries:
-            raise bench.InputError(f"the store {self.store} holds no runs yet; `etesian bench run` adds them")
-        wanted = None if self.target is None else parse_target(self.target)
-        groups = select(group_runs(entries), suite=self.suite, target=wanted)
-        return [bench.StoredRun(group.suite, run) for group in groups for run in group.runs]
+        return select_runs(entries, store=self.store, suite=self.suite, target=self.target)
 
 
 def _words(options: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from etesian.bench import InputError
 from etesian.bench.report import write_report
 from etesian.decode.bundled import bundled_folder
 from etesian.demo.decoding import DecodingDemo, print_decoding, race_decoders
-from etesian.demo.decoding_section import add_section, decoding_section
+from etesian.demo.decoding_section import decoding_section
 from etesian.demo.words import BASELINE, WordsDemo, print_words, race_words
 
 LIBRARIES_OF_DECODING = ("torch", "transformers", "tokenizers", "safetensors")
@@ -71,18 +71,14 @@ def demo(folder: Path, *, n_seeds: int, console: Console) -> Demo:
         title="Word vectors by three schedules" + (", text by four decoders" if decoding else ""),
         command="etesian demo",
         baseline=BASELINE,
+        extra_sections=[decoding_section(decoding)] if decoding else [],
     )
-    if decoding:
-        add_section(report, decoding_section(decoding))
     return Demo(found, decoding, report)
 
 
 def _check_report_can_be_written() -> None:
-    missing = [name for name in ("jinja2", "plotly") if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"the demo writes a report, which needs {' and '.join(missing)}: pip install 'etesian[report]'"
-        )
+    if find_spec("jinja2") is None:
+        raise InputError("the demo writes a report, which needs jinja2: pip install 'etesian[report]'")
 
 
 def why_no_decoding() -> str | None:

@@ -11,10 +11,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.style import Style
-from rich.table import Table
 from rich.text import Text
 
 from etesian.bench import Run, Store, Suite, run_suite
+from etesian.bench.report.model import Cell, Row, Table, words_cell
+from etesian.bench.report.render_terminal import as_rich_table
 from etesian.cli.bench_progress import SuiteProgress
 from etesian.cli.decode_output import color_of, legend
 from etesian.decode.bundled import bundled_folder
@@ -154,7 +155,7 @@ def race_decoders(store: Path, *, n_seeds: int, console: Console) -> DecodingDem
         decoder = make_decoder("staged", str(folder))
         sample = decoder.generate(SHOWN_PROMPT, max_tokens=SHOWN_TOKENS)
         stages = () if decoder.drafter is None else decoder.drafter.stages
-        size = getattr(decoder.target, "weight_bytes", 0) / 2 / 1e6  # two bytes each
+        size = (decoder.target.traits.weight_bytes or 0) / 2 / 1e6  # two bytes each
     return DecodingDemo(races, SHOWN_PROMPT, sample, stages, size)
 
 
@@ -167,7 +168,7 @@ def describe_speedups(speedups: Sequence[float]) -> str:
 
 def print_decoding(found: DecodingDemo, console: Console) -> None:
     """Say how fast each decoder was, whether all wrote the same, and show a text."""
-    console.print(as_table(found))
+    console.print(as_rich_table(decoders_table(found)))
     n_seeds, millions = found.races[0].n_seeds, found.million_parameters
     console.print(
         f"[dim]{len(PROMPTS)} prompts, {N_TOKENS} tokens each, {n_seeds} runs. The bundled models, made {TIMES} times as wide: "
@@ -180,25 +181,22 @@ def print_decoding(found: DecodingDemo, console: Console) -> None:
     console.print(legend(found.sample, found.stages), soft_wrap=True)
 
 
-def as_table(found: DecodingDemo) -> Table:
-    """Draw the findings for a terminal."""
-    table = Table(title="Text by four decoders")
-    table.add_column("tokens")
-    table.add_column("decoder")
-    for heading in ("tokens/s", "times as fast (range)", "tokens a pass", "same text as plain"):
-        table.add_column(heading, justify="right")
+def decoders_table(found: DecodingDemo) -> Table:
+    """Tabulate the decoders, greedy and sampled."""
+    rows = []
     for race in found.races:
         for decoder in race.decoders:
-            table.add_row(
-                race.choosing if decoder == BASELINE else "",
-                decoder,
-                f"{race.tokens_per_second(decoder):.1f}",
-                "1" if decoder == BASELINE else describe_speedups(race.speedups(decoder)),
-                f"{race.tokens_per_pass(decoder):.2f}",
-                "yes" if race.is_identical(decoder) else "[bold red]NO",
-            )
-        table.add_section()
-    return table
+            speedups = "1" if decoder == BASELINE else describe_speedups(race.speedups(decoder))
+            cells = [
+                words_cell(race.choosing),
+                Cell(f"{race.tokens_per_second(decoder):.1f}", exact=race.tokens_per_second(decoder)),
+                Cell(speedups),
+                Cell(f"{race.tokens_per_pass(decoder):.2f}"),
+                words_cell("yes" if race.is_identical(decoder) else "NO"),
+            ]
+            rows.append(Row(decoder, cells))
+    headings = ["decoder", "tokens", "tokens/s", "speed-up (range)", "tokens per pass", "same text as plain"]
+    return Table("Text by four decoders", headings, rows)
 
 
 def colored_sample(found: DecodingDemo) -> Text:

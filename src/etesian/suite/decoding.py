@@ -1,6 +1,6 @@
 """Text by four decoders that write the same: plain, a drafted chain, a drafted tree, and a tree that an N-gram drafts for.
 
-As in DAWNBench's inference track, what counts is the time of a prediction, here of a token; `etesian bench analyse --price` makes
+As in DAWNBench's inference track, what counts is the time of a prediction, here of a token; `etesian bench analyze --price` makes
 a cost of it.
 """
 

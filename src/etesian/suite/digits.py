@@ -1,7 +1,7 @@
 """Handwritten digits to a target by a plain training, and by six that change it to be faster at some price.
 
 The trainings change what is computed, as the entries of DAWNBench did (Coleman et al. 2019, section 5); so each is also measured
-on digits that nothing was tuned for, when it has ended. `etesian bench analyse` compares the two.
+on digits that nothing was tuned for, when it has ended. `etesian bench analyze` compares the two.
 """
 
 from __future__ import annotations

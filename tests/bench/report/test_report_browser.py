@@ -14,9 +14,9 @@ import subprocess
 import pytest
 from made_runs import suite_runs
 
-from etesian.bench import analyse
+from etesian.bench import analyze
 from etesian.bench.report import write_report
-from etesian.bench.report.curves import embed_race
+from etesian.bench.report.embed import embed_race
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -37,10 +37,10 @@ RULES = ("first_passage", "stays_above")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on the PATH")
 
 # What the visits ask; `tell` brings it back.
-COLORS = "[getComputedStyle(document.querySelector('.xtick text')).fill, getComputedStyle(document.body).color]"
+COLORS = "[getComputedStyle(document.querySelector('.chart .axis-text')).fill, getComputedStyle(document.body).color]"
 SLIDER = """(() => {
     const slider = document.getElementById("thresholds-slider");
-    const said = () => document.getElementById("thresholds-said").textContent;
+    const said = () => document.getElementById("thresholds-result").textContent;
     const before = said();
     slider.focus();
     slider.value = 0;
@@ -49,7 +49,7 @@ SLIDER = """(() => {
     document.getElementById("thresholds-reset").click();
     return { before, easiest, after: said(), focused: document.activeElement.id, isDisabled: slider.disabled };
 })()"""
-LINES = "document.querySelectorAll('[data-figure=\"curves\"] .js-line').length"
+LINES = "document.querySelectorAll('[data-figure=\"curves\"]  .curve').length"
 
 
 def ranked_by_the_page(analyses):
@@ -87,7 +87,7 @@ def wavering():
     """Runs that go on after the target, cut off at several budgets, diverging, failing: all that decides a median."""
     easier = dataclasses.replace(suite_runs()[0].target, threshold=0.9)
     runs = [dataclasses.replace(run, target=easier, budget_seconds=9.0 + run.seed % 3) for run in suite_runs()]
-    return [analyse(runs, rule=rule) for rule in RULES]
+    return [analyze(runs, rule=rule) for rule in RULES]
 
 
 @pytest.fixture(scope="module")

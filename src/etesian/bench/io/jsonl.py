@@ -16,8 +16,7 @@ from etesian._shared.files import atomic_write
 from etesian.bench.errors import InputError
 from etesian.bench.io._reading.files import DAMAGES, check_exists, lines_of, shortened
 from etesian.bench.io._reading.found import reason_of
-from etesian.bench.record import Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Run, StoredRun
 
 FORMAT_VERSION = 1
 """Version of the format, on each line, so that the lines of several files can be joined."""

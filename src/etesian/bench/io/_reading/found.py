@@ -8,7 +8,7 @@ from pathlib import Path
 
 from etesian.bench.errors import InputError
 from etesian.bench.io._reading.files import DAMAGES, files_below
-from etesian.bench.store import StoredRun
+from etesian.bench.record import StoredRun
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from etesian.bench.io._reading.consistency import scale_conflict, with_distinct_
 from etesian.bench.io._reading.curves import Measurement, points_of
 from etesian.bench.io._reading.found import Found, Skipped, printable
 from etesian.bench.io._reading.order import in_order
-from etesian.bench.record import Point
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Point, StoredRun
 from etesian.bench.workload import Target
 
 

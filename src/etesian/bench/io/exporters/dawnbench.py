@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from etesian._shared.files import atomic_folder
-from etesian.bench.record import Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Run, StoredRun
 
 _SECONDS_PER_HOUR = 3600.0
 _UNSAFE = re.compile(r"[^\w.\-]+")

@@ -15,8 +15,7 @@ from typing import Any
 from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of
 from etesian.bench.io._reading.files import UnreadableError, json_of, lines_of, shortened
 from etesian.bench.io._reading.found import Found, printable, read_each
-from etesian.bench.record import Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.workload import Target
 
 TARGETS = {

@@ -15,8 +15,7 @@ from etesian.bench.io._reading.files import DAMAGES, UnreadableError, has_suffix
 from etesian.bench.io._reading.found import Found, Skipped, printable, read_each, reason_of
 from etesian.bench.io._reading.order import Ordered, in_order
 from etesian.bench.io._reading.rows import Row, csv_rows, parquet_rows
-from etesian.bench.record import Outcome, Point, Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Outcome, Point, Run, StoredRun
 from etesian.bench.workload import Target
 
 _NO_TIMES = (

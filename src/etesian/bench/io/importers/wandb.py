@@ -13,8 +13,7 @@ from etesian.bench.io._reading.files import UnreadableError, has_suffix
 from etesian.bench.io._reading.found import Found, attempt, printable, read_each
 from etesian.bench.io._reading.rows import Row, csv_rows
 from etesian.bench.io._reading.tracked_runs import checked, ordered_points
-from etesian.bench.record import Outcome, Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Outcome, Run, StoredRun
 from etesian.bench.workload import Target
 
 _CHART_TIME = re.compile(r"relative time(?: \((?:process|wall)\))?|_runtime", re.IGNORECASE)

@@ -15,8 +15,7 @@ from etesian.bench.io._reading.tracked_runs import checked, ordered_points
 from etesian.bench.io.importers.mlflow.server import runs_on_server
 from etesian.bench.io.importers.mlflow.stores import Place, runs_in_folder, runs_in_sqlite
 from etesian.bench.io.importers.mlflow.tracked import Tracked
-from etesian.bench.record import Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.workload import Target
 
 _SEEDS = ("seed", "random_seed", "random_state")

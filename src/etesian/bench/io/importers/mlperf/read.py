@@ -13,8 +13,7 @@ from etesian.bench.io._reading.found import Found, Ignored, Skipped, printable, 
 from etesian.bench.io.importers.mlperf.log import Evaluation, Log, read_log
 from etesian.bench.io.importers.mlperf.place import Place, describe_system, place_of, system_file_of
 from etesian.bench.io.importers.mlperf.quality import Quality, quality_of
-from etesian.bench.record import Outcome, Point, Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Outcome, Point, Run, StoredRun
 from etesian.bench.workload import Target
 
 _LOG_NAME = re.compile(r"(result.*\.txt|.*\.log|.*\.out)(\.gz|\.bz2|\.xz|\.zst|\.zip)?")
