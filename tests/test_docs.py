@@ -141,6 +141,17 @@ def test_relative_links_of_the_repository_exist(name):
     assert not [link for link in links if ":" not in link and not (ROOT / link).exists()]
 
 
+def test_architecture_names_existing_files():
+    part, missing = "", []
+    for line in (DOCS / "explanation" / "architecture.md").read_text().splitlines():
+        heading = re.match(r"## (\w+):?", line)
+        part = heading[1] if heading else part
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", line):
+            places = [ROOT / name, ROOT / "src/etesian" / name, ROOT / "src/etesian" / part / name]
+            missing += [] if any(place.exists() for place in places) else [name]
+    assert not missing
+
+
 def test_llms_txt_lists_every_page(site):
     text = (site / "llms.txt").read_text()
     listed = set(re.findall(r"\]\(([^)]+)\)", text))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian._shared.barrier import new_shared
 from etesian.decode.models.cpu import forward
 from etesian.decode.models.cpu.architecture import FAMILIES, Network, read_network
 from etesian.decode.models.cpu.packed_network import aligned_zeros, pack_network
@@ -339,7 +340,7 @@ def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
         records=aligned_zeros(n_threads * (n_rows * record_stride(longest) if has_blocks else LINE), np.uint8).reshape(
             n_threads, -1
         ),
-        counters=np.zeros(8, np.int64),
+        barrier=new_shared(),
     )
 
 
