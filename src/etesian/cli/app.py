@@ -36,6 +36,7 @@ BENCH_COMMANDS = {
     "check": ("etesian.cli.bench_check:check", "Check if new runs are slower than base runs."),
     "report": ("etesian.cli.bench_report:report", "Write an HTML report."),
     "serve": ("etesian.cli.bench_report:serve", "Serve a live HTML report."),
+    "publish": ("etesian.cli.bench_publish:publish", "Write several races as a static site."),
     "import": ("etesian.cli.bench_transfer:importing", "Import runs from files of other programs."),
     "export": ("etesian.cli.bench_transfer:export", "Export stored runs to a file."),
 }
