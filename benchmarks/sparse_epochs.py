@@ -135,6 +135,9 @@ def main() -> None:
             X, y = data.read_labeled_rows(asked.data / "libsvm" / FILES[name])
         else:
             X, y = GENERATED[name]()
+        X = csr_array(
+            (X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)), shape=X.shape
+        )  # for scikit-learn
         alpha = 1e-3 if name in GENERATED else 1e-4
         is_squared = len(np.unique(y)) > 2
         floor = optimum(X, y, alpha, is_squared)
