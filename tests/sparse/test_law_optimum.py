@@ -85,7 +85,7 @@ def rows(name):
         score = X @ (rng.normal(size=X.shape[1]) / np.maximum(length, 1e-30))
         score = score / score.std() + 0.5 * rng.normal(size=len(score)) + 0.3
     X.sort_indices()
-    return X, score
+    return csr_array((X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)), shape=X.shape), score  # for liblinear
 
 
 def targets(score, loss):
