@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from etesian.sparse import SparseClassifier, SparseRegressor
 
-GAP, MOST = 1e-6, 1_000
+GAP, MOST = 1e-6, 256
 FILES = {"a1a": "a1a", "w8a": "w8a", "cocoa": "cocoa_small_train.dat"}
 
 
@@ -111,9 +111,9 @@ def saga(X: Any, y: np.ndarray, alpha: float, is_squared: bool, floor: float) ->
 
     low, high = 0, 8
     while not arrives(high):
-        low, high = high, 2 * high
-        if low >= MOST:
+        if high >= MOST:
             return None
+        low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if arrives(middle) else (middle, high)
