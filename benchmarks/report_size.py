@@ -22,10 +22,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from analyse_runs import made_runs
+from analyze_runs import made_runs
 from timing import seconds_of, spread
 
-from etesian.bench import analyse, machine
+from etesian.bench import analyze, machine
 from etesian.bench.report import write_page
 
 FLAGS = [
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--output", type=Path, help="where to keep the page")
     options = parser.parse_args(arguments)
-    analysis = analyse(made_runs(options.entries, options.runs, options.points))
+    analysis = analyze(made_runs(options.entries, options.runs, options.points))
     with tempfile.TemporaryDirectory() as folder:
         path = options.output or Path(folder) / "report.html"
         writing = [seconds_of(lambda: write_page(analysis, path)) for _ in range(options.rounds)]

@@ -1,12 +1,30 @@
-"""What tests of several parts need."""
+"""Fixtures that several parts share, and programs whose absence fails a test in continuous integration."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from tiny_bundle import write_bundle
+
+REQUIRED = os.environ.get("ETESIAN_REQUIRED", "").split()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that is skipped because a required program is missing."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if any(program in reason for program in REQUIRED):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} must not be skipped here: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session")

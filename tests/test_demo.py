@@ -8,14 +8,14 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 from rich.console import Console
-from typer.testing import CliRunner
 
 from etesian import demo
 from etesian.bench import InputError, Store
-from etesian.cli.app import app
+from etesian.bench.report import write_report
 from etesian.demo import decoding
-from etesian.demo.decoding_section import add_section, decoding_section
+from etesian.demo.decoding_section import decoding_section
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def test_demo_writes_its_report(folder_and_output):
 
 
 def test_demo_without_the_report_extra_says_so_before_it_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "plotly" else object())
-    with pytest.raises(InputError, match=r"needs plotly: pip install 'etesian\[report\]'"):
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "jinja2" else object())
+    with pytest.raises(InputError, match=r"needs jinja2: pip install 'etesian\[report\]'"):
         demo.demo(tmp_path, n_seeds=1, console=None)
 
 
@@ -102,7 +102,7 @@ def test_decoders_are_raced_greedy_and_sampled_and_write_the_same(text_demo):
         assert (race["plain"]["tokens_per_pass"], len(race["staged"]["speedups"])) == (1.0, 2)
     assert text_demo.is_identical
     text = printed(text_demo)
-    assert re.search(r"greedy +│ plain +│ +[\d.]+ │ +1 │ +1\.00 │ +yes", text)
+    assert re.search(r"plain +greedy +[\d.]+ +1 +1\.00 +yes", text)
     assert "DIFFER" not in text
     assert text_demo.sample.text.splitlines()[0] in text
 
@@ -111,7 +111,7 @@ def test_decoder_that_writes_another_text_is_told_loudly(text_demo):
     wrong = changed(text_demo)
     assert not wrong.is_identical
     assert "THE TEXTS DIFFER" in printed(wrong)
-    assert "The texts differ" in decoding_section(wrong)
+    assert "The texts differ" in decoding_section(wrong).points[0]
 
 
 @pytest.mark.parametrize("is_right", [True, False])
@@ -120,25 +120,22 @@ def test_demo_fails_if_a_decoder_writes_another_text(text_demo, is_right, tmp_pa
     found = demo.Demo(words, text_demo if is_right else changed(text_demo), tmp_path / "report.html")
     monkeypatch.setattr(demo, "demo", lambda *_, **__: found)
     monkeypatch.setattr(demo, "print_words", lambda *_: None)
-    result = CliRunner().invoke(app, ["demo"])
+    result = run_command("demo")
     assert (result.exit_code, "THE TEXTS DIFFER" in result.stdout) == ((0, False) if is_right else (1, True))
 
 
-def test_section_shows_each_token_by_who_proposed_it(text_demo, tmp_path):
-    page = tmp_path / "report.html"
-    page.write_text("<main><p>before</p></main>after", "utf-8")
-    add_section(page, decoding_section(text_demo))
+def test_section_shows_each_token_by_its_source(text_demo, tmp_path):
+    run = text_demo.races[0].runs[0]
+    page = write_report([run], tmp_path / "report.html", extra_sections=[decoding_section(text_demo)])
     html = page.read_text("utf-8")
-    assert html.index("before") < html.index("Text by four decoders") < html.index("</main>after")
-    shown = re.findall(r'<span class="token from-(\w+)" title="(\w+)">(.*?)</span>', html, re.DOTALL)
+    assert 'id="decoding"' in html
+    shown = re.findall(r'<span class="colored" style="--span: (#\w+)" title="(\w+)">(.*?)</span>', html, re.DOTALL)
     assert [(origin, unescape(text)) for _, origin, text in shown] == list(
         zip(text_demo.sample.origins, text_demo.sample.texts, strict=True)
     )
-    assert {"0": "ngram", "1": "lookup", "2": "draft", "target": "target"}.items() >= {
-        (number, origin) for number, origin, _ in shown
-    }
+    colors = {origin: color for color, origin, _ in shown}
+    assert len(set(colors.values())) == len(colors) > 1
     assert "&lt;the&gt; &amp; wind" in html
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_demo_without_models_or_libraries_says_what_is_missing(tmp_path, monkeypatch):

@@ -1,11 +1,15 @@
 """README's code blocks run, each in an empty folder."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+PYTHON = os.environ.get("ETESIAN_PYTHON", sys.executable)
+"""Interpreter that runs the examples: continuous integration names one with only the wheel installed."""
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -14,7 +18,7 @@ COMMANDS = re.findall(r"^etesian (.+)$", README, re.MULTILINE)
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_block_runs(number, tmp_path):
-    subprocess.run([sys.executable, "-c", BLOCKS[number]], cwd=tmp_path, check=True)
+    subprocess.run([PYTHON, "-c", BLOCKS[number]], cwd=tmp_path, check=True)
 
 
 def test_commands_run_on_the_file_that_the_readme_shows(tmp_path):
@@ -22,5 +26,5 @@ def test_commands_run_on_the_file_that_the_readme_shows(tmp_path):
     (tmp_path / "race.py").write_text(shown)
     assert len(COMMANDS) >= 2
     for command in COMMANDS:
-        subprocess.run([sys.executable, "-m", "etesian", *command.split()], cwd=tmp_path, check=True)
+        subprocess.run([PYTHON, "-m", "etesian", *command.split()], cwd=tmp_path, check=True)
     assert (tmp_path / "report.html").stat().st_size > 1_000_000

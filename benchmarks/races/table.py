@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from etesian.bench import Run, read_jsonl
-from etesian.bench.report.wording import interval, number, target_words
-from etesian.bench.statistics import Estimate, WorkloadSummary, summarize
+from etesian.bench import Run, analyze, read_jsonl
+from etesian.bench.analysis import RaceAnalysis
+from etesian.bench.report.format import number, target_words, value_and_interval
+from etesian.bench.statistics import Estimate
 
 HEAD = """# Time to target of `etesian.sparse` and its peers
 
@@ -62,9 +63,8 @@ def _load_range(runs: Sequence[Run]) -> tuple[float, float]:
 
 def _rows(runs: Sequence[Run], tuned: dict[str, dict[str, Any]]) -> list[str]:
     names = {run.workload for run in runs}
-    over = {base: {each.workload: each for each in summarize(runs, baseline=base).workloads}
-            for base in ("serial", "lock_free") if base in names}  # fmt: skip
-    anyway = over.get("serial") or {each.workload: each for each in summarize(runs).workloads}
+    over = {base: analyze(runs, baseline=base).races[0] for base in ("serial", "lock_free") if base in names}
+    entries = {each.name: each for each in (over.get("serial") or analyze(runs).races[0]).entries}
     rows = []
     for name, about in tuned.items():
         if name not in names:
@@ -73,25 +73,28 @@ def _rows(runs: Sequence[Run], tuned: dict[str, dict[str, Any]]) -> list[str]:
             )
             rows.append(f"| {name} | {what} | | | | | | | {about['plan']} |")
             continue
-        ratios = " | ".join(_ratio(over[base].get(name) if base in over else None, name == base)
+        ratios = " | ".join(_ratio(over.get(base), name)
                             for base in ("serial", "lock_free"))  # fmt: skip
         step = "own" if about["exponent"] is None else f"2^{about['exponent']}"
         rows.append(
-            f"| {name} | {anyway[name].outcomes.get('reached', 0)} of {anyway[name].runs} | {_epochs(runs, name)} "
-            f"| {_estimate(anyway[name].median)} | {ratios} | {_same_bits(runs, name)} | {step} | {about['plan']} |"
+            f"| {name} | {entries[name].reached} of {entries[name].runs} | {_epochs(runs, name)} "
+            f"| {_estimate(entries[name].median)} | {ratios} | {_same_bits(runs, name)} | {step} | {about['plan']} |"
         )
     return rows
 
 
-def _ratio(each: WorkloadSummary | None, is_baseline: bool) -> str:
-    if is_baseline:
+def _ratio(race: RaceAnalysis | None, name: str) -> str:
+    if race is None:
+        return ""
+    if race.baseline == name:
         return "1"
-    return "" if each is None or each.ratio is None else _estimate(each.ratio.estimate)
+    comparison = race.comparison(name)
+    return "" if comparison is None or comparison.ratio is None else _estimate(comparison.ratio.estimate)
 
 
 def _estimate(estimate: Estimate) -> str:
-    ends = interval(estimate)
-    return f"{number(estimate.value)} [{ends}]" if ends else number(estimate.value)
+    text, ends = value_and_interval(estimate)
+    return f"{text} [{ends}]" if ends else text
 
 
 def _epochs(runs: Sequence[Run], name: str) -> str:

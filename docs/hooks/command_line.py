@@ -1,4 +1,4 @@
-"""Writes the command-line page from the commands themselves, so that it cannot fall behind them."""
+"""Generates the command-line page from the commands themselves."""
 
 from __future__ import annotations
 
@@ -6,56 +6,58 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-import typer
+from cyclopts import App
 
-from etesian.cli.app import app
+from etesian.cli.app import ALIASES, BENCH_COMMANDS, COMMANDS, build_app
 
 MARK = "<!-- commands -->"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the commands where a page has the mark."""
+    """Insert the commands where a page has the mark."""
     if MARK not in markdown:
         return markdown
-    return markdown.replace(MARK, "\n".join(describe(typer.main.get_command(app), "etesian")))
+    app = build_app([*COMMANDS, *BENCH_COMMANDS])  # with their own help in place of the summaries
+    return markdown.replace(MARK, "\n".join(line for path, each in commands(app) for line in describe(each, path)))
 
 
-def describe(command: Any, path: str) -> Iterator[str]:
-    """Give a command and all below it as Markdown, line by line."""
-    command = command.imported() if hasattr(command, "imported") else command
-    context = typer.Context(command)
-    names = command.list_commands(context) if hasattr(command, "list_commands") else []
-    commands = {name: command.get_command(context, name) for name in names}  # groups may build them on demand
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    options = [p for p in command.params if p.param_type_name == "option"]
-    if not commands:
-        metavars = " ".join(_argument_name(argument) for argument in arguments)
-        yield f"## {path}\n\n```text\n{' '.join(filter(None, [path, metavars, '[OPTIONS]']))}\n```\n"
-        yield inspect.cleandoc(command.help or "") + "\n"
-        yield from _table("argument", [(_argument_name(p), p) for p in arguments])
-        yield from _table("option", [(_option_names(p), p) for p in options])
-    for name, below in commands.items():
-        yield from describe(below, f"{path} {name}")
+def commands(app: App, path: str = "etesian") -> Iterator[tuple[str, App]]:
+    """Yield every command without subcommands, with its full name."""
+    names = [name for name in app if not name.startswith("-") and name not in ALIASES.values()]
+    if not names:
+        yield path, app
+    for name in names:
+        yield from commands(app[name], f"{path} {name}")
 
 
-def _table(kind: str, rows: list[tuple[str, Any]]) -> Iterator[str]:
+def describe(command: App, path: str) -> Iterator[str]:
+    """Describe a command in Markdown."""
+    parameters = [each for each in command.assemble_argument_collection() if each.show]
+    arguments = [each for each in parameters if not each.names[0].startswith("-")]
+    options = [each for each in parameters if each.names[0].startswith("-")]
+    names = " ".join(each.names[0] if each.required else f"[{each.names[0]}]" for each in arguments)
+    yield f"## {path}\n\n```text\n{' '.join(filter(None, [path, names, '[OPTIONS]' if options else '']))}\n```\n"
+    yield inspect.cleandoc(command.help or "").partition("\n\nParameters\n")[0] + "\n"
+    yield from _table("argument", arguments)
+    yield from _table("option", options)
+
+
+def _table(kind: str, rows: list[Any]) -> Iterator[str]:
     if rows:
-        yield f"| {kind} | what it says | default |\n| --- | --- | --- |"
-        for name, parameter in rows:
-            yield f"| `{name}` | {getattr(parameter, 'help', None) or ''} | {_default(parameter)} |"
+        yield f"| {kind} | description | default |\n| --- | --- | --- |"
+        for row in rows:
+            yield f"| `{', '.join(option_names(row))}` | {row.parameter.help or ''} | {_default(row)} |"
         yield ""
 
 
-def _argument_name(parameter: Any) -> str:
-    return parameter.metavar or parameter.name.upper()
+def option_names(row: Any) -> list[str]:
+    """Return the names of a parameter, without the negative forms that do not exist on the command line."""
+    is_on = row.field_info.default is True
+    return [name for name in row.names if not name.startswith("--empty-") and (is_on or not name.startswith("--no-"))]
 
 
-def _option_names(parameter: Any) -> str:
-    value = "" if parameter.is_flag else f" {parameter.metavar or 'N'}"  # commands name all values but counts
-    return ", ".join(sorted(parameter.opts, key=len, reverse=True)) + value
-
-
-def _default(parameter: Any) -> str:
-    if parameter.default is None or parameter.required or getattr(parameter, "is_flag", False):
+def _default(row: Any) -> str:
+    default = row.field_info.default
+    if row.required or default is None or default is False or default == () or default is inspect.Parameter.empty:
         return ""
-    return f"`{parameter.default}`"
+    return f"`{default}`"

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 from bench_fakes import Countdown, make_run
+from command_line import Result, run_command
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
 from etesian import __version__
 from etesian.bench import Event, InputError, Point, Store, Suite, Target, known_names, load_suite
 from etesian.bench.isolate import Job
-from etesian.cli.app import app
 from etesian.cli.bench import parse_seeds
 from etesian.cli.bench_progress import SuiteProgress, TimeLeft, describe_duration, describe_run
 
@@ -45,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def etesian(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "120", "NO_COLOR": "1"})
+    return run_command(*arguments, env={"COLUMNS": "120", "NO_COLOR": "1"})
 
 
 def run_pair(*options: object) -> Result:
@@ -71,16 +70,16 @@ def test_second_run_of_the_same_command_runs_nothing() -> None:
 
 def test_json_is_one_object_on_standard_output_and_the_same_as_show_gives() -> None:
     first = run_pair("--json")
-    (group,) = json.loads(first.stdout)["suites"]
-    assert (group["suite"], group["target"]) == ("pair", "left<=0.0")
-    assert [(run["workload"], run["seed"], run["outcome"], run["slices"]) for run in group["runs"]] == [
+    found = json.loads(first.stdout)
+    assert [target["target"] for target in found["targets"]] == ["left<=0.0"]
+    assert [(run["workload"], run["seed"], run["outcome"], run["slices"]) for run in found["runs"]] == [
         ("a", 0, "reached", 2),
         ("b", 0, "reached", 2),
         ("b", 1, "reached", 2),
         ("a", 1, "reached", 2),
     ]
-    assert [each["reached"]["value"] for each in group["summary"]["workloads"]] == [1.0, 1.0]
-    assert json.loads(etesian("bench", "show", "--json").stdout) == json.loads(first.stdout)
+    assert [each["reached_share"] for each in found["entries"]] == [1.0, 1.0]
+    assert json.loads(etesian("bench", "show", "--json").stdout) == found
 
 
 def test_options_replace_the_suites_target_and_budget() -> None:
@@ -116,9 +115,9 @@ def test_export_and_import_carry_every_run() -> None:
 def test_show_chooses_by_suite_and_target() -> None:
     run_pair()
     run_pair("--target", "left<=1")
-    assert len(json.loads(etesian("bench", "show", "--json").stdout)["suites"]) == 2
+    assert len(json.loads(etesian("bench", "show", "--json").stdout)["targets"]) == 2
     chosen = json.loads(etesian("bench", "show", "--json", "--suite", "pair", "--target", "left<=1").stdout)
-    assert [group["target"] for group in chosen["suites"]] == ["left<=1.0"]
+    assert [each["target"] for each in chosen["targets"]] == ["left<=1.0"]
 
 
 def write_files(folder: Path) -> None:
@@ -146,7 +145,7 @@ def write_files(folder: Path) -> None:
         ("run pair.py --target lost<=1", "must be one that a measures (left, process, seed); got lost<=1.0"),
         ("run pair.py --seeds two", "--seeds takes a number of at least 1, or seeds such as 3,7; got 'two'"),
         ("run pair.py --seeds 0", "--seeds takes a number"),
-        ("run pair.py --seeds 3,3", "seeds must be a number of at least 1 or seeds that differ; got [3, 3]"),
+        ("run pair.py --seeds 3,3", "seeds must be a number of at least 1, or distinct seeds; got [3, 3]"),
         ("run pair.py --budget -1", "--budget takes a positive number of seconds; got -1.0"),
         ("run pair.py --jobs 2 --in-process", "jobs must be 1 when runs share one process"),
         ("run pair.py pair.py", "must have names that differ; got 'pair' twice"),
@@ -157,11 +156,11 @@ def write_files(folder: Path) -> None:
         ("show --suite pear", "nothing is stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
         ("report --suite pear", "nothing is stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
         ("report --price x", "--price takes a number; got 'x'"),
-        ("report --rule often", "--rule must be first_passage or stays_above; got 'often'"),
-        ("report --target left<=1 -o no/page.html", "the folder to write to must exist; there is no no"),
+        ("report --rule often", 'Invalid value "often" for --rule. Choose from: "first_passage", "stays_above".'),
+        ("report --target left<=1 -o no/page.html", "there is no folder no"),
         ("export none.db x.jsonl", "there is no store at none.db"),
         ("export etesian.db x.jsonl --suite pear", "the store etesian.db holds no runs of the suite pear"),
-        ("export etesian.db no/x.jsonl", "the folder to write to must exist; there is no no"),
+        ("export etesian.db no/x.jsonl", "there is no folder no"),
         ("import jsonl none.jsonl", "none.jsonl cannot be read"),
         ("import jsonl bad.jsonl", "bad.jsonl, line 1: format_version must be 1"),
     ],
@@ -218,7 +217,7 @@ def test_isolated_run_prints_only_its_json_on_standard_output(folder: Path) -> N
     (folder / "pair.py").write_text(f"import sys\nsys.path.append({str(path)!r})\nprint('chatter')\n{SUITE_FILE}")
     command = [sys.executable, "-m", "etesian", "bench", "run", "pair.py", "--seeds", "1", "--jobs", "2", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert [run["outcome"] for run in json.loads(done.stdout)["suites"][0]["runs"]] == ["reached", "reached"]
+    assert [run["outcome"] for run in json.loads(done.stdout)["runs"]] == ["reached", "reached"]
     assert "chatter" in done.stderr
 
 

@@ -7,7 +7,7 @@ import pytest
 from bench_fakes import Climb, FakeClock
 
 from etesian.bench import Run, Target, UnknownMetricError, run
-from etesian.bench.analysis import analyse
+from etesian.bench.analysis import analyze
 
 HALF = Target("accuracy", 0.5)
 
@@ -84,7 +84,7 @@ def test_analysis_compares_fresh_answers_with_the_baseline(clock: FakeClock) -> 
     other = Concluding(clock, name="other")
     other.conclusion = {"fresh_accuracy": np.array([True, False, False, False])}
     runs = [run(workload, HALF, seed=seed, clock=clock) for workload in (Concluding(clock), other) for seed in (0, 1)]
-    found = {each["entry"]: each for each in analyse(runs).as_dict()["generalization"]}
+    found = {each["entry"]: each for each in analyze(runs).as_dict()["generalization"]}
     assert found["climb"]["fresh"] == 0.75
     assert found["other"]["gap"]["value"] == -0.25
     assert found["other"]["difference"]["value"] == -0.5

@@ -105,7 +105,7 @@ def test_check_finds_a_measure_that_changes_the_state() -> None:
 
 def test_check_finds_an_advance_that_denies_its_last_slice() -> None:
     (fault,) = check_workload(LastSliceIsDenied())
-    assert "False means that none was left" in fault
+    assert "False means that no work was left" in fault
 
 
 def test_check_says_that_it_cannot_judge_what_is_not_reproducible() -> None:

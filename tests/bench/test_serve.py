@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from bench_fakes import make_run
 
-from etesian.bench import InputError, Store, analyse
+from etesian.bench import InputError, Store, analyze
 from etesian.bench.serve import HEADERS, LiveReport, ReportServer
 
 CHROMIUM = shutil.which("chromium")
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def visitor(store: Store) -> Iterator[Visitor]:
-    with ReportServer(LiveReport(store, analyse, title="Words & co")) as server:
+    with ReportServer(LiveReport(store, analyze, title="Words & co")) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield Visitor(server)
@@ -86,12 +86,12 @@ def test_the_state_tells_any_change_apart(store: Store) -> None:
 def test_an_unchanged_store_is_analyzed_once_and_answered_without_content(store: Store) -> None:
     analyzed = []
 
-    def analyze(entries):
+    def analyze_and_count(entries):
         analyzed.append(len(entries))
-        return analyse(entries)
+        return analyze(entries)
 
     store.add(make_run("words"), suite="suite")
-    live = LiveReport(store, analyze, title="Words")
+    live = LiveReport(store, analyze_and_count, title="Words")
     assert live.snapshot() is live.snapshot()
     assert analyzed == [1]
     store.add(make_run("words", 1), suite="suite")
@@ -108,7 +108,7 @@ def test_what_the_browser_has_is_not_sent_again(store: Store, visitor: Visitor) 
 
 def test_what_cannot_be_analyzed_is_told_in_words(store: Store) -> None:
     store.add(make_run("words"), suite="suite")
-    live = LiveReport(store, lambda entries: analyse(entries, baseline="<pear>"), title="Words")
+    live = LiveReport(store, lambda entries: analyze(entries, baseline="<pear>"), title="Words")
     assert "baseline must be an entry; got &#39;&lt;pear&gt;&#39;" in live.snapshot().content.body
 
 
@@ -124,7 +124,7 @@ def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(store: Store, vis
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b"])
 def test_names_that_could_be_made_to_point_here_are_refused(visitor: Visitor, host: str) -> None:
     status, _, text = visitor.ask(Host=host)
-    assert (status, text) == (403, "this server answers to its address and to localhost alone\n")
+    assert (status, text) == (403, "this server responds only to its address and to localhost\n")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost", "LOCALHOST:8000", "[::1]:8000", "192.0.2.1"])
@@ -172,13 +172,15 @@ def test_a_port_that_is_taken_is_told_in_words(store: Store) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=rf"port {port} of 127.0.0.1 is taken by another program; --port 0 takes"):
-            ReportServer(LiveReport(store, analyse, title=""), port=port)
+        with pytest.raises(
+            InputError, match=rf"port {port} of 127.0.0.1 is in use by another program; --port 0 selects"
+        ):
+            ReportServer(LiveReport(store, analyze, title=""), port=port)
 
 
 def test_an_address_of_another_machine_is_told_in_words(store: Store) -> None:
     with pytest.raises(InputError, match=r"--host must be a name or an address of this machine; got '192\.0\.2\.1'"):
-        ReportServer(LiveReport(store, analyse, title=""), host="192.0.2.1")
+        ReportServer(LiveReport(store, analyze, title=""), host="192.0.2.1")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_target_that_is_not_measured_stops_the_suite_with_the_reason() -> None:
     ("options", "complaint"),
     [
         ({"seeds": 0}, "seeds must be a number of at least 1"),
-        ({"seeds": [1, 1]}, "seeds that differ"),
+        ({"seeds": [1, 1]}, "distinct seeds"),
         ({"jobs": 0}, "jobs must be at least 1"),
         ({"jobs": 2, "isolate": False}, "jobs must be 1 when runs share one process"),
     ],
@@ -159,6 +160,61 @@ def test_only_what_is_missing_is_run(location: str) -> None:
         assert [(run.workload, run.seed) for run in runs] == order(PAIR, range(2))
 
 
+class Hanging(Countdown):
+    """Prints, measures once, and never returns from its first slice."""
+
+    def advance(self) -> bool:
+        print("still here")
+        time.sleep(1000)
+        return True
+
+
+def test_a_run_that_hangs_is_killed_at_its_limit_and_kept_with_its_points() -> None:
+    suite = Suite("hangs", [Hanging("a")], DONE, budget_seconds=0.1)
+    (run,) = run_suite(suite, seeds=1, limit_seconds=0.5)
+    assert (run.outcome, len(run.points)) == ("out_of_time", 1)
+    assert "no measurement within the limit of 0.5 s" in run.error
+
+
+class Chatty(Countdown):
+    """Prints far more than is kept, and dies."""
+
+    def advance(self) -> bool:
+        for k in range(20_000):
+            print(f"line {k}")
+        sys.stderr.write("the end\n")
+        sys.stdout.flush()
+        os._exit(3)
+
+
+def test_the_end_of_the_output_is_part_of_the_record(capfd: pytest.CaptureFixture[str]) -> None:
+    (run,) = run_suite(Suite("chatty", [Chatty("a")], DONE), seeds=1)
+    assert run.outcome == "failed"
+    assert 1000 < len(run.details["output"]) <= 4000
+    assert "line 19999" in run.details["output"]
+    assert "line 1\n" not in run.details["output"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_runs_of_other_code_are_kept_apart_unless_pooled_knowingly(tmp_path: Path) -> None:
+    changed = Suite("pair", [Dying("a", "error"), Countdown("b")], DONE)
+    events: list[Event] = []
+    with Store(tmp_path / "runs.db") as store:
+        run_suite(PAIR, seeds=1, store=store, isolate=False)
+        with pytest.warns(UserWarning, match="1 stored run of pair comes from other code or arguments"):
+            run_suite(changed, seeds=1, store=store, isolate=False)
+        run_suite(changed, seeds=1, store=store, isolate=False, progress=events.append)  # resumes
+        assert len(events) == 1
+        assert "kept apart" in events[0].note
+        names = [suite for suite, _ in store.entries()]
+        assert names[:2] == ["pair"] * 2
+        assert len(set(names[2:])) == 1
+        assert names[2].startswith("pair@")
+        pooled = run_suite(changed, seeds=2, store=store, isolate=False, any_code=True, progress=events.append)
+        assert [run.outcome for run in pooled] == ["reached", "reached", "reached", "failed"]
+        assert "are pooled" in events[1].note
+
+
 def test_other_target_or_other_suite_is_another_run(tmp_path: Path) -> None:
     with Store(tmp_path / "runs.db") as store:
         names_run(PAIR, store, seeds=1)
@@ -170,9 +226,9 @@ def test_failed_run_is_kept_and_run_again_only_on_request(location: str) -> None
     broken = Suite("pair", [Dying("a", "error"), Countdown("b")], DONE)
     with Store(location) as store:
         names_run(broken, store, seeds=1)
-        assert names_run(PAIR, store, seeds=1) == []
+        assert names_run(PAIR, store, seeds=1, any_code=True) == []
         assert [run.outcome for run in store.runs()] == ["failed", "reached"]
-        assert names_run(PAIR, store, seeds=1, retry_failed=True) == [("a", 0)]
+        assert names_run(PAIR, store, seeds=1, any_code=True, retry_failed=True) == [("a", 0)]
         assert sorted((run.workload, run.outcome) for run in store.runs()) == [("a", "reached"), ("b", "reached")]
 
 
@@ -298,8 +354,8 @@ def test_killed_suite_loses_no_finished_run_and_resumes(
     assert resumed.returncode == 0, errors
     run_again = [(name, int(seed)) for name, seed, _ in log(folder)[3:]]
     assert run_again == [("b", 1), ("a", 1), ("a", 2), ("b", 2)]
-    (group,) = json.loads(output)["suites"]  # and nothing that the workloads print
-    assert [run["outcome"] for run in group["runs"]] == ["reached"] * 6
+    found = json.loads(output)  # and nothing that the workloads print
+    assert [run["outcome"] for run in found["runs"]] == ["reached"] * 6
     with Store(location, create=False) as store:
         assert len(store.runs()) == 6
 

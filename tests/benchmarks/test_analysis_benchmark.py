@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from analyse_runs import made_runs
-from analyse_runs import main as analyse_runs
+from analyze_runs import made_runs
+from analyze_runs import main as analyze_runs
 
 
 def test_it_prints_the_seconds_of_each_part(capsys):
-    analyse_runs(["--entries", "2", "--runs", "3", "--points", "5", "--rounds", "1"])
+    analyze_runs(["--entries", "2", "--runs", "3", "--points", "5", "--rounds", "1"])
     report = json.loads(capsys.readouterr().out)
     assert (report["runs"], len(report["seconds_to_analyze"])) == (6, 3)
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Result, run_command
 from rich.console import Console
 from scipy import sparse
 from sklearn.datasets import dump_svmlight_file
-from typer.testing import CliRunner, Result
 
-from etesian.cli.app import app
-from etesian.cli.sparse_options import OPTIONS
+from etesian.cli.sparse import FOR_PROGRAMS
 from etesian.cli.sparse_progress import EpochProgress, describe_epoch
-from etesian.cli.sparse_tasks import TASKS
+from etesian.cli.sparse_tasks import TASKS, Task
 from etesian.sparse import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.io import load_model
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def etesian(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "140", "NO_COLOR": "1"})
+    return run_command(*arguments, env={"COLUMNS": "140", "NO_COLOR": "1"})
 
 
 DATA = {"ratings": "ratings.csv.gz", "words": "words.txt", "squared": "values", "huber": "values"}
@@ -88,10 +88,19 @@ def test_options_have_the_defaults_of_the_estimator(estimator: type) -> None:
     assert load_model("model.npz").get_params() == expected
 
 
-def test_every_parameter_is_an_option_or_left_to_programs() -> None:
-    for task in TASKS:
-        left = task.estimator().get_params().keys() - OPTIONS.keys()
-        assert left <= {"loss", "warm_start", "callback", "verbose"}
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_every_parameter_is_a_described_option_or_for_programs(task: Task) -> None:
+    text = options_of(etesian("fit", task.name, "--help").stdout)
+    assert FOR_PROGRAMS == ("warm_start", "callback", "verbose")
+    for name in task.estimator().get_params().keys() - {*FOR_PROGRAMS, *task.parameters}:
+        assert len(text[f"--{name.replace('_', '-')}"].partition("[")[0].split()) >= 1, name
+
+
+def options_of(page: str) -> dict[str, str]:
+    """The text beside each option of a help page."""
+    words = " ".join(page.replace("│", " ").split())
+    found = re.split(r"(?<!\S)(--[a-z][a-z0-9-]+)(?: --no-[a-z-]+)?(?: -o)?(?: [A-Z|.]+)? (?=[A-Z\[\"])", words)
+    return dict(zip(found[1::2], found[2::2], strict=True))
 
 
 def test_options_reach_the_estimator() -> None:
@@ -113,11 +122,11 @@ def test_options_reach_the_estimator() -> None:
 
 
 def test_help_tells_every_option_with_its_default() -> None:
-    text = " ".join(etesian("fit", "ratings", "--help").stdout.replace("│", " ").split())
-    assert all(f"--{name.replace('_', '-')}" in text for name in MatrixFactorization().get_params() if name in OPTIONS)
-    assert "Numbers for each user and each item. [default: 32]" in text
-    assert "--alpha FLOAT How much confidence a count adds" in text.replace("<float>", "FLOAT")
+    text = options_of(etesian("fit", "ratings", "--help").stdout)
+    assert "[default: 32]" in text["--n-factors"]
+    assert "confidence" in text["--alpha"]
     assert "--n-dimensions" not in text
+    assert "[default: 0.0]" in options_of(etesian("fit", "hinge", "--help").stdout)["--l1-ratio"]
     assert all(f" {task.name} " in etesian("fit", "--help").stdout for task in TASKS)
 
 
@@ -224,7 +233,7 @@ def test_fit_that_diverges_writes_nothing_and_exits_1(folder: Path) -> None:
 
 def test_interrupted_fit_keeps_the_model_reached_and_exits_130(folder: Path) -> None:
     heeding = "import signal as s; s.signal(s.SIGINT, s.default_int_handler)"  # a job in the background would ignore it
-    command = [sys.executable, "-c", f"{heeding}; from etesian.cli.app import app; app()"]
+    command = [sys.executable, "-c", f"{heeding}; from etesian.__main__ import main; main()"]
     command += ["fit", "logistic", "classes", "--max-iter", "100000000", "--tol", "none"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -270,11 +279,11 @@ def write_files(folder: Path) -> None:
         ("fit logistic classes --format text", "format must be 'libsvm', 'npz'; got 'text'"),
         ("fit logistic classes --alpha -1", "alpha must be a finite number, 0 or more; got -1"),
         ("fit logistic classes --test none", "none cannot be read"),
-        ("fit logistic classes -o no/model.npz", "no/model.npz cannot be written: there is no folder no"),
+        ("fit logistic classes -o no/model.npz", "cannot be written: there is no folder no"),
         ("fit logistic classes -o folder", "folder cannot be written: it is a folder"),
         ("fit ratings edges", "edges has no ratings (no header: column 1 is the user, column 2 is the item)"),
-        ("fit words words.txt --test words.txt", "--test scores predictions of labels"),
-        ("fit ratings ratings.csv.gz --feedback implicit --test ratings.csv.gz", "this fit makes none"),
+        ("fit words words.txt --test words.txt", "--test needs labels"),
+        ("fit ratings ratings.csv.gz --feedback implicit --test ratings.csv.gz", "does not predict any"),
         ("fit words empty", "at least two different words"),
         ("predict none classes", "none cannot be read"),
         ("predict classes classes", "classes is not an npz file"),
@@ -298,8 +307,10 @@ def test_mistake_gives_one_clear_line_and_exit_code_2(folder: Path, arguments: s
 
 
 def test_step_size_that_is_no_number_is_told() -> None:
-    assert "'big' is neither a number nor 'auto'" in " ".join(
-        etesian("fit", "logistic", "classes", "--step-size", "big").stderr.split()
+    result = etesian("fit", "logistic", "classes", "--step-size", "big")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.fullmatch(
+        r"error: Invalid value for --step-size: unable to convert \"big\" into float.*\n", result.stderr
     )
 
 

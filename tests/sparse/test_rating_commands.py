@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from command_line import Result, run_command
 
-from etesian.cli.app import app
 from etesian.sparse.io import load_model
 
 OPTIONS = ("--n-factors", "2", "--step-size", "0.03", "--max-iter", "60", "--tol", "none", "--random-state", "0")
@@ -26,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def etesian(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "140", "NO_COLOR": "1"})
+    return run_command(*arguments, env={"COLUMNS": "140", "NO_COLOR": "1"})
 
 
 def fit(name: str, *options: object) -> Result:

@@ -1,29 +1,37 @@
-"""Time to accuracy: how long until the target, and how sure are we."""
+"""Benchmarks of time to accuracy: repeated runs, targets, and intervals for every figure."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from etesian.bench.check import check_workload
+from etesian.bench.contract import check_workload
 from etesian.bench.errors import AlreadyStoredError, InputError, UnknownMetricError
-from etesian.bench.record import Outcome, Point, Run
-
-# The function and its module share a name: import it first, so that the name stays the function's.
-from etesian.bench.run import run
-from etesian.bench.workload import Suite, Target, Workload
+from etesian.bench.loop import run
+from etesian.bench.record import Outcome, Point, Run, StoredRun
+from etesian.bench.workload import (
+    Concluding,
+    Counting,
+    Suite,
+    Synchronizing,
+    Target,
+    WithResources,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from etesian.bench import io, report, statistics
-    from etesian.bench.analysis import Analysis, analyse
+    from etesian.bench.analysis import Analysis, analyse, analyze
     from etesian.bench.io.jsonl import read_jsonl, write_jsonl
     from etesian.bench.load import known_names, load_suite
-    from etesian.bench.store import Store, StoredRun
+    from etesian.bench.store import Store
     from etesian.bench.suites import Event, run_suite
 
 __all__ = [
     "AlreadyStoredError",
     "Analysis",
+    "Concluding",
+    "Counting",
     "Event",
     "InputError",
     "Outcome",
@@ -32,10 +40,13 @@ __all__ = [
     "Store",
     "StoredRun",
     "Suite",
+    "Synchronizing",
     "Target",
     "UnknownMetricError",
+    "WithResources",
     "Workload",
     "analyse",
+    "analyze",
     "check_workload",
     "io",
     "known_names",
@@ -48,13 +59,13 @@ __all__ = [
     "write_jsonl",
 ]
 
-# Imported at first use: databases, processes and statistics are slow to import, and a workload's file needs none of them.
+# Imported at first use: databases, processes and statistics are slow to import, and files of workloads need none of them.
 _HOMES = {
     "Analysis": "analysis",
     "Event": "suites",
     "Store": "store",
-    "StoredRun": "store",
     "analyse": "analysis",
+    "analyze": "analysis",
     "known_names": "load",
     "load_suite": "load",
     "read_jsonl": "io.jsonl",

@@ -1,4 +1,4 @@
-"""What is measured once a run has ended, on data that decided nothing. Knows nothing of targets and clocks."""
+"""Metrics of held-out data, measured once a run has ended."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from etesian.bench.record import Point
-from etesian.bench.workload import Workload
+from etesian.bench.workload import Concluding, Workload
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 def conclude(workload: Workload, last: Point) -> tuple[Point, dict[str, Any]]:
-    """Ask the workload for its last metrics, where it has a method `conclude`.
+    """Add the metrics of a `Concluding` workload to its last measurement.
 
-    The outcome is known by now: no target, not even one given on the command line, can be decided by what comes here.
+    The outcome is already decided, so that these metrics cannot influence it.
 
     Parameters
     ----------
     workload
-        See `Workload`.
+        Workload whose run has ended.
     last
-        The last measurement.
+        Last measurement.
 
     Returns
     -------
     Point
-        The last measurement with the new metrics.
+        Last measurement with the new metrics.
     dict
-        What belongs into `Run.details`: the answers to each example as 0 and 1, by metric, under ``"correct"``.
+        Entries for `Run.details`: under ``"correct"``, the answers to each example as 0 and 1, by metric.
 
     Raises
     ------
     TypeError
-        If what the workload returns is no mapping of names to numbers or arrays of bool.
+        If `conclude` does not return a mapping of names to numbers or arrays of bool.
     ValueError
-        If a name is one that was measured all along, or an array is empty.
+        If `measure` returns a metric of the same name, or an array is empty.
     """
-    if not hasattr(workload, "conclude"):
+    if not isinstance(workload, Concluding):
         return last, {}
     returned = workload.conclude()
     if not isinstance(returned, Mapping):
@@ -54,7 +54,7 @@ def conclude(workload: Workload, last: Point) -> tuple[Point, dict[str, Any]]:
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:
-    """Shape () for a number, (examples,) for answers."""
+    """Return an array of shape () for a number, (examples,) for answers."""
     import numpy as np
 
     array = np.asarray(value)

@@ -1,4 +1,4 @@
-"""Errors that are the user's to put right: their message alone, one line, says what is wrong and what would work."""
+"""Errors caused by the input; the message alone, one line, states the problem and the remedy."""
 
 from __future__ import annotations
 

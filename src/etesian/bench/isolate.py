@@ -1,13 +1,15 @@
-"""One run in a process of its own: starts it, hears its points, records how it died. Knows nothing of suites or stores."""
+"""One run in a fresh process: starts it, receives its points, and records how it ended."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process, resource_tracker
@@ -16,41 +18,57 @@ from typing import Protocol
 from etesian.bench import machine
 from etesian.bench.errors import InputError, UnknownMetricError
 from etesian.bench.load import load_workload
-from etesian.bench.record import Point, Run
-from etesian.bench.run import describe_error, run, timestamp
+from etesian.bench.loop import describe_error, run, timestamp
+from etesian.bench.record import Outcome, Point, Run
 from etesian.bench.workload import Target, Workload
 
-_SPAWN = get_context("spawn")  # a forked child would inherit threads, caches and compiled code: not fresh
+_SPAWN = get_context("spawn")  # a forked process would inherit threads, caches and compiled code
 _GRACE_SECONDS = 2.0
+_POLL_SECONDS = 0.5
+_OUTPUT_BYTES = 4000  # kept from the end of a run's output
+
+DEFAULT_LIMIT = 3.0
+"""Default of the limit on the time between measurements, as a multiple of the budget."""
+
+SHORTEST_LIMIT = 5.0
+"""Smallest default limit in seconds."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to make.
+    """A run to make.
 
     Parameters
     ----------
     workload
-        Its name.
+        Name of the workload.
     seed, target, budget_seconds
-        As `run` takes them.
+        Arguments of `etesian.bench.run`.
+    limit_seconds
+        Longest time between two measurements, after which the process is killed; None for no limit.
     """
 
     workload: str
     seed: int
     target: Target
     budget_seconds: float | None
+    limit_seconds: float | None = None
+
+
+def default_limit(budget_seconds: float | None) -> float | None:
+    """Return the default limit on the time between two measurements; None without a budget."""
+    return None if budget_seconds is None else max(SHORTEST_LIMIT, DEFAULT_LIMIT * budget_seconds)
 
 
 class Recipe(Protocol):
-    """How a process comes by its workload; itself picklable in any process."""
+    """A picklable description from which a process makes its workload."""
 
     def make(self) -> Workload: ...
 
 
 @dataclass(frozen=True)
 class FromSource:
-    """The workload of that name in a file or entry point, loaded anew; see `load_suite`."""
+    """A workload of a file or an entry point, loaded in the process; see `load_suite`."""
 
     source: str
     name: str
@@ -61,7 +79,7 @@ class FromSource:
 
 @dataclass(frozen=True)
 class FromPickle:
-    """The workload as it was when it was pickled."""
+    """A pickled workload."""
 
     data: bytes
 
@@ -72,7 +90,7 @@ class FromPickle:
         Raises
         ------
         InputError
-            If it cannot be pickled; says what would work.
+            If it cannot be pickled; the message lists alternatives.
         """
         try:
             return cls(pickle.dumps(workload))
@@ -87,41 +105,58 @@ class FromPickle:
 
 
 class Child:
-    """A run under way in a fresh process.
+    """A run in progress in a fresh process.
 
     Parameters
     ----------
     job, recipe
-        What to run, and how the process comes by it.
+        Run to make, and how the process makes its workload.
     synchronize
-        As `run` takes it; picklable.
+        Argument of `etesian.bench.run`; picklable.
+    path
+        Folders in which the process searches for modules first.
     """
 
-    def __init__(self, job: Job, recipe: Recipe, *, synchronize: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        recipe: Recipe,
+        *,
+        synchronize: Callable[[], object] | None = None,
+        path: Sequence[str] = (),
+    ) -> None:
         self.job = job
         self._started = timestamp()
         self._points: list[Point] = []
+        self._latest: float | None = None  # time of the last measurement
         self.messages, theirs = _SPAWN.Pipe(duplex=False)
-        self._process = _SPAWN.Process(target=_work, args=(theirs, job, recipe, synchronize), name=job.workload)
-        self._process.start()
-        theirs.close()  # so that the child's death ends the messages
+        self._output = _Tail()
+        arguments = (theirs, self._output.writer, job, recipe, synchronize)
+        self._process = _SPAWN.Process(target=_work, args=arguments, name=job.workload)
+        with _searched_first(path):
+            self._process.start()
+        theirs.close()  # so that the end of the process ends the messages
+        self._output.start()
 
     @property
     def pid(self) -> int:
-        """Of the process, which leads a group of its own."""
+        """Identifier of the process, which leads its own process group."""
         assert self._process.pid is not None
         return self._process.pid
 
     def receive(self) -> Point | Run:
-        """Wait for the next point, or for the run, after which there is nothing more.
+        """Wait for the next point, or for the run, which is the last message.
 
         Raises
         ------
         UnknownMetricError
-            As `run` does.
+            As `etesian.bench.run` does.
         """
-        if self.has_died():
-            return self._failed()
+        while not self.messages.poll(_POLL_SECONDS):
+            if self.is_overdue():
+                return self._killed_at_limit()
+            if self.has_died():
+                return self._failed()
         try:
             message = self.messages.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -130,18 +165,26 @@ class Child:
             raise message
         if isinstance(message, Point):
             self._points.append(message)
-        return message
+            self._latest = time.monotonic()
+            return message
+        return self._with_output(message)
 
     def has_died(self) -> bool:
-        """Whether the process has ended and left no message."""
+        """Return True if the process has ended and left no message."""
         return self._process.exitcode is not None and not self.messages.poll()
 
+    def is_overdue(self) -> bool:
+        """Return True if the time since the last measurement exceeds the limit."""
+        limit = self.job.limit_seconds
+        return limit is not None and self._latest is not None and time.monotonic() - self._latest > limit
+
     def finish(self) -> None:
-        """Let the process end by itself, then end whatever it left running."""
+        """Let the process end, then end whatever it left running."""
         self._process.join(_GRACE_SECONDS)
         self._end_group(signal.SIGKILL)
         self._process.join()
         self.messages.close()
+        self._output.close()
 
     def stop(self) -> None:
         """End the process and all that it started."""
@@ -152,21 +195,64 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
             return
-        if self._process.is_alive():  # it has not yet come to lead its group
+        if self._process.is_alive():  # it does not lead its group yet
             self._process.kill()
 
     def _failed(self) -> Run:
         self._process.join(_GRACE_SECONDS)
-        return failed_run(self.job, _describe_exit(self._process.exitcode), points=self._points, started=self._started)
+        reason = _describe_exit(self._process.exitcode)
+        return self._with_output(unfinished_run(self.job, "failed", reason, points=self._points, started=self._started))
+
+    def _killed_at_limit(self) -> Run:
+        """Kill the process; its run was still on its way to the target."""
+        self._end_group(signal.SIGKILL)
+        reason = f"killed: no measurement within the limit of {self.job.limit_seconds:g} s"
+        return self._with_output(
+            unfinished_run(self.job, "out_of_time", reason, points=self._points, started=self._started)
+        )
+
+    def _with_output(self, finished: Run) -> Run:
+        self._process.join(_GRACE_SECONDS)
+        text = self._output.text()
+        return dataclasses.replace(finished, details={**finished.details, "output": text}) if text else finished
 
 
-def failed_run(job: Job, error: str, *, points: list[Point], started: str) -> Run:
-    """Record a run that could not tell its own end."""
+class _Tail:
+    """The end of what a process prints."""
+
+    def __init__(self) -> None:
+        self._reader, self.writer = _SPAWN.Pipe(duplex=False)
+        self._kept = b""
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def start(self) -> None:
+        """Read until the process and all that it started have closed their output."""
+        self.writer.close()
+        self._thread.start()
+
+    def text(self) -> str:
+        """Return the last part of the output so far."""
+        self._thread.join(_POLL_SECONDS)
+        return self._kept.decode("utf-8", errors="replace").strip()
+
+    def close(self) -> None:
+        self._thread.join(_GRACE_SECONDS)
+        if not self._thread.is_alive():
+            self._reader.close()
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while chunk := os.read(self._reader.fileno(), 65536):
+                self._kept = (self._kept + chunk)[-_OUTPUT_BYTES:]
+
+
+def unfinished_run(job: Job, outcome: Outcome, error: str, *, points: list[Point], started: str) -> Run:
+    """Record a run whose process did not report its end; without any measurement it has failed."""
     return Run(
         workload=job.workload,
         seed=job.seed,
         target=job.target,
-        outcome="failed",
+        outcome=outcome if points else "failed",
         points=tuple(points),
         budget_seconds=job.budget_seconds,
         error=error,
@@ -177,12 +263,12 @@ def failed_run(job: Job, error: str, *, points: list[Point], started: str) -> Ru
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Keep Ctrl-C waiting until the end of the block, and from the processes that are started in it."""
-    resource_tracker.ensure_running()  # its start would let interrupts through again
+    """Delay Ctrl-C until the end of the block, and hide it from processes that are started in the block."""
+    resource_tracker.ensure_running()  # starting it later would unblock interrupts
     held: list[int] = []
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what a child inherits
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by children
     handler = signal.getsignal(signal.SIGINT)
-    # Another thread may still take the signal; Python then calls the handler in this one.
+    # Another thread may still receive the signal; Python then calls the handler in this one.
     is_handled_here = callable(handler) and threading.current_thread() is threading.main_thread()
     if is_handled_here:
         signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
@@ -196,14 +282,31 @@ def interrupts_held() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
-def _work(messages: connection.Connection, job: Job, recipe: Recipe, synchronize: Callable[[], object] | None) -> None:
-    """What the child does."""
-    _stand_alone()
+@contextmanager
+def _searched_first(path: Sequence[str]) -> Iterator[None]:
+    """Put folders at the front of the module search path that a started process inherits."""
+    usual = list(sys.path)
+    sys.path[:0] = path
+    try:
+        yield
+    finally:
+        sys.path[:] = usual
+
+
+def _work(
+    messages: connection.Connection,
+    output: connection.Connection,
+    job: Job,
+    recipe: Recipe,
+    synchronize: Callable[[], object] | None,
+) -> None:
+    """Make the run, in the child process."""
+    _detach(output)
     started = timestamp()
     try:
         workload = recipe.make()
     except Exception as error:
-        messages.send(failed_run(job, describe_error(error), points=[], started=started))
+        messages.send(unfinished_run(job, "failed", describe_error(error), points=[], started=started))
         return
     try:
         result: Run | UnknownMetricError = run(
@@ -217,21 +320,24 @@ def _work(messages: connection.Connection, job: Job, recipe: Recipe, synchronize
     except UnknownMetricError as error:
         result = error
     sys.stdout.flush()
+    sys.stderr.flush()
     messages.send(result)
 
 
-def _stand_alone() -> None:
-    """Leave the terminal's interrupts to the parent, print to standard error, and die with the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # also drops one that came during the start
+def _detach(output: connection.Connection) -> None:
+    """Lead a process group, leave interrupts to the parent, send all output to it, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # also drops an interrupt from during the start
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.dup2(2, 1)  # standard output is the parent's, which may print JSON there
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    output.close()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Wait, asleep, for the parent's end, however it comes: a killed suite leaves no run behind on the machine."""
+    """Wait for the end of the parent: a killed suite leaves no run behind."""
     parent = parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])

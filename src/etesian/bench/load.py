@@ -1,4 +1,4 @@
-"""Suites by file or by name: a Python file that defines `suite`, or an entry point of the group ``etesian.workloads``."""
+"""Suites from Python files, or from entry points of the group ``etesian.workloads``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from etesian.bench.errors import InputError
 from etesian.bench.workload import Suite, Workload
 
 GROUP = "etesian.workloads"
-"""Entry points of this group name functions without arguments that return a `Suite`."""
+"""Entry points of this group refer to functions without arguments that return a `Suite`."""
 
 
 def load_suite(source: str) -> Suite:
@@ -26,13 +26,13 @@ def load_suite(source: str) -> Suite:
     Raises
     ------
     InputError
-        If there is no such file or name, or what is there gives no suite.
+        If the file or name does not exist, or defines no suite.
     """
     offered = _suite_of_file(Path(source)) if source.endswith(".py") else _suite_of_entry_point(source)
     try:
         suite = offered() if callable(offered) else offered
     except InputError:
-        raise  # says by itself what is wrong and what would work
+        raise  # its message is complete
     except Exception as error:
         raise InputError(f"the suite of {source} cannot be made: {_in_one_line(error)}") from error
     if not isinstance(suite, Suite):
@@ -41,12 +41,12 @@ def load_suite(source: str) -> Suite:
 
 
 def load_workload(source: str, name: str) -> Workload:
-    """Load a suite and pick one of its workloads; made anew, in its first state."""
+    """Load a suite and return one of its workloads, in its initial state."""
     return next(workload for workload in load_suite(source).workloads if workload.name == name)
 
 
 def known_names() -> list[str]:
-    """Names that installed packages offer."""
+    """Return the names of the suites of installed packages."""
     return sorted({point.name for point in metadata.entry_points(group=GROUP)})
 
 
@@ -71,7 +71,7 @@ def _suite_of_file(path: Path) -> object:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Run the file as a module of its own, with its folder on the path as if it were run as a script."""
+    """Import the file as a module, with its folder on the path, like a script."""
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -80,7 +80,7 @@ def _import_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look their module up
+    sys.modules[name] = module  # required by dataclasses and pickle
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -89,7 +89,7 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _in_one_line(error: Exception) -> str:
-    """Type, message, and the innermost place."""
+    """Format type, message and innermost line."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""What a run ran on: processor, memory, system, versions. Imports none of the packages whose versions it tells."""
+"""Description of the machine: processor, memory, system and versions of packages, without importing them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("etesian", "numpy", "scipy", "numba", "scikit-learn", "torch", "transformers", "jax")
-"""The packages whose versions decide how fast a run is; told where they are installed."""
+"""Packages whose versions influence the speed of runs."""
 
 
 def describe() -> dict[str, Any]:
-    """Describe this machine as it is now.
+    """Describe this machine in its present state.
 
     Returns
     -------
     dict
-        ``cpu``, ``cores`` (that this process may use), ``memory_bytes``, ``os``, ``architecture``, ``python``,
-        ``packages`` (name to version), ``gpus`` (seen only when torch is already imported), ``git_commit`` (of the current
-        folder, with ``-dirty`` behind it when files differ) and ``load_average`` (1, 5, 15 minutes). What cannot be found
-        out is None. The host's name is left out: records are made to be published.
+        ``cpu``, ``cores`` (available to this process), ``memory_bytes``, ``os``, ``architecture``, ``python``,
+        ``packages`` (name to version), ``gpus`` (only if torch is already imported), ``git_commit`` (of the current
+        folder, with the suffix ``-dirty`` if files differ) and ``load_average`` (1, 5 and 15 minutes). Unknown values
+        are None. The host name is left out, as records are often published.
     """
     return {
         "cpu": _cpu_model(),
@@ -41,14 +41,14 @@ def describe() -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and the container's quota where there is one."""
+    """Return the number of cores available to this process, by its affinity and the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota(Path("/sys/fs/cgroup/cpu.max"))
     return cores if quota is None else max(1, min(cores, round(quota)))
 
 
 def load_average() -> list[float] | None:
-    """Mean number of waiting processes over the last 1, 5 and 15 minutes; None where the system does not say."""
+    """Return the mean number of active processes over the last 1, 5 and 15 minutes; None if unknown."""
     try:
         return list(os.getloadavg())
     except OSError:
@@ -56,7 +56,7 @@ def load_average() -> list[float] | None:
 
 
 def _cgroup_quota(path: Path) -> float | None:
-    """Cores granted by a file that reads ``"max 100000"`` or ``"150000 100000"`` (quota and period)."""
+    """Parse a quota such as ``"max 100000"`` or ``"150000 100000"`` (quota and period)."""
     try:
         quota, period = path.read_text().split()
         return float(quota) / float(period) if quota != "max" else None
@@ -94,7 +94,7 @@ def _package_versions() -> dict[str, str]:
 
 def _gpus() -> list[str]:
     torch = sys.modules.get("torch")
-    # A workload without torch must not pay for its import, nor start a GPU that it does not use.
+    # Importing torch takes seconds, and initializing CUDA would occupy a GPU.
     if torch is None or not torch.cuda.is_initialized():
         return []
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -105,7 +105,7 @@ def _git_commit() -> str | None:
 
 
 def _output_of(program: str, *arguments: str) -> str | None:
-    """What a program prints; None where it is not installed, fails or takes long."""
+    """Return the output of a program; None if it is not installed, fails or takes too long."""
     path = shutil.which(program)
     if path is None:
         return None

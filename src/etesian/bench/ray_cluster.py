@@ -1,8 +1,8 @@
-"""Runs spread over a Ray cluster: who waits, what each run needs, what is lost and started again. Knows nothing of stores.
+"""Runs on a Ray cluster: scheduling by resources, and repetition of runs that are lost with their node.
 
-An actor a run: it starts the same fresh process on its node as `run_suite` does here, so a workload that dies is a failed run,
-and only what dies with its actor or its node is lost. What a run says is asked for message by message, which works through
-Ray's client (``ray://``) too.
+Each run has an actor, which starts the same kind of fresh process on its node as `run_suite` does locally. A workload that
+dies is a failed run; a run is lost only if its actor or node dies. Messages are requested one at a time, which also works
+through Ray's client (``ray://``).
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from etesian.bench.errors import InputError, UnknownMetricError
-from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, failed_run, interrupts_held
+from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, interrupts_held, unfinished_run
 from etesian.bench.load import load_workload
+from etesian.bench.loop import timestamp
 from etesian.bench.record import Point, Run
-from etesian.bench.run import timestamp
-from etesian.bench.workload import Suite, Workload
+from etesian.bench.workload import Suite, WithResources, Workload
 
 MAX_LOST = 3
-"""How many times a run is started again after it was lost; once more, and it is recorded as failed."""
+"""Number of times that a lost run is started again before it is recorded as failed."""
 
 _SCHEME = "ray"
-_SECONDS_BETWEEN_LOOKS = 1.0  # at whether the cluster has grown
+_SECONDS_BETWEEN_LOOKS = 1.0  # between checks of the size of the cluster
 _IN_RAY = {"cores": "CPU", "gpus": "GPU"}
 
 
 class Listener(Protocol):
-    """Hears what becomes of each run."""
+    """Receiver of the progress of runs."""
 
     def start(self, job: Job) -> None:
-        """It has begun, perhaps anew."""
+        """A run has started, possibly again."""
 
     def note(self, job: Job, point: Point) -> None:
-        """It has measured."""
+        """A run has measured."""
 
     def finish(self, job: Job, run: Run) -> None:
-        """It has ended."""
+        """A run has ended."""
 
 
 @dataclass(frozen=True)
 class FromText:
-    """The workload of that name in a Python file that is sent along; read in place where a node has the same file.
+    """A workload of a Python file that is sent to the node, unless the node has the same file.
 
     Parameters
     ----------
     path, text
-        The file, as it is called and what it holds here.
+        Path and content of the file.
     name
-        Of the workload.
+        Name of the workload.
     """
 
     path: str
@@ -65,20 +65,26 @@ class FromText:
     def make(self) -> Workload:
         """Load the file on this node."""
         path = Path(self.path)
-        if path.is_file() and path.read_text() == self.text:  # a shared folder: what the file imports is there too
+        if (
+            path.is_file() and path.read_text() == self.text
+        ):  # a shared folder, which also holds the modules that the file imports
             return load_workload(self.path, self.name)
-        copy = Path(tempfile.mkdtemp(prefix="etesian-")) / path.name  # stays, so that tracebacks can show its lines
+        copy = (
+            Path(tempfile.mkdtemp(prefix="etesian-")) / path.name
+        )  # not deleted, so that tracebacks can show its lines
         copy.write_text(self.text)
         return load_workload(str(copy), self.name)
 
 
 class Runner:
-    """A run on a node of the cluster: starts its process, hands on what it says. Ray makes an actor of it."""
+    """A run on a node of the cluster, used as an actor: starts the process and forwards its messages."""
 
     def begin(self, job: Job, recipe: Recipe, synchronize: Callable[[], object] | None, path: Sequence[str]) -> None:
-        """Start the process; returns once it is started. `path` is where Python looks for modules on the suite's machine."""
-        sys.path += [folder for folder in path if folder not in sys.path]  # as processes on that machine have it
-        vars(sys.modules["__main__"]).pop("__file__", None)  # Ray's own script: not for the run's process to load
+        """Start the process and return; `path` is the module search path on the machine of the suite."""
+        sys.path += [folder for folder in path if folder not in sys.path]  # like processes on that machine
+        vars(sys.modules["__main__"]).pop(
+            "__file__", None
+        )  # Ray's own script, which the process of the run must not import
         self._child = Child(job, recipe, synchronize=synchronize)
 
     def receive(self) -> Point | Run | UnknownMetricError:
@@ -94,7 +100,7 @@ class Runner:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A run that waits for a place on the cluster, or has one."""
+    """A run that waits for resources, or has them."""
 
     job: Job
     runner: Any
@@ -110,28 +116,28 @@ def run_on_ray(
     source: str | None,
     synchronize: Callable[[], object] | None = None,
 ) -> None:
-    """Make runs on a Ray cluster, as many at once as their `resources` let it.
+    """Run on a Ray cluster, with as many concurrent runs as their `resources` allow.
 
     Parameters
     ----------
     missing
-        The runs, in the order in which they are to begin.
+        Runs, in the order in which they start.
     suite
-        Where their workloads come from.
+        Suite of the workloads.
     listener
-        Told of each run as it goes on.
+        Receiver of the progress of each run.
     address
-        ``"ray"`` for the cluster that Ray finds by itself (``RAY_ADDRESS``, one that runs on this machine, or a new one that
-        ends with the suite), ``"ray://host:port"`` for one that is reached through Ray's client.
+        ``"ray"`` for the cluster that Ray finds (``RAY_ADDRESS``, a cluster on this machine, or a new one that ends with
+        the suite); ``"ray://host:port"`` to connect through Ray's client.
     source
-        As `run_suite` takes it.
+        Argument of `run_suite`.
     synchronize
-        As `run` takes it; picklable.
+        Argument of `run`; picklable.
 
     Raises
     ------
     InputError
-        If Ray is missing, the cluster does not answer, or no node could ever hold one of the runs.
+        If Ray is not installed, the cluster does not respond, or no node has the resources of a run.
     UnknownMetricError
         As `run` does.
     """
@@ -150,7 +156,7 @@ def run_on_ray(
 
 
 class _Spread:
-    """The runs that wait, and those under way by the answer that is awaited of each."""
+    """Waiting runs, and runs in progress by their pending message."""
 
     def __init__(
         self,
@@ -163,14 +169,14 @@ class _Spread:
     ) -> None:
         self._ray, self._listener, self._places, self._recipes = ray, listener, places, recipes
         self._synchronize = synchronize
-        # Starting again is ours, so that it is counted and a run is stored once.
+        # Restarts are counted here, so that each run is stored once.
         self._actor = ray.remote(max_restarts=0, max_task_retries=0)(Runner)
         self.waiting = deque(missing)
         self.under_way: dict[Any, _Attempt] = {}
         self._times_lost: Counter[Job] = Counter()
 
     def begin(self) -> None:
-        """Ask for a place for the next runs; more than there are cores could never be at once."""
+        """Request resources for the next runs, at most as many as there are cores."""
         at_once = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         while self.waiting and len(self.under_way) < at_once:
             job = self.waiting.popleft()
@@ -179,14 +185,14 @@ class _Spread:
             self.under_way[answer] = _Attempt(job, runner, timestamp())
 
     def hear(self) -> None:
-        """Wait for the next message, and hand it on."""
+        """Wait for the next message and handle it."""
         ready, _ = self._ray.wait(list(self.under_way), num_returns=1, timeout=_SECONDS_BETWEEN_LOOKS)
         for answer in ready:
             attempt = self.under_way[answer]
             try:
                 message = self._ray.get(answer)
             except self._ray.exceptions.RayTaskError:
-                raise  # our own mistake, not a node that went
+                raise  # a bug here, not a lost node
             except self._ray.exceptions.RayError as error:
                 self._lose(attempt, error)
             else:
@@ -197,7 +203,7 @@ class _Spread:
         if isinstance(message, UnknownMetricError):
             raise message
         if isinstance(message, Run):
-            with interrupts_held():  # until it is kept
+            with interrupts_held():  # until it is stored
                 self._listener.finish(attempt.job, message)
             self._ray.kill(attempt.runner)
             return
@@ -208,34 +214,38 @@ class _Spread:
         self.under_way[attempt.runner.receive.remote()] = attempt
 
     def _lose(self, attempt: _Attempt, error: Exception) -> None:
-        """Start a run that was lost again; record it as failed when that has not helped."""
-        self._ray.kill(attempt.runner)  # were it only out of reach, two would make the same run
+        """Start a lost run again, or record it as failed after too many attempts."""
+        self._ray.kill(attempt.runner)  # it may only be unreachable, and must not continue
         job = attempt.job
         self._times_lost[job] += 1
         if self._times_lost[job] <= MAX_LOST:
             self.waiting.appendleft(job)
             return
         reason = " ".join(str(error).split())
-        lost = failed_run(
-            job, f"lost {self._times_lost[job]} times with its node: {reason}", points=[], started=attempt.started
+        lost = unfinished_run(
+            job,
+            "failed",
+            f"lost {self._times_lost[job]} times with its node: {reason}",
+            points=[],
+            started=attempt.started,
         )
-        self._listener.finish(job, dataclasses.replace(lost, machine={}))  # not this machine's
+        self._listener.finish(job, dataclasses.replace(lost, machine={}))  # the record would describe this machine
 
     def end(self) -> None:
-        """End what is still under way; its processes die with their actors."""
+        """End the runs in progress; their processes end with their actors."""
         for attempt in self.under_way.values():
             self._ray.kill(attempt.runner)
 
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """Ray, connected; a connection that was there before stays."""
+    """Connect to Ray; keep an existing connection."""
     ray = _import_ray()
     where = None if address == _SCHEME else address
     if ray.is_initialized():
         yield ray
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else a cluster that starts here reports to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here would report usage statistics
     try:
         ray.init(where, logging_level="warning")
     except (ConnectionError, RuntimeError, TimeoutError, ImportError) as error:
@@ -257,24 +267,24 @@ def _import_ray() -> Any:
 
 
 def _nodes(ray: Any) -> list[dict[str, float]]:
-    """What each node with cores has, in Ray's names."""
+    """Return the resources of each node with cores, by Ray's names."""
     held = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [resources for resources in held if resources.get("CPU", 0) >= 1]
 
 
 def place_of(workload: Workload, nodes: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """What to ask Ray for; by default as many cores as the smallest node has, so that runs do not disturb each other's times.
+    """Return the resources to request from Ray: by default all cores of the smallest node, so that runs do not overlap.
 
-    A run that wants more than any node has would wait for ever.
+    A request that no node can satisfy would wait forever, and is refused.
     """
-    wanted: dict[str, float] = dict(getattr(workload, "resources", {}))
-    if "cores" not in wanted and nodes:
-        wanted["cores"] = min(node["CPU"] for node in nodes)
-    asked = {_IN_RAY.get(name, name): amount for name, amount in wanted.items()}
+    requested = dict(workload.resources) if isinstance(workload, WithResources) else {}
+    if "cores" not in requested and nodes:
+        requested["cores"] = min(node["CPU"] for node in nodes)
+    asked = {_IN_RAY.get(name, name): amount for name, amount in requested.items()}
     if not any(all(node.get(name, 0) >= amount for name, amount in asked.items()) for node in nodes):
         largest = {mine: max((node.get(theirs, 0) for node in nodes), default=0) for mine, theirs in _IN_RAY.items()}
         raise InputError(
-            f"{workload.name} wants {_listed(wanted)}, and no node of the cluster has that; the most of each is {_listed(largest)}"
+            f"{workload.name} requests {_listed(requested)}, which no node has; the largest amounts are {_listed(largest)}"
         )
     others = {name: amount for name, amount in asked.items() if name not in _IN_RAY.values()}
     return {"num_cpus": asked["CPU"], "num_gpus": asked.get("GPU", 0), "resources": others}
@@ -285,7 +295,7 @@ def _listed(amounts: Mapping[str, float]) -> str:
 
 
 def _recipes(ray: Any, suite: Suite, names: set[str], source: str | None) -> dict[str, Recipe]:
-    """How nodes come by their workloads: a name is looked up there, a file is sent, anything else is pickled by value."""
+    """Choose how nodes make their workloads: by name, from a copy of the file, or pickled by value."""
     workloads = [workload for workload in suite.workloads if workload.name in names]
     if source is None:
         return {workload.name: FromPickle(_pickled(ray, workload)) for workload in workloads}
@@ -298,8 +308,8 @@ def _recipes(ray: Any, suite: Suite, names: set[str], source: str | None) -> dic
 
 def _pickled(ray: Any, workload: Workload) -> bytes:
     try:
-        return bytes(ray.cloudpickle.dumps(workload))  # with the class, where a node could not import it
-    except Exception as error:  # whatever the object's own methods raise
+        return bytes(ray.cloudpickle.dumps(workload))  # including the class, which the node may not be able to import
+    except Exception as error:  # pickling raises whatever the object's methods raise
         raise InputError(
             f"the workload {workload.name} cannot be sent to the cluster ({error}); load data in prepare"
         ) from error

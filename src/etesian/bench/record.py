@@ -1,11 +1,11 @@
-"""What is kept of a run: `Point`, `Run`, `Outcome`. Plain frozen data, no clock, no store, no statistics."""
+"""Records of runs: `Point`, `Run` and `Outcome`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from etesian.bench.workload import Target
 
@@ -13,33 +13,33 @@ Outcome = Literal["reached", "exhausted", "out_of_time", "diverged", "failed"]
 """How a run ended.
 
 reached
-    A measurement stood at the target or beyond.
+    A measurement was at the target or beyond.
 exhausted
-    The workload had no work left; the target was not reached (never: more time would not have helped).
+    The workload had no work left before the target (never: more time would not have helped).
 out_of_time
-    The budget ran out first (censored: the time to target is longer than the budget, how much longer is not known).
+    The budget or the limit ran out first (censored: the time to target is longer by an unknown amount).
 diverged
-    The target's metric was no longer a finite number (never).
+    The metric of the target was not finite (never).
 failed
-    The workload raised an error or its process died; `Run.error` says how (never).
+    The workload raised an error or its process died; see `Run.error` (never).
 """
 
 NEVER: frozenset[Outcome] = frozenset({"exhausted", "diverged", "failed"})
-"""Outcomes of runs that would not arrive however long one waited; `out_of_time` alone is censored."""
+"""Outcomes of runs that would never reach the target; only `out_of_time` is censored."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement: how far the run had come, and what it was worth there.
+    """One measurement of a run.
 
     Parameters
     ----------
     slices
-        Calls of `advance` that did work so far, counted by the harness.
+        Number of calls of `advance` that did work so far.
     seconds
         Time on the clock so far.
     metrics
-        What `measure` returned.
+        Result of `Workload.measure`.
     """
 
     slices: int
@@ -47,50 +47,52 @@ class Point:
     metrics: Mapping[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Write the point as a JSON object; values that are not finite become the strings NaN, Infinity, -Infinity."""
+        """Return the point as a JSON object; values that are not finite become the strings NaN, Infinity and -Infinity."""
         return {"slices": self.slices, "seconds": self.seconds, "metrics": _encode_numbers(self.metrics)}
 
     @classmethod
     def from_dict(cls, data: Any) -> Point:
-        """Read what `as_dict` wrote; a ValueError says what is wrong with anything else."""
+        """Read the result of `as_dict`; raise `ValueError` for anything else."""
         fields = _expect_fields("point", data, required=("slices", "seconds", "metrics"))
         return cls(
             slices=_expect("slices", fields["slices"], int),
-            seconds=float(_expect("seconds", fields["seconds"], int, float)),
+            seconds=_as_float("seconds", fields["seconds"]),
             metrics=_decode_numbers("metrics", fields["metrics"]),
         )
 
 
 @dataclass(frozen=True)
 class Run:
-    """One workload, one seed, from the first measurement to the outcome.
+    """One run of a workload, from its first measurement to its outcome.
 
     Parameters
     ----------
     workload, seed, target
-        What was run, and towards what.
+        What was run, and its target.
     outcome
         See `Outcome`.
     points
-        Every measurement in order, the first before any work. Not empty, except when the run failed.
+        All measurements in order, the first before any work. Empty only if the run failed.
     budget_seconds
-        The time on the clock after which the run was to be stopped; None for no limit.
+        Time on the clock after which the run was stopped; None for no limit.
     units
-        What one slice is worth, such as ``{"examples": 60_000}``; fixed before the first slice.
+        Work per slice, such as ``{"examples": 60_000}``, fixed before the first slice.
     error
-        For failed runs, the error as text.
+        Error message of a failed run, or the reason why a run was killed.
     machine
-        The record that `machine.describe()` made.
+        Record made by `machine.describe`.
     started
-        When it began, ISO 8601 in UTC.
+        Start in UTC, as ISO 8601.
     task
-        What was to be learned, such as ``"ImageNet training"``: runs of one task can be compared. Empty if not known.
+        Task, such as ``"ImageNet training"``. Runs of one task can be compared. Empty if unknown.
     organization, system
-        Who ran it, and on what, in their own words.
+        Who made the run, and on which system, in their own words.
     progress
-        The metric, among those of each point, that counts the work done, such as ``"epoch"``; None for the slices.
+        Name of the metric that counts the work, such as ``"epoch"``; None for slices.
     details
-        Whatever else is known of the run, as plain JSON values: batch size, framework, where it was read from.
+        Other facts as JSON values: batch size, framework, source file, end of the output.
+    code
+        Digest of the workload's code and arguments; see `source_code.code_digest`. Empty if unknown.
     """
 
     workload: str
@@ -108,12 +110,13 @@ class Run:
     system: str = ""
     progress: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
 
     @property
     def passing(self) -> tuple[Point | None, Point] | None:
-        """The last measurement short of the target and the first that reached it; None if none did.
+        """The last measurement short of the target and the first one at it; None if there is none at it.
 
-        The target was reached somewhere between the two. The first is None when the very first measurement was at the target.
+        The target was reached somewhere between the two. The former is None if the first measurement was at the target.
         """
         before = None
         for point in self.points:
@@ -124,20 +127,34 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """Time to target: the time on the clock of the first measurement that reached it; None if none did."""
+        """Time to target: time on the clock of the first measurement at it; None if there is none."""
         passing = self.passing
         return None if passing is None else passing[1].seconds
 
     def work_at(self, point: Point) -> float:
-        """Work done up to a measurement, in the unit that `progress` names, or in slices."""
+        """Return the work up to a measurement, in the unit of `progress`, or in slices."""
         return point.slices if self.progress is None else point.metrics[self.progress]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Write the run as one JSON object, from which `from_dict` makes an equal run."""
+    def ending(self) -> dict[str, Any]:
+        """Return how the run ended, as JSON values, without its curve."""
+        last = self.points[-1] if self.points else None
         return {
             "workload": self.workload,
             "seed": self.seed,
-            "target": asdict(self.target),  # not as text, since a metric's name may hold any sign
+            "outcome": self.outcome,
+            "seconds_to_target": self.seconds if self.outcome == "reached" else None,
+            "seconds": None if last is None else last.seconds,
+            "slices": None if last is None else last.slices,
+            "budget_seconds": self.budget_seconds,
+            "error": self.error,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the run as one JSON object, from which `from_dict` makes an equal run."""
+        return {
+            "workload": self.workload,
+            "seed": self.seed,
+            "target": asdict(self.target),  # not as text: the name of a metric may contain any character
             "outcome": self.outcome,
             "points": [point.as_dict() for point in self.points],
             "budget_seconds": self.budget_seconds,
@@ -145,18 +162,25 @@ class Run:
             "error": self.error,
             "machine": dict(self.machine),
             "started": self.started,
-            # Left out where they say nothing: then records made before these fields existed keep their text.
+            # Left out where they are empty, so that older records keep their text.
             **{name: value for name in _DESCRIPTION if (value := getattr(self, name))},
         }
 
     @classmethod
-    def from_dict(cls, data: Any) -> Run:
-        """Read what `as_dict` wrote.
+    def from_dict(cls, data: Any, *, is_checked: bool = True) -> Run:
+        """Read the result of `as_dict`.
+
+        Parameters
+        ----------
+        data
+            JSON object.
+        is_checked
+            If False, the consistency of the record is taken for granted, as in a store.
 
         Raises
         ------
         ValueError
-            If a field is missing, unknown, of another type, or at odds with the others.
+            If a field is missing, unknown, of another type, or inconsistent with the others.
         """
         fields = _expect_fields("run", data, required=_REQUIRED, optional=_OPTIONAL)
         budget_seconds = _expect("budget_seconds", fields.get("budget_seconds"), int, float, type(None))
@@ -166,7 +190,7 @@ class Run:
             target=_decode_target(fields["target"]),
             outcome=fields["outcome"],
             points=tuple(Point.from_dict(point) for point in _expect("points", fields["points"], list)),
-            budget_seconds=None if budget_seconds is None else float(budget_seconds),
+            budget_seconds=None if budget_seconds is None else _as_float("budget_seconds", budget_seconds),
             units=_decode_numbers("units", fields.get("units", {})),
             error=_expect("error", fields.get("error"), str, type(None)),
             machine=_expect("machine", fields.get("machine", {}), dict),
@@ -176,23 +200,37 @@ class Run:
             system=_expect("system", fields.get("system", ""), str),
             progress=_expect("progress", fields.get("progress"), str, type(None)),
             details=_expect("details", fields.get("details", {}), dict),
+            code=_expect("code", fields.get("code", ""), str),
         )
-        _check_consistency(run)
+        if is_checked:
+            _check_consistency(run)
         return run
 
 
+class StoredRun(NamedTuple):
+    """A run and the name of its suite."""
+
+    suite: str
+    run: Run
+
+
 _REQUIRED = ("workload", "seed", "target", "outcome", "points")
-_DESCRIPTION = ("task", "organization", "system", "progress", "details")
+_DESCRIPTION = ("task", "organization", "system", "progress", "details", "code")
 _OPTIONAL = ("budget_seconds", "units", "error", "machine", "started", *_DESCRIPTION)
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
 def _check_consistency(run: Run) -> None:
-    """Refuse a run whose outcome its own points contradict."""
+    """Raise `ValueError` for a run that contradicts itself or that no store can hold."""
     if run.outcome not in get_args(Outcome):
         raise ValueError(f"outcome must be one of {', '.join(get_args(Outcome))}; got {run.outcome!r}")
     if not run.points and run.outcome != "failed":
         raise ValueError(f"points must not be empty in a run that is {run.outcome}")
+    if not -(2**63) <= run.seed < 2**63:
+        raise ValueError(f"seed must fit into 64 bits; got {_shortened(run.seed)}")
+    _check_clock(run.points)
+    for name in ("workload", "task", "organization", "system", "code"):
+        _check_text(name, getattr(run, name))
     for point in run.points:
         if run.target.metric not in point.metrics:
             raise ValueError(f"metrics must hold the target's, {run.target.metric!r}; got {sorted(point.metrics)}")
@@ -202,14 +240,36 @@ def _check_consistency(run: Run) -> None:
         raise ValueError(f"outcome is 'reached', and no point stands at {run.target}")
 
 
+def _check_clock(points: Sequence[Point]) -> None:
+    before = 0.0
+    for point in points:
+        if not (math.isfinite(point.seconds) and point.seconds >= before):
+            raise ValueError(
+                f"seconds must not decrease within a run, and start at 0 or later; got {point.seconds!r} after {before!r}"
+            )
+        before = point.seconds
+
+
+def _check_text(role: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{role} must be valid Unicode text; got {text!r}") from None
+
+
+def _shortened(value: object, most: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def _decode_target(data: Any) -> Target:
     fields = _expect_fields("target", data, required=("metric", "threshold", "direction"))
-    threshold = float(_expect("threshold", fields["threshold"], int, float))
+    threshold = _as_float("threshold", fields["threshold"])
     return Target(_expect("metric", fields["metric"], str), threshold, fields["direction"])
 
 
 def _encode_numbers(numbers: Mapping[str, float]) -> dict[str, float | str]:
-    """JSON has no NaN and no infinity; as strings they survive in any reader."""
+    """Replace NaN and infinities, which JSON lacks, by strings."""
     return {name: value if math.isfinite(value) else _name_of(value) for name, value in numbers.items()}
 
 
@@ -222,7 +282,14 @@ def _decode_numbers(role: str, data: Any) -> dict[str, float]:
 
 
 def _decode_number(role: str, value: Any) -> float:
-    return float(value if value in _NOT_FINITE else _expect(role, value, int, float))
+    return float(value) if value in _NOT_FINITE else _as_float(role, value)
+
+
+def _as_float(role: str, value: Any) -> float:
+    try:
+        return float(_expect(role, value, int, float))
+    except OverflowError:
+        raise ValueError(f"{role} is too large for a number; got {_shortened(value)}") from None
 
 
 def _expect_fields(
@@ -239,8 +306,8 @@ def _expect_fields(
 
 
 def _expect(role: str, value: Any, *kinds: type) -> Any:
-    """Hand the value on if it is of one of these types; a bool is not a number here."""
+    """Return the value if it is of one of these types; a bool is not a number."""
     if not isinstance(value, kinds) or isinstance(value, bool):
         names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise ValueError(f"{role} must be of type {names}; got {value!r}")
+        raise ValueError(f"{role} must be of type {names}; got {_shortened(value)}")
     return value

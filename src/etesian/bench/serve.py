@@ -1,4 +1,7 @@
-"""A store in the browser, as it grows: `serve`. Reads alone, answers GET alone, to this machine unless told otherwise."""
+"""A live report: the runs of a store in the browser, updated as they finish.
+
+The server only reads the store and only answers GET. It listens on the loopback interface by default.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 from etesian.bench.analysis import Analysis
 from etesian.bench.errors import InputError
-from etesian.bench.report.page import Content, load_libraries, render_content, render_page
-from etesian.bench.store import Store, StoredRun
+from etesian.bench.record import StoredRun
+from etesian.bench.report.document import lay_out
+from etesian.bench.report.render_html import (
+    Content,
+    assemble_page,
+    load_templates,
+    message_content,
+    package_file,
+    render_content,
+)
+from etesian.bench.store import Store
 
 HOST = "127.0.0.1"
 
@@ -36,32 +47,32 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Of every answer: nothing is kept, nothing is loaded from elsewhere, no other page may frame or read it."""
+"""Headers of every response: no caching, no external resources, no embedding or reading by other pages."""
 
 Analyze = Callable[[list[StoredRun]], Analysis]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The page's content at one state of the store."""
+    """Content of the page for one state of the store."""
 
     state: str
     content: Content
 
 
 class LiveReport:
-    """The report of a store, made anew only when the store has changed.
+    """The report of a store, rendered again only when the store has changed.
 
     Parameters
     ----------
     store
-        Read, never written.
+        Store to read.
     analyze
-        Makes the analysis of its runs; an `InputError` is shown in its place.
+        Function that analyzes the runs. The message of an `InputError` is shown instead of a report.
     title
         Heading of the page.
     commands
-        To be shown under how to reproduce the runs.
+        Commands to show under "How to reproduce".
     """
 
     def __init__(
@@ -69,11 +80,11 @@ class LiveReport:
     ) -> None:
         self.title = title
         self._store, self._analyze, self._commands = store, analyze, commands
-        self._lock = Lock()  # many ask at once, one analyzes
+        self._lock = Lock()  # concurrent requests share one analysis
         self._latest: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
-        """Give the content at the store's present state."""
+        """Return the content for the current state of the store."""
         with self._lock:
             state = self._store.state()
             if self._latest is None or self._latest.state != state:
@@ -83,37 +94,30 @@ class LiveReport:
     def _make(self) -> Content:
         entries = self._store.entries()
         if not entries:
-            return message(self.title, "The store holds no runs yet. They appear here as they finish.")
+            return message_content(self.title, "The store holds no runs yet. Runs appear here as they finish.")
         try:
             analysis = self._analyze(entries)
         except InputError as error:
-            return message(self.title, f"{error}.")
-        return render_content(analysis, title=self.title, commands=self._commands)
-
-
-def message(title: str, text: str) -> Content:
-    """Say something in place of a report."""
-    from markupsafe import escape  # comes with jinja2, an extra
-
-    return Content(f"<h1>{escape(title)}</h1>\n<p>{escape(text)}</p>", {"marks": {}, "figures": {}, "races": {}})
+            return message_content(self.title, f"{error}.")
+        return render_content(lay_out(analysis, title=self.title, commands=self._commands))
 
 
 class ReportServer(ThreadingHTTPServer):
-    """Serves a live report at ``/``, and its content as JSON at ``/content``.
+    """HTTP server of a live report at ``/`` and of its content as JSON at ``/content``.
 
     Parameters
     ----------
     report
-        What to serve.
+        Report to serve.
     host
-        Name or address to listen on.
+        Host name or address to listen on.
     port
-        0 for any that is free.
+        Port to listen on; 0 for any free port.
 
     Raises
     ------
     InputError
-        The address or the port cannot be had.
+        If the address or the port is not available.
     """
 
     daemon_threads = True
@@ -130,16 +134,15 @@ class ReportServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is, as a browser takes it."""
+        """URL of the page."""
         host, port = self.server_address[:2]
         name = f"[{host!s}]" if ":" in str(host) else str(host)
         return f"http://{name}:{port}/"
 
     def is_own_name(self, host_header: str) -> bool:
-        """Whether a request was sent to an address, or to a name of this machine.
+        """Return True if a request was sent to an IP address or to a name of this machine.
 
-        A page of somebody else can make its own name point here (DNS rebinding), and would then be let to read the
-        answer; an address cannot be made to point elsewhere.
+        Another site could make its own name resolve to this machine (DNS rebinding) and read the response.
         """
         name = urlsplit(f"//{host_header}").hostname or ""
         try:
@@ -149,7 +152,7 @@ class ReportServer(ThreadingHTTPServer):
         return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over browsers that went away amid an answer; anything else is told as usual."""
+        """Ignore clients that disconnect during a response; report other errors as usual."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -160,22 +163,22 @@ def serve(report: LiveReport, *, host: str = HOST, port: int = 0, announce: Call
     Parameters
     ----------
     report
-        What to serve.
+        Report to serve.
     host, port
-        Where; port 0 for any that is free.
+        Where to listen; port 0 for any free port.
     announce
-        Is told the address once it answers.
+        Called with the URL once the server is ready.
 
     Raises
     ------
     InputError
-        The address or the port cannot be had.
+        If the address or the port is not available.
     ImportError
-        A library that the page is made with is missing.
+        If a library that the page requires is not installed.
     """
-    load_libraries()
+    load_templates()
     with ReportServer(report, host=host, port=port) as server, contextlib.suppress(KeyboardInterrupt):
-        announce(server.url)  # an interrupt may come as soon as the address is known
+        announce(server.url)  # the user may interrupt from here on
         server.serve_forever(poll_interval=0.2)
 
 
@@ -183,50 +186,50 @@ class _Handler(BaseHTTPRequestHandler):
     server: ReportServer
     server_version, sys_version = "etesian", ""
     protocol_version = "HTTP/1.1"
-    timeout = 30  # seconds that a silent browser keeps a thread
+    timeout = 30  # seconds that an idle client keeps a thread
 
     def do_GET(self) -> None:
         if not self._is_for_us():
-            return self._answer(HTTPStatus.FORBIDDEN, "this server answers to its address and to localhost alone\n")
+            return self._answer(HTTPStatus.FORBIDDEN, "this server responds only to its address and to localhost\n")
         makers = {"/": self._page, "/content": self._content}
         make = makers.get(urlsplit(self.path).path)
         if make is None:
-            return self._answer(HTTPStatus.NOT_FOUND, "there is / and /content\n")
+            return self._answer(HTTPStatus.NOT_FOUND, "the paths are / and /content\n")
         try:
             return make()
-        except InputError as error:  # the store went away; the page goes on asking
+        except InputError as error:  # the store is not available; the page keeps polling
             return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def parse_request(self) -> bool:
-        """Refuse whatever might change something, by any name."""
+        """Refuse all methods but GET and HEAD."""
         if not super().parse_request():
             return False
         if self.command in ("GET", "HEAD"):
             return True
-        self.close_connection = True  # what else was sent is not read
-        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered\n", allow="GET, HEAD")
+        self.close_connection = True  # the body of the request is not read
+        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is supported\n", allow="GET, HEAD")
         return False
 
     def end_headers(self) -> None:
-        """Protect every answer, also those that the library makes."""
+        """Add the security headers to every response, including those of the library."""
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the standard library
-        """Keep quiet: a page that asks every two seconds would fill the terminal."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - name in the standard library
+        """Log nothing: a page that polls every two seconds would fill the terminal."""
 
     def _is_for_us(self) -> bool:
         return self.server.is_own_name(self.headers.get("Host", ""))
 
     def _page(self) -> None:
         snapshot = self.server.report.snapshot()
-        script = (resources.files("etesian.bench") / "report" / "live.js").read_text("utf-8")
         data = {**snapshot.content.data, "state": snapshot.state}
-        page = render_page(Content(snapshot.content.body, data), title=self.server.report.title, live=script)
+        content = Content(snapshot.content.title, snapshot.content.body, data)
+        page = assemble_page(content, live_script=package_file("live.js"))
         self._answer(HTTPStatus.OK, page, kind="text/html")
 
     def _content(self) -> None:
@@ -249,14 +252,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _why_not(host: str, port: int, error: Exception) -> str:
-    """Say in words why there is no server here."""
+    """Explain why the server cannot listen."""
     if isinstance(error, OverflowError):
-        return f"--port takes a number from 0 to 65535; got {port}"
+        return f"--port must be a number from 0 to 65535; got {port}"
     code = getattr(error, "errno", None)
     if isinstance(error, socket.gaierror) or code == errno.EADDRNOTAVAIL:
         return f"--host must be a name or an address of this machine; got {host!r}"
     if code == errno.EADDRINUSE:
-        return f"port {port} of {host} is taken by another program; --port 0 takes any that is free"
+        return f"port {port} of {host} is in use by another program; --port 0 selects a free port"
     if code == errno.EACCES:
-        return f"port {port} needs rights that this program does not have; --port 0 takes any that is free"
-    return f"nothing can listen on port {port} of {host}: {error}"
+        return f"port {port} requires privileges; --port 0 selects a free port"
+    return f"cannot listen on port {port} of {host}: {error}"

@@ -1,9 +1,10 @@
-"""Where runs are kept: an SQLite file, or any database by URL. One transaction a run. Knows nothing of statistics or files."""
+"""The store of runs: an SQLite file, or any database by URL, with one transaction per run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
 from etesian.bench.errors import AlreadyStoredError, InputError
-from etesian.bench.record import Outcome, Run
+from etesian.bench.record import Outcome, Run, StoredRun
 from etesian.bench.workload import Target
 
 FORMAT_VERSION = 1
-"""Of the tables, and of the record in each row."""
+"""Version of the tables, and of the record in each row."""
 
-_LOCK_SECONDS = 60  # how long one SQLite writer waits for another
+_LOCK_SECONDS = 60  # that one SQLite writer waits for another
 
 _TABLES = sa.MetaData()
 _FORMAT = sa.Table(
@@ -44,38 +45,31 @@ _RUNS = sa.Table(
 )
 
 
-class StoredRun(NamedTuple):
-    """A run and the name of the suite that it is part of."""
-
-    suite: str
-    run: Run
-
-
 class Ending(NamedTuple):
-    """How a stored run ended, and what time it had been given."""
+    """Outcome and budget of a stored run."""
 
     outcome: Outcome
     budget_seconds: float | None
 
 
 class Store:
-    """Runs kept in a database, one for each suite, workload, seed and target.
+    """A database of runs, one for each suite, workload, seed and target.
 
     Parameters
     ----------
     location
         Path of an SQLite file, or an SQLAlchemy URL such as ``postgresql+psycopg://user@host/database``.
     create
-        Whether to make the file and the tables where there are none.
+        If True, make the file and the tables if they do not exist.
 
     Raises
     ------
     InputError
-        If there is no such store, the database cannot be opened, or its format is another version's.
+        If the store does not exist, cannot be opened, or has the format of another version.
 
     Notes
     -----
-    Several processes may write to one store. Use it in a ``with`` block, or call `close`.
+    Several processes can write to one store. Use it in a ``with`` block, or call `close`.
     """
 
     def __init__(self, location: str | Path, *, create: bool = True) -> None:
@@ -88,7 +82,7 @@ class Store:
                 version = self._format_version()
         if version is None:
             self.close()
-            raise InputError(f"the store must hold runs, and {self.location} does not; `etesian bench run` makes one")
+            raise InputError(f"{self.location} is not a store of runs; `etesian bench run` makes one")
         if version != FORMAT_VERSION:
             self.close()
             raise InputError(
@@ -105,20 +99,20 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Release the connections."""
         self._engine.dispose()
 
     def add(self, run: Run, *, suite: str, replace: bool = False) -> None:
-        """Keep one run, in a transaction of its own.
+        """Add one run, in its own transaction.
 
         Parameters
         ----------
         run
-            What to keep.
+            Run to add.
         suite
-            Name of the suite that it is part of.
+            Name of its suite.
         replace
-            Whether to put it in the place of a run of the same suite, workload, seed and target.
+            If True, replace a stored run of the same suite, workload, seed and target.
 
         Raises
         ------
@@ -135,17 +129,19 @@ class Store:
             raise AlreadyStoredError(f"{self.location} already holds {_named(row)}") from None
 
     def add_all(self, entries: Iterable[StoredRun]) -> tuple[int, int]:
-        """Keep all of these runs or, after an error, none.
+        """Add all of these runs or, after an error, none.
 
         Returns
         -------
-        added, already_there
-            How many were new, and how many the store already held, equal in every field.
+        added : int
+            Number of new runs.
+        already_there : int
+            Number of runs that the store already held, equal in every field.
 
         Raises
         ------
         AlreadyStoredError
-            If the store holds a run of the same suite, workload, seed and target that differs.
+            If the store holds a different run of the same suite, workload, seed and target.
         """
         added = already_there = 0
         with self._plain_errors(), self._engine.begin() as connection:
@@ -163,21 +159,24 @@ class Store:
     def entries(
         self, suite: str | None = None, *, workload: str | None = None, target: Target | None = None
     ) -> list[StoredRun]:
-        """Runs with the names of their suites, in the order in which they were kept; None means all."""
+        """Return runs with the names of their suites, in the order in which they were added; None selects all."""
         wanted = {"suite": suite, "workload": workload, "target": None if target is None else str(target)}
         query = sa.select(_RUNS.c.suite, _RUNS.c.record).order_by(_RUNS.c.id)
         for column, value in wanted.items():
             if value is not None:
                 query = query.where(_RUNS.c[column] == value)
         with self._plain_errors(), self._engine.connect() as connection:
-            return [StoredRun(name, Run.from_dict(json.loads(record))) for name, record in connection.execute(query)]
+            return [
+                StoredRun(name, Run.from_dict(json.loads(record), is_checked=False))
+                for name, record in connection.execute(query)
+            ]
 
     def runs(self, suite: str | None = None, *, workload: str | None = None, target: Target | None = None) -> list[Run]:
-        """Runs in the order in which they were kept; None means all."""
+        """Return runs in the order in which they were added; None selects all."""
         return [run for _, run in self.entries(suite, workload=workload, target=target)]
 
     def endings(self, suite: str, target: Target) -> dict[tuple[str, int], Ending]:
-        """How the kept runs of a suite towards a target ended, by workload and seed."""
+        """Return outcome and budget of the stored runs of a suite and a target, by workload and seed."""
         query = sa.select(_RUNS.c.workload, _RUNS.c.seed, _RUNS.c.outcome, _RUNS.c.budget_seconds)
         query = query.where(_RUNS.c.suite == suite, _RUNS.c.target == str(target))
         with self._plain_errors(), self._engine.connect() as connection:
@@ -185,12 +184,20 @@ class Store:
                 (row.workload, row.seed): Ending(row.outcome, row.budget_seconds) for row in connection.execute(query)
             }
 
+    def codes(self, suite: str, target: Target) -> dict[tuple[str, str], int]:
+        """Count the runs of a suite and a target by workload and digest of its code, where that is recorded."""
+        counts: dict[tuple[str, str], int] = {}
+        for run in self.runs(suite, target=target):
+            if run.code:
+                counts[run.workload, run.code] = counts.get((run.workload, run.code), 0) + 1
+        return counts
+
     def state(self) -> str:
-        """Text that is another one after any run was added or replaced, found without reading all of them."""
+        """Return a text that differs after any run was added or replaced, without reading all runs."""
         query = sa.select(_RUNS.c.id, _RUNS.c.record).order_by(_RUNS.c.id.desc()).limit(1)
         with self._plain_errors(), self._engine.connect() as connection:
             count = connection.scalar(sa.select(sa.func.count()).select_from(_RUNS))
-            newest = connection.execute(query).first()  # what replaces a run comes last too, and began at another time
+            newest = connection.execute(query).first()  # replacements come last too, and started at another time
         record = "" if newest is None else f"{newest.id} {newest.record}"
         return f"{count}-{hashlib.sha256(record.encode()).hexdigest()[:16]}"
 
@@ -199,7 +206,7 @@ class Store:
         return self._engine.dialect.name == "sqlite"
 
     def _format_version(self) -> int | None:
-        """The version that the tables were written with; None where there are no tables."""
+        """Return the version of the tables; None if there are none."""
         if not sa.inspect(self._engine).has_table(_FORMAT.name):
             return None
         with self._engine.connect() as connection:
@@ -212,13 +219,13 @@ class Store:
                     connection.execute(CreateTable(table, if_not_exists=True))
                 connection.execute(sa.insert(_FORMAT).values(id=1, version=FORMAT_VERSION))
         except sa.exc.DBAPIError:
-            # Another process made the tables in the same moment. If so, they are there now.
+            # Another process may have made the tables at the same moment.
             if self._format_version() is None:
                 raise
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
-        """Say in one line why a database cannot be used."""
+        """Turn database errors into one line that states the reason."""
         try:
             yield
         except (sa.exc.OperationalError, sa.exc.DatabaseError) as error:
@@ -229,7 +236,7 @@ class Store:
 
 
 def _engine(location: str | Path, *, create: bool) -> sa.Engine:
-    """The database behind a path or URL; nothing is opened yet, except that a missing file is refused."""
+    """Make the engine for a path or URL. Nothing is opened yet, but a missing file is refused."""
     url = _url(location)
     if url.get_backend_name() == "sqlite":
         path = Path(url.database or ":memory:")
@@ -245,7 +252,14 @@ def _engine(location: str | Path, *, create: bool) -> sa.Engine:
             f"{url.drivername} needs the package {error.name}; for PostgreSQL: pip install 'etesian[postgresql]'"
         ) from error
     except sa.exc.NoSuchModuleError:
-        raise InputError(f"the store must be a path or a database URL that SQLAlchemy knows; got {location}") from None
+        raise InputError(
+            f"the store must be a path or a database URL that SQLAlchemy supports; got {masked(location)}"
+        ) from None
+
+
+def masked(location: str | Path) -> str:
+    """Return a location without its password, for messages."""
+    return re.sub(r"(?<=://)([^/@\s]*?):[^/\s]*@", r"\1:***@", str(location))
 
 
 def _url(location: str | Path) -> sa.URL:

@@ -1,8 +1,10 @@
-"""Many workloads by many seeds: in which order, which are missing, several at once. Each finished run is kept at once."""
+"""Runs of a suite: each workload with each seed, in fresh processes, stored as soon as they finish."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,33 +12,36 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING, Literal
 
 from etesian.bench.errors import AlreadyStoredError, InputError
-from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, interrupts_held
+from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, default_limit, interrupts_held
+from etesian.bench.loop import run
 from etesian.bench.record import Point, Run
-from etesian.bench.run import run
+from etesian.bench.source_code import code_digest
 from etesian.bench.workload import Suite
 
 if TYPE_CHECKING:
     from etesian.bench.store import Ending, Store
 
-_SECONDS_BETWEEN_LOOKS = 0.5  # at whether a silent process still lives
+_POLL_SECONDS = 0.5  # between checks that silent processes are alive
 
 
 @dataclass(frozen=True)
 class Event:
-    """What `run_suite` tells while it works.
+    """Progress of `run_suite`.
 
     Parameters
     ----------
     kind
         ``"planned"`` once, before anything runs; then ``"started"``, ``"point"`` and ``"finished"`` for each run.
     suite
-        Its name.
+        Name under which the runs are stored.
     finished, total
-        Runs that need no more work, and all runs; those that the store already held count in both.
+        Number of runs that need no more work, and of all runs; runs already in the store count in both.
     job
-        Which run it is about; None when planned.
+        Run that the event is about; None when planned.
     point, run
-        The point just measured; the run just finished.
+        Point just measured; run just finished.
+    note
+        Warning about the plan, such as stored runs of other code; empty for none.
     """
 
     kind: Literal["planned", "started", "point", "finished"]
@@ -46,6 +51,7 @@ class Event:
     job: Job | None = None
     point: Point | None = None
     run: Run | None = None
+    note: str = ""
 
 
 Progress = Callable[[Event], object]
@@ -63,63 +69,78 @@ def run_suite(
     retry_failed: bool = False,
     progress: Progress | None = None,
     on: str | None = None,
+    limit_seconds: float | None = None,
+    any_code: bool = False,
 ) -> list[Run]:
-    """Run every workload of a suite with every seed, except what the store already holds.
+    """Run every workload of a suite with every seed, except for runs that are already stored.
 
-    The order is A B C, B C A, C A B: seed after seed, each workload at each place equally often, so that a machine that
-    warms up or slows down falls on all alike (always A B C would give the last one the latest hour of every round).
+    The order is A B C, B C A, C A B: in each round of seeds every workload takes another place, so that a machine that
+    warms up or slows down affects all workloads alike.
 
     Parameters
     ----------
     suite
-        What to run.
+        Suite to run.
     seeds
-        The seeds, or how many from 0 on.
+        Seeds, or the number of seeds from 0.
     store
-        Each run is kept there as soon as it ends, and what it already holds is not run again. A run that went out of time
-        is run again, and replaced, when the suite's budget has grown.
+        Store for the runs. Each run is stored as soon as it ends, and stored runs are not repeated, except for runs that
+        ran out of time when the budget of the suite has grown. Runs of other code are kept apart; see `any_code`.
     isolate
-        Whether each run gets a fresh process. A process that dies is recorded as a failed run.
+        If True, each run has a fresh process, and a process that dies is recorded as a failed run.
     jobs
-        How many processes at once. More than one disturb each other's times: for trials rather than results.
+        Number of concurrent processes. More than one disturb each other's times.
     source
-        The file or name that `load_suite` took the suite from; processes load their workload from there. Without it
-        workloads are pickled.
+        File or name from which `load_suite` loaded the suite; processes load their workload from there. None to pickle
+        the workloads.
     synchronize
-        As `run` takes it; picklable when isolated.
+        Argument of `etesian.bench.run`; picklable when isolated.
     retry_failed
-        Whether to run failed runs again, and replace them.
+        If True, repeat failed runs and replace them.
     progress
         Called with each `Event`.
     on
-        ``"ray"`` or ``"ray://host:port"`` makes the runs on a Ray cluster, as many at once as the `resources` of the workloads
-        let it. A run that is lost with its node is started again, and told of as started again, up to three times.
+        ``"ray"`` or ``"ray://host:port"`` to run on a Ray cluster, with as many concurrent runs as their `resources`
+        allow. A run that is lost with its node is started again, up to three times.
+    limit_seconds
+        Longest time between two measurements of a run. Its process is then killed, and the run recorded as out of time
+        with its points. None for three times the budget, at least 5 s, or no limit without a budget. Requires isolation.
+    any_code
+        If False and the store holds runs of this suite whose code or arguments differ, the new runs are stored in a
+        suite of their own, ``NAME@DIGEST``. If True, they are pooled.
 
     Returns
     -------
     list of Run
-        One for each workload and seed, in the order of the plan, those from the store included.
+        One run for each workload and seed, in the order of the plan, including stored runs.
 
     Raises
     ------
     InputError
-        If a workload cannot be sent to a process, or lacks the target's metric.
-    ValueError
-        If `seeds` or `jobs` name nothing to do, or `jobs` is above 1 without isolation or on a cluster.
+        If a workload cannot be sent to a process or lacks the metric of the target, or `seeds`, `jobs` or `on` are
+        invalid.
+
+    Warns
+    -----
+    UserWarning
+        If stored runs come from other code, and `progress` is None.
 
     Notes
     -----
-    After an interrupt from the keyboard the processes are ended and the interrupt is passed on; the same call with the
-    same store resumes. Scripts that call this guard it by ``if __name__ == "__main__":``, as fresh processes import them.
+    After KeyboardInterrupt the processes are ended and the interrupt is passed on; the same call with the same store
+    resumes. Scripts that call this function guard the call by ``if __name__ == "__main__":``, as fresh processes import
+    them.
     """
     _check_jobs(jobs, isolate=isolate, on=on)
-    plan = plan_jobs(suite, _as_seeds(seeds))
-    endings = {} if store is None else store.endings(suite.name, suite.target)
+    limit = default_limit(suite.budget_seconds) if limit_seconds is None else limit_seconds
+    plan = plan_jobs(suite, _as_seeds(seeds), limit_seconds=limit)
+    name, note = (suite.name, "") if store is None else _name_for_code(suite, store, any_code=any_code)
+    endings = {} if store is None else store.endings(name, suite.target)
     missing = [job for job in plan if _is_missing(job, endings, retry_failed=retry_failed)]
-    ledger = _Ledger(suite, plan, endings, store, progress)
-    ledger.plan(missing)
+    ledger = _Ledger(name, suite, plan, endings, store, progress)
+    ledger.plan(missing, note)
     if on is not None:
-        from etesian.bench.ray_cluster import run_on_ray  # for those who have a cluster
+        from etesian.bench.ray_cluster import run_on_ray  # only for those who have a cluster
 
         run_on_ray(missing, suite, ledger, address=on, source=source, synchronize=synchronize)
     elif isolate:
@@ -130,66 +151,92 @@ def run_suite(
     return ledger.all_runs()
 
 
-def plan_jobs(suite: Suite, seeds: Sequence[int]) -> list[Job]:
-    """All runs of a suite in the order in which they are made; see `run_suite` for the reason."""
+def suite_digest(suite: Suite) -> str:
+    """Return a digest of the code and the arguments of all workloads."""
+    text = " ".join(sorted(f"{workload.name} {code_digest(workload)}" for workload in suite.workloads))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _name_for_code(suite: Suite, store: Store, *, any_code: bool) -> tuple[str, str]:
+    """Choose the stored name of a suite, so that runs of different code stay apart; with a note if they differ."""
+    stored = store.codes(suite.name, suite.target)
+    current = {workload.name: code_digest(workload) for workload in suite.workloads}
+    others = sum(count for (name, code), count in stored.items() if code != current.get(name, code))
+    if not others:
+        return suite.name, ""
+    what = f"{others} stored run{'s' * (others != 1)} of {suite.name} come{'s' * (others == 1)} from other code or arguments"
+    if any_code:
+        return suite.name, f"{what} and are pooled with the new ones"
+    name = f"{suite.name}@{suite_digest(suite)}"
+    return name, f"{what}; the runs of the present code are kept apart as {name} (--any-code pools them)"
+
+
+def plan_jobs(suite: Suite, seeds: Sequence[int], *, limit_seconds: float | None = None) -> list[Job]:
+    """List all runs of a suite in the order in which they are made; see `run_suite`."""
     names = [workload.name for workload in suite.workloads]
     rounds = [(seed, names[(turn := place % len(names)) :] + names[:turn]) for place, seed in enumerate(seeds)]
-    return [Job(name, seed, suite.target, suite.budget_seconds) for seed, order in rounds for name in order]
+    return [
+        Job(name, seed, suite.target, suite.budget_seconds, limit_seconds) for seed, order in rounds for name in order
+    ]
 
 
 class _Ledger:
-    """What is finished: keeps each run in the store and tells of it, in this order."""
+    """Finished runs: stores each run, then reports it."""
 
     def __init__(
         self,
+        name: str,
         suite: Suite,
         plan: Sequence[Job],
         endings: Mapping[tuple[str, int], Ending],
         store: Store | None,
         progress: Progress | None,
     ) -> None:
-        self._suite, self._plan, self._endings = suite, plan, endings
+        self._name, self._target, self._plan, self._endings = name, suite.target, plan, endings
         self._store, self._progress = store, progress
         self._runs: dict[tuple[str, int], Run] = {}
         self._finished = 0
 
-    def plan(self, missing: Sequence[Job]) -> None:
+    def plan(self, missing: Sequence[Job], note: str) -> None:
         self._finished = len(self._plan) - len(missing)
-        self._tell("planned")
+        if note and self._progress is None:
+            warnings.warn(note, stacklevel=3)
+        self._report("planned", note=note)
 
     def start(self, job: Job) -> None:
-        self._tell("started", job)
+        self._report("started", job)
 
     def note(self, job: Job, point: Point) -> None:
-        self._tell("point", job, point=point)
+        self._report("point", job, point=point)
 
     def finish(self, job: Job, run: Run) -> None:
         key = (job.workload, job.seed)
         self._runs[key] = run
         if self._store is not None:
             try:
-                self._store.add(run, suite=self._suite.name, replace=key in self._endings)
+                self._store.add(run, suite=self._name, replace=key in self._endings)
             except AlreadyStoredError:
-                # Another process ran the same suite into the same store, and was faster: the first one stands.
+                # Another process ran the same suite into the same store and was first; its run stays.
                 del self._runs[key]
         self._finished += 1
-        self._tell("finished", job, run=run)
+        self._report("finished", job, run=run)
 
     def all_runs(self) -> list[Run]:
-        stored = [] if self._store is None else self._store.runs(self._suite.name, target=self._suite.target)
+        stored = [] if self._store is None else self._store.runs(self._name, target=self._target)
         runs = {(run.workload, run.seed): run for run in stored} | self._runs
         return [runs[job.workload, job.seed] for job in self._plan]
 
-    def _tell(
+    def _report(
         self,
         kind: Literal["planned", "started", "point", "finished"],
         job: Job | None = None,
         *,
         point: Point | None = None,
         run: Run | None = None,
+        note: str = "",
     ) -> None:
         if self._progress is not None:
-            self._progress(Event(kind, self._suite.name, self._finished, len(self._plan), job, point, run))
+            self._progress(Event(kind, self._name, self._finished, len(self._plan), job, point, run, note))
 
 
 def _run_here(
@@ -224,12 +271,12 @@ def _run_in_processes(
         while waiting or children:
             while waiting and len(children) < at_once:
                 job = waiting.pop()
-                with interrupts_held():  # until the child is among those that are ended below
+                with interrupts_held():  # until the child is in the list of those to end
                     children.append(Child(job, recipes[job.workload], synchronize=synchronize))
                 ledger.start(job)
-            for child in _that_have_news(children):
-                with interrupts_held():  # until what has finished is kept
-                    has_ended = _hear(child, ledger)
+            for child in _with_news(children):
+                with interrupts_held():  # until the finished run is stored
+                    has_ended = _handle(child, ledger)
                 if has_ended:
                     child.finish()
                     children.remove(child)
@@ -238,24 +285,24 @@ def _run_in_processes(
             child.stop()
 
 
-def _hear(child: Child, ledger: _Ledger) -> bool:
-    """Take the child's next message; whether it was the last."""
-    news = child.receive()
-    if isinstance(news, Point):
-        ledger.note(child.job, news)
+def _handle(child: Child, ledger: _Ledger) -> bool:
+    """Handle the next message of a child; return True if it was the last."""
+    message = child.receive()
+    if isinstance(message, Point):
+        ledger.note(child.job, message)
         return False
-    ledger.finish(child.job, news)
+    ledger.finish(child.job, message)
     return True
 
 
-def _that_have_news(children: Sequence[Child]) -> Iterator[Child]:
-    """Wait for the children that have sent something or have died."""
-    ready = connection.wait([child.messages for child in children], timeout=_SECONDS_BETWEEN_LOOKS)
-    return (child for child in list(children) if child.messages in ready or child.has_died())
+def _with_news(children: Sequence[Child]) -> Iterator[Child]:
+    """Wait for children that have sent a message, have died or are overdue."""
+    ready = connection.wait([child.messages for child in children], timeout=_POLL_SECONDS)
+    return (child for child in list(children) if child.messages in ready or child.has_died() or child.is_overdue())
 
 
 def _recipes(suite: Suite, names: set[str], source: str | None) -> dict[str, Recipe]:
-    """How processes come by their workloads; fails before anything has run."""
+    """Choose how processes make their workloads; fails before anything has run."""
     workloads = [workload for workload in suite.workloads if workload.name in names]
     if source is not None:
         return {workload.name: FromSource(source, workload.name) for workload in workloads}
@@ -278,7 +325,7 @@ def _seconds(budget_seconds: float | None) -> float:
 def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not chosen or len(set(chosen)) < len(chosen):
-        raise InputError(f"seeds must be a number of at least 1 or seeds that differ; got {seeds!r}")
+        raise InputError(f"seeds must be a number of at least 1, or distinct seeds; got {seeds!r}")
     return chosen
 
 
@@ -290,9 +337,7 @@ def _check_jobs(jobs: int, *, isolate: bool, on: str | None) -> None:
     if on is None:
         return
     if jobs > 1 or not isolate:
-        what = f"jobs={jobs!r}" if jobs > 1 else "isolate=False"
-        raise InputError(
-            f"runs on a cluster have processes of their own, as many as it holds; got {what} with on={on!r}"
-        )
+        given = f"jobs={jobs!r}" if jobs > 1 else "isolate=False"
+        raise InputError(f"runs on a cluster always have their own processes; got {given} with on={on!r}")
     if on != "ray" and not on.startswith("ray://"):
         raise InputError(f"on must be 'ray' or 'ray://host:port'; got {on!r}")

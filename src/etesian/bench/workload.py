@@ -1,4 +1,4 @@
-"""The whole contract between the harness and what it times: `Workload`, `Target`, `Suite`. Knows nothing of running."""
+"""The contract between the harness and the methods that it times: `Workload`, `Target` and `Suite`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 _COMPARISONS = {">=": "at_least", "<=": "at_most"}
 _TARGET = re.compile(r"\s*(?P<metric>[^<>=\s]+)\s*(?P<comparison>>=|<=)\s*(?P<threshold>\S+)\s*")
@@ -15,42 +15,74 @@ _TARGET = re.compile(r"\s*(?P<metric>[^<>=\s]+)\s*(?P<comparison>>=|<=)\s*(?P<th
 
 @runtime_checkable
 class Workload(Protocol):
-    """One thing to time. Only `advance` runs on the clock.
+    """A method to time. Only `advance` runs on the clock.
 
-    Four more attributes are read where they are there. `units`, a mapping such as ``{"examples": 60_000}``, says what one
-    slice of work is worth: it is read once, after `prepare`, and the harness does the counting. `synchronize()` waits for
-    work that `advance` left running (on a GPU, say) and is called on the clock, at the end of each slice. `conclude()` is
-    called once, after the outcome is decided, and returns more metrics of the state at the end: those of data that should
-    decide nothing. For each it gives a number, or an array of bool, one for each example, whose mean is the metric.
-    `resources`, such as ``{"cores": 4, "gpus": 1}``, says what a run needs of a cluster.
+    A workload may also be `Counting`, `Synchronizing`, `Concluding` or `WithResources`.
     """
 
     @property
     def name(self) -> str:
-        """Under which its runs are kept; an ordinary attribute will do."""
+        """Name under which the runs are stored; an ordinary attribute is enough."""
 
     def prepare(self, seed: int) -> None:
-        """Load data, compile, warm up: all that should not count. Runs once, before the clock."""
+        """Load data, compile and warm up, off the clock. Called once, before everything else."""
 
     def advance(self) -> bool:
-        """Do one slice of work, on the clock. False when there was none left to do."""
+        """Do one slice of work, on the clock. Return False if there was none left to do."""
 
     def measure(self) -> Mapping[str, float]:
-        """Metrics of the state reached so far, off the clock. Changes nothing."""
+        """Return the metrics of the present state, off the clock. Must not change the state."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A workload that states the amount of work in one slice."""
+
+    @property
+    def units(self) -> Mapping[str, float]:
+        """Work per slice, such as ``{"examples": 60_000}``. Read once, after `prepare`; the harness does the counting."""
+
+
+@runtime_checkable
+class Synchronizing(Protocol):
+    """A workload whose `advance` may return before its work is done, such as one on a GPU."""
+
+    def synchronize(self) -> object:
+        """Wait for that work. Called on the clock, at the end of each slice."""
+
+
+@runtime_checkable
+class Concluding(Protocol):
+    """A workload with metrics that must not influence a run, such as accuracy on held-out data."""
+
+    def conclude(self) -> Mapping[str, Any]:
+        """Return these metrics at the end of a run, after its outcome is decided.
+
+        Each is a number, or an array of bool with one value for each example, whose mean is the metric.
+        """
+
+
+@runtime_checkable
+class WithResources(Protocol):
+    """A workload that states what a run requires of a cluster."""
+
+    @property
+    def resources(self) -> Mapping[str, float]:
+        """Amount of each resource, such as ``{"cores": 4, "gpus": 1}``."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A metric and the threshold that counts as having arrived.
+    """A metric and the threshold to reach.
 
     Parameters
     ----------
     metric
-        A name among those that the workload's `measure` returns.
+        Name of one of the metrics that `Workload.measure` returns.
     threshold
-        In the metric's own unit; finite.
+        Finite threshold, in the unit of the metric.
     direction
-        ``"at_least"`` for metrics that should be high (accuracy), ``"at_most"`` for those that should be low (loss).
+        ``"at_least"`` for metrics to maximize (accuracy), ``"at_most"`` for metrics to minimize (loss).
     """
 
     metric: str
@@ -62,11 +94,11 @@ class Target:
             raise ValueError(f"direction must be 'at_least' or 'at_most'; got {self.direction!r}")
         if not math.isfinite(self.threshold):
             raise ValueError(f"threshold must be a finite number; got {self.threshold!r}")
-        object.__setattr__(self, "threshold", float(self.threshold))  # 3 and 3.0 are one target, also as text
+        object.__setattr__(self, "threshold", float(self.threshold))  # 3 and 3.0 are the same target, also as text
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Read a target as people write it: ``"accuracy>=0.93"`` or ``"loss<=3.28"``."""
+        """Parse a target such as ``"accuracy>=0.93"`` or ``"loss<=3.28"``."""
         match = _TARGET.fullmatch(text)
         if match is None:
             raise ValueError(f"a target reads like 'accuracy>=0.93' or 'loss<=3.28'; got {text!r}")
@@ -78,7 +110,7 @@ class Target:
         return cls(match["metric"], threshold, direction)  # type: ignore[arg-type]
 
     def is_reached(self, value: float) -> bool:
-        """Whether a value of the metric has arrived; one that is not finite never has."""
+        """Return True if a value of the metric is at the target; values that are not finite never are."""
         compare = operator.ge if self.direction == "at_least" else operator.le
         return math.isfinite(value) and compare(value, self.threshold)
 
@@ -89,19 +121,19 @@ class Target:
 
 @dataclass(frozen=True)
 class Suite:
-    """Workloads that race for the same target.
+    """Workloads with a common target.
 
-    A file for ``etesian bench run`` defines `suite`, one of these or a function without arguments that returns one; the
-    entry points of the group ``etesian.workloads`` name such functions too.
+    A file for ``etesian bench run`` defines `suite`: a Suite, or a function without arguments that returns one. Entry
+    points of the group ``etesian.workloads`` refer to such functions too.
 
     Parameters
     ----------
     name
-        Under which the runs are stored.
+        Name under which the runs are stored.
     workloads
-        At least one; their names differ. Kept as a tuple.
+        At least one workload, with distinct names. Stored as a tuple.
     target
-        What each of them is to reach.
+        Target of every workload.
     budget_seconds
         Time on the clock after which a run is stopped; None for no limit.
     """
@@ -130,6 +162,6 @@ class Suite:
 
 
 def check_budget(budget_seconds: float | None) -> None:
-    """Refuse a budget that is not a positive, finite number of seconds or None."""
+    """Raise `ValueError` unless the budget is a positive, finite number of seconds, or None."""
     if budget_seconds is not None and not 0 < budget_seconds < math.inf:
         raise ValueError(f"budget_seconds must be a positive number, or None for no limit; got {budget_seconds!r}")

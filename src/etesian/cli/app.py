@@ -1,85 +1,163 @@
-"""The `etesian` command. Each part brings its own commands; this file joins them."""
+"""MAIN PATH of the `etesian` command: `run` parses the arguments, calls a command and turns its outcome into an exit code."""
 
 from __future__ import annotations
 
-import json
+import errno
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
+import cyclopts
+from cyclopts import App, Parameter
+from rich.console import Console
 
 from etesian import __version__
-from etesian.cli import bench as bench_commands
-from etesian.cli.console import PlainErrors, imported_when_run
+from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISTAKE, note, print_json
+from etesian.errors import InputError
 
-EXIT_DIFFERENT = 1
+COMMANDS = {
+    "fit": ("etesian.cli.sparse:fit", "Fit a linear model, ratings or word vectors to a file, on all cores."),
+    "predict": ("etesian.cli.sparse:predict", "Predict with a model written by `etesian fit`."),
+    "inspect": ("etesian.cli.sparse:inspect", "Analyze update conflicts in a file and predict parallel speed-up."),
+    "generate": ("etesian.cli.decode:generate", "Generate text with speculative decoding."),
+    "chat": ("etesian.cli.decode_chat:chat", "Chat with an instruction-tuned model."),
+    "models": ("etesian.cli.decode_catalog:app", "List or download models with a short name."),
+    "ngram": ("etesian.cli.decode_ngram:app", "Build or show an N-gram that drafts for a draft model."),
+}
+"""Commands, the places of their code and their summaries. A command is imported only when it is used."""
 
-app = typer.Typer(
-    cls=PlainErrors,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Faster machine learning that gives the same answer, and speed-ups that can be trusted.",
-)
-app.add_typer(bench_commands.app, name="bench")
+BENCH_COMMANDS = {
+    "run": ("etesian.cli.bench:run", "Run suites, each workload with each seed."),
+    "show": ("etesian.cli.bench:show", "Show the times to target of the stored runs."),
+    "analyze": ("etesian.cli.bench_analysis:analyze", "Analyze runs: times, sensitivity, comparisons and caveats."),
+    "check": ("etesian.cli.bench_check:check", "Check if new runs are slower than base runs."),
+    "report": ("etesian.cli.bench_report:report", "Write an HTML report."),
+    "serve": ("etesian.cli.bench_report:serve", "Serve a live HTML report."),
+    "publish": ("etesian.cli.bench_publish:publish", "Write several races as a static site."),
+    "import": ("etesian.cli.bench_transfer:importing", "Import runs from files of other programs."),
+    "export": ("etesian.cli.bench_transfer:export", "Export stored runs to a file."),
+}
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)
+"""Errors of standard output; those of files name the file."""
 
-
-def _print_version(is_wanted: bool) -> None:
-    if is_wanted:
-        typer.echo(f"etesian {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Faster machine learning that gives the same answer, and speed-ups that can be trusted."""
-
-
-def _add_command(name: str, module: str, application: str, summary: str) -> None:
-    app.command(name, help=summary, cls=imported_when_run(module, application))(lambda: None)
+ALIASES = {"analyze": "analyse"}
 
 
-_SPARSE = "etesian.cli.sparse"
-_add_command("fit", _SPARSE, "fit", "Fit a linear model, ratings or words to a file, on all cores.")
-_add_command("predict", _SPARSE, "predict", "Predict by a model that `etesian fit` wrote.")
-_add_command(
-    "inspect", _SPARSE, "inspect", "Tell how updates on a file's data conflict, and what several cores would gain."
-)
-_add_command(
-    "generate",
-    "etesian.cli.decode",
-    "generate",
-    "Continue a text by a model, several tokens a pass: the same text as one at a time.",
-)
-_add_command("models", "etesian.cli.decode_catalog", "app", "List models that have a short name, or fetch one.")
-_add_command("ngram", "etesian.cli.decode_ngram", "app", "Count an N-gram that drafts for a draft model, or show one.")
+def run(arguments: Sequence[str], *, heeds_interrupts: bool = False) -> int:
+    """Run a command and return its exit code.
 
+    Parameters
+    ----------
+    arguments
+        Words of the command line after ``etesian``.
+    heeds_interrupts
+        Let Ctrl-C raise KeyboardInterrupt while the command runs.
 
-@app.command("demo")
-def run_demo(
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where runs.db and report.html go.")] = Path("demo"),
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each schedule.")] = 7,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
-) -> None:
-    """Train word vectors by three schedules and write text by four decoders: compare their times, bits and tokens.
-
-    The words are those of the standard library's documentation, the models the bundled ones. Takes about three minutes on two
-    cores. Progress goes to standard error.
-
-    Exit code: 1 if a decoder wrote another text than plain decoding.
+    Returns
+    -------
+    int
+        0, the code of the command, 1 if the output cannot be written, 2 for a user's mistake, 130 after Ctrl-C.
     """
-    from rich.console import Console
+    try:
+        code = _run(arguments, heeds_interrupts=heeds_interrupts)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except (InputError, cyclopts.CycloptsError) as error:
+        note(f"error: {' '.join(str(error).split())}")
+        return EXIT_MISTAKE
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+            raise
+        if error.errno != errno.EPIPE:
+            note(f"error: standard output cannot be written: {error.strerror}")
+        _discard_output()
+        return EXIT_FAILED
+    return code
 
-    from etesian.demo import demo, print_demo
 
-    found = demo(folder, n_seeds=seeds, console=Console(stderr=True, highlight=False))
+def _run(arguments: Sequence[str], *, heeds_interrupts: bool) -> int:
+    command, bound, _ = build_app(arguments).parse_args(arguments, exit_on_error=False, print_error=False)
+    bound.apply_defaults()  # options derived from other signatures are keyword arguments of the command
+    if heeds_interrupts:  # from here on the command decides what an interrupt keeps
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return command(*bound.args, **bound.kwargs) or 0
+
+
+def build_app(arguments: Sequence[str] = ()) -> App:
+    """Return the command line.
+
+    Parameters
+    ----------
+    arguments
+        Its words. Commands that they do not name stay unimported and appear in lists with a summary.
+    """
+    app = App(
+        name="etesian",
+        help="Faster machine learning that gives the same answer, and speed-ups that can be trusted.",
+        version=f"etesian {__version__}",
+        help_format="plaintext",
+        default_parameter=Parameter(negative=(), show_default=_shown_default, allow_repeating=True),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    _add_commands(app, COMMANDS, arguments)
+    bench = App(name="bench", help="Measure time to accuracy: run, analyze, report, import and export.")
+    _add_commands(bench, BENCH_COMMANDS, arguments)
+    app.command(bench)
+    app.command(demo)
+    return app
+
+
+def _add_commands(app: App, commands: Mapping[str, tuple[str, str]], arguments: Sequence[str]) -> None:
+    for name, (place, summary) in commands.items():
+        alias = ALIASES.get(name)
+        is_used = name in arguments or alias in arguments
+        app.command(place, name=name, alias=alias, help=None if is_used else summary)
+
+
+def demo(
+    *,
+    folder: Path = Path("demo"),
+    seeds: int = 7,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Train word vectors with three schedules and generate text with four decoders; compare times, bits and tokens.
+
+    The words are those of the standard library's documentation; the models are bundled. Takes about three minutes on two cores.
+    Progress goes to standard error.
+
+    Exit code: 1 if a decoder generated different text than plain decoding.
+
+    Parameters
+    ----------
+    folder
+        Folder for runs.db and report.html.
+    seeds
+        Number of runs of each schedule, at least 1.
+    as_json
+        Print one JSON object instead of tables.
+    """
+    from etesian.demo import demo as run_demo
+    from etesian.demo import print_demo
+
+    if seeds < 1:
+        raise InputError(f"--seeds must be at least 1; got {seeds}")
+    found = run_demo(folder, n_seeds=seeds, console=Console(stderr=True, highlight=False))
     if as_json:
-        print(json.dumps(found.as_dict(), allow_nan=False, indent=2))
+        print_json(found.as_dict())
     else:
         print_demo(found, Console(highlight=False))
-    if not found.keeps_the_promise:
-        raise typer.Exit(EXIT_DIFFERENT)
+    return 0 if found.keeps_the_promise else EXIT_FAILED
+
+
+def _shown_default(value: object) -> object:
+    return None if value is None or value is False or value == () else value
+
+
+def _discard_output() -> None:
+    """Point standard output at nothing, so that the interpreter does not fail to flush it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,89 +1,90 @@
-"""The `etesian bench` commands: options in, `etesian.bench` called, tables or one JSON object out."""
+"""The commands `etesian bench run` and `etesian bench show`."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import Parameter
 
 from etesian import bench
-from etesian.cli import bench_transfer
 from etesian.cli.bench_options import (
     DEFAULT_STORE,
     JsonOption,
     StoreArgument,
     StoreOption,
     SuiteOption,
-    TargetOption,
+    chosen_store,
     parse_target,
 )
-from etesian.cli.console import PlainErrors, imported_when_run
+from etesian.cli.bench_reading import select_runs
+from etesian.cli.console import EXIT_FAILED, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from etesian.bench.overview import Group
 
-EXIT_FAILED_RUNS = 1
-
-app = typer.Typer(cls=PlainErrors, no_args_is_help=True, help="Time to accuracy: how long until the target, how sure.")
-app.add_typer(bench_transfer.importing, name="import")
-app.command("export")(bench_transfer.export_runs)
-app.command(
-    "analyse",
-    help="Analyse runs: how long, how sure, at which threshold, which is faster and why.",
-    cls=imported_when_run("etesian.cli.bench_analysis", "app"),
-)(lambda: None)
-app.command(
-    "report",
-    help="Write runs as one HTML page: leaderboard, curves, a threshold to move, advice.",
-    cls=imported_when_run("etesian.cli.bench_report", "report_app"),
-)(lambda: None)
-app.command(
-    "serve",
-    help="Show a store's report in the browser, and new runs in it as they finish.",
-    cls=imported_when_run("etesian.cli.bench_report", "serve_app"),
-)(lambda: None)
-
-
-@app.command("run")
-def run_suites(
-    sources: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE_OR_NAME...", help="Python files that define `suite`, or names of suites."),
-    ],
-    seeds: Annotated[str, typer.Option(metavar="N|A,B,C", help="How many seeds from 0 on, or which.")] = "5",
+def run(
+    *sources: Annotated[str, Parameter(name="FILE_OR_NAME")],
+    seeds: str = "5",
     store: StoreOption = DEFAULT_STORE,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at once. Above 1 they disturb each other's times.")] = 1,
-    budget: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Time on the clock for each run, in place of the suite's.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="TARGET", help="Such as 'accuracy>=0.93', in place of the suite's.")
-    ] = None,
-    in_process: Annotated[bool, typer.Option("--in-process", help="No fresh process for each run.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed runs again.")] = False,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            "--on", metavar="ray[://HOST:PORT]", help="Make the runs on a Ray cluster, as many at once as it holds."
-        ),
-    ] = None,
+    jobs: int = 1,
+    budget: float | None = None,
+    target: str | None = None,
+    in_process: bool = False,
+    retry_failed: bool = False,
+    on: str | None = None,
+    limit: float | None = None,
+    any_code: bool = False,
+    compare: str | None = None,
     as_json: JsonOption = False,
-) -> None:
-    """Run suites, each workload with each seed, and keep every finished run.
+) -> int:
+    """Run suites, each workload with each seed, and store every finished run.
 
-    What the store already holds is not run again, so the same command resumes what was interrupted.
+    Runs that the store already holds are not repeated, so the same command resumes an interrupted one. Runs whose code or
+    arguments have changed are kept apart.
 
-    Exit code: 1 if a run failed, 2 for a mistake in what was asked, 130 after Ctrl-C.
+    Exit code: 1 if a run failed, 2 for a mistake in the arguments, 130 after Ctrl-C. With --compare, 1 if an entry is shown
+    to be slower than the margin of `etesian bench check`.
+
+    Parameters
+    ----------
+    sources
+        Python files that define "suite", or names of installed suites.
+    seeds
+        Number of seeds, counted from 0, or a list such as 3,7.
+    jobs
+        Number of simultaneous runs. More than 1 distorts the timings.
+    budget
+        Time limit of each run in seconds on its clock; that of the suite by default.
+    target
+        Target such as 'accuracy>=0.93'; that of the suite by default.
+    in_process
+        Do not start a new process for each run.
+    retry_failed
+        Repeat failed runs.
+    on
+        Make the runs on a Ray cluster, as many at once as it holds: ray, or ray://HOST:PORT.
+    limit
+        Kill a run after so many seconds without a measurement; 3 times the budget by default, at least 5.
+    any_code
+        Pool runs whose code or arguments differ.
+    compare
+        Interleave the runs with those of this git revision, and check the ratio of their times.
     """
+    if not sources:
+        raise bench.InputError("name at least one suite: a Python file or one of " + ", ".join(bench.known_names()))
+    if jobs < 1:
+        raise bench.InputError(f"--jobs must be at least 1; got {jobs}")
     chosen_seeds = parse_seeds(seeds)
+    if limit is not None and not limit > 0:
+        raise bench.InputError(f"--limit must be a positive number of seconds; got {limit}")
     console = _error_console()
+    if compare is not None:
+        return _compare(sources, compare, chosen_seeds, store, console, limit=limit, as_json=as_json)
     runs: list[bench.StoredRun] = []
     with _output_reserved():
         suites = [_adjusted(bench.load_suite(source), target=target, budget_seconds=budget) for source in sources]
@@ -100,22 +101,38 @@ def run_suites(
                     retry_failed=retry_failed,
                     progress=progress,
                     on=on,
+                    limit_seconds=limit,
+                    any_code=any_code,
                 )
                 runs += [bench.StoredRun(suite.name, run) for run in finished]
-    _print_groups(_grouped(runs), as_json=as_json)
-    if any(entry.run.outcome == "failed" for entry in runs):
-        raise typer.Exit(EXIT_FAILED_RUNS)
+    _print_summary(runs, as_json=as_json, any_code=any_code)
+    return EXIT_FAILED if any(entry.run.outcome == "failed" for entry in runs) else 0
 
 
-@app.command()
 def show(
-    store: StoreArgument = DEFAULT_STORE,
+    argument: StoreArgument = None,
+    /,
+    *,
+    store: StoreOption = DEFAULT_STORE,
     suite: SuiteOption = None,
-    target: TargetOption = None,
+    target: str | None = None,
+    any_code: bool = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how long the stored runs took to their targets, with intervals."""
-    _print_groups(_stored_groups(store, suite, target), as_json=as_json)
+    """Show the times to target of the stored runs, with intervals.
+
+    Parameters
+    ----------
+    target
+        Use only the runs with this target, for example 'loss<=3.28'.
+    any_code
+        Pool runs whose code or arguments differ.
+    """
+    chosen = chosen_store(argument, store)
+    with bench.Store(chosen, create=False) as opened:
+        entries = opened.entries()
+    selected = select_runs(entries, store=chosen, suite=suite, target=target)
+    _print_summary(selected, as_json=as_json, any_code=any_code)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -129,6 +146,35 @@ def parse_seeds(text: str) -> list[int]:
     if not numbers:
         raise bench.InputError(f"--seeds takes a number of at least 1, or seeds such as 3,7; got {text!r}")
     return numbers
+
+
+def _compare(
+    sources: Sequence[str],
+    revision: str,
+    seeds: list[int],
+    store: str,
+    console: Console,
+    *,
+    limit: float | None,
+    as_json: bool,
+) -> int:
+    """Run a suite of two revisions, interleaved, and check the new one against the base."""
+    from etesian.bench.revisions import compare_revisions
+    from etesian.cli.bench_check import EXIT_SLOWER, print_check
+
+    if len(sources) != 1:
+        raise bench.InputError(f"--compare requires one suite; got {len(sources)}")
+    with bench.Store(store) as opened:
+        found = compare_revisions(
+            sources[0],
+            revision,
+            seeds=seeds,
+            store=opened,
+            limit_seconds=limit,
+            announce=lambda line: console.print(line, markup=False),
+        )
+    print_check(found, as_json=as_json)
+    return EXIT_SLOWER if found.is_slower else 0
 
 
 def _adjusted(suite: bench.Suite, *, target: str | None, budget_seconds: float | None) -> bench.Suite:
@@ -147,48 +193,30 @@ def _check_names(suites: list[bench.Suite]) -> None:
         raise bench.InputError(f"suites that are run together must have names that differ; got {twice[0]!r} twice")
 
 
-def _stored_groups(store: str, suite: str | None, target: str | None) -> list[Group]:
-    from etesian.bench.overview import select  # statistics take a second to import
-
-    wanted = None if target is None else parse_target(target)
-    with bench.Store(store, create=False) as opened:
-        groups = _grouped(opened.entries())
-    if not groups:
-        raise bench.InputError(f"the store {store} holds no runs yet; `etesian bench run` adds them")
-    return select(groups, suite=suite, target=wanted)
-
-
-def _grouped(entries: list[bench.StoredRun]) -> list[Group]:
-    from etesian.bench.overview import group_runs
-
-    return group_runs(entries)
-
-
-def _print_groups(groups: list[Group], *, as_json: bool) -> None:
+def _print_summary(entries: list[bench.StoredRun], *, as_json: bool, any_code: bool = False) -> None:
+    """Print the leaderboards, or the analysis and the outcomes of the runs as one JSON object."""
     from rich.console import Console
 
-    from etesian.bench.overview import as_table, failures
+    from etesian.bench.report.document import lay_out
+    from etesian.bench.report.render_terminal import print_summary
 
+    analysis = bench.analyze(entries, any_code=any_code)
     if as_json:
-        print(json.dumps({"suites": [group.as_dict() for group in groups]}, allow_nan=False, indent=2))
-        return
-    console = Console()
-    for group in groups:
-        console.print(as_table(group))
-        for line in failures(group.runs):
-            console.print(f"failed: {line}", markup=False)
+        print_json({**analysis.as_dict(), "runs": [{"suite": suite, **run.ending()} for suite, run in entries]})
+    else:
+        print_summary(lay_out(analysis), Console())
 
 
 @contextlib.contextmanager
 def _output_reserved() -> Iterator[None]:
-    """Send what workloads print in this process to standard error; standard output is for the result."""
+    """Redirect what workloads print to standard error; standard output is for the result."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
 @contextlib.contextmanager
 def _progress(console: Console, jobs: int) -> Iterator[Any]:
-    """Draw the progress; after an interrupt, say what is kept."""
+    """Draw the progress; after an interrupt, print which runs are kept."""
     from etesian.cli.bench_progress import SuiteProgress
 
     progress = SuiteProgress(console, jobs=jobs)
@@ -202,7 +230,7 @@ def _progress(console: Console, jobs: int) -> Iterator[Any]:
             if latest is None
             else f" with {latest.finished} of {latest.total} runs of {latest.suite} finished and kept"
         )
-        console.print(f"stopped{kept}; the same command goes on from here", markup=False)
+        console.print(f"stopped{kept}; the same command continues from here", markup=False)
         raise
 
 

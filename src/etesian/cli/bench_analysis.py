@@ -1,108 +1,72 @@
-"""The command `etesian bench analyse`: runs of a store or a file in, tables or one JSON object out."""
+"""The command `etesian bench analyze`, and analysis options that `report` and `serve` share."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from cyclopts import Parameter
 
 from etesian import bench
-from etesian.bench.analysis import Analysis, Options, analyse
-from etesian.bench.statistics import Rule
-from etesian.cli.bench_options import JsonOption, SuiteOption, parse_target
+from etesian.bench.analysis import Analysis, Options
+from etesian.bench.analysis import analyze as analyze_runs
+from etesian.bench.report import caveats
+from etesian.cli.bench_options import (
+    DEFAULT_STORE,
+    JsonOption,
+    StoreArgument,
+    StoreOption,
+    SuiteOption,
+    chosen_store,
+    parse_target,
+)
+from etesian.cli.bench_reading import read_runs
+from etesian.cli.console import print_json
+from etesian.cli.derive import options_from
 
-app = typer.Typer(add_completion=False)
+Figures = Annotated[tuple[str, ...], Parameter(allow_repeating=True)]
+with_analysis_options = options_from(Options, annotations={"price": Figures, "watts": Figures})
+"""Decorator that replaces ``**options`` of a command by the fields of `Options`. Prices and watts read [ENTRY=]NUMBER."""
 
-_FIGURE = "[ENTRY=]NUMBER"
+
+def parse_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments of `Options` from the values of its options."""
+    figures = {name: parse_figures(f"--{name}", options[name]) for name in ("price", "watts")}
+    return options | figures
 
 
-@app.command("analyse")
-def analyse_runs(
-    source: Annotated[
-        str, typer.Argument(metavar="STORE_OR_JSONL", help="SQLite file, database URL, or JSON Lines file of runs.")
-    ],
-    target: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TARGET", help="Such as 'accuracy>=0.93', in place of the runs' own; may be repeated."),
-    ] = None,
+@with_analysis_options
+def analyze(
+    argument: StoreArgument = None,
+    /,
+    *,
+    store: StoreOption = DEFAULT_STORE,
+    target: tuple[str, ...] = (),
     suite: SuiteOption = None,
-    baseline: Annotated[
-        str | None, typer.Option(metavar="ENTRY", help="Compare with this entry, not with the fastest.")
-    ] = Options.baseline,
-    level: Annotated[float, typer.Option(help="Of every interval.")] = Options.level,
-    seed: Annotated[int, typer.Option(min=0, help="Of every bootstrap.")] = Options.seed,
-    rule: Annotated[
-        str, typer.Option(metavar="first_passage|stays_above", help="When a run counts as having arrived.")
-    ] = Options.rule,
-    mlperf_rule: Annotated[
-        bool, typer.Option("--mlperf-rule", help="Rank by MLPerf's Olympic mean, none where its rule gives none.")
-    ] = Options.mlperf_rule,
-    price: Annotated[
-        list[str] | None, typer.Option(metavar=_FIGURE, help="Money per hour, of all or of one; may be repeated.")
-    ] = None,
-    watts: Annotated[
-        list[str] | None, typer.Option(metavar=_FIGURE, help="Power drawn, of all or of one; may be repeated.")
-    ] = None,
-    fresh: Annotated[
-        str | None, typer.Option(metavar="METRIC", help="Measured on data that decided nothing.  [default: fresh_...]")
-    ] = Options.fresh,
-    alpha: Annotated[float, typer.Option(help="Largest p with which a fixed schedule is shown.")] = Options.alpha,
     as_json: JsonOption = False,
+    **options: Any,
 ) -> None:
-    """Analyse runs: times to target, how sure, at which threshold, which entry is faster and why, and what is amiss.
+    """Analyze runs: times to target with uncertainty, sensitivity, comparisons, attribution and caveats.
 
-    Exit code: 2 for a mistake in what was asked.
+    The store may also be a JSON Lines file of runs.
+
+    Exit code: 2 for a mistake in the arguments.
+
+    Parameters
+    ----------
+    target
+        Replace the targets of the runs, for example by 'accuracy>=0.93'. May be repeated.
     """
-    analysis = analyse(
-        _read(source, suite),
-        targets=[parse_target(text) for text in target] if target else None,
-        level=level,
-        seed=seed,
-        rule=parse_rule(rule),
-        mlperf_rule=mlperf_rule,
-        price=parse_figures("--price", price),
-        watts=parse_figures("--watts", watts),
-        baseline=baseline,
-        fresh=fresh,
-        alpha=alpha,
-    )
+    source = chosen_store(argument, store)
+    targets = [parse_target(text) for text in target] or None
+    analysis = analyze_runs(read_runs(source, suite=suite), targets=targets, **parse_options(options))
     if as_json:
-        print(json.dumps(analysis.as_dict(), allow_nan=False, indent=2))
+        print_json({**analysis.as_dict(), "caveats": caveats(analysis)})
     else:
         _print_tables(analysis)
 
 
-def _read(source: str, suite: str | None) -> list[bench.StoredRun]:
-    if "://" not in source and not _is_sqlite(Path(source)):
-        entries = [entry for entry in bench.read_jsonl(source) if suite in (None, entry.suite)]
-    else:
-        with bench.Store(source, create=False) as opened:
-            entries = opened.entries(suite)
-    if not entries:
-        raise bench.InputError(f"{source} holds no runs" + (f" of the suite {suite}" if suite else ""))
-    return entries
-
-
-def _is_sqlite(path: Path) -> bool:
-    """Whether a file begins as SQLite's do; one that is not there is refused as a store."""
-    try:
-        with path.open("rb") as file:
-            return file.read(6) == b"SQLite"
-    except OSError:
-        return True
-
-
-def parse_rule(text: str) -> Rule:
-    """Read ``--rule``."""
-    if text not in ("first_passage", "stays_above"):
-        raise bench.InputError(f"--rule must be first_passage or stays_above; got {text!r}")
-    return text  # type: ignore[return-value]
-
-
-def parse_figures(option: str, texts: list[str] | None) -> float | dict[str, float] | None:
-    """Read ``["3"]`` as a figure for all entries, and ``["a=3", "b=4"]`` as one for each of these."""
+def parse_figures(option: str, texts: tuple[str, ...] | None) -> float | dict[str, float] | None:
+    """Read ``["3"]`` as a number for all entries, and ``["a=3", "b=4"]`` as one number for each entry."""
     if not texts:
         return None
     named = {name: _number(option, figure) for name, has_name, figure in (t.rpartition("=") for t in texts) if has_name}
@@ -123,12 +87,7 @@ def _number(option: str, text: str) -> float:
 def _print_tables(analysis: Analysis) -> None:
     from rich.console import Console
 
-    from etesian.bench.analysis.tables import as_advice, as_tables
+    from etesian.bench.report.document import lay_out
+    from etesian.bench.report.render_terminal import print_document
 
-    console = Console()
-    for table in as_tables(analysis):
-        console.print(table)
-    if analysis.advice:
-        console.print("What a careful reader would object to", style="bold")
-    for line in as_advice(analysis):
-        console.print(line)
+    print_document(lay_out(analysis), Console())

@@ -9,9 +9,11 @@ from types import TracebackType
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from etesian.bench.isolate import Job
 from etesian.bench.record import Point, Run
+from etesian.bench.report.format import printable
 from etesian.bench.suites import Event
 from etesian.cli.console import describe_duration
 
@@ -102,6 +104,8 @@ class SuiteProgress:
 
     def _plan(self, event: Event) -> None:
         self._suites[event.suite] = self._bars.add_task(escape(event.suite), total=event.total, note="")
+        if event.note:
+            self._console.print(Text(printable(f"warning: {event.note}")), soft_wrap=True)
         if event.finished:
             self._console.print(
                 f"{escape(event.suite)}: {event.finished} of {event.total} runs are already in the store"
@@ -116,7 +120,7 @@ class SuiteProgress:
         elif event.run is not None:
             self._time_left.finish(job)
             del self._running[job]
-            self._console.print(f"[{event.finished}/{event.total}] {describe_run(event.run)}", markup=False)
+            self._console.print(printable(f"[{event.finished}/{event.total}] {describe_run(event.run)}"), markup=False)
 
     def _note(self, event: Event) -> str:
         left = self._time_left.seconds(event.total - event.finished)
@@ -126,7 +130,7 @@ class SuiteProgress:
 
 
 def describe_run(run: Run) -> str:
-    """Tell how a run ended, in one line."""
+    """Describe in one line how a run ended."""
     name = f"{run.workload}, seed {run.seed}: "
     if run.outcome == "reached" and run.seconds is not None:
         return f"{name}{run.target} after {run.seconds:.3g} s"
@@ -134,11 +138,12 @@ def describe_run(run: Run) -> str:
         return f"{name}failed, {(run.error or 'no reason known').splitlines()[0]}"
     last = run.points[-1]
     value = f"{run.target.metric} {last.metrics[run.target.metric]:.4g} after {last.seconds:.3g} s"
-    return f"{name}{run.outcome.replace('_', ' ')}, {value}"
+    reason = f" ({run.error.splitlines()[0]})" if run.error else ""
+    return f"{name}{run.outcome.replace('_', ' ')}, {value}{reason}"
 
 
 def describe_state(job: Job, point: Point | None) -> str:
-    """Tell how far a run has come."""
+    """Describe the progress of a run."""
     if point is None:
         return f"{job.workload}, seed {job.seed}: preparing"
     value = point.metrics.get(job.target.metric)

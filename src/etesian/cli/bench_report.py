@@ -1,150 +1,157 @@
-"""The commands `etesian bench report` and `etesian bench serve`: runs of a store as a page in a file, or live in the browser."""
+"""The commands `etesian bench report` and `etesian bench serve`: an HTML page of stored runs, as a file or live."""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from cyclopts import Parameter
 
 from etesian import bench
-from etesian.bench.analysis import Analysis, Options, analyse
-from etesian.bench.overview import group_runs, select
+from etesian._shared.files import check_output
+from etesian.bench.analysis import Analysis, Options, analyze
 from etesian.bench.report import write_page
-from etesian.cli.bench_analysis import parse_figures, parse_rule
-from etesian.cli.bench_options import DEFAULT_STORE, StoreArgument, SuiteOption, TargetOption, parse_target
+from etesian.cli.bench_analysis import parse_options, with_analysis_options
+from etesian.cli.bench_options import (
+    DEFAULT_STORE,
+    StoreArgument,
+    StoreOption,
+    SuiteOption,
+    chosen_store,
+)
+from etesian.cli.bench_reading import select_runs
+from etesian.cli.console import note
 
-report_app = typer.Typer(add_completion=False)
-serve_app = typer.Typer(add_completion=False)
-
-BaselineOption = Annotated[
-    str | None, typer.Option("--baseline", metavar="ENTRY", help="Compare with this entry, not with the fastest.")
+TargetOption = Annotated[
+    str | None, Parameter(help="Use only the runs with this target, for example 'accuracy>=0.93'.")
 ]
-PriceOption = Annotated[
-    list[str] | None,
-    typer.Option("--price", metavar="[ENTRY=]NUMBER", help="Money per hour, of all or of one; may be repeated."),
-]
-RuleOption = Annotated[
-    str, typer.Option("--rule", metavar="first_passage|stays_above", help="When a run counts as having arrived.")
-]
-MlperfOption = Annotated[bool, typer.Option("--mlperf-rule", help="Rank by MLPerf's Olympic mean.")]
-TitleOption = Annotated[str | None, typer.Option("--title", help="Heading of the page; else the suite's name.")]
+TitleOption = Annotated[str | None, Parameter(help="Heading of the page; the name of the suite by default.")]
 
 
-@report_app.command("report")
+@with_analysis_options
 def report(
-    store: StoreArgument = DEFAULT_STORE,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
-        "report.html"
-    ),
+    argument: StoreArgument = None,
+    /,
+    *,
+    store: StoreOption = DEFAULT_STORE,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("report.html"),
     suite: SuiteOption = None,
     target: TargetOption = None,
-    baseline: BaselineOption = Options.baseline,
-    price: PriceOption = None,
-    rule: RuleOption = Options.rule,
-    mlperf_rule: MlperfOption = Options.mlperf_rule,
     title: TitleOption = None,
+    **options: Any,
 ) -> None:
-    """Write runs as one HTML page: leaderboard, curves, a threshold to move, variation, where the speed came from, advice.
+    """Write an HTML report: leaderboard, curves, movable target, variation, attribution and caveats.
 
-    Exit code: 2 for a mistake in what was asked.
+    Exit code: 2 for a mistake in the arguments.
+
+    Parameters
+    ----------
+    output
+        HTML file to write.
     """
-    if not output.parent.is_dir():
-        raise bench.InputError(f"the folder to write to must exist; there is no {output.parent}")
-    asked = _Asked(store, suite, target, baseline, tuple(price or ()), rule, mlperf_rule)
-    with bench.Store(store, create=False) as opened:
+    check_output(output)
+    asked = _Request(chosen_store(argument, store), suite, target, options)
+    with bench.Store(asked.store, create=False) as opened:
         entries = opened.entries()
     try:
         write_page(asked.analyze(entries), output, title=title or asked.title(entries), commands=asked.commands())
     except ImportError as error:
         raise bench.InputError(str(error)) from error
-    typer.echo(f"wrote {output}", err=True)
+    note(f"wrote {output}")
 
 
-@serve_app.command("serve")
+@with_analysis_options
 def serve(
-    store: StoreArgument = DEFAULT_STORE,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on. Others than this machine's own are let in.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 0,
+    argument: StoreArgument = None,
+    /,
+    *,
+    store: StoreOption = DEFAULT_STORE,
+    host: str = "127.0.0.1",
+    port: int = 0,
     suite: SuiteOption = None,
     target: TargetOption = None,
-    baseline: BaselineOption = Options.baseline,
-    price: PriceOption = None,
-    rule: RuleOption = Options.rule,
-    mlperf_rule: MlperfOption = Options.mlperf_rule,
     title: TitleOption = None,
+    **options: Any,
 ) -> None:
-    """Show a store's report in the browser, and new runs in it as they finish. Nothing is written; Ctrl-C ends it.
+    """Serve a live HTML report that shows new runs as they finish. Nothing is written; Ctrl-C ends it.
 
-    Exit code: 2 for a mistake in what was asked.
+    Exit code: 2 for a mistake in the arguments.
+
+    Parameters
+    ----------
+    host
+        Address to listen on. Only addresses of this machine are reachable by default.
+    port
+        Port to listen on; 0 chooses a free one.
     """
     from etesian.bench.serve import LiveReport
     from etesian.bench.serve import serve as serve_until_interrupted
 
-    asked = _Asked(store, suite, target, baseline, tuple(price or ()), rule, mlperf_rule)
-    with bench.Store(store, create=False) as opened:
-        heading = title or suite or Path(store).stem
+    if not 0 <= port <= 65535:
+        raise bench.InputError(f"--port must lie between 0 and 65535; got {port}")
+    asked = _Request(chosen_store(argument, store), suite, target, options)
+    with bench.Store(asked.store, create=False) as opened:
+        heading = title or suite or Path(asked.store).stem
         live = LiveReport(opened, asked.analyze, title=heading, commands=asked.commands())
         try:
             serve_until_interrupted(live, host=host, port=port, announce=_announce)
         except ImportError as error:
             raise bench.InputError(str(error)) from error
-    typer.echo("stopped", err=True)
+    note("stopped")
 
 
 def _announce(url: str) -> None:
-    typer.echo(f"{url} shows the store as it grows; Ctrl-C ends it", err=True)
+    note(f"serving {url}; press Ctrl-C to stop")
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Which runs, and how they are to be analyzed."""
+class _Request:
+    """Runs to analyze and the options of the analysis."""
 
     store: str
     suite: str | None
     target: str | None
-    baseline: str | None
-    price: tuple[str, ...]
-    rule: str
-    mlperf_rule: bool
+    options: dict[str, Any]
 
     def __post_init__(self) -> None:
-        parse_rule(self.rule)
-        parse_figures("--price", list(self.price))
+        Options(**parse_options(self.options))  # reports mistakes before the store is read
 
     def analyze(self, entries: list[bench.StoredRun]) -> Analysis:
-        return analyse(
-            self._chosen(entries),
-            baseline=self.baseline,
-            price=parse_figures("--price", list(self.price)),
-            rule=parse_rule(self.rule),
-            mlperf_rule=self.mlperf_rule,
-        )
+        """Analyze the chosen runs."""
+        return analyze(self._chosen(entries), **parse_options(self.options))
 
     def title(self, entries: list[bench.StoredRun]) -> str:
+        """Return the default heading of the page."""
         suites = {entry.suite for entry in self._chosen(entries)}
         return suites.pop() if len(suites) == 1 else "Time to target"
 
     def commands(self) -> dict[str, str]:
-        """How the page, and the same figures as JSON, are made again; a database's URL may hold a password, and is left out."""
+        """Return the commands that reproduce the page and its data. A database URL may hold a password and is left out."""
         where = "STORE" if "://" in self.store else self.store
-        options = [("--suite", self.suite), ("--target", self.target), ("--baseline", self.baseline)]
-        options += [("--price", each) for each in self.price]
-        options += [("--rule", self.rule)] * (self.rule != Options.rule)
-        chosen = [part for option, value in options if value is not None for part in (option, value)]
-        chosen += ["--mlperf-rule"] * self.mlperf_rule
+        words = [where, *_words({"suite": self.suite, "target": self.target}), *_words(self._changed_options())]
         return {
-            "This page": shlex.join(["etesian", "bench", "report", where, *chosen]),
-            "The same figures as JSON": shlex.join(["etesian", "bench", "analyse", where, *chosen, "--json"]),
+            "This page": shlex.join(["etesian", "bench", "report", *words]),
+            "The same figures as JSON": shlex.join(["etesian", "bench", "analyze", *words, "--json"]),
         }
 
+    def _changed_options(self) -> dict[str, Any]:
+        return {name: value for name, value in self.options.items() if value != getattr(Options, name)}
+
     def _chosen(self, entries: list[bench.StoredRun]) -> list[bench.StoredRun]:
-        if not entries:
-            raise bench.InputError(f"the store {self.store} holds no runs yet; `etesian bench run` adds them")
-        wanted = None if self.target is None else parse_target(self.target)
-        groups = select(group_runs(entries), suite=self.suite, target=wanted)
-        return [bench.StoredRun(group.suite, run) for group in groups for run in group.runs]
+        return select_runs(entries, store=self.store, suite=self.suite, target=self.target)
+
+
+def _words(options: dict[str, Any]) -> list[str]:
+    """Return options as words of a command line."""
+    words = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not None:
+            words += [
+                word for each in (value if isinstance(value, tuple) else (value,)) for word in (option, str(each))
+            ]
+    return words

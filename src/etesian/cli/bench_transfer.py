@@ -1,84 +1,84 @@
-"""`etesian bench import` and `etesian bench export`: runs from other programs' files into a store, and out of it again.
-
-The formats are the registered importers and exporters; each becomes a command with the options of its function.
-"""
+"""The commands `etesian bench import` and `etesian bench export`, one for each registered importer and exporter."""
 
 from __future__ import annotations
 
 import inspect
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
-import typer.core
+from cyclopts import App, Parameter
 
 from etesian import bench
+from etesian._shared.files import check_output
 from etesian.bench import io
-from etesian.cli.bench_options import DEFAULT_STORE, StoreOption, SuiteOption
-from etesian.cli.console import PlainErrors
-from etesian.cli.from_signature import converted, options_of, summary_of, text_of
+from etesian.bench.io import Found
+from etesian.cli.bench_options import DEFAULT_STORE, StoreOption, SuiteOption, parse_target
+from etesian.cli.console import EXIT_FAILED, EXIT_MISTAKE, note, print_json
+from etesian.cli.derive import options_from
 
-if TYPE_CHECKING:
-    from etesian.bench.io import Found
-
-EXIT_SKIPPED = 1
-EXIT_NOTHING_READ = 2
 _MOST_SHOWN = 5
 _RUNS_IN_TRANSACTION = 100  # a transaction waits for the disk
 _SUFFIXES = {"pq": "parquet", "md": "github-summary"}
 
-_EXIT_CODES = """
-Exit code: 1 if something was skipped, 2 for a mistake in the request or if nothing could be read.
-"""
+JsonOption = Annotated[bool, Parameter(name="--json", help="Print counts and reasons as one JSON object.")]
+_TargetText = Annotated[str | None, Parameter(name="--target")]
+_ColumnTexts = Annotated[tuple[str, ...], Parameter(name="--column", allow_repeating=True)]
+
+importing = App(name="import", help="Import runs into a store from files of other programs.")
 
 
-class ImportFormats(PlainErrors):
-    """One command per registered importer."""
+def _import_command(name: str) -> Callable[..., int]:
+    """Return the command of an importer, with the importer's own parameters as options."""
+    try:
+        read = io.importer(name)
+    except bench.InputError as error:  # a broken package must not disable the other importers
+        return _broken_command(error)
+    location, *_ = inspect.signature(read).parameters
+    is_text = inspect.signature(read, eval_str=True).parameters[location].annotation is str
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of the formats."""
-        return io.importer_names()
+    @options_from(read, leave_out={location}, annotations={"target": _TargetText, "columns": _ColumnTexts})
+    def command(
+        path: str,
+        /,
+        *,
+        store: StoreOption = DEFAULT_STORE,
+        as_json: JsonOption = False,
+        **options: Any,
+    ) -> int:
+        if options.get("target") is not None:
+            options["target"] = _target(options["target"])
+        if "columns" in options:
+            options["columns"] = io.Columns.parse(options["columns"] or ())
+        place = path if is_text or "://" in path else Path(path)
+        return keep(read(place, **options), store, as_json=as_json)
 
-    def get_command(self, ctx: Any, name: str) -> Any:
-        """Build the command of a format from its importer."""
-        return import_command(name) if name in io.importer_names() else None
+    summary = inspect.cleandoc(read.__doc__ or "").partition("\n\n")[0].replace("`", "")
+    command.__doc__ = f"""{summary}
+
+    Exit code: 1 if something was skipped, 2 for a mistake in the arguments or if nothing could be read.
+
+    Parameters
+    ----------
+    path
+        File or folder to import.
+    """
+    return command
 
 
-importing = typer.Typer(cls=ImportFormats, no_args_is_help=True, help="Import runs into a store.")
+def _broken_command(error: bench.InputError) -> Callable[..., int]:
+    def command(path: str = "", /) -> int:
+        raise error
+
+    command.__doc__ = f"Not available: {error}"
+    return command
 
 
-@importing.callback()
-def _importing() -> None:
-    """Import runs into a store."""
-
-
-def import_command(name: str) -> Any:
-    """Build the command that reads one format."""
-    read = io.importer(name)
-    first = next(iter(inspect.signature(read).parameters))
-
-    def command(**given: Any) -> None:
-        path, store, as_json = given.pop(first), given.pop("store"), given.pop("as_json")
-        keep(read(path, **converted(read, given)), store, as_json=as_json)
-
-    path = Annotated[str, typer.Argument(metavar="PATH", help="File or folder to read.")]
-    json_option = Annotated[bool, typer.Option("--json", help="Print counts and reasons as one JSON object.")]
-    own = [
-        inspect.Parameter(first, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=path),
-        *options_of(read),
-        inspect.Parameter("store", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_STORE, annotation=StoreOption),
-        inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=json_option),
-    ]
-    command.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
-    app = typer.Typer(add_completion=False)
-    app.command(name, help=f"{text_of(read)}\n{_EXIT_CODES}", short_help=summary_of(read))(command)
-    return typer.main.get_command(app)
+for _name in io.importer_names():
+    importing.command(_import_command(_name), name=_name)
 
 
 @dataclass
@@ -102,8 +102,8 @@ class Imported:
         }
 
 
-def keep(found: Iterable[Found], store: str, *, as_json: bool) -> None:
-    """Store the runs, and report everything that was not stored."""
+def keep(found: Iterable[Found], store: str, *, as_json: bool) -> int:
+    """Store the runs, report everything that was not stored, and return the exit code."""
     done = Imported()
     with_runs = _report(iter(found), done)
     first = next(with_runs, None)  # without a run there is no store to make
@@ -113,13 +113,14 @@ def keep(found: Iterable[Found], store: str, *, as_json: bool) -> None:
                 _add(batch, opened, done)
     _print(done, store)
     if as_json:
-        print(json.dumps(done.as_dict(), indent=2))
-    if done.skipped:
-        raise typer.Exit(EXIT_SKIPPED if done.added or done.already_there else EXIT_NOTHING_READ)
+        print_json(done.as_dict())
+    if not done.skipped:
+        return 0
+    return EXIT_FAILED if done.added or done.already_there else EXIT_MISTAKE
 
 
 def _report(found: Iterator[Found], done: Imported) -> Iterator[bench.StoredRun]:
-    """Give the runs; print what was skipped and collect the rest."""
+    """Yield the runs; print skipped items and collect the others."""
     for item in found:
         if isinstance(item, io.Skipped):
             _skip(item, done)
@@ -163,45 +164,60 @@ def _add(entries: list[bench.StoredRun], store: bench.Store, done: Imported) -> 
 
 def _skip(item: io.Skipped, done: Imported) -> None:
     done.skipped.append(item)
-    typer.echo(f"skipped {item.path}: {item.reason}", err=True)
+    note(f"skipped {item.path}: {item.reason}")
 
 
 def _print(done: Imported, store: str) -> None:
     _echo_some([f"not read: {item.path} {item.reason}" for item in done.ignored], "such files")
     _echo_some([f"note: {text}" for text in done.notes], "notes; --json prints all of them")
     counts = f"added {done.added} runs to {store}; {done.already_there} were already there; {len(done.skipped)} skipped"
-    typer.echo(counts, err=True)
+    note(counts)
 
 
 def _echo_some(lines: list[str], rest: str) -> None:
     for line in lines[:_MOST_SHOWN]:
-        typer.echo(line, err=True)
+        note(line)
     if len(lines) > _MOST_SHOWN:
-        typer.echo(f"{lines[0].partition(':')[0]}: {len(lines) - _MOST_SHOWN} more {rest}", err=True)
+        note(f"{lines[0].partition(':')[0]}: {len(lines) - _MOST_SHOWN} more {rest}")
 
 
-def export_runs(
-    paths: Annotated[list[str], typer.Argument(metavar="[STORE] FILE", help="File to write, or a new folder.")],
-    suite: SuiteOption = None,
-    file_format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="FORMAT", help="Format; by default that of the file's suffix, or else jsonl."),
-    ] = None,
+def export(
+    *arguments: Annotated[str, Parameter(name="FILE")],
     store: StoreOption = DEFAULT_STORE,
+    suite: SuiteOption = None,
+    file_format: Annotated[str | None, Parameter(name="--format")] = None,
 ) -> None:
-    """Write stored runs in another format: jsonl (which alone keeps everything), csv, parquet, and all others registered."""
-    if len(paths) > 2:
-        raise bench.InputError(f"export takes [STORE] FILE; got {len(paths)} arguments")
-    store, path = (paths[0], Path(paths[1])) if len(paths) == 2 else (store, Path(paths[0]))
+    """Export stored runs to a file. JSON Lines preserves everything; other formats may lose details.
+
+    Parameters
+    ----------
+    arguments
+        File to write; for the format "dawnbench" a new folder. The store may come first in place of --store.
+    file_format
+        Name of the format; recognized from the file name by default.
+    """
+    *given_store, output = arguments or ("",)
+    if len(given_store) > 1 or not output:
+        raise bench.InputError(f"export takes one file to write; got {len(arguments)} arguments")
+    source, path = (given_store or [store])[0], Path(output)
     write = _exporter(file_format, path)
-    with bench.Store(store, create=False) as opened:
+    with bench.Store(source, create=False) as opened:
         entries = opened.entries(suite)
     if not entries:
-        raise bench.InputError(f"the store {store} holds no runs" + (f" of the suite {suite}" if suite else ""))
+        raise bench.InputError(f"the store {source} holds no runs" + (f" of the suite {suite}" if suite else ""))
+    if not path.is_dir():
+        check_output(path)
     written = write(entries, path)
-    typer.echo(f"wrote {written} runs to {path}", err=True)
+    note(f"wrote {written} runs to {path}")
     if written < len(entries):
-        typer.echo(f"left out {len(entries) - written} runs without a measurement", err=True)
+        note(f"left out {len(entries) - written} runs without a measurement")
+
+
+export.__doc__ = (export.__doc__ or "").replace("Name of the format", f"Format: {', '.join(io.exporter_names())}")
+
+
+def _target(text: str | bench.Target) -> bench.Target:
+    return parse_target(text) if isinstance(text, str) else text
 
 
 def _exporter(name: str | None, path: Path) -> Callable[[list[bench.StoredRun], Path], int]:

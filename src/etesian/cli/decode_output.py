@@ -1,4 +1,4 @@
-"""Output on a terminal: pieces as they arrive, colored by who proposed them, a legend, and statistics as a table."""
+"""Output of `etesian generate`: text colored by origin, a legend and a table of statistics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import IO
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,26 +15,28 @@ from etesian.decode.generation import Generation, Piece
 from etesian.decode.statistics import TARGET, Statistics
 
 COLORS = ("green", "cyan", "magenta", "blue")
-"""Of the drafter's stages, the innermost first; deeper ones begin again."""
+"""Colors of the drafter's stages from the innermost on. Further stages start again with the first color."""
 TARGET_COLOR = "yellow"
+_DIM, _RESET = "\x1b[2m", "\x1b[0m"
+_CODES = {"green": "\x1b[32m", "cyan": "\x1b[36m", "magenta": "\x1b[35m", "blue": "\x1b[34m", "yellow": "\x1b[33m"}
 
 _CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {127: 0x2421}
 
 
 def color_of(origin: str, stages: Sequence[str]) -> str:
-    """Return the color of a stage's tokens, or of the target's own."""
+    """Return the color of tokens from a stage or from the target."""
     return COLORS[stages.index(origin) % len(COLORS)] if origin in stages else TARGET_COLOR
 
 
 class PieceWriter:
-    """Writes text as it comes, and counts what it has written, so that an interrupt loses nothing and repeats nothing.
+    """Writes text as it is generated and counts the characters, so that an interrupt neither loses nor repeats text.
 
     Parameters
     ----------
     stages
-        The drafter's, for their colors; None writes without colors.
+        Names of the drafter's stages, for their colors; None writes without colors.
     file
-        Where to; None for standard output.
+        File to write to; standard output by default.
     """
 
     def __init__(self, stages: Sequence[str] | None = None, file: IO[str] | None = None) -> None:
@@ -60,34 +61,34 @@ class PieceWriter:
             self._put(self._printable(piece.text), piece.text)
 
     def write_prompt(self, prompt: str) -> None:
-        """Write what comes before the output, faint where tokens are colored."""
+        """Write the prompt, dim if tokens are colored."""
         text = self._printable(prompt)
-        self._put(typer.style(text, dim=True) if self.is_colored else text, prompt)
+        self._put(f"{_DIM}{text}{_RESET}" if self.is_colored else text, prompt)
 
     def finish(self, text: str) -> None:
-        """Write what `text`, the whole output, holds beyond the pieces written, and end the line."""
+        """Write the part of `text`, the whole output, that has not been written yet, and end the line."""
         rest = text[self.n_written :]
         self._put(self._printable(rest), rest)
         if not self._is_at_line_start:
             self._put("\n", "\n")
 
     def _printable(self, text: str) -> str:
-        """Signs that could steer a terminal stand as pictures of themselves there; elsewhere text is written as it is."""
+        """Replace control characters by visible symbols on a terminal; leave text unchanged elsewhere."""
         return text.translate(_CONTROL) if self._is_terminal else text
 
     def _put(self, styled: str, text: str) -> None:
         if text:
-            typer.echo(styled, file=self._file, nl=False, color=True)  # what is not wanted was never put in
+            print(styled, end="", file=self._file, flush=True)
             self._is_at_line_start = text.endswith("\n")
 
 
 def _colored(text: str, color: str) -> str:
-    """Color a text, but for its ends of line: some terminals would fill them."""
-    return "\n".join(typer.style(line, fg=color) if line else "" for line in text.split("\n"))
+    """Color a text except its line ends, which some terminals would fill with the color."""
+    return "\n".join(f"{_CODES[color]}{line}{_RESET}" if line else "" for line in text.split("\n"))
 
 
 def legend(output: Generation, stages: Sequence[str]) -> Text:
-    """Say how many tokens each stage proposed, in its color."""
+    """Return the number of tokens from each stage, in its color."""
     counts = Counter(output.origins)
     line = Text()
     for origin in (*stages, TARGET):
@@ -98,7 +99,7 @@ def legend(output: Generation, stages: Sequence[str]) -> Text:
 
 
 def statistics_table(stats: Statistics) -> Table:
-    """Draw what a request cost: a line for each stage, and the sums below."""
+    """Return the statistics of a request as a table with a row for each stage."""
     table = Table(title=_headline(stats), title_justify="left", title_style="", caption=_caption(stats))
     table.caption_justify = "left"
     table.add_column("stage")
@@ -117,17 +118,15 @@ def statistics_table(stats: Statistics) -> Table:
 def _headline(stats: Statistics) -> str:
     return (
         f"{stats.tokens} tokens in {stats.seconds:.2f} s: {stats.tokens_per_second:.1f} tokens/s, "
-        f"{stats.mean_accepted_length:.2f} tokens a pass"
+        f"{stats.mean_accepted_length:.2f} tokens per pass"
     )
 
 
 def _caption(stats: Statistics) -> str:
-    reused = f", {stats.reused_tokens} of them as before" if stats.reused_tokens else ""
+    reused = f", {stats.reused_tokens} of them cached" if stats.reused_tokens else ""
     lines = [f"prompt: {stats.prompt_tokens} tokens{reused}, {stats.prompt_seconds:.2f} s"]
     if stats.relative_weight_bytes is not None:
-        lines.append(f"weights read: {stats.relative_weight_bytes:.2f} of what plain decoding reads")
-    if stats.rechecked:
-        lines.append(f"close decisions made again in a pass of one row: {stats.rechecked}")
+        lines.append(f"weights read: {stats.relative_weight_bytes:.2f} times those of plain decoding")
     return "\n".join(lines)
 
 

@@ -1,19 +1,19 @@
-"""The commands `etesian fit`, `predict` and `inspect`: options in, files read, estimators called, one result out."""
+"""The commands `etesian fit`, `predict` and `inspect`."""
 
 from __future__ import annotations
 
 import json
 import math
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from cyclopts import App, Parameter
 from rich.console import Console
 
 from etesian._shared.files import atomic_write, check_output
-from etesian.cli.console import EXIT_INTERRUPTED
-from etesian.cli.sparse_options import with_options_of
+from etesian._shared.stopwatch import Stopwatch
+from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_json
+from etesian.cli.derive import options_from, without
 from etesian.cli.sparse_progress import EpochProgress
 from etesian.cli.sparse_tasks import (
     TASKS,
@@ -26,90 +26,80 @@ from etesian.cli.sparse_tasks import (
     unknown_ids,
 )
 from etesian.errors import InputError
+from etesian.sparse import SGD, SparseClassifier, minimize
 from etesian.sparse.columns import parse_columns
 from etesian.sparse.io import FORMATS, Contents, Format, LabeledRows, Triples, load_model, read_file, save_model
 from etesian.sparse.schedules.makers import Plan
 
-EXIT_DIVERGED = 1
+FOR_PROGRAMS = ("warm_start", "callback", "verbose")
+"""Parameters of estimators that are of no use on a command line."""
 
-fit = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    help="Fit a model to a file. Ctrl-C keeps the model reached so far.\n\n"
-    "Exit code: 1 if the fit diverged, 2 for a mistake in what was asked, 130 after Ctrl-C.",
-)
-predict = typer.Typer(add_completion=False)
-inspect = typer.Typer(add_completion=False)
-
-DataArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The data; may be packed by gzip, bzip2, xz, zstd or zip.")
-]
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="What `etesian fit` wrote.")]
-ModelOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The model file to write.")]
-OutputOption = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Where predictions go; by default standard output."),
-]
-TestOption = Annotated[Path | None, typer.Option("--test", metavar="FILE", help="Data to score the model on.")]
-FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="Format of FILE; by default found from its content.")
+DataFile = Annotated[Path, Parameter(help="Data file; may be compressed by gzip, bzip2, xz, zstd or zip.")]
+FileFormat = Annotated[
+    Format | None,
+    Parameter(name="--format", help="Format of the data file; recognized from its content by default."),
 ]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option(
-        "--columns",
-        metavar="user=NAME,item=NAME,rating=NAME",
-        help="Columns of a table of ratings, by name or by number from 1; by default found by the names in the header.",
+    Parameter(
+        help="Columns of a table of ratings, by name or by number from 1: user=NAME,item=NAME,rating=NAME. "
+        "By default they are found by the names in the header."
     ),
 ]
-PictureOption = Annotated[
-    Path | None, typer.Option("--picture", metavar="FILE", help="A picture to write, such as a.svg.")
-]
-EdgesOption = Annotated[bool, typer.Option("--edges", help="Take a graph's edges as updates, not its rows.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+OutputFile = Annotated[Path, Parameter(name=("--output", "-o"))]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object instead of text.")]
+
+fit = App(
+    name="fit",
+    help="Fit a model to a file. Ctrl-C keeps the model reached so far.\n\n"
+    "Exit code: 1 if the fit diverged, 2 for a mistake in the arguments, 130 after Ctrl-C.",
+)
 
 
 def _fit_command(task: Task) -> Any:
-    """Return the command of a task, with the options of its estimator."""
+    """Return the command of a task, with the parameters of its estimator as options."""
 
+    @options_from(
+        task.estimator,
+        leave_out={*FOR_PROGRAMS, *task.parameters},
+        see_also=(SparseClassifier, SGD, minimize),  # the last one that describes a parameter counts
+    )
     def command(
-        data: DataArgument,
+        data: DataFile,
+        /,
         *,
-        output: ModelOption = Path("model.npz"),
-        test: TestOption = None,
-        file_format: FormatOption = None,
-        as_json: JsonOption = False,
-        **options: Any,
-    ) -> None:
-        run_fit(task, data, output=output, test=test, file_format=file_format, as_json=as_json, options=options)
-
-    def command_of_ratings(
-        data: DataArgument,
-        *,
-        output: ModelOption = Path("model.npz"),
-        test: TestOption = None,
-        file_format: FormatOption = None,
+        output: OutputFile = Path("model.npz"),
+        test: Path | None = None,
+        file_format: FileFormat = None,
         columns: ColumnsOption = None,
-        as_json: JsonOption = False,
+        as_json: AsJson = False,
         **options: Any,
-    ) -> None:
-        run_fit(
-            task,
-            data,
-            output=output,
-            test=test,
-            file_format=file_format,
-            columns=columns,
-            as_json=as_json,
-            options=options,
-        )
+    ) -> int:
+        chosen: dict[str, Any] = {
+            "output": output,
+            "test": test,
+            "file_format": file_format,
+            "columns": columns,
+            "as_json": as_json,
+        }
+        return run_fit(task, data, **chosen, options=options)
 
-    chosen = command_of_ratings if "ratings" in task.accepted else command
-    return with_options_of(task.estimator, chosen, meanings=task.meanings)
+    command.__doc__ = f"""{task.summary}
+
+    Exit code: 1 if the fit diverged, 2 for a mistake in the arguments, 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    output
+        Model file to write.
+    test
+        Data file to score the model on.
+    """
+    return command if "ratings" in task.accepted else without(command, "columns")
 
 
 for _task in TASKS:
-    fit.command(_task.name, help=_task.summary)(_fit_command(_task))
+    fit.command(_fit_command(_task), name=_task.name)
 
 
 def run_fit(
@@ -119,18 +109,15 @@ def run_fit(
     output: Path,
     test: Path | None,
     file_format: Format | None,
+    columns: str | None,
     as_json: bool,
     options: dict[str, Any],
-    columns: str | None = None,
-) -> None:
-    """Read, fit, save the model, score it and report.
-
-    Exit code: 1 if the fit diverged, 2 for a mistake in what was asked, 130 after Ctrl-C.
-    """
+) -> int:
+    """Read the data, fit, save and score the model, and print a report. Return the exit code."""
     console = Console(stderr=True, highlight=False)
     check_output(output)
     if test is not None and not is_scored(task, options):
-        raise InputError("--test scores predictions of labels, values and explicit ratings; this fit makes none")
+        raise InputError("--test needs labels, values or explicit ratings to score; this model does not predict any")
     contents = _read(path, task.accepted, file_format, console, columns=columns)
     tested = None if test is None else _read(test, task.accepted, file_format, console, columns=columns)
     estimator = task.estimator(**task.parameters, **options)
@@ -143,22 +130,25 @@ def run_fit(
         report["model"] = str(output)
         if test is not None and tested is not None:
             report["test"] = score(estimator, tested, test)
-    print(json.dumps(report, allow_nan=False, indent=2) if as_json else _in_words(report, estimator.plan_))
-    _exit_by_outcome(estimator, output, console)
+    if as_json:
+        print_json(report)
+    else:
+        print(_in_words(report, estimator.plan_))
+    return _announce_outcome(estimator, output, console)
 
 
 def _fit_until_interrupted(estimator: Any, data: tuple[Any, ...], console: Console) -> float:
-    """Return how many seconds the fit took; Ctrl-C ends it, and is passed on only if there is nothing to keep."""
-    started = time.perf_counter()
-    with EpochProgress(console, estimator.max_iter) as progress:
+    """Fit and return the seconds spent. Ctrl-C ends the fit and is raised only if there is no model to keep."""
+    stopwatch = Stopwatch()
+    with EpochProgress(console, estimator.max_iter) as progress, stopwatch:
         try:
             estimator.set_params(callback=progress).fit(*data)
-        except ValueError as error:  # scikit-learn's manner of saying that data or parameters will not do
+        except ValueError as error:  # raised by scikit-learn for unusable data and parameters
             raise InputError(" ".join(str(error).split())) from error
         except KeyboardInterrupt:
             if not hasattr(estimator, "outcome_"):
                 raise
-    return time.perf_counter() - started
+    return stopwatch.seconds
 
 
 def _report(task: Task, estimator: Any, seconds: float) -> dict[str, Any]:
@@ -191,29 +181,37 @@ def _in_words(report: dict[str, Any], plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _exit_by_outcome(estimator: Any, output: Path, console: Console) -> None:
+def _announce_outcome(estimator: Any, output: Path, console: Console) -> int:
     if estimator.outcome_ == "diverged":
         console.print("the fit diverged: no model was written", soft_wrap=True)
-        raise typer.Exit(EXIT_DIVERGED)
-    interrupted = f"stopped after {estimator.n_iter_} epochs; " if estimator.outcome_ == "interrupted" else ""
+        return EXIT_FAILED
+    is_interrupted = estimator.outcome_ == "interrupted"
+    interrupted = f"stopped after {estimator.n_iter_} epochs; " if is_interrupted else ""
     console.print(f"{interrupted}wrote {output}", markup=False, soft_wrap=True)
-    if interrupted:
-        raise typer.Exit(EXIT_INTERRUPTED)
+    return EXIT_INTERRUPTED if is_interrupted else 0
 
 
-@predict.command()
-def run_predict(
-    model: ModelArgument,
-    data: DataArgument,
-    output: OutputOption = None,
-    file_format: FormatOption = None,
+def predict(
+    model: Path,
+    data: DataFile,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    file_format: FileFormat = None,
     columns: ColumnsOption = None,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Predict with a model: one number for each row of FILE, in its order.
+    """Predict with a model: one number per line, in the order of the data file.
 
-    A linear model predicts a label or value for each row, a model of ratings a rating for each user and item, a model of words
-    the cosine of the two words on each line.
+    A linear model predicts a label or value for each row, a model of ratings a rating for each user and item, and word vectors
+    the cosine similarity of the two words on each line.
+
+    Parameters
+    ----------
+    model
+        Model file written by "etesian fit".
+    output
+        File for the predictions; standard output by default.
     """
     estimator = load_model(model)
     if output is not None:
@@ -235,19 +233,27 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-@inspect.command()
-def run_inspect(
-    data: DataArgument,
-    file_format: FormatOption = None,
+def inspect(
+    data: DataFile,
+    /,
+    *,
+    file_format: FileFormat = None,
     columns: ColumnsOption = None,
-    edges: EdgesOption = False,
-    picture: PictureOption = None,
-    as_json: JsonOption = False,
+    edges: bool = False,
+    picture: Path | None = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Tell how updates on a file's data conflict, and what several cores would gain.
+    """Analyze update conflicts in a file and predict parallel speed-up.
 
-    Updates are the rows of a matrix or graph, which touch their features or neighbors; ratings, which touch their user and
-    item; or pairs of words near one another in text, which touch the two.
+    Updates are the rows of a matrix or graph, which touch their features or neighbors; ratings, which touch their user and item;
+    or pairs of nearby words in a text, which touch both words.
+
+    Parameters
+    ----------
+    edges
+        Use the edges of a graph as updates instead of its rows.
+    picture
+        Plot the predicted speed-up to this file, such as a.svg.
     """
     if picture is not None:
         check_output(picture)
@@ -257,7 +263,10 @@ def run_inspect(
         report = inspect_contents(contents, by_edge=edges)
     except ValueError as error:
         raise InputError(str(error)) from error
-    print(json.dumps(report.as_dict(), allow_nan=False, indent=2) if as_json else report)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        print(report)
     if picture is not None:
         report.plot(picture)
         console.print(f"wrote {picture}", markup=False, soft_wrap=True)
@@ -272,7 +281,7 @@ def _read(
     columns: str | None = None,
     with_notes: bool = True,
 ) -> Contents:
-    """Read a file, and print the columns used and what is unusual about it."""
+    """Read a file and print the columns used and notes about anything unusual in it."""
     try:
         chosen = None if columns is None else parse_columns(columns)
         contents = read_file(path, format=file_format, accepted=accepted, columns=chosen)
@@ -286,5 +295,5 @@ def _read(
 
 
 def _print_notes(notes: list[str], path: Path, console: Console) -> None:
-    for note in notes:
-        console.print(f"note: {path}: {note}", markup=False, soft_wrap=True)
+    for each in notes:
+        console.print(f"note: {path}: {each}", markup=False, soft_wrap=True)

@@ -1,53 +1,68 @@
-"""The decoding half as a section of the report: a table, and a text in the colors of who proposed it. Computes nothing."""
+"""The decoding half of the demo as a section of the report: a table, and a text colored by the source of its tokens."""
 
 from __future__ import annotations
 
-from importlib import resources
-from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
-from etesian._shared.files import atomic_write
+from etesian.bench.report import Section, Span
+from etesian.bench.report.format import counted
 from etesian.decode.statistics import TARGET
-from etesian.demo.decoding import BASELINE, N_TOKENS, TIMES, DecodingDemo, describe_speedups
+from etesian.demo.decoding import N_TOKENS, TIMES, DecodingDemo, decoders_table
 from etesian.suite.prompts import PROMPTS
 
-if TYPE_CHECKING:
-    import jinja2
+_COLORS = ("#2f9e5b", "#1f78c8", "#9b59c9")
+_TARGET_COLOR = "#d9a400"
 
 
-END_OF_PAGE = "</main>"
-
-
-def add_section(report: Path, section: str) -> None:
-    """Put a section at the end of a page that is already written; the page is replaced once it is whole again."""
-    before, end, after = report.read_text("utf-8").rpartition(END_OF_PAGE)
-    assert end, f"{report} must be a page with {END_OF_PAGE}"
-    with atomic_write(report, "w") as file:
-        file.write(f"{before}{section}\n{end}{after}")
-
-
-def decoding_section(found: DecodingDemo) -> str:
-    """Return the section as HTML, for a page with the report's own style."""
-    return _template().render(
-        found=found,
-        tokens=zip(found.sample.texts, found.sample.origins, strict=True),
-        counts={origin: found.sample.origins.count(origin) for origin in (*found.stages, TARGET)},
-        n_prompts=len(PROMPTS),
-        n_tokens=N_TOKENS,
-        n_runs=found.races[0].n_seeds,
-        times=TIMES,
-        baseline=BASELINE,
-        describe_speedups=describe_speedups,
-        median=median,
+def decoding_section(found: DecodingDemo) -> Section:
+    """Make the section."""
+    tokens = [
+        Span(text, _color(found, origin), origin)
+        for text, origin in zip(found.sample.texts, found.sample.origins, strict=True)
+    ]
+    return Section(
+        "decoding",
+        "Text by four decoders",
+        decoders_table(found),
+        note=_note(found),
+        points=(_headline(found), _sources(found)),
+        text=(Span(found.prompt, title="prompt"), *tokens),
     )
 
 
-def _template() -> jinja2.Template:
-    import jinja2  # an extra, which the report needs too
-
-    source = (resources.files("etesian.demo") / "decoding.html").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+def _headline(found: DecodingDemo) -> str:
+    if not found.is_identical:
+        return "The texts differ: a decoder wrote other tokens than plain decoding. This is a bug."
+    speedups = " and ".join(
+        f"{median(race.speedups('staged')):.2f} times as fast as plain decoding ({race.choosing})"
+        for race in found.races
     )
-    return environment.from_string(source)
+    return f"All four wrote the same tokens; the staged decoder was {speedups}."
+
+
+def _sources(found: DecodingDemo) -> str:
+    counts = [
+        f"{counted(found.sample.origins.count(origin), 'token')} from {origin}" for origin in (*found.stages, TARGET)
+    ]
+    return (
+        f"In the text below, the color of a token is its source: {', '.join(counts)}. "
+        f"{found.sample.stats.mean_accepted_length:.1f} tokens per pass of the target model; the token that the target itself "
+        "adds in each pass counts as its own."
+    )
+
+
+def _note(found: DecodingDemo) -> str:
+    return (
+        "plain: one token per pass of the target model. chain: a draft model proposes a few tokens, which one pass of the "
+        "target verifies. tree: it proposes a tree of alternatives. staged: an N-gram model drafts for the draft model. "
+        f"{len(PROMPTS)} prompts, {N_TOKENS} tokens each, {found.races[0].n_seeds} runs: medians, and ranges over the runs, "
+        "each relative to the plain run of its seed. Sampled: temperature 0.8, top-p 0.95. The models are the bundled ones, "
+        f"widened {TIMES} times without changing their output, so that a pass of the target costs as much as with "
+        f"{found.million_parameters:.0f} million parameters."
+    )
+
+
+def _color(found: DecodingDemo, origin: str) -> str:
+    if origin not in found.stages:
+        return _TARGET_COLOR
+    return _COLORS[found.stages.index(origin) % len(_COLORS)]

@@ -1,4 +1,4 @@
-"""The half of the demo that trains: word vectors by three schedules, on the documentation of Python's standard library."""
+"""The training half of the demo: word vectors by three schedules, from the documentation of Python's standard library."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from etesian.bench import Run, Store, run_suite
-from etesian.bench.report.wording import interval, number
-from etesian.bench.statistics import Estimate, Summary, WorkloadSummary, summarize
+from etesian.bench import Run, Store, analyze, run_suite
+from etesian.bench.analysis import EntryFigures, RaceAnalysis
+from etesian.bench.report.model import Cell, Row, Table, estimate_cell, words_cell
+from etesian.bench.report.render_terminal import as_rich_table
 from etesian.cli.bench_progress import SuiteProgress
 from etesian.sparse import WordEmbedding
 from etesian.suite.words import N_DIMENSIONS, STEP_SIZE, load_counts, save_counts, words
@@ -24,44 +24,46 @@ LOOKED_UP = ("day", "server", "integer", "read", "thread", "class")
 
 @dataclass(frozen=True)
 class WordsDemo:
-    """What was found.
+    """Findings of the training half.
 
     Parameters
     ----------
     runs
         Every run of the three schedules.
-    summary
-        Their statistics, with the serial schedule as baseline.
+    race
+        Their analysis, with the serial schedule as the baseline.
     neighbors
         The nearest words of some words, nearest first.
     """
 
     runs: Sequence[Run]
-    summary: Summary
+    race: RaceAnalysis
     neighbors: dict[str, list[str]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the findings as JSON allows them."""
+        """Return the findings as JSON values."""
         return {
-            "target": str(self.summary.target),
-            "schedules": {each.workload: self._schedule(each) for each in self.summary.workloads},
+            "target": str(self.race.race.target),
+            "schedules": {each.name: self._schedule(each) for each in self.race.entries},
             "neighbors": self.neighbors,
         }
 
-    def _schedule(self, each: WorkloadSummary) -> dict[str, Any]:
+    def _schedule(self, each: EntryFigures) -> dict[str, Any]:
+        comparison = self.race.comparison(each.name)
+        ratio = None if comparison is None else comparison.ratio
         return {
             "seconds_to_target": each.median.value,
             "seconds_to_target_interval": [each.median.low, each.median.high],
-            "time_over_serial": None if each.ratio is None else each.ratio.as_dict(),
-            "epochs": epochs_to_target(self.runs, each.workload),
-            "reached": each.outcomes.get("reached", 0),
+            "time_over_serial": None if ratio is None else ratio.as_dict(),
+            "epochs": epochs_to_target(self.runs, each.name),
+            "reached": each.reached,
             "runs": each.runs,
-            "bitwise_equal_to_serial": is_bitwise_equal(self.runs, each.workload),
+            "bitwise_equal_to_serial": is_bitwise_equal(self.runs, each.name),
         }
 
 
 def race_words(folder: Path, store: Path, *, n_seeds: int, console: Console) -> WordsDemo:
-    """Race the three schedules, and train vectors to look at.
+    """Compare the three schedules, and train vectors for the sample.
 
     Parameters
     ----------
@@ -79,7 +81,7 @@ def race_words(folder: Path, store: Path, *, n_seeds: int, console: Console) -> 
         counts = save_counts(folder, lambda share: progress.update(task, completed=share))
     with Store(store) as opened, SuiteProgress(console) as progress_of_runs:
         runs = run_suite(words(folder), seeds=n_seeds, store=opened, progress=progress_of_runs)
-    return WordsDemo(runs, summarize(runs, baseline=BASELINE), find_neighbors(counts))
+    return WordsDemo(runs, analyze(runs, baseline=BASELINE).races[0], find_neighbors(counts))
 
 
 def find_neighbors(counts: Path) -> dict[str, list[str]]:
@@ -104,36 +106,28 @@ def epochs_to_target(runs: Sequence[Run], workload: str) -> list[int]:
     return [run.passing[1].slices for run in runs if run.workload == workload and run.passing is not None]
 
 
-def _with_interval(estimate: Estimate) -> str:
-    ends = interval(estimate)
-    return f"{number(estimate.value)} ({ends})" if ends else number(estimate.value)
-
-
-def as_table(found: WordsDemo) -> Table:
-    """Draw the findings for a terminal."""
-    table = Table(title=f"Word vectors until {found.summary.target}, {found.summary.workloads[0].runs} runs each")
-    table.add_column("schedule")
-    for heading in ("reached", "seconds (median)", "time / serial", "epochs", "same bits as serial"):
-        table.add_column(heading, justify="right")
-    for each in found.summary.workloads:
-        epochs = sorted(epochs_to_target(found.runs, each.workload))
-        table.add_row(
-            each.workload,
-            f"{each.outcomes.get('reached', 0)} of {each.runs}",
-            _with_interval(each.median),
-            "1" if each.ratio is None else _with_interval(each.ratio.estimate),
-            f"{epochs[0]} to {epochs[-1]}" if epochs else "-",
-            "yes" if is_bitwise_equal(found.runs, each.workload) else "no",
-        )
-    return table
+def words_table(found: WordsDemo) -> Table:
+    """Tabulate the schedules in the order of the suite."""
+    ratios = {each.entry: each.ratio for each in found.race.comparisons}
+    rows = []
+    for each in found.race.entries:
+        epochs, ratio = sorted(epochs_to_target(found.runs, each.name)), ratios.get(each.name)
+        cells = [
+            Cell(f"{each.reached} of {each.runs}"),
+            estimate_cell("median_seconds", each.median, "s"),
+            Cell("1") if ratio is None else estimate_cell("ratio", ratio.estimate),
+            Cell(f"{epochs[0]} to {epochs[-1]}" if epochs else "-"),
+            words_cell("yes" if is_bitwise_equal(found.runs, each.name) else "no"),
+        ]
+        rows.append(Row(each.name, cells))
+    headings = ["schedule", "reached", "median time", "time / serial", "epochs", "same bits as serial"]
+    return Table(f"Word vectors until {found.race.race.target}, {found.race.entries[0].runs} runs each", headings, rows)
 
 
 def print_words(found: WordsDemo, console: Console) -> None:
-    """Say which schedule arrived when, and what vectors came out."""
-    console.print(as_table(found))
-    console.print(
-        f"[dim]Intervals hold the truth in {found.summary.confidence:.0%} of cases; evaluation is off the clock."
-    )
+    """Print the times of the schedules, and the nearest words of some words."""
+    console.print(as_rich_table(words_table(found)))
+    console.print("[dim]Below each time is its 95% interval. Evaluation is off the clock.")
     console.print("\nNearest words, from the documentation of Python's standard library:")
     for word, near in found.neighbors.items():
         console.print(f"  [bold]{word:10}[/bold] {', '.join(near)}")

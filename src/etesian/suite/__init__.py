@@ -1,1 +1,1 @@
-"""Ready-made workloads on data that every machine has: the one place in the package where the parts meet."""
+"""Ready-made workloads on data that every machine has. They combine the parts."""

@@ -1,4 +1,4 @@
-"""CIFAR-10, in a folder that the reader has, to a target by a plain training and by five that change it; for those with a GPU.
+"""CIFAR-10 from a local folder: time to a target of a plain training and of five variants. Use a GPU.
 
 The folder holds the binary version of https://www.cs.toronto.edu/~kriz/cifar.html. The version made for Python is of pickles,
 which can run any code when they are read; it is not read here.
@@ -31,7 +31,7 @@ _LARGEST_BYTES = 100_000 * _RECORD_BYTES
 
 
 def cifar10(folder: str | os.PathLike[str] | None = None) -> Suite:
-    """Race the trainings for `TARGET` on images that were kept out of the training set; the test set is looked at in the end.
+    """Compare the times of the trainings to `TARGET` on held-out training images. The test set is evaluated once, at the end.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _check_file(path: Path) -> None:
 
 
 def _read_file(path: Path) -> Labeled:
-    """Images as numbers from 0 to 1."""
+    """Convert images to numbers from 0 to 1."""
     _check_file(path)
     records = np.fromfile(path, dtype=np.uint8).reshape(-1, _RECORD_BYTES)
     labels = records[:, 0].astype(np.int64)

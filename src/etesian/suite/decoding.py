@@ -1,6 +1,6 @@
-"""Text by four decoders that write the same: plain, a drafted chain, a drafted tree, and a tree that an N-gram drafts for.
+"""Four decoders that generate the same text: plain, draft chain, draft tree, and a draft tree with an N-gram.
 
-As in DAWNBench's inference track, what counts is the time of a prediction, here of a token; `etesian bench analyse --price` makes
+As in DAWNBench's inference track, what counts is the time of a prediction, here of a token; `etesian bench analyze --price` makes
 a cost of it.
 """
 
@@ -26,11 +26,11 @@ Choosing = Literal["greedy", "sampled"]
 BUNDLED = "bundled"
 N_TOKENS = 64
 CHAIN_LENGTH = 4
-"""Drafted tokens in a row. Leviathan et al. (2023, section 3.5) find that drafts of this quality pay up to about there."""
+"""Length of a draft chain. Leviathan et al. (2023, section 3.5) find drafts of this quality profitable up to about this length."""
 
 
 def greedy(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS) -> Suite:
-    """Race the decoders where the likeliest token is taken.
+    """Compare the decoders with greedy decoding.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def greedy(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS
 
 
 def sampled(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS) -> Suite:
-    """Race them where tokens are sampled, at a temperature of 0.8 from 95 % of the probability; else as `greedy`."""
+    """Compare the decoders with sampling at temperature 0.8 and top-p 0.95; otherwise like `greedy`."""
     return _suite("decoding-sampled", "sampled", models, n_tokens)
 
 
@@ -53,7 +53,7 @@ def _suite(name: str, choosing: Choosing, models: str | os.PathLike[str], n_toke
 
 
 class Decoding:
-    """Continue each of `prompts`, a slice a prompt, always by the same number of tokens.
+    """Continue each of `prompts` by the same number of tokens, one prompt per slice.
 
     Metrics are `tokens`, those written so far; `tokens_per_pass` of the target; and `fingerprint`, a number made from all
     tokens: two runs with equal fingerprints wrote the same.
@@ -89,7 +89,7 @@ class Decoding:
         self.units = {"tokens": float(n_tokens)}
 
     def prepare(self, seed: int) -> None:
-        """Load the models, and decode a text that does not count, so that all is compiled and costs are known."""
+        """Load the models, and decode an untimed text that compiles everything and measures costs."""
         self._sampling = sampling_of(self.choosing, seed)
         self._decoder = make_decoder(self.kind, self.models)
         self._generate(f"# {self.prompts[0]}")
@@ -103,7 +103,7 @@ class Decoding:
         return True
 
     def measure(self) -> Mapping[str, float]:
-        """Return how much was written so far, in how many passes, and the fingerprint."""
+        """Return the number of tokens and passes so far, and the fingerprint of the text."""
         written = [token for output in self._outputs for token in output.token_ids]
         passes = sum(output.stats.passes for output in self._outputs)
         digest = hashlib.sha256(np.array(written, np.int32).tobytes()).digest()
@@ -119,14 +119,14 @@ class Decoding:
 
 
 def sampling_of(choosing: Choosing, seed: int) -> Sampling:
-    """Return how tokens are chosen in a run."""
+    """Return the sampling parameters of a run."""
     from etesian.decode import GREEDY, Sampling
 
     return GREEDY if choosing == "greedy" else Sampling(temperature=0.8, top_p=0.95, seed=seed)
 
 
 def make_decoder(kind: DecoderKind, models: str = BUNDLED) -> Decoder:
-    """Return a decoder that never ends a text by itself. Weights are loaded once in a process; what it learns is its own.
+    """Return a decoder without end tokens. Weights are loaded once per process; calibration is per decoder.
 
     Raises
     ------

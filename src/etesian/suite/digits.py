@@ -1,7 +1,7 @@
-"""Handwritten digits to a target by a plain training, and by six that change it to be faster at some price.
+"""Handwritten digits: time to a target of a plain training and of six faster variants.
 
 The trainings change what is computed, as the entries of DAWNBench did (Coleman et al. 2019, section 5); so each is also measured
-on digits that nothing was tuned for, when it has ended. `etesian bench analyse` compares the two.
+on digits that nothing was tuned for, when it has ended. `etesian bench analyze` compares the two.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXAMPLES_PER_SLICE = 256
 
 
 def digits() -> Suite:
-    """Race the trainings for `TARGET` on scikit-learn's digits."""
+    """Compare the times of the trainings to `TARGET` on scikit-learn's digits."""
     require_torch()
     plain = Recipe(learning_rate=0.02)
     entries = {
@@ -40,7 +40,7 @@ def digits() -> Suite:
 
 
 def load_digit_images() -> Images:
-    """Return scikit-learn's 1,797 digits of 8 by 8 pixels in three parts, the same in every run."""
+    """Return scikit-learn's 1,797 digits of 8 by 8 pixels in three parts. The parts are the same in every run."""
     from sklearn.datasets import load_digits
 
     data = load_digits()

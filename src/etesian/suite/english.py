@@ -1,4 +1,4 @@
-"""English text that every Python carries: the reference topics of `pydoc` and the docstrings of the standard library."""
+"""English text from every Python installation: the topics of `pydoc` and the docstrings of the standard library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEFT_OUT = {"site-packages", "test", "tests", "idlelib", "lib2to3", "__pycache_
 
 
 def sentences(progress: Callable[[float], object] | None = None) -> Iterator[list[str]]:
-    """Sentences of lower-case words, about 300,000 words in all. `progress` is told the share of the files read."""
+    """Return sentences of lower-case words, about 300,000 words in total. `progress` is called with the fraction of files read."""
     for text in topics.values():
         yield from _split(text)
     folder = Path(sysconfig.get_path("stdlib"))

@@ -1,4 +1,4 @@
-"""Telling images apart: `Images`, what is learned from them and how it is scored. Knows nothing of steps and recipes."""
+"""Image classification: the data, the loss and the metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Labeled:
-    """Images and what they show.
+    """Images and their classes.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Labeled:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Three sets that share no example: to train on, to decide by, and to look at once, at the end."""
+    """Three disjoint sets: training, validation, and a fresh set that is evaluated once, at the end."""
 
     train: Labeled
     validation: Labeled
@@ -41,7 +41,7 @@ class Images:
 
 
 class ImageTask:
-    """Learn to tell images apart; the metric is `accuracy`.
+    """Learn to classify images; the metric is `accuracy`.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class ImageTask:
         self.exit_confidence = exit_confidence
 
     def load(self, device: torch.device) -> int:
-        """Bring all images to the device; how many there are to train on."""
+        """Move all images to the device and return the number of training images."""
         import torch
 
         data = self.load_images()
@@ -81,7 +81,7 @@ class ImageTask:
         return len(data.train.labels)
 
     def network(self, chance: torch.Generator) -> ConvolutionalNetwork:
-        """Make a network for images of this size."""
+        """Return a network for images of this size."""
         from etesian.suite.networks import ConvolutionalNetwork
 
         images, labels = self._parts["train"]
@@ -89,7 +89,7 @@ class ImageTask:
         return ConvolutionalNetwork(images.shape[1], n_classes, self.widths, self.exit_confidence, chance)
 
     def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-        """Cross-entropy, of the exit too where there is one."""
+        """Return the cross-entropy, including that of the early exit if there is one."""
         from torch.nn.functional import cross_entropy
 
         images, labels = self._parts["train"]
@@ -99,13 +99,13 @@ class ImageTask:
         return loss if early is None else loss + cross_entropy(early, labels[rows])
 
     def score(self, network: torch.nn.Module, part: Part) -> Mapping[str, torch.Tensor]:
-        """Whether each image is recognized."""
+        """Return whether each image is classified correctly."""
         images, labels = self._parts[part]
         return {"accuracy": answer(network, images) == labels}
 
 
 def answer(network: torch.nn.Module, images: torch.Tensor, *, batch_size: int = 1_000) -> torch.Tensor:
-    """Return the likeliest class of each image, from the exit where it is sure, shape (images,)."""
+    """Return the most likely class of each image, from the early exit where it is confident, shape (images,)."""
     import torch
 
     answers = []
@@ -120,7 +120,7 @@ def answer(network: torch.nn.Module, images: torch.Tensor, *, batch_size: int = 
 
 
 def shift_images(images: torch.Tensor, pixels: int, chance: torch.Generator) -> torch.Tensor:
-    """Move each image by up to so many pixels either way; what moves in repeats the border."""
+    """Shift each image by up to `pixels` pixels and repeat the border."""
     import torch
 
     if pixels == 0:

@@ -1,4 +1,4 @@
-"""The networks that the suites train, in PyTorch, with their weights drawn from a generator. Import it where it is needed."""
+"""PyTorch networks of the suites, with weights drawn from a given generator."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ConvolutionalNetwork(nn.Module):
         draw_weights(self, chance)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
-        """Return what the exit says, which examples went on, and what the end says of those, (all, all, those that went on)."""
+        """Return the logits of the exit, a mask of the examples that continue, and the final logits of these examples."""
         features = self.first(images)
         if self.exit is None:
             is_hard = torch.ones(len(images), dtype=torch.bool, device=images.device)
@@ -62,7 +62,7 @@ def _head(n_in: int, n_classes: int) -> nn.Sequential:
 
 
 def draw_weights(network: nn.Module, chance: torch.Generator) -> None:
-    """Draw every matrix anew, as He et al. (2015, section 2.2) do, and set what is added to 0; the global generator rests."""
+    """Initialize matrices as in He et al. (2015, section 2.2) and biases with 0, without the global generator."""
     for parameter in network.parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=chance)
@@ -71,7 +71,7 @@ def draw_weights(network: nn.Module, chance: torch.Generator) -> None:
 
 
 class NextByte(nn.Module):
-    """Says which byte comes next, from those before it: a gated recurrent unit (Cho et al. 2014, section 2.3).
+    """Predicts the next byte with a gated recurrent unit (Cho et al. 2014, section 2.3).
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class NextByte(nn.Module):
             nn.init.uniform_(parameter, -(width**-0.5), width**-0.5, generator=chance)
 
     def forward(self, read: torch.Tensor) -> torch.Tensor:
-        """Return a number for each next byte, (windows, bytes) to (windows, bytes, 256)."""
+        """Return the logits of each next byte: (windows, bytes) to (windows, bytes, 256)."""
         states, _ = self.unit(self.embedding(read))
         logits: torch.Tensor = self.head(states)
         return logits

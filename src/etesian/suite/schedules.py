@@ -1,4 +1,4 @@
-"""The schedules of `etesian.sparse` raced on ratings to complete, and on a mesh whose heights are to be found from differences.
+"""Comparison of schedules on matrix completion, and on a mesh whose heights are estimated from differences.
 
 The data are drawn from a seed of their own, the same in every run, so that nothing has to be fetched.
 """
@@ -26,32 +26,32 @@ MAX_EPOCHS = 200
 
 
 def ratings() -> Suite:
-    """Race the schedules for the error on held-out ratings."""
+    """Compare the schedules by the time to an error on held-out ratings."""
     case = DrawnRatings()
     return Suite("ratings", [Minimization(name, case) for name in RACED], Target("rmse", 0.58, "at_most"), 120)
 
 
 def mesh() -> Suite:
-    """Race the schedules for the misfit of differences along the edges of a mesh."""
+    """Compare the schedules by the time to a residual of differences along the edges of a mesh."""
     case = DrawnMesh()
     return Suite("mesh", [Minimization(name, case) for name in RACED], Target("misfit", 0.05, "at_most"), 120)
 
 
 class Case(Protocol):
-    """What is minimized. `step_size` and `unit`, what an update works on, go with it."""
+    """A problem to minimize, with its step size and the unit of its updates."""
 
     step_size: float
     unit: str
 
     def problem(self) -> Problem:
-        """Make what the schedules minimize."""
+        """Return the problem."""
 
     def score(self, variables: Variables) -> Mapping[str, float]:
-        """Metrics of the variables."""
+        """Return the metrics of the variables."""
 
 
 class Minimization:
-    """Minimize by one schedule, a slice an epoch. The first slice also samples, plans and lays out the data.
+    """Minimize with one schedule, one epoch per slice. The first slice also samples, plans and arranges the data.
 
     Besides the case's metrics there is `fingerprint`, a number made from all bits of the variables: two runs with equal
     fingerprints have equal variables.
@@ -73,7 +73,7 @@ class Minimization:
         self.n_jobs = n_jobs
 
     def prepare(self, seed: int) -> None:
-        """Draw the data and start threads; run an epoch of a copy, so that compiling is done."""
+        """Draw the data, start threads, and run an epoch on a copy to compile everything."""
         self._problem = self.case.problem()
         self.units = {self.case.unit: float(self._problem.touches.shape[0])}
         self._seed = seed
@@ -98,7 +98,7 @@ class Minimization:
         return True
 
     def measure(self) -> Mapping[str, float]:
-        """Return the case's metrics, and the fingerprint."""
+        """Return the metrics and the fingerprint of the variables."""
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in self._variables)).digest()
         return dict(self.case.score(self._variables)) | {
             "fingerprint": float(int.from_bytes(digest[:6], "big"))  # 48 bits: exact in a float
@@ -106,7 +106,7 @@ class Minimization:
 
 
 class DrawnRatings:
-    """Ratings of rank 8 with noise of 0.5; few items have many, as usual. `rmse` is the error on the tenth held out.
+    """Ratings of rank 8 with noise of 0.5 and a skewed popularity of items. `rmse` is the error on a held-out tenth.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class DrawnRatings:
         return self.n_ratings * 9 // 10
 
     def problem(self) -> Ratings:
-        """Complete the ratings that are not held out, by 16 factors and biases."""
+        """Return a factorization of the training ratings with 16 factors and biases."""
         user, item, rating = (array[: self._n_train] for array in self._drawn)
         return Ratings(user, item, rating, self.n_users, self.n_items, 16, 0.02, biased=True)
 
@@ -149,7 +149,7 @@ class DrawnRatings:
 
 
 class DrawnMesh:
-    """A square mesh with a smooth height at every node; known are the differences along its edges, one an update.
+    """A square mesh with smooth heights. The differences along its edges are known; each is one update.
 
     `misfit` is the root mean square of what is left of the differences, as a share of what they were.
 
@@ -176,11 +176,11 @@ class DrawnMesh:
         return edges, edges @ steps
 
     def problem(self) -> Linear:
-        """Least squares by plain stochastic gradients."""
+        """Return the least-squares problem."""
         return Linear(*self._drawn, REGRESSION["squared"])
 
     def score(self, variables: Variables) -> Mapping[str, float]:
-        """Return the misfit."""
+        """Return the residual."""
         edges, differences = self._drawn
         left = edges @ variables.coef[:, 0] - differences  # type: ignore[attr-defined]  # of Linear
         return {"misfit": float(np.linalg.norm(left) / np.linalg.norm(differences))}

@@ -1,4 +1,4 @@
-"""A training as a workload: which batches, which learning rate, which numbers. Knows neither data nor networks: see `Task`."""
+"""A training as a workload: batches, learning rate and number types. Data and network come from a `Task`."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ Part = Literal["validation", "fresh"]
 
 
 class Task(Protocol):
-    """What is learned, from what, by which network."""
+    """Data, network, loss and metrics of a training."""
 
     def load(self, device: torch.device) -> int:
-        """Bring the data to the device; how many examples there are to train on."""
+        """Move the data to the device and return the number of training examples."""
 
     def network(self, chance: torch.Generator) -> torch.nn.Module:
-        """Make a network that knows nothing yet."""
+        """Return an untrained network."""
 
     def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-        """Mean loss on the examples of these numbers, from 0."""
+        """Return the mean loss of the examples with these indices."""
 
     def score(self, network: torch.nn.Module, part: Part) -> Mapping[str, torch.Tensor]:
-        """By metric, a number or a truth for each example of a part that is not trained on, shape (examples,)."""
+        """Return each metric for every example of a held-out part, shape (examples,)."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task is learned.
+    """The parameters of a training.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Recipe:
     epochs: float = 40
 
     def learning_rate_at(self, share: float) -> float:
-        """Return the learning rate when this share of all steps is done, 0 to 1.
+        """Return the learning rate after a fraction of all steps, from 0 to 1.
 
         Source: Smith and Topin 2019, "Super-convergence", section 3; the ends are joined by cosines.
         """
@@ -77,7 +77,7 @@ class Recipe:
 
 
 class Training:
-    """Learn a task by a recipe; a slice is `examples_per_slice` examples, whatever the batch.
+    """Train a task with a recipe. A slice has `examples_per_slice` examples for any batch size.
 
     The metrics are the task's, on validation data. Those on fresh data, with `fresh_` before the name, are measured once, when
     the run has ended. Uses a GPU where PyTorch finds one.
@@ -106,7 +106,7 @@ class Training:
         self.units = {"examples": float(examples_per_slice)}
 
     def prepare(self, seed: int) -> None:
-        """Load the data, make the network, and train a copy for a step, so that memory and kernels are there."""
+        """Load the data, build the network, and train a copy for one step to allocate memory and compile kernels."""
         import torch
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -134,7 +134,7 @@ class Training:
         return torch.optim.SGD(network.parameters(), lr=self.recipe.learning_rate, momentum=0.9, nesterov=True)
 
     def advance(self) -> bool:
-        """Take the steps of one slice; False once all epochs are done."""
+        """Take the steps of one slice. Return False after the last epoch."""
         if self._steps >= self._all_steps:
             return False
         for _ in range(self.examples_per_slice // self.recipe.batch_size):
@@ -149,7 +149,7 @@ class Training:
         return math.ceil(self.recipe.epochs * self._n_examples / self.recipe.batch_size)
 
     def _next_rows(self) -> torch.Tensor:
-        """Draw without putting back; what an epoch leaves over begins the next batch."""
+        """Draw without replacement. The rest of an epoch starts the next batch."""
         import torch
 
         while len(self._queue) < self.recipe.batch_size:
@@ -189,7 +189,7 @@ class Training:
         }
 
     def conclude(self) -> Mapping[str, float | np.ndarray]:
-        """Return the metrics on fresh data, truths one by one."""
+        """Return the metrics on fresh data, with one value per example."""
         import torch
 
         return {
@@ -198,7 +198,7 @@ class Training:
         }
 
     def synchronize(self) -> None:
-        """Wait for the GPU, where there is one."""
+        """Wait for the GPU if there is one."""
         import torch
 
         if self._device.type == "cuda":
@@ -206,6 +206,6 @@ class Training:
 
 
 def require_torch() -> None:
-    """Say how to install PyTorch, where it is missing."""
+    """Raise an error with install instructions if PyTorch is missing."""
     if importlib.util.find_spec("torch") is None:
         raise InputError("this suite trains with PyTorch, which is not installed: pip install 'etesian[suite]'")

@@ -1,4 +1,4 @@
-"""A small trained model at a large one's cost: wider and deeper, and still the same function.
+"""A small trained model at the cost of a large one: wider and deeper, but the same function.
 
 Speed at scale needs a target that was trained, since what is accepted depends on training; training a large one takes days.
 Repeating hidden units, dividing what reads them by their number and adding layers that write zeros gives one whose logits are
@@ -71,7 +71,7 @@ def widen_all(source: Path, out: Path, *, times: int) -> None:
 
 
 def deeper(weights: Mapping[str, torch.Tensor], n_own: int, n_layers: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the weights, and for each further layer a copy of an own one that writes zeros."""
+    """Yield the weights, and for each additional layer a copy of an existing one that adds zero."""
     for name, weight in weights.items():
         yield name, weight
         prefix, _, rest = name.partition("layers.")
@@ -84,7 +84,7 @@ def deeper(weights: Mapping[str, torch.Tensor], n_own: int, n_layers: int) -> It
 
 
 def wider(name: str, weight: torch.Tensor, times: int) -> torch.Tensor:
-    """Repeat outputs and inputs of a weight; what sums over repeated inputs is divided by their number."""
+    """Repeat the outputs and inputs of a weight, and divide by the number of repeated inputs."""
     if name.endswith(HEAD_NORMS):
         return weight.clone()
     if "embed_tokens" in name:
@@ -97,7 +97,7 @@ def wider(name: str, weight: torch.Tensor, times: int) -> torch.Tensor:
 
 
 def wider_config(config: Mapping[str, Any], times: int, n_layers: int) -> dict[str, Any]:
-    """Return the configuration of the wide model; a head's width stays."""
+    """Return the configuration of the wide model. The width of a head is unchanged."""
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     wide = {**config, "num_hidden_layers": n_layers, "head_dim": head_dim}
     wide |= {name: config[name] * times for name in WIDTHS if config.get(name)}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from races_by_hand import climbs, curve
 from scipy import stats
 
-from etesian.bench import Target, analyse
+from etesian.bench import Target, analyze
 from etesian.bench.analysis import Options
 from etesian.bench.analysis.races import races_of
 from etesian.bench.analysis.thresholds import GRID, rank_agreement, vary_threshold
@@ -29,7 +29,7 @@ def crossing():
 
 
 def sensitivity_of(runs, **options):
-    return analyse(runs, **options).races[0].sensitivity
+    return analyze(runs, **options).races[0].sensitivity
 
 
 def test_winner_changes_where_the_first_ones_best_ends(crossing):

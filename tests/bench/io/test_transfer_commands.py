@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import Result, run_command
 from import_cases import CSV, DAWNBENCH_JSON, DAWNBENCH_TSV, MLPERF_V07, SPEEDRUN, sort_out, write
-from typer.testing import CliRunner, Result
 
-from etesian.bench import Store, StoredRun
+from etesian.bench import InputError, Store, StoredRun
 from etesian.bench.io import read_dawnbench
-from etesian.cli.app import app
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +19,7 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def etesian(*arguments: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, ["bench", *arguments])
+    result = run_command("bench", *arguments)
     assert result.exit_code == code, result.output
     return result
 
@@ -34,7 +33,7 @@ def logs(tmp_path: Path) -> None:
 def test_import_says_what_it_kept_and_what_it_did_not_read(tmp_path: Path) -> None:
     logs(tmp_path)
     said = etesian("import", "mlperf", "logs", "--store", "a.db").stderr
-    assert "not read: logs/notes.md is no file of this format, by its name" in said
+    assert "not read: logs/notes.md does not match this format by its name" in said
     assert "added 2 runs to a.db; 0 were already there; 0 skipped" in said
     assert "added 0 runs to a.db; 2 were already there" in etesian("import", "mlperf", "logs", "--store", "a.db").stderr
 
@@ -44,8 +43,8 @@ def test_skipped_file_is_named_with_its_reason_and_the_exit_code_is_one(tmp_path
     write(tmp_path / "logs" / "result_2.txt", "not a log\n")
     result = etesian("import", "mlperf", "logs", "--store", "a.db", "--json", code=1)
     assert "skipped logs/result_2.txt: holds no line of an MLPerf log" in result.stderr
-    told = json.loads(result.stdout)
-    assert (told["added"], [item["path"] for item in told["skipped"]]) == (2, ["logs/result_2.txt"])
+    report = json.loads(result.stdout)
+    assert (report["added"], [item["path"] for item in report["skipped"]]) == (2, ["logs/result_2.txt"])
     with Store("a.db", create=False) as store:
         assert len(store.runs()) == 2
 
@@ -126,3 +125,15 @@ def test_dawnbench_files_that_we_write_are_read_back(tmp_path: Path) -> None:
         assert after[suite].details["cost_per_hour"] == pytest.approx(run.details["cost_per_hour"])
     assert "out already exists" in etesian("export", "a.db", "out", "--format", "dawnbench", code=2).stderr
     assert not sort_out(read_dawnbench("out"))[1]
+
+
+def test_broken_importer_disables_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    from etesian.bench import io
+    from etesian.cli import bench_transfer
+
+    def fail(name: str) -> None:
+        raise InputError(f"importer {name!r} cannot be loaded")
+
+    monkeypatch.setattr(io, "importer", fail)
+    with pytest.raises(InputError, match="importer 'broken' cannot be loaded"):
+        bench_transfer._import_command("broken")("path")

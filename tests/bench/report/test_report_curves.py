@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from made_runs import suite_runs
 
-from etesian.bench import analyse
-from etesian.bench.report import curves
-from etesian.bench.report.curves import embed_race, points_per_run
+from etesian.bench import analyze
+from etesian.bench.report import embed
+from etesian.bench.report.embed import embed_race, points_per_run
 
 
 def embedded(monkeypatch, most_points, rule="first_passage"):
-    monkeypatch.setattr(curves, "MOST_POINTS", most_points)
-    analysis = analyse(suite_runs(), rule=rule)
+    monkeypatch.setattr(embed, "MOST_POINTS", most_points)
+    analysis = analyze(suite_runs(), rule=rule)
     most = points_per_run(analysis.races)
     return analysis.races[0], most, embed_race(analysis.races[0], rule=rule, most=most)
 
@@ -46,9 +46,9 @@ def test_times_to_the_target_survive_thinning(monkeypatch, rule):
 
 
 def test_six_digits_never_move_a_value_across_the_target():
-    analysis = analyse(suite_runs())
+    analysis = analyze(suite_runs())
     target = analysis.races[0].race.target
     close = np.nextafter(target.threshold, 0.0)
-    assert curves._on_its_side(close, target) == close < target.threshold
-    assert curves._on_its_side(0.123456789, target) == 0.123457
-    assert curves._on_its_side(float("nan"), target) is None
+    assert embed._on_its_side(close, target) == close < target.threshold
+    assert embed._on_its_side(0.123456789, target) == 0.123457
+    assert embed._on_its_side(float("nan"), target) is None

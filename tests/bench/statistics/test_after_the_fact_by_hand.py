@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from etesian.bench import analyze
 from etesian.bench.statistics import (
     Arrivals,
     Estimate,
@@ -23,12 +24,16 @@ from etesian.bench.statistics import (
     rank_entries,
     roofline,
     runs_needed,
-    variation,
 )
-from etesian.bench.statistics.log_rank import log_rank_scores
+from etesian.bench.statistics.rank_test import log_rank_scores
 from etesian.bench.workload import Target
 
 approx = pytest.approx
+
+
+def variation(runs):
+    (entry,) = analyze(runs).races[0].entries
+    return entry.variation
 
 
 def arrivals(times, *, censored=(), never=0, seeds=()):
@@ -171,7 +176,12 @@ def test_fixed_schedule_equals_scipys_one_sided_t_test(direction):
 
 @pytest.mark.parametrize(
     ("results", "reason"),
-    [([], "needs two runs"), ([3.2], "needs two runs"), ([3.2, 3.2], "same value"), ([3.2, math.nan], "1 of 2 runs")],
+    [
+        ([], "requires two runs"),
+        ([3.2], "needs two runs"),
+        ([3.2, 3.2], "same value"),
+        ([3.2, math.nan], "1 of 2 runs"),
+    ],
 )
 def test_fixed_schedule_refuses_what_it_cannot_say(results, reason):
     test = mean_reaches(np.array(results), Target("loss", 3.28, "at_most"))
@@ -276,7 +286,7 @@ def test_ranks_are_a_function_of_their_seed():
 
 
 def test_ranks_of_single_runs_are_refused():
-    with pytest.raises(ValueError, match=r"two runs or more; got runs \[1, 5\]"):
+    with pytest.raises(ValueError, match=r"at least two runs each; got runs \[1, 5\]"):
         rank_entries([arrivals([1]), arrivals(range(5))])
 
 
@@ -287,7 +297,7 @@ def test_roofline_by_hand():
     assert (memory.share, memory.bound) == (approx(25 / 40), "memory")
     arithmetic = roofline(100, 2, peak_operations_per_second=80)
     assert (arithmetic.share, arithmetic.bound, arithmetic.intensity) == (approx(50 / 80), "arithmetic", None)
-    with pytest.raises(ValueError, match="both or not at all"):
+    with pytest.raises(ValueError, match="both be given, or neither"):
         roofline(100, 2, peak_operations_per_second=80, bytes_moved=3)
     with pytest.raises(ValueError, match="seconds must be a positive number; got 0"):
         roofline(100, 0, peak_operations_per_second=80)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from etesian.bench.record import Point, Run
 from etesian.bench.statistics import (
     Arrivals,
     coefficient_of_variation,
@@ -17,10 +16,9 @@ from etesian.bench.statistics import (
     median_time,
     reached_share,
     restricted_mean,
-    variation,
+    variation_between,
 )
 from etesian.bench.statistics.success import wilson
-from etesian.bench.workload import Target
 
 REPLICATIONS = 4000
 BUDGET, SPREAD = 1.6, 0.3  # times are exp(SPREAD x normal), so that about 6% of those that would arrive are cut off
@@ -158,15 +156,12 @@ def test_variation_interval_covers_for_passing_points_on_a_grid(n):
 @pytest.mark.parametrize("n", [5, 10])
 def test_evaluation_step_interval_covers(n):
     """The last measurement short of the target lies 0.8 s before the first at it, and that at about 10 s."""
-    rng, target = np.random.default_rng(n), Target("accuracy", 0.9)
-
-    def run(after):
-        ends = (Point(1, after - 0.8, {"accuracy": 0.5}), Point(2, after, {"accuracy": 1.0}))
-        return Run("plain", 0, target, "reached", ends)
-
+    rng = np.random.default_rng(n)
     times = 10 * np.exp(0.1 * rng.normal(size=(1500, n)))
     truth = 0.08 * np.exp(0.1**2 / 2)  # the mean of 0.8 / time
-    assert in_band(np.mean([covers(variation(list(map(run, row))).evaluation_step, truth) for row in times]))
+    assert in_band(
+        np.mean([covers(variation_between(row - 0.8, row, np.ones(n)).evaluation_step, truth) for row in times])
+    )
 
 
 def ratio_coverage(n, share, *, seed, paired, replications=2000, **options):

@@ -1,11 +1,11 @@
 """Statistics against peers and against numbers worked by hand."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 
+from etesian.bench import analyze
 from etesian.bench.statistics import (
     Arrivals,
     coefficient_of_variation,
@@ -14,8 +14,6 @@ from etesian.bench.statistics import (
     median_time,
     reached_share,
     restricted_mean,
-    summarize,
-    variation,
 )
 
 approx = pytest.approx
@@ -161,6 +159,11 @@ def test_coefficient_of_variation_by_hand():
     assert (cv.value, cv.low, cv.high) == (approx(0.2), approx(low), approx(high, rel=1e-5))
 
 
+def variation(runs):
+    (entry,) = analyze(runs).races[0].entries
+    return entry.variation
+
+
 def test_variation_is_split_into_passing_point_and_speed(make_run):
     """Slices 4, 5, 6 at 2, 2 and 2 s each: all variation is in the passing point; 4 slices of 1, 2, 3 s: all in speed."""
     points = variation([make_run(seconds=2.0 * k, slices=k) for k in (4, 5, 6)])
@@ -219,23 +222,3 @@ def test_arriving_past_the_budget_comes_before_running_out_of_it(make_run):
     assert median_time(times).value == approx(10.2)  # between the second and the third of four
     assert times.seconds[3] == 10.3
     assert times.spent[3] == 10.2
-
-
-def test_summary_keeps_the_order_in_which_workloads_were_first_seen(make_run):
-    names = ["b", "a", "b", "c", "a"]
-    summary = summarize([make_run(workload=name, seed=k) for k, name in enumerate(names)])
-    assert [each.workload for each in summary.workloads] == ["b", "a", "c"]
-    assert summary.baseline == "b"
-    assert [each.ratio is None for each in summary.workloads] == [True, False, False]
-
-
-def test_summary_is_valid_json_whatever_happened(make_run):
-    outcomes = ["exhausted", "diverged", "failed", "out_of_time"]
-    runs = [make_run(outcome, workload=name) for outcome in outcomes for name in ("a", "b")]
-    text = json.dumps(summarize(runs).as_dict(), allow_nan=False)
-    assert json.loads(text)["workloads"][0]["median"]["value"] is None
-
-
-def test_horizon_is_the_smallest_budget(make_run):
-    runs = [make_run(budget_seconds=30.0), make_run(budget_seconds=20.0), make_run()]
-    assert summarize(runs).horizon == 20.0

@@ -1,6 +1,9 @@
-"""What a careful reader would ask of anyone's runs: how long, how sure, at which threshold, and where the speed came from."""
+"""Analysis of runs: times and their uncertainty, sensitivity to the target, ranking, and sources of speed-ups.
 
-from etesian.bench.analysis.analysis import Analysis, analyse
+Figures only; their wording is that of `etesian.bench.report`.
+"""
+
+from etesian.bench.analysis.analysis import Analysis, analyse, analyze
 from etesian.bench.analysis.attribution import Attribution
 from etesian.bench.analysis.comparisons import Comparison
 from etesian.bench.analysis.costs import Costs
@@ -26,4 +29,5 @@ __all__ = [
     "Standing",
     "WinnerInterval",
     "analyse",
+    "analyze",
 ]

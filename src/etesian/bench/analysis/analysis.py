@@ -1,4 +1,4 @@
-"""Anyone's runs to every figure. MAIN PATH: sort runs into races, analyze each, profiles over all of them, advice."""
+"""MAIN PATH of the analysis: sort runs into races, analyze each, compare entries over all of them."""
 
 from __future__ import annotations
 
@@ -8,57 +8,55 @@ from typing import Any
 
 import numpy as np
 
-from etesian.bench.analysis.advice import advise
 from etesian.bench.analysis.options import Options, PerEntry
 from etesian.bench.analysis.race_analysis import RaceAnalysis, analyze_race
-from etesian.bench.analysis.races import races_of
+from etesian.bench.analysis.races import LeftOut, races_of
 from etesian.bench.errors import InputError
-from etesian.bench.record import Run
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.statistics import Profile, Rule, performance_profiles
-from etesian.bench.store import StoredRun
 from etesian.bench.workload import Target
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a set of runs says, and what it does not.
+    """Figures of a set of runs.
 
     Parameters
     ----------
     options
-        How it was made.
+        Options of the analysis.
     races
-        One for each task and target.
+        One race for each task and target.
     profiles
-        Performance profile of each entry over the races, by name; empty with a single race.
-    advice
-        What a careful reader would object to, in sentences.
+        Performance profile of each entry over the races, by name; empty unless an entry is in several races.
+    left_out
+        Tasks whose runs lack the metric of a target.
     """
 
     options: Options
     races: tuple[RaceAnalysis, ...]
     profiles: dict[str, Profile]
-    advice: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the analysis as one JSON object: null for what is infinite or cannot be said, never NaN."""
+        """Return the analysis as one JSON object: null stands for infinite and missing values, never NaN."""
         return {
             "level": self.options.level,
             "seed": self.options.seed,
             "rule": self.options.rule,
             "mlperf_rule": self.options.mlperf_rule,
             "targets": [race.as_dict() for race in self.races],
-            **{part: self._joined(part) for part in ("entries", "comparisons", "generalization")},
-            **{part: self._joined(part) for part in ("attribution", "time_use")},
+            "entries": [each.as_dict() for race in self.races for each in race.entries],
+            "comparisons": [each.as_dict() for race in self.races for each in race.comparisons],
+            "generalization": [each.as_dict() for race in self.races for each in race.generalization],
+            "attribution": [each.as_dict() for race in self.races for each in race.attribution],
+            "time_use": [each.as_dict() for race in self.races for each in race.time_use],
             "profiles": {name: profile.as_dict() for name, profile in self.profiles.items()},
-            "advice": list(self.advice),
+            "left_out": [each._asdict() for each in self.left_out],
         }
 
-    def _joined(self, part: str) -> list[dict[str, Any]]:
-        return [each.as_dict() for race in self.races for each in getattr(race, part)]
 
-
-def analyse(
+def analyze(
     runs: Iterable[Run | StoredRun],
     *,
     targets: Sequence[Target] | None = None,
@@ -71,33 +69,42 @@ def analyse(
     baseline: str | None = Options.baseline,
     fresh: str | None = Options.fresh,
     alpha: float = Options.alpha,
+    any_code: bool = Options.any_code,
 ) -> Analysis:
-    """Analyze runs: time to target at any threshold, variation, ranking, comparison, attribution, advice.
+    """Analyze runs: times to any target, variation, ranking, comparisons and attribution of speed-ups.
 
     Parameters
     ----------
     runs
-        Of any number of entries and tasks; with the names of their suites, entries of the same name in two suites are
-        kept apart.
+        Runs of any number of entries and tasks. Runs with the names of their suites (`StoredRun`) keep entries of the
+        same name in two suites apart.
     targets
-        What to measure against; None for each run's own.
-    level, seed, rule, mlperf_rule, price, watts, baseline, fresh, alpha
+        Targets to measure against; None for each run's own.
+    level, seed, rule, mlperf_rule, price, watts, baseline, fresh, alpha, any_code
         See `Options`.
+
+    Returns
+    -------
+    Analysis
 
     Raises
     ------
     InputError
-        There are no runs, no run has a target's metric, no race has the baseline, or an option is not what it should be.
+        If there are no runs, no run has the metric of a target, no race has the baseline, or an option is invalid.
 
     References
     ----------
     Coleman et al., Analysis of DAWNBench, a time-to-accuracy machine learning performance benchmark (2018).
     """
-    options = Options(level, seed, rule, mlperf_rule, price, watts, baseline, fresh, alpha)
-    races, left_out = races_of(runs, targets)
+    options = Options(level, seed, rule, mlperf_rule, price, watts, baseline, fresh, alpha, any_code)
+    races, left_out = races_of(runs, targets, any_code=any_code)
     _check_baseline(baseline, [entry.name for race in races for entry in race.entries])
     analyzed = tuple(analyze_race(race, options) for race in races)
-    return Analysis(options, analyzed, _profiles(analyzed, options), advise(analyzed, left_out, options))
+    return Analysis(options, analyzed, _profiles(analyzed, options), tuple(left_out))
+
+
+analyse = analyze
+"""British spelling of `analyze`."""
 
 
 def _check_baseline(baseline: str | None, names: Sequence[str]) -> None:
@@ -107,7 +114,7 @@ def _check_baseline(baseline: str | None, names: Sequence[str]) -> None:
 
 
 def _profiles(races: Sequence[RaceAnalysis], options: Options) -> dict[str, Profile]:
-    """Profiles of the entries that are in more than one race; a race that an entry is not in counts as not arrived."""
+    """Compute the profiles; a race that an entry did not enter counts as not finished."""
     names = list(dict.fromkeys(each.name for race in races for each in race.entries))
     times = np.full((len(names), len(races)), np.inf)
     for column, race in enumerate(races):

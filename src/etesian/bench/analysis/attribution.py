@@ -1,4 +1,4 @@
-"""Where a speed-up came from: less work until the target, or more work a second; and what the machine could have done."""
+"""Attribution of speed-ups to less work or a higher rate of work, and the use of time and machine."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Entry, Race
 from etesian.bench.record import Run
 from etesian.bench.statistics import Estimate, Ratio, Roofline, compare, roofline
-from etesian.bench.statistics.variation import mean_share
+from etesian.bench.statistics.spread import mean_share
 
 AXES = {
     "software": ("framework",),
     "hardware": ("hardware", "processor"),
     "scale": ("accelerators", "nodes", "workers"),
 }
-"""What throughput is made of, and the details of a run that tell it; the first that is recorded counts."""
+"""Axes of throughput, and the details of a run that describe each; the first recorded one counts."""
 
 _COUNT = re.compile(r"^\s*\d+\s*(x|\*)\s*", re.IGNORECASE)
 
 
 class Step(NamedTuple):
-    """Throughput gained between two entries that differ in one thing."""
+    """Throughput gained between two entries that differ along one axis."""
 
     entry: str
     baseline: str
@@ -39,28 +39,28 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Attribution:
-    """What makes one entry faster than another: speed-up = statistical x throughput, over the runs that arrived.
+    """Parts of a speed-up: speed-up = statistical x throughput, over the runs that reached the target.
 
     Parameters
     ----------
     task, target, entry, baseline
-        Which.
+        Race, entry and baseline.
     unit
-        In which work is counted.
+        Unit of the work.
     speedup
-        Time of the baseline over that of the entry (geometric means); above one, the entry is faster.
+        Time of the baseline divided by that of the entry (geometric means); above one, the entry is faster.
     statistical
-        Work of the baseline until the target over that of the entry.
+        Work of the baseline to the target divided by that of the entry.
     throughput
-        Work a second of the entry over that of the baseline.
+        Work per second of the entry divided by that of the baseline.
     differs_in
-        Of software, hardware and scale those that differ between the two.
+        Axes (software, hardware, scale) along which the two differ.
     steps
-        The throughput as a product over entries that differ in one thing each; empty where no such entries are here.
+        Throughput as a product over entries that differ along one axis each; empty if there are none.
     scaling_efficiency
-        Throughput gained over machinery added, where the two differ in scale alone; None otherwise.
+        Throughput gained divided by hardware added, if the two differ only in scale; otherwise None.
     refusal
-        Why there is no attribution; then the figures are None.
+        Reason for a missing attribution, whose figures are None.
     """
 
     task: str
@@ -77,7 +77,7 @@ class Attribution:
     refusal: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         words = ("task", "target", "entry", "baseline", "unit", "scaling_efficiency", "refusal")
         ratios = ("speedup", "statistical", "throughput")
         return {
@@ -90,16 +90,16 @@ class Attribution:
 
 @dataclass(frozen=True)
 class TimeUse:
-    """What an entry spent its time on, and how near it came to its machine's limits.
+    """Use of time by an entry, and its rate relative to the limits of the machine.
 
     Parameters
     ----------
     task, target, entry
-        Which.
+        Race and entry.
     shares
-        Share of the runs' time in each thing that their details record under ``seconds_in``, such as communication.
+        Share of the time in each activity that the details record under ``seconds_in``, such as communication.
     roofline
-        Of all runs that record operations and measured peaks; None where none does.
+        Roofline of the runs that record operations and measured peaks; None without such runs.
     """
 
     task: str
@@ -109,7 +109,7 @@ class TimeUse:
     roofline: Roofline | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         return {
             **{name: getattr(self, name) for name in ("task", "target", "entry")},
             "shares": {name: share.as_dict() for name, share in self.shares.items()},
@@ -118,7 +118,7 @@ class TimeUse:
 
 
 def attribute(race: Race, baseline: str | None, options: Options) -> tuple[Attribution, ...]:
-    """Attribute the speed-up of every entry over one of them."""
+    """Attribute the speed-up of every entry over the baseline."""
     if baseline is None:
         return ()
     entries = {entry.name: entry for entry in race.entries}
@@ -127,7 +127,7 @@ def attribute(race: Race, baseline: str | None, options: Options) -> tuple[Attri
 
 
 def time_use(race: Race, options: Options) -> tuple[TimeUse, ...]:
-    """Say what the entries that record it spent their time on."""
+    """Collect the use of time of the entries that record it."""
     found = [
         TimeUse(race.task, str(race.target), entry.name, _shares(entry, options), _roofline_of(entry))
         for entry in race.entries
@@ -139,7 +139,7 @@ def _attribute_pair(race: Race, entry: Entry, baseline: Entry, options: Options)
     names = (race.task, str(race.target), entry.name, baseline.name)
     unit, scales = _unit(entry, baseline)
     if unit is None:
-        return Attribution(*names, refusal="what a slice is worth is not known of both: give the workloads `units`")
+        return Attribution(*names, refusal="the work per slice is unknown; give the workloads `units`")
     curves = [each.curves for each in (entry, baseline)]
     passages = [each.passage(race.target.threshold, options.rule) for each in curves]
     if not all(np.any(passage.work > 0) for passage in passages):
@@ -166,7 +166,7 @@ def _attribute_pair(race: Race, entry: Entry, baseline: Entry, options: Options)
 
 
 def _unit(entry: Entry, baseline: Entry) -> tuple[str | None, tuple[float, float]]:
-    """A measure of work that both have, and what one count of it is worth in each."""
+    """Return a common unit of work, and the amount of it per count in each entry."""
     names = {run.progress for each in (entry, baseline) for run in each.runs}
     if len(names) > 1:
         return None, (1.0, 1.0)
@@ -179,17 +179,17 @@ def _unit(entry: Entry, baseline: Entry) -> tuple[str | None, tuple[float, float
 
 
 def _worths(runs: Sequence[Run]) -> dict[str, float]:
-    """What a slice is worth, where all runs agree."""
+    """Return the work per slice, where all runs agree."""
     return {unit: worth for unit, worth in runs[0].units.items() if all(run.units.get(unit) == worth for run in runs)}
 
 
 def differences(entry: Entry, baseline: Entry) -> tuple[str, ...]:
-    """Name the axes of throughput in which two entries differ, as far as their runs record them."""
+    """Return the axes along which two entries differ, as far as their runs record them."""
     return tuple(axis for axis in AXES if _setting(entry, axis) != _setting(baseline, axis))
 
 
 def _setting(entry: Entry, axis: str) -> Any:
-    """What the runs of an entry record of an axis; None where nothing, or not the same, is recorded."""
+    """Return the value of an axis in all runs of an entry; None if it is unknown or differs."""
     details = [{**run.machine, **run.details} for run in entry.runs]
     for name in AXES[axis]:
         values = {str(each[name]) for each in details if name in each}
@@ -204,7 +204,7 @@ def _is_known(entry: Entry) -> bool:
 
 
 def _steps(race: Race, entry: Entry, baseline: Entry, options: Options) -> tuple[Step, ...]:
-    """Shortest way from the baseline to the entry on which each two neighbors differ in one thing."""
+    """Find the shortest path from the baseline to the entry whose neighbors differ along one axis."""
     ways: dict[str, list[Entry]] = {baseline.name: [baseline]}
     known = [each for each in race.entries if _is_known(each)]
     frontier = [baseline] if baseline in known else []
@@ -223,7 +223,7 @@ def _steps(race: Race, entry: Entry, baseline: Entry, options: Options) -> tuple
 
 
 def rate_of(entry: Entry, race: Race, options: Options) -> float:
-    """Geometric mean of work a second over the runs that arrived; NaN without one."""
+    """Return the geometric mean of the work per second of the runs that reached the target; NaN without any."""
     passage = entry.curves.passage(race.target.threshold, options.rule)
     work, seconds = passage.work[passage.arrived], passage.after[passage.arrived]
     worth = 1.0 if entry.runs[0].progress is not None else next(iter(entry.runs[0].units.values()), 1.0)

@@ -1,4 +1,4 @@
-"""Two entries of a race against each other, in both designs; what a design cannot say it refuses, with the reason."""
+"""Comparisons of two entries, by times to target or by fixed schedules, or the reason why they cannot be compared."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from etesian.bench.statistics import Arrivals, Estimate, RankTest, Ratio, compar
 
 @dataclass(frozen=True)
 class Comparison:
-    """One entry against the baseline of its race.
+    """An entry relative to the baseline of its race.
 
     Parameters
     ----------
     task, target, entry, baseline
-        Which.
+        Race, entry and baseline.
     ratio
-        Time to target over that of the baseline.
+        Time to target divided by that of the baseline.
     test
-        Log-rank test that they arrive at the same times; None where `refusal` says why not.
+        Log-rank test that both reach the target at the same times; None if they cannot be compared.
     refusal
-        Why times to target cannot be compared.
+        Reason why times to target cannot be compared.
     schedule_ratio
-        Time of the whole schedule over the baseline's, for two fixed schedules; None otherwise.
+        Time of the schedule divided by the baseline's, for two fixed schedules; otherwise None.
     schedule_difference
-        Mean result minus the baseline's, for two fixed schedules; None otherwise.
+        Mean result minus the baseline's, for two fixed schedules; otherwise None.
     schedule_refusal
-        Why the schedules cannot be compared.
+        Reason why the schedules cannot be compared.
     """
 
     task: str
@@ -48,7 +48,7 @@ class Comparison:
     schedule_refusal: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         parts = ("ratio", "test", "schedule_ratio", "schedule_difference")
         words = ("task", "target", "entry", "baseline", "refusal", "schedule_refusal")
         plain = {name: getattr(self, name) for name in words}
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def compare_entries(race: Race, baseline: str | None, options: Options) -> tuple[Comparison, ...]:
-    """Compare every entry of a race with one; none where nobody arrived and no baseline was named."""
+    """Compare every entry of a race with the baseline, if there is one."""
     if baseline is None:
         return ()
     entries = {entry.name: entry for entry in race.entries}
@@ -86,9 +86,9 @@ def compare_pair(race: Race, entry: Entry, baseline: Entry, options: Options) ->
 
 
 def arrivals_of_pair(race: Race, entry: Entry, baseline: Entry, options: Options) -> list[Arrivals]:
-    """Arrivals of two entries; without their seeds where somebody else, or another system, made the runs of the other.
+    """Return the arrivals of two entries, without their seeds where organization or system differ.
 
-    Seeds then are no more than numbers of the repeats, and pairs of equal numbers have nothing in common.
+    Equal seeds then only count repetitions, and have no common effect.
     """
     pair = [each.curves.arrivals(race.target.threshold, options.rule) for each in (entry, baseline)]
     if (entry.organization, entry.system) == (baseline.organization, baseline.system):
@@ -97,14 +97,14 @@ def arrivals_of_pair(race: Race, entry: Entry, baseline: Entry, options: Options
 
 
 def _refusal(entries: Sequence[Entry], pair: Sequence[Arrivals]) -> str | None:
-    """Why times to target say nothing of these two."""
+    """Return the reason why the times to target cannot be compared; None if they can."""
     if not any(arrivals.arrived.any() for arrivals in pair):
         return "no run of either reached the target"
     for entry in entries:
         if is_declared_fixed(entry):
             return (
-                f"{entry.name} has a schedule fixed beforehand: its runs pass the target at its end or not at all, so a run that "
-                "just misses it would count as never; compare schedules that are shown to reach it on the mean"
+                f"{entry.name} has a fixed schedule: its runs reach the target at the end or never, so that a run that just misses "
+                "it would count as never; compare schedules whose mean is shown to reach it"
             )
     return None
 
@@ -121,7 +121,7 @@ def _schedules(entry: Entry, baseline: Entry, options: Options) -> tuple[Ratio, 
 
 
 def arrived_only(arrivals: Arrivals, values: np.ndarray[Any, np.dtype[np.float64]]) -> Arrivals:
-    """Give figures of the runs that arrived the form in which `compare` takes them."""
+    """Convert figures of the runs that reached the target to the input of `compare`."""
     chosen = values[arrivals.arrived]
     nobody = np.zeros(len(chosen), dtype=bool)
     kept = zip(arrivals.seeds, arrivals.arrived, strict=bool(arrivals.seeds))

@@ -1,4 +1,4 @@
-"""What an entry's time costs in money and energy: `Costs`."""
+"""Costs of an entry in money and energy: `Costs`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SECONDS_PER_HOUR = 3600
 
 @dataclass(frozen=True)
 class Costs:
-    """Money and energy until the target; None where no price, or no power, is known.
+    """Money and energy to reach the target; None where the price or the power is unknown.
 
     Parameters
     ----------
     cost, expected_cost
-        Money: of the runs that arrived, and of trying until one arrives.
+        Money for runs that reach the target, and with restarts until one does.
     energy_joules, expected_energy_joules
-        The same of energy.
+        The same for energy.
     """
 
     cost: Estimate | None
@@ -33,12 +33,12 @@ class Costs:
     expected_energy_joules: Estimate | None
 
     def by_name(self) -> dict[str, Estimate | None]:
-        """Give the fields by name."""
+        """Return the fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def costs_of(entry: Entry, passage: Passage, mean: Estimate, expected: Estimate, options: Options) -> Costs:
-    """Price the mean and the expected time of an entry, by what was asked or by what its runs record."""
+    """Compute the costs of an entry from the options, or from the details of its runs."""
     price = _rate(options.price, entry, "cost_per_hour")
     watts = _rate(options.watts, entry, "watts")
     return Costs(
@@ -50,14 +50,14 @@ def costs_of(entry: Entry, passage: Passage, mean: Estimate, expected: Estimate,
 
 
 def number_in(run: Run, detail: str) -> float | None:
-    """Read a finite number from a run's details; None where there is none."""
+    """Return a finite number in the details of a run; None if there is none."""
     value = run.details.get(detail)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if is_number else None  # type: ignore[arg-type]
 
 
 def _rate(figure: PerEntry, entry: Entry, detail: str) -> float | None:
-    """What was given, or what every run's details say."""
+    """Return the given rate, or the mean of those in the details of all runs."""
     given = figure_of(figure, entry.name)
     if given is not None:
         return given
@@ -67,7 +67,7 @@ def _rate(figure: PerEntry, entry: Entry, detail: str) -> float | None:
 
 
 def _published_cost(entry: Entry, passage: Passage) -> Estimate | None:
-    """Mean of the costs that the runs' details state as a whole: no interval, as it is not known what they hold."""
+    """Return the mean of the costs that the runs state, without an interval as their basis is unknown."""
     costs = [number_in(run, "cost") for run, arrived in zip(entry.runs, passage.arrived, strict=True) if arrived]
     known = [cost for cost in costs if cost is not None]
     if not known or len(known) < len(costs):

@@ -38,12 +38,12 @@ from etesian.bench.statistics.estimate import finite_or_none
 from etesian.bench.workload import Target
 
 PRECISIONS = (0.05, 0.02, 0.01)
-"""Half-widths of the mean's interval, as shares of it, for which the number of runs is given."""
+"""Relative half-widths of the interval of the mean for which the number of runs is computed."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Share of runs that have arrived over time (Kaplan-Meier), in steps, with its band."""
+    """Share of runs that have arrived over time (Kaplan-Meier), with pointwise intervals."""
 
     seconds: tuple[float, ...]
     shares: tuple[float, ...]
@@ -51,50 +51,50 @@ class Curve:
     high: tuple[float, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the steps as lists."""
+        """Return the steps as lists."""
         return {name: list(getattr(self, name)) for name in ("seconds", "shares", "low", "high")}
 
 
 @dataclass(frozen=True)
 class EntryFigures:
-    """What the runs of one entry say.
+    """Figures of the runs of one entry.
 
     Parameters
     ----------
     name, task, organization, system, target
-        Which entry, in which race.
+        Entry and race.
     runs, reached, never, censored
-        How many there are, how many arrived, how many never will, and how many were cut off on the way.
+        Number of runs, and of those that reached the target, never will, and ran out of time.
     share
-        Share that arrived.
+        Share of runs that reached the target.
     mean
-        Time of those that arrived.
+        Mean time of those that reached it.
     median, restricted_mean, expected_running_time
-        Times in which all runs count.
+        Times that include all runs.
     horizon
-        Seconds to which the restricted mean looks.
+        Horizon of the restricted mean in seconds.
     grid
-        Between which times the median of those that arrived lies for certain: it is known to one evaluation only.
+        Times between which the median of those that reached it lies, given the times of the evaluations.
     variation
-        Spread of those that arrived, of the total, the passing point and the speed.
+        Variation of those that reached it: time, passing point and speed.
     evaluation_step
-        Seconds between the two measurements around the target, on the mean; None where it is not known.
+        Mean time between the two measurements around the target in seconds; None if unknown.
     olympic
-        MLPerf's mean, or why there is none.
+        MLPerf's mean, or the reason why there is none.
     runs_needed
-        Runs for a mean within +- 5%, 2% and 1%; empty where the variation is not known.
+        Number of runs for a mean within 5%, 2% and 1%; empty if the variation is unknown.
     falls_back
-        Runs that arrived and stood short of the target again later.
+        Number of runs that reached the target and fell short of it again later.
     unconfirmed
-        Runs that ended at the measurement that arrived: whether they would have stayed cannot be told.
+        Number of runs that ended at the first measurement at the target.
     costs
-        Money and energy until the target.
+        Money and energy to reach the target.
     schedule
-        Test of the mean result, for runs of a fixed schedule; with the reason where they are not.
+        Test of the mean result of a fixed schedule, or the reason why there is none.
     curve
-        Share arrived over time.
+        Share of arrivals over time.
     outliers
-        Runs to look at.
+        Runs that should be checked.
     """
 
     name: str
@@ -125,12 +125,12 @@ class EntryFigures:
     outliers: tuple[Outlier, ...]
 
     def seconds(self, *, mlperf_rule: bool = False) -> float:
-        """Give the time by which entries are ranked; infinite where there is none."""
+        """Return the time by which entries are ranked; infinite without one."""
         value = self.olympic.seconds if mlperf_rule else self.median.value
         return math.inf if value is None else value
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the figures as JSON allows them: plain numbers first, each estimate with its interval below."""
+        """Return the figures as JSON values: plain numbers first, then estimates with intervals."""
         return {
             **{name: getattr(self, name) for name in ("name", "task", "organization", "system")},
             "target": str(self.target),
@@ -231,7 +231,7 @@ def _falls_back(entry: Entry, threshold: float) -> int:
 
 
 def _horizon(race: Race, passages: Sequence[Passage]) -> float:
-    """How far every run could have been followed: the smallest budget, else the longest time to target."""
+    """Return the time to which every run could be observed: the smallest budget, or the longest time to target."""
     budgets = [run.budget_seconds for entry in race.entries for run in entry.runs if run.budget_seconds]
     arrived = [float(passage.after[passage.arrived].max()) for passage in passages if passage.arrived.any()]
     spent = max(float(entry.curves.spent.max()) for entry in race.entries)
@@ -239,7 +239,7 @@ def _horizon(race: Race, passages: Sequence[Passage]) -> float:
 
 
 def _grid(before: Floats, after: Floats) -> tuple[float, float] | None:
-    """Medians of the two ends: wherever between them each run arrived, their median lies between these."""
+    """Return the medians of both ends, between which the median of the times lies."""
     return (float(np.median(np.nan_to_num(before))), float(np.median(after))) if len(after) else None
 
 
@@ -249,7 +249,7 @@ def _step(before: Floats, after: Floats) -> float | None:
 
 
 def _dropped(entry: Entry) -> int:
-    """Of the 40 runs of 3D U-Net MLPerf drops four at each end, of any other set one."""
+    """Return the number of times that MLPerf drops at each end: four of the 40 runs of 3D U-Net, otherwise one."""
     is_unet = any("unet3d" in run.task.lower().replace("_", "").replace("-", "") for run in entry.runs)
     return 4 if is_unet and len(entry.runs) >= 40 else 1
 

@@ -1,4 +1,4 @@
-"""Whether an entry tuned for its target does as well on data that decided nothing: `Generalization`."""
+"""Held-out evaluation: the metric of the target on data that had no influence on the runs."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from etesian.bench.statistics import (
 from etesian.bench.statistics.arrivals import Flags, Floats
 
 PREFIX = "fresh_"
-"""Before the name of the target's metric: the same metric on data that decided nothing."""
+"""Prefix of the metric of the target on held-out data."""
 
 
 @dataclass(frozen=True)
 class Generalization:
-    """Metric on fresh data of the runs of an entry that arrived.
+    """Held-out metric of the runs of an entry that reached the target.
 
     Parameters
     ----------
     task, target, entry, metric
-        Which, and the name of the fresh metric.
+        Race, entry and name of the held-out metric.
     tuned, fresh
-        Means of the two metrics where each run ended.
+        Mean of the metric that stopped the runs, and of the held-out one, at the end of each run.
     gap
-        Fresh minus tuned, one pair a run.
+        Held-out minus tuned metric, one pair per run.
     baseline
-        Entry that it is compared with; None for the baseline itself.
+        Entry to compare with; None for the baseline itself.
     difference
-        Fresh metric minus the baseline's.
+        Held-out metric minus the baseline's.
     examples
-        The same from the answers to each example, over runs and examples both; None where they are not recorded.
+        The same from the answers to each example, over runs and examples; None if they are not recorded.
     disagreement
-        The example-by-example comparison of the first run of each; None where answers are not recorded.
+        Comparison of the answers of the first run of each; None if they are not recorded.
     """
 
     task: str
@@ -59,7 +59,7 @@ class Generalization:
     disagreement: Disagreement | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         words = ("task", "target", "entry", "metric", "tuned", "fresh", "baseline")
         parts = ("gap", "difference", "examples", "disagreement")
         plain = {name: getattr(self, name) for name in words}
@@ -67,9 +67,9 @@ class Generalization:
 
 
 def generalize(race: Race, baseline: str | None, options: Options) -> tuple[Generalization, ...]:
-    """Compare fresh with tuned for every entry whose runs have measured both.
+    """Compare held-out and tuned metric of every entry whose runs measured both.
 
-    The fresh metric is read at a run's last measurement that has both. What each example was answered is read from
+    Both are taken at the last measurement that has both. The answers to each example are in
     ``details["correct"][metric]``, a list of 0 and 1 in the order of the examples.
     """
     metric = options.fresh or PREFIX + race.target.metric
@@ -105,7 +105,7 @@ def _arrived(entry: Entry, race: Race, options: Options) -> list[Run]:
 
 
 def _pairs(entry: Entry, race: Race, metric: str, options: Options) -> Floats:
-    """Tuned and fresh metric of each run that arrived and has both, shape (runs, 2)."""
+    """Return tuned and held-out metric of each run that reached the target, shape (runs, 2)."""
     pairs = []
     for run in _arrived(entry, race, options):
         both = [
@@ -117,7 +117,7 @@ def _pairs(entry: Entry, race: Race, metric: str, options: Options) -> Floats:
 
 
 def _answers(entry: Entry, race: Race, metric: str, options: Options) -> Flags | None:
-    """Whether each run answered each example rightly, shape (runs, examples); None where that is not recorded."""
+    """Return the correct answers of each run, shape (runs, examples); None if they are not recorded."""
     recorded = [run.details.get("correct") for run in _arrived(entry, race, options)]
     rows = [each.get(metric) for each in recorded if isinstance(each, dict)]
     if not rows or len(rows) < len(recorded) or any(not isinstance(row, list) for row in rows):

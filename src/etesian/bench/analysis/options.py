@@ -1,4 +1,4 @@
-"""How runs are to be analyzed: `Options`. Every default stands here, and here only."""
+"""Options of an analysis; the only place that defines their defaults."""
 
 from __future__ import annotations
 
@@ -11,38 +11,40 @@ from etesian.bench.statistics import CONFIDENCE, Rule
 from etesian.bench.statistics.curves import check_rule
 
 PerEntry = float | Mapping[str, float] | None
-"""A figure for all entries, or for some by name; None where the runs' own details tell."""
+"""A figure for all entries, or for some by name; None to use the details of the runs."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How runs are to be analyzed.
+    """Options of an analysis.
 
     Parameters
     ----------
     level
-        Of every interval.
+        Confidence level of the intervals.
     seed
-        Of every bootstrap.
+        Seed of the bootstrap.
     rule
-        When a run counts as having arrived.
+        Rule that decides when a run has reached a threshold.
     mlperf_rule
-        Whether entries are ranked by MLPerf's Olympic mean, none where its rule gives none, in place of the median.
+        If True, rank entries by MLPerf's Olympic mean instead of the median; entries without one have no time.
     price
-        Money per hour. None: what the runs' details give as ``cost_per_hour``.
+        Price per hour. None for ``cost_per_hour`` in the details of the runs.
     watts
-        Power drawn. None: what the runs' details give as ``watts``.
+        Power in watts. None for ``watts`` in the details of the runs.
     baseline
-        Entry that the others are compared with, in the races that have it; None for the fastest.
+        Entry that the others are compared with, in races that have it; None for the fastest.
     fresh
-        Metric on data that decided nothing; None for the target's with ``fresh_`` before its name.
+        Metric on held-out data; None for the metric of the target with the prefix ``fresh_``.
     alpha
-        Largest p value with which a mean counts as shown to reach the target (fixed schedules).
+        Significance level at which a mean is shown to reach the target (fixed schedules).
+    any_code
+        If True, pool runs of one workload whose code or arguments differ; otherwise they are entries of their own.
 
     Raises
     ------
     InputError
-        One of these is not what it should be.
+        If an option is invalid.
     """
 
     level: float = CONFIDENCE
@@ -54,6 +56,7 @@ class Options:
     baseline: str | None = None
     fresh: str | None = None
     alpha: float = 0.01
+    any_code: bool = False
 
     def __post_init__(self) -> None:
         for name, share in (("level", self.level), ("alpha", self.alpha)):
@@ -66,9 +69,9 @@ class Options:
         for name, figure in (("price", self.price), ("watts", self.watts)):
             for value in figure.values() if isinstance(figure, Mapping) else [figure]:
                 if value is not None and not (math.isfinite(value) and value >= 0):
-                    raise InputError(f"{name} must be a number from 0 on; got {value!r}")
+                    raise InputError(f"{name} must be a number that is not negative; got {value!r}")
 
 
 def figure_of(figure: PerEntry, entry: str) -> float | None:
-    """Look up what was given for an entry."""
+    """Return the figure for an entry."""
     return figure.get(entry) if isinstance(figure, Mapping) else figure

@@ -1,10 +1,10 @@
-"""Runs that do not look like the others of their entry, each with the reason: a wrong timestamp is a finding."""
+"""Runs that differ from the others of their entry in a way that suggests a mistake."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,53 +12,68 @@ from etesian.bench.analysis.races import Entry
 from etesian.bench.statistics.arrivals import Floats
 
 SLOWER = 3.0
-"""From how many times the entry's median on a run, or a pause in it, is named."""
+"""Factor over the entry's median from which on a run, or a pause in it, is an outlier."""
 
-_DEVIATIONS = 6.0  # median absolute deviations, so that entries which vary by nature are not named run by run
-_ENOUGH = 4  # runs, below which no run is the odd one out
+_DEVIATIONS = 6.0  # median absolute deviations, so that entries with a naturally large spread have no outliers
+_ENOUGH = 4  # runs, below which no run counts as an outlier
+
+
+Kind = Literal["clock", "work", "slower", "faster", "pause", "copy"]
+"""What is unusual about a run.
+
+clock, work
+    The clock, or the work count, goes back; values: before, after.
+slower, faster
+    Time per unit of work; values: the factor over the entry's median.
+pause
+    A long stretch between measurements; values: number of the first measurement, seconds, seconds in other runs.
+copy
+    Equal to another run in every measurement; values: seed of the other run.
+"""
 
 
 @dataclass(frozen=True)
 class Outlier:
-    """A run that should be looked at.
+    """A run that should be checked.
 
     Parameters
     ----------
     entry, seed
-        Which.
-    reason
-        What is odd about it, with the figures.
+        Identity of the run.
+    kind, values
+        What is unusual about it, and the figures; see `Kind`.
     """
 
     entry: str
     seed: int
-    reason: str
+    kind: Kind
+    values: tuple[float, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
-        return asdict(self)
+        """Return the fields by name, as JSON values."""
+        return {"entry": self.entry, "seed": self.seed, "kind": self.kind, "values": list(self.values)}
 
 
 def find_outliers(entry: Entry) -> list[Outlier]:
-    """Name the runs of an entry that do not look like the others."""
-    reasons = [*_clocks(entry), *_paces(entry), *_pauses(entry), *_copies(entry)]
-    return [Outlier(entry.name, entry.runs[row].seed, reason) for row, reason in sorted(reasons)]
+    """Find the runs of an entry that differ from the others."""
+    found = [*_clocks(entry), *_paces(entry), *_pauses(entry), *_copies(entry)]
+    return [Outlier(entry.name, entry.runs[row].seed, kind, values) for row, kind, values in sorted(found)]
 
 
-Reasons = Iterator[tuple[int, str]]
+Findings = Iterator[tuple[int, Kind, tuple[float, ...]]]
 
 
-def _clocks(entry: Entry) -> Reasons:
-    """Clocks, or counts of the work done, that run backwards."""
+def _clocks(entry: Entry) -> Findings:
+    """Find clocks and work counts that go back."""
     curves = entry.curves
-    for what, series in (("the clock", curves.seconds), ("the work done", curves.work)):
+    kinds: tuple[tuple[Kind, Floats], ...] = (("clock", curves.seconds), ("work", curves.work))
+    for kind, series in kinds:
         for row, column in _first_true(np.diff(series, axis=1) < 0):
-            before, after = series[row, column], series[row, column + 1]
-            yield row, f"{what} goes back from {before:g} to {after:g}: a timestamp is wrong"
+            yield row, kind, (float(series[row, column]), float(series[row, column + 1]))
 
 
-def _paces(entry: Entry) -> Reasons:
-    """Runs that take far longer, or far less, for the same work."""
+def _paces(entry: Entry) -> Findings:
+    """Find runs that take far more, or far less, time for the same work."""
     curves, rows = entry.curves, np.arange(len(entry.curves))
     last = np.maximum(curves.lengths - 1, 0)
     done = curves.work[rows, last]
@@ -72,12 +87,11 @@ def _paces(entry: Entry) -> Reasons:
     for row in np.flatnonzero(known):
         factor = max(pace[row] / median, median / pace[row])
         if factor > SLOWER and np.log(factor) > _DEVIATIONS * spread:
-            way = "slower" if pace[row] > median else "faster"
-            yield int(row), f"{factor:.3g} times {way} per unit of work than the entry's median"
+            yield int(row), "slower" if pace[row] > median else "faster", (float(factor),)
 
 
-def _pauses(entry: Entry) -> Reasons:
-    """A stretch between two measurements that took far longer than the same stretch of other runs."""
+def _pauses(entry: Entry) -> Findings:
+    """Find stretches between two measurements that took far longer than in other runs."""
     curves = entry.curves
     if len(curves) < _ENOUGH or curves.seconds.shape[1] < 2:
         return
@@ -89,39 +103,36 @@ def _pauses(entry: Entry) -> Reasons:
         column = int(np.nanargmax(np.where(np.isfinite(stretches[row]), stretches[row] - SLOWER * usual, -np.inf)))
         pause, rest = stretches[row, column], float(np.nansum(stretches[row]) - stretches[row, column])
         if pause > SLOWER * usual[column] and _is_one_pause(stretches[row], usual, column, rest):
-            yield (
-                int(row),
-                f"{pause:.3g} s pass between measurements {column + 1} and {column + 2}, and {usual[column]:.3g} s in others",
-            )
+            yield int(row), "pause", (column + 1, float(pause), float(usual[column]))
 
 
 def _is_one_pause(stretches: Floats, usual: Floats, column: int, rest: float) -> bool:
-    """Whether the rest of the run went at the usual pace; otherwise the whole run is slow, which is said elsewhere."""
+    """Return True if the rest of the run has the usual pace; otherwise the whole run is slow, a different finding."""
     others = np.isfinite(stretches) & (np.arange(len(stretches)) != column)
     return rest <= SLOWER / 2 * float(usual[others].sum())
 
 
-def _copies(entry: Entry) -> Reasons:
-    """Runs that equal another one in every measurement: no second sample."""
+def _copies(entry: Entry) -> Findings:
+    """Find runs that equal another one in every measurement."""
     seen: dict[bytes, int] = {}
     for row, count in enumerate(entry.curves.lengths):
         if count == 0 or entry.curves.spent[row] == 0:
             continue
         text = entry.curves.seconds[row, :count].tobytes() + entry.curves.heights[row, :count].tobytes()
         if text in seen:
-            yield row, f"equal to seed {entry.runs[seen[text]].seed} in every time and value: a copy is no second run"
+            yield row, "copy", (entry.runs[seen[text]].seed,)
         seen.setdefault(text, row)
 
 
 def _first_true(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[tuple[int, int]]:
-    """Row and column of the first true value of each row that has one."""
+    """Return row and column of the first true value of each row that has one."""
     if flags.shape[1]:
         for row in np.flatnonzero(flags.any(axis=1)):
             yield int(row), int(flags[row].argmax())
 
 
 def _column_medians(values: Floats) -> Floats:
-    """Median of each column over those that have one; infinite where too few do."""
+    """Return the median of each column; infinite where too few values are known."""
     known = np.isfinite(values)
     filled = np.where(known, values, np.nan)
     medians = np.full(values.shape[1], np.inf)

@@ -1,4 +1,4 @@
-"""One race, from its runs to every figure: `RaceAnalysis`."""
+"""All figures of one race: `RaceAnalysis`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from etesian.bench.analysis.thresholds import Sensitivity, vary_threshold
 
 @dataclass(frozen=True)
 class RaceAnalysis:
-    """What the runs of one task towards one target say.
+    """Figures of a race.
 
     Parameters
     ----------
     race
-        What was analyzed.
+        Runs that were analyzed.
     entries
-        Figures of each entry, in the race's order.
+        Figures of each entry, in the order of the race.
     standing
-        Who is ahead, and how sure that is.
+        Ranking and its uncertainty.
     baseline
-        Entry that the others are compared with; None where nobody arrived.
+        Entry that the others are compared with; None where no entry has a time.
     sensitivity
-        The race as a function of its threshold; None where the runs tell nothing of that.
+        The race as a function of its threshold; None where the runs say nothing about other thresholds.
     comparisons, generalization, attribution, time_use
-        Each entry against the baseline, where there is something to say.
+        Each entry relative to the baseline, where that can be computed.
     """
 
     race: Race
@@ -45,8 +45,12 @@ class RaceAnalysis:
     attribution: tuple[Attribution, ...]
     time_use: tuple[TimeUse, ...]
 
+    def comparison(self, entry: str) -> Comparison | None:
+        """Return the comparison of an entry with the baseline; None for the baseline itself."""
+        return next((each for each in self.comparisons if each.entry == entry), None)
+
     def as_dict(self) -> dict[str, Any]:
-        """Give the race, its ranking and its sensitivity; entries and comparisons have lists of their own."""
+        """Return target, ranking and sensitivity as JSON values; entries and comparisons have lists of their own."""
         target = self.race.target
         return {
             "task": self.race.task,

@@ -1,4 +1,4 @@
-"""Runs of a fixed schedule, the design of the speedruns: all of one length, judged by the mean of their results."""
+"""Fixed schedules, the design of the speedruns: runs of equal length, evaluated by their mean result."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from etesian.bench.statistics.arrivals import Floats
 from etesian.bench.workload import Target
 
 FIXED = "fixed_schedule"
-"""What a run's details say under ``design`` when its length was set beforehand."""
+"""Value of ``design`` in the details of runs with a fixed schedule."""
 
 
 def is_declared_fixed(entry: Entry) -> bool:
-    """Whether the runs say themselves that their length was set beforehand."""
+    """Return True if the details of all runs declare a fixed schedule."""
     return all(run.details.get("design") == FIXED for run in entry.runs)
 
 
 def schedule_test(entry: Entry, target: Target, options: Options) -> ScheduleTest:
-    """Test the mean of an entry's results, or say why its runs do not allow that."""
+    """Test the mean result of an entry, or give the reason why its runs do not allow it."""
     reason = why_not_fixed(entry)
     if reason is not None:
         return ScheduleTest(Estimate.missing(reason, runs=len(entry.runs)), None, options.alpha, reason)
@@ -28,7 +28,7 @@ def schedule_test(entry: Entry, target: Target, options: Options) -> ScheduleTes
 
 
 def why_not_fixed(entry: Entry) -> str | None:
-    """Say why the runs are not of one length fixed beforehand; None when they are."""
+    """Return the reason why the runs have no fixed schedule; None if they have one."""
     if any(run.outcome == "failed" for run in entry.runs):
         return "a run failed: it has no result, and leaving it out would flatter the mean"
     if len({_work(entry, row) for row in range(len(entry.runs))}) > 1:
@@ -44,7 +44,7 @@ def why_not_fixed(entry: Entry) -> str | None:
 
 
 def results(entry: Entry) -> Floats:
-    """The race's metric at the end of each run, in its unit; NaN for a run without a measurement. Shape (runs,)."""
+    """Return the metric at the end of each run; NaN without a measurement. Shape (runs,)."""
     curves = entry.curves
     last = np.maximum(curves.lengths - 1, 0)
     heights = curves.heights[np.arange(len(curves)), last]
@@ -53,7 +53,7 @@ def results(entry: Entry) -> Floats:
 
 
 def whole_runs(entry: Entry) -> Arrivals:
-    """Times of whole runs, as if the end of the schedule were the target."""
+    """Return the times of whole runs, as if the end of the schedule were the target."""
     seconds = entry.curves.spent
     nobody = np.zeros(len(seconds), dtype=bool)
     return Arrivals(seconds, ~nobody, nobody, seconds, float(seconds.max()), tuple(run.seed for run in entry.runs))

@@ -1,4 +1,4 @@
-"""Who is ahead in a race, and how sure that is: `Standing`."""
+"""Ranking of a race and its uncertainty: `Standing`."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ RankedBy = Literal["median", "olympic_mean", "fixed_schedule"]
 
 @dataclass(frozen=True)
 class Standing:
-    """Order of the entries of a race.
+    """Ranking of the entries of a race.
 
     Parameters
     ----------
     ranked_by
         ``"median"`` time to target, ``"olympic_mean"``, or time of the ``"fixed_schedule"`` where all entries have one.
     names
-        From the fastest on; entries that did not arrive last.
+        Entries from the fastest to the slowest; entries without a time come last.
     seconds
-        By which they are ranked, in that order; infinite for those that did not arrive.
+        Time by which each is ranked, in that order; infinite for entries without one.
     places
-        Rank of each, 1 for the fastest; those that tie share the lower number.
+        Rank of each, 1 for the fastest; ties share the lower number.
     tested
-        Names of the entries with two runs or more, of which `ranks` speaks, in its order.
+        Names of the entries with at least two runs, in the order of `ranks`.
     ranks
-        Probabilities and intervals; None where fewer than two entries have two runs.
+        Probabilities and intervals of the ranks; None where fewer than two entries have two runs.
     """
 
     ranked_by: RankedBy
@@ -48,29 +48,40 @@ class Standing:
 
     @property
     def winner(self) -> str | None:
-        """The fastest; None where nobody arrived, the first seen where several tie."""
+        """The fastest entry, the first one in a tie; None where no entry has a time."""
         return self.names[0] if self.names and math.isfinite(self.seconds[0]) else None
 
-    def not_told_apart(self) -> list[str]:
-        """Entries that are not shown to be slower than the first."""
+    def rank_interval(self, name: str) -> tuple[int, int] | None:
+        """Return the ends of the interval of an entry's rank; None for a single run."""
+        if self.ranks is None or name not in self.tested:
+            return None
+        at = self.tested.index(name)
+        return self.ranks.low[at], self.ranks.high[at]
+
+    def not_shown_slower(self) -> list[str]:
+        """Return the entries that are not shown to be slower than the winner."""
         if self.ranks is None or self.winner not in self.tested:
+            return []
+        slower = self.ranks.high[self.tested.index(self.winner)] == 1
+        if slower:
             return []
         return [name for name, low in zip(self.tested, self.ranks.low, strict=True) if low == 1 and name != self.winner]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the order as JSON allows it; null stands for no time and for what cannot be said."""
+        """Return the ranking as JSON values; null stands for a missing time or interval."""
         rows = zip(self.names, self.seconds, self.places, strict=True)
         return {
             "ranked_by": self.ranked_by,
             "winner": self.winner,
             "none_arrives": None if self.ranks is None else self.ranks.none_arrives,
+            "runs_needed": None if self.ranks is None else self.ranks.runs_needed,
             "entries": [self._row(name, seconds, place) for name, seconds, place in rows],
         }
 
     def _row(self, name: str, seconds: float, place: int) -> dict[str, Any]:
         row: dict[str, Any] = {"name": name, "seconds": seconds if math.isfinite(seconds) else None, "rank": place}
         if self.ranks is None or name not in self.tested:
-            reason = "needs two entries with two runs or more" if self.ranks is None else "has one run only"
+            reason = "requires two entries with at least two runs each" if self.ranks is None else "a single run"
             return row | {"probability_fastest": None, "mean_rank": None, "rank_interval": None, "reason": reason}
         at = self.tested.index(name)
         return row | {
@@ -84,8 +95,8 @@ class Standing:
 def stand(race: Race, figures: Sequence[EntryFigures], options: Options) -> Standing:
     """Rank the entries of a race.
 
-    Where all have a fixed schedule, that is by the time of the whole schedule, among those whose mean is shown to reach
-    the target; otherwise by the time to target.
+    Entries that all have a fixed schedule are ranked by the time of the whole schedule, among those whose mean is shown
+    to reach the target; other entries by the time to target.
     """
     ranked_by, arrivals = _arrivals(race, figures, options)
     seconds = [
@@ -117,7 +128,7 @@ def _arrivals(race: Race, figures: Sequence[EntryFigures], options: Options) -> 
 
 
 def _if_shown(arrivals: Arrivals, is_shown: bool) -> Arrivals:
-    """Times of a schedule that is shown to reach the target; one that is not never does."""
+    """Treat a schedule that is not shown to reach the target as one that never does."""
     if is_shown:
         return arrivals
     return replace(arrivals, seconds=np.full(len(arrivals), np.inf), arrived=np.zeros(len(arrivals), dtype=bool))

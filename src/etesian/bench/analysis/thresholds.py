@@ -1,4 +1,4 @@
-"""Everything again at other thresholds: where the winner changes, how the ranking does, who drops out."""
+"""Sensitivity to the target: winner, ranking and times at other thresholds."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from etesian.bench.statistics.survival import weighted_medians
 from etesian.bench.workload import Target
 
 GRID = 41
-"""Thresholds at which the ranking is given, the official one in the middle."""
+"""Number of thresholds with a ranking, the official one in the middle."""
 
 MOST_STEPS = 200
-"""Thresholds of one entry at which its time is computed; where it changes more often, they are thinned to so many."""
+"""Largest number of thresholds at which the time of an entry is computed; beyond it they are thinned."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class WinnerInterval:
     Parameters
     ----------
     easiest, hardest
-        Ends; the winner holds beyond `easiest`, up to `hardest` and at it.
+        Ends; the interval excludes `easiest` and includes `hardest`.
     winners
-        Names; several where they tie, none where nobody arrives.
+        Names; several in a tie, none if no entry has a time.
     """
 
     easiest: float
@@ -41,7 +41,7 @@ class WinnerInterval:
     winners: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         return {"easiest": self.easiest, "hardest": self.hardest, "winners": list(self.winners)}
 
 
@@ -54,12 +54,12 @@ class ThresholdRow:
     threshold
         In the metric's unit.
     seconds
-        Median time of each entry; infinite where it does not arrive.
+        Median time of each entry; infinite without one.
     reached
-        Share of each entry's runs that arrive.
+        Share of the runs of each entry that reach the threshold.
     kendall_tau, weighted_tau
-        Agreement of the ranking with that at the official threshold, 1 for the same; the second counts exchanges
-        among the fastest for more. None where a ranking has but ties.
+        Agreement of the ranking with that at the official threshold, 1 for the same; the second has a higher weight for
+        exchanges among the fastest. None if a ranking consists of ties.
     winners
         The fastest.
     dropped_out, came_in
@@ -76,7 +76,7 @@ class ThresholdRow:
     came_in: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them; null stands for no median time."""
+        """Return the fields by name, as JSON values; null stands for a missing time."""
         return {
             "threshold": self.threshold,
             "seconds": [each if math.isfinite(each) else None for each in self.seconds],
@@ -97,13 +97,13 @@ class Sensitivity:
     Parameters
     ----------
     entries
-        Names, in the order of each row's figures.
+        Names, in the order of the figures of each row.
     rows
-        From the easiest threshold to the hardest.
+        Rows from the easiest to the hardest threshold.
     winners
-        Intervals of the threshold with the same winner, in the same order.
+        Intervals of the threshold with the same winner, in that order.
     is_exact
-        Whether the ends of these intervals are exact; otherwise they are known to one of `MOST_STEPS` steps an entry.
+        True if the ends of these intervals are exact; otherwise they are approximated with `MOST_STEPS` steps per entry.
     """
 
     entries: tuple[str, ...]
@@ -112,7 +112,7 @@ class Sensitivity:
     is_exact: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         return {
             "entries": list(self.entries),
             "thresholds": [row.as_dict() for row in self.rows],
@@ -123,7 +123,7 @@ class Sensitivity:
 
 @dataclass(frozen=True, eq=False)
 class _Steps:
-    """Median time and share arrived of one entry, constant from one height to the next: each holds at and below its own."""
+    """Median time and share of arrivals of one entry as step functions of the height."""
 
     heights: Floats
     seconds: Floats
@@ -135,10 +135,10 @@ class _Steps:
 
 
 def vary_threshold(race: Race, options: Options) -> Sensitivity | None:
-    """Analyze a race at every threshold near its own.
+    """Analyze a race at the thresholds around its own.
 
-    Near is as far as the best measurement of any entry goes beyond it, to both sides; or where none goes beyond, as far
-    as the measurements before the passing ones stand short of it. None where the runs tell neither.
+    The window reaches as far to both sides as the best measurement goes beyond the target or, if none does, as far as the
+    last measurements before it fall short. None if the runs determine neither.
     """
     sign = 1.0 if race.target.direction == "at_least" else -1.0
     official, width = sign * race.target.threshold, _half_width(race, options)
@@ -158,7 +158,7 @@ def vary_threshold(race: Race, options: Options) -> Sensitivity | None:
 
 
 def nearest_change(sensitivity: Sensitivity, target: Target) -> list[tuple[float, WinnerInterval]]:
-    """Find the nearest thresholds, to either side, beyond which another entry wins, and which."""
+    """Find the nearest thresholds on either side beyond which another entry wins."""
     sign = 1.0 if target.direction == "at_least" else -1.0
     official = sign * target.threshold
     here = next(
@@ -232,9 +232,9 @@ def _rows(
 
 
 def rank_agreement(times: Floats, reference: Floats) -> tuple[float | None, float | None]:
-    """Kendall's tau-b of two sets of times, and Vigna's weighted tau, in which the fastest of the reference count for most.
+    """Return Kendall's tau-b and Vigna's weighted tau of two sets of times; the fastest have the highest weight.
 
-    Entries without a time tie, behind all others.
+    Entries without a time tie behind all others.
     """
     ranks, reference_ranks = stats.rankdata(times), stats.rankdata(reference)
     if len(set(ranks)) < 2 or len(set(reference_ranks)) < 2:

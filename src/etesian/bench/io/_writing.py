@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from etesian.bench.record import Run
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.statistics import Arrivals, Estimate, median_time, reached_share
-from etesian.bench.store import StoredRun
 from etesian.bench.workload import Target
 
 

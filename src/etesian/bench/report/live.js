@@ -1,4 +1,4 @@
-// Keeps the page up to date with its store: asks every two seconds, and puts new content in the place of the old.
+// Keeps the page up to date with its store: polls every two seconds and replaces changed content.
 (() => {
   const SECONDS = 2;
   const live = document.getElementById("live");
@@ -8,7 +8,7 @@
   const say = (text) => { if (live.textContent !== text) live.textContent = text; };
   const at = () => new Date().toLocaleTimeString();
 
-  // What the reader has done to the page: opened, chosen, typed.
+  // State that the reader has set: opened, chosen, typed.
   function choices() {
     const opened = [...document.querySelectorAll("details[id]")].map((each) => [each.id, "open", each.open]);
     const checked = [...document.querySelectorAll("input[type=checkbox]")].map((each) => [each.id, "checked", each.checked]);
@@ -19,7 +19,6 @@
   function replace(content) {
     const kept = choices();
     const [focused, top] = [document.activeElement?.id, window.scrollY];
-    document.querySelectorAll("[data-drawn]").forEach((box) => Plotly.purge(box));
     main.innerHTML = content.body;
     for (const [id, name, value] of kept) {
       const element = document.getElementById(id);
@@ -43,7 +42,7 @@
         say(`The store cannot be read: ${(await answer.text()).trim()}. Trying again.`);
       }
     } catch {
-      say("The server does not answer; this is what it said last. Trying again.");
+      say("The server does not answer; the page shows its last state. Trying again.");
     }
     setTimeout(refresh, 1000 * SECONDS);
   }

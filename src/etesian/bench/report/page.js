@@ -1,4 +1,4 @@
-// Joins the data of the page with its figures and controls; `show` does it again after the page has changed.
+// Connects the data of the page to its figures and controls; `show` does so again after the page has changed.
 const page = (() => {
   const DASH = "\u2013";
 
@@ -11,22 +11,13 @@ const page = (() => {
 
   const chosen = (id) => [...document.querySelectorAll(`[data-entries-of="${CSS.escape(id)}"] input:checked`)].map((box) => box.value);
 
-  // All runs of an entry as one line with gaps.
+  // One line for each run of the chosen entries.
   function curvesOf(race, names, marks) {
-    const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-    return names.map((name) => {
-      const trace = { type: "scatter", mode: "lines", x: [], y: [], text: [], name: escaped(name), opacity: 0.8 };
-      const entry = race.entries.indexOf(name);
-      for (const [of, seed, , , , seconds, values] of race.runs) {
-        if (of !== entry) continue;
-        trace.x.push(...seconds, null);
-        trace.y.push(...values, null);
-        trace.text.push(...seconds.map(() => `seed ${seed}`), "");
-      }
+    return race.runs.flatMap(([entry, seed, , , , seconds, values]) => {
+      const name = race.entries[entry];
+      if (!names.includes(name)) return [];
       const [color, dash] = marks[name];
-      const isPoints = race.runs.every((run) => run[0] !== entry || run[5].length < 2); // a single measurement is no line
-      const hovertemplate = `${trace.name}, %{text}<br>%{x} s: %{y}<extra></extra>`;
-      return { ...trace, mode: isPoints ? "markers" : "lines", line: { color, dash, width: 1.6 }, marker: { color, size: 8 }, hovertemplate };
+      return [{ kind: "line", class: "curve", x: seconds, y: values, name, color, dash, text: `${name}, seed ${seed}` }];
     });
   }
 
@@ -49,7 +40,7 @@ const page = (() => {
     const winners = arriving.filter((each) => each.place === 1).map((each) => each.name);
     const moved = rows.filter((each) => each.place !== places[each.name]).length;
     const lead = winners.length > 1 ? `${winners.length} entries tie for the lead` : `${winners[0]} leads`;
-    const changed = moved ? `; ${moved} places differ from those at ${race.threshold}` : "";
+    const changed = moved ? `; ${moved} ranks differ from those at ${race.threshold}` : "";
     return `${goal} ${lead} with ${digits(arriving[0].seconds)} s; ${arriving.length} of ${rows.length} entries have a median time${changed}.`;
   }
 
@@ -57,13 +48,13 @@ const page = (() => {
     const race = thresholds.prepare(given);
     const id = race.sections.find((each) => document.getElementById(`${each}-slider`));
     if (!id) return;
-    const [slider, number, reset, said, table] = ["slider", "number", "reset", "said", "ranking"].map((part) => document.getElementById(`${id}-${part}`));
+    const [slider, number, reset, result, table] = ["slider", "number", "reset", "result", "ranking"].map((part) => document.getElementById(`${id}-${part}`));
     const steps = Number(slider.max);
     const width = race.hardest - race.easiest;
     const places = Object.fromEntries(thresholds.rank(race, race.threshold).map((each) => [each.name, each.place]));
     let threshold = race.threshold;
     const at = () => Math.round((steps * (threshold - race.easiest)) / width);
-    figures.extraShapes[id] = () => [{ type: "line", yref: "paper", x0: threshold, x1: threshold, y0: 0, y1: 1, line: { color: "#0081cc", width: 2 } }];
+    charts.extra[id] = () => [{ kind: "rule", axis: "x", at: threshold, class: "rule chosen" }];
 
     function show() {
       const rows = thresholds.rank(race, threshold);
@@ -72,9 +63,9 @@ const page = (() => {
         race.links[each.name],
       ));
       table.tBodies[0].replaceChildren(...lines);
-      said.textContent = sentence(race, threshold, rows, places);
+      result.textContent = sentence(race, threshold, rows, places);
       slider.setAttribute("aria-valuetext", String(Number(threshold.toPrecision(6))));
-      figures.again(id);
+      charts.again(id);
     }
 
     function move(to, { isTyped = false } = {}) {
@@ -84,7 +75,7 @@ const page = (() => {
       show();
     }
 
-    // The middle of the slider is the target itself: rounding must not move it.
+    // The middle of the slider is exactly the target, despite rounding.
     slider.oninput = () => move(Number(slider.value) === steps / 2 ? race.threshold : race.easiest + (width * slider.value) / steps);
     number.oninput = () => Number.isFinite(number.valueAsNumber) && move(number.valueAsNumber, { isTyped: true });
     reset.onclick = () => move(race.threshold);
@@ -97,14 +88,14 @@ const page = (() => {
     const fieldset = document.querySelector(`[data-entries-of="${CSS.escape(id)}"]`);
     const curves = race.sections.find((each) => document.getElementById(each).parentElement.contains(fieldset));
     const summary = fieldset.closest("details").querySelector("summary");
-    figures.extraTraces[curves] = () => curvesOf(race, chosen(id), marks);
+    charts.extra[curves] = () => curvesOf(race, chosen(id), marks);
     fieldset.onchange = () => {
       summary.textContent = `Entries drawn (${chosen(id).length} of ${race.entries.length})`;
-      figures.again(curves);
+      charts.again(curves);
     };
   }
 
-  // A link into something closed opens it.
+  // A link into a collapsed element opens it.
   function open() {
     const goal = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     for (let each = goal?.closest("details"); each; each = each.parentElement.closest("details")) each.open = true;
@@ -116,7 +107,8 @@ const page = (() => {
       controlEntries(id, race, data.marks);
       controlThreshold(race);
     }
-    figures.start(data.figures);
+    charts.start(data.figures);
+    tables.start();
   }
 
   show(JSON.parse(document.getElementById("data").textContent));

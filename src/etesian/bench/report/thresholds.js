@@ -1,9 +1,9 @@
-// Ranks the entries of a race at any threshold, from the curves that the page holds. The same rules as in the analysis:
-// first passage or staying above, runs that were cut off, Kaplan-Meier medians. Knows nothing of the page.
+// Ranks the entries of a race at any threshold, from the embedded curves, by the rules of the analysis: first passage or
+// staying above, censored runs, Kaplan-Meier medians. Independent of the page.
 const thresholds = (() => {
   const ROUNDING = 1e-9;
 
-  // Height that a run has arrived at by each of its measurements; never falls.
+  // Height that a run has reached by each measurement; never decreases.
   function envelope(values, sign, rule) {
     const heights = values.map((value) => (value === null ? -Infinity : sign * value));
     if (rule === "first_passage") {
@@ -30,7 +30,7 @@ const thresholds = (() => {
       return { arrived, seconds, budget: run.budget, isCut: !arrived && run.ending === "open" };
     });
     for (const each of found.filter((run) => run.isCut && run.budget !== null)) {
-      for (const other of found) { // stopped by the same rule as this one, which must not leave the risk set before it
+      for (const other of found) { // stopped by the same rule as this run, which must not leave the risk set earlier
         const overran = other.arrived && other.budget === each.budget && other.seconds > each.budget;
         if (overran) each.seconds = Math.max(each.seconds, other.seconds);
       }
@@ -38,7 +38,7 @@ const thresholds = (() => {
     return found.sort((a, b) => (a.seconds === b.seconds ? b.arrived - a.arrived : a.seconds < b.seconds ? -1 : 1));
   }
 
-  // Where exactly half has arrived over a stretch, its middle; infinite where no more than half arrives.
+  // Middle of the stretch over which exactly half has arrived; infinite where no more than half arrives.
   function median(found) {
     let left = 1, first = Infinity;
     for (const [k, run] of found.entries()) {
@@ -49,7 +49,7 @@ const thresholds = (() => {
     return Infinity;
   }
 
-  // Entries from the fastest on; those that tie share the lower place.
+  // Entries from the fastest to the slowest; ties share the lower place.
   function rank(race, threshold) {
     const rows = race.entries.map((name, entry) => {
       const found = arrivals(race.groups[entry], race.sign * threshold);

@@ -1,4 +1,7 @@
-"""Times to target with their uncertainty: every figure has an interval. Knows nothing of clocks, stores and pages."""
+"""Statistics of times to target; every figure has an interval.
+
+Independent of clocks, stores and reports.
+"""
 
 from etesian.bench.statistics.agreement import (
     Disagreement,
@@ -12,21 +15,19 @@ from etesian.bench.statistics.comparison import Ratio, compare
 from etesian.bench.statistics.curves import Curves, Passage, Rule
 from etesian.bench.statistics.estimate import CONFIDENCE, Estimate
 from etesian.bench.statistics.fixed_schedule import ScheduleTest, mean_reaches
-from etesian.bench.statistics.log_rank import RankTest, log_rank
 from etesian.bench.statistics.olympic import OlympicMean, olympic_mean
+from etesian.bench.statistics.rank_test import RankTest, log_rank
 from etesian.bench.statistics.ranking import Profile, Ranks, performance_profiles, rank_entries
-from etesian.bench.statistics.roofline import Roofline, roofline
-from etesian.bench.statistics.success import reached_share
-from etesian.bench.statistics.summary import Summary, WorkloadSummary, by_workload, summarize
-from etesian.bench.statistics.survival import ArrivalCurve, arrival_band, kaplan_meier
-from etesian.bench.statistics.time_to_target import expected_running_time, mean_time, median_time, restricted_mean
-from etesian.bench.statistics.variation import (
+from etesian.bench.statistics.roof import Roofline, roofline
+from etesian.bench.statistics.spread import (
     Variation,
     coefficient_of_variation,
     runs_needed,
-    variation,
     variation_between,
 )
+from etesian.bench.statistics.success import reached_share
+from etesian.bench.statistics.survival import ArrivalCurve, arrival_band, kaplan_meier
+from etesian.bench.statistics.time_to_target import expected_running_time, mean_time, median_time, restricted_mean
 
 __all__ = [
     "CONFIDENCE",
@@ -44,12 +45,9 @@ __all__ = [
     "Roofline",
     "Rule",
     "ScheduleTest",
-    "Summary",
     "Variation",
-    "WorkloadSummary",
     "accuracy_difference",
     "arrival_band",
-    "by_workload",
     "coefficient_of_variation",
     "compare",
     "expected_running_time",
@@ -68,7 +66,5 @@ __all__ = [
     "restricted_mean",
     "roofline",
     "runs_needed",
-    "summarize",
-    "variation",
     "variation_between",
 ]

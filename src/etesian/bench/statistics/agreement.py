@@ -1,4 +1,4 @@
-"""Two models on the same examples: where they disagree, and how far apart their accuracies are."""
+"""Comparison of two models on the same examples: disagreement and difference of accuracies."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confid
 
 @dataclass(frozen=True)
 class Disagreement:
-    """On how many examples which of two models was right, with McNemar's exact test.
+    """Numbers of examples that two models answer correctly, with McNemar's exact test.
 
     Parameters
     ----------
     both, only_first, only_second, neither
-        Examples that were answered rightly by.
+        Number of examples answered correctly by both, only one or neither model.
     p_value
-        Two-sided: how often models of equal accuracy would disagree so unevenly.
+        Two-sided probability that models of equal accuracy disagree this unevenly.
     """
 
     both: int
@@ -32,7 +32,7 @@ class Disagreement:
     p_value: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         return {
             "both": self.both,
             "only_first": self.only_first,
@@ -43,17 +43,17 @@ class Disagreement:
 
 
 def mcnemar(first: Flags, second: Flags) -> Disagreement:
-    """Compare two models by the examples on which one is right and the other wrong.
+    """Test if two models are equally accurate, by the examples on which exactly one is correct.
 
     Parameters
     ----------
     first, second : boolean array (examples,)
-        Whether each example was answered rightly, in the same order.
+        True for examples answered correctly, in the same order.
 
     Raises
     ------
     ValueError
-        The arrays differ in length.
+        If the arrays differ in length.
 
     References
     ----------
@@ -67,22 +67,21 @@ def mcnemar(first: Flags, second: Flags) -> Disagreement:
 
 
 def accuracy_difference(first: Flags, second: Flags, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Accuracy of one training method minus that of another, over runs and examples both.
+    """Estimate the difference in accuracy of two training methods, over runs and examples.
 
-    Both were drawn by chance: other seeds and other examples would give another difference. The interval allows for the
-    two at once, by the variances of the runs' accuracies and of the examples' difficulty.
+    Both are random samples. The interval includes the variance between runs and the variance between examples.
 
     Parameters
     ----------
     first, second : boolean array (runs, examples)
-        Whether each run answered each example rightly; the examples are the same, the runs need not be as many.
+        True for correct answers. The examples are the same; the numbers of runs may differ.
     confidence
-        Of the interval.
+        Confidence level of the interval.
 
     Raises
     ------
     ValueError
-        The numbers of examples differ.
+        If the numbers of examples differ.
 
     References
     ----------
@@ -94,11 +93,11 @@ def accuracy_difference(first: Flags, second: Flags, *, confidence: float = CONF
     _check_examples(answers.shape[1], others.shape[1])
     value, runs = float(answers.mean() - others.mean()), min(len(answers), len(others))
     if runs < 2:
-        reason = "needs two runs of each: one run says nothing of what another seed would do"
+        reason = "requires two runs of each"
         return Estimate.missing(reason, runs=runs, value=value, reliable_from=5)
     by_example = answers.mean(axis=0) - others.mean(axis=0)
     parts = [_run_variance(answers), _run_variance(others), by_example.var(ddof=1) / len(by_example)]
-    # What is neither the run's nor the example's doing is in each of these parts, and must count once.
+    # The residual variance is part of each of these terms, and must count once.
     total = max(sum(parts) - _rest(answers) - _rest(others), *parts)
     if total == 0:
         return Estimate(value, value, value, runs, 5)
@@ -110,14 +109,14 @@ def accuracy_difference(first: Flags, second: Flags, *, confidence: float = CONF
 
 
 def paired_difference(first: Floats, second: Floats, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Mean of first minus second, one pair a run, with Student's interval.
+    """Estimate the mean of first minus second, one pair per run, with Student's interval.
 
     Parameters
     ----------
     first, second : array (runs,)
-        Two figures of each run, such as accuracy on fresh data and on the data that decided when to stop.
+        Two figures of each run, such as accuracy on held-out and on validation data.
     confidence
-        Of the interval.
+        Confidence level of the interval.
     """
     check_confidence(confidence)
     differences = first - second
@@ -126,21 +125,21 @@ def paired_difference(first: Floats, second: Floats, *, confidence: float = CONF
         return Estimate.missing("no run has both figures", runs=0, reliable_from=5)
     mean = float(differences.mean())
     if runs == 1:
-        return Estimate.missing("an interval needs two runs", runs=1, value=mean, reliable_from=5)
+        return Estimate.missing("an interval requires two runs", runs=1, value=mean, reliable_from=5)
     error = float(differences.std(ddof=1)) / math.sqrt(runs)
     margin = student_quantile(runs - 1, confidence) * error
     return Estimate(mean, mean - margin, mean + margin, runs, 5)
 
 
 def mean_difference(first: Floats, second: Floats, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Mean of one set of runs minus that of another, not paired, with Welch's interval."""
+    """Estimate the difference of the means of two unpaired sets of runs, with Welch's interval."""
     check_confidence(confidence)
     runs = min(len(first), len(second))
     if runs == 0:
         return Estimate.missing("one of the two has no such figure", runs=0, reliable_from=5)
     value = float(first.mean() - second.mean())
     if runs == 1:
-        return Estimate.missing("an interval needs two runs of each", runs=1, value=value, reliable_from=5)
+        return Estimate.missing("an interval requires two runs of each", runs=1, value=value, reliable_from=5)
     parts = [each.var(ddof=1) / len(each) for each in (first, second)]
     if sum(parts) == 0:
         return Estimate(value, value, value, runs, 5)
@@ -157,12 +156,12 @@ def _check_examples(first: int, second: int) -> None:
 
 
 def _run_variance(answers: Floats) -> float:
-    """Of the mean over runs."""
+    """Variance of the mean over runs."""
     return float(answers.mean(axis=1).var(ddof=1)) / len(answers)
 
 
 def _rest(answers: Floats) -> float:
-    """What neither run nor example accounts for, as it enters the variance of the mean."""
+    """Residual variance, as it enters the variance of the mean."""
     centered = answers - answers.mean(axis=0) - answers.mean(axis=1, keepdims=True) + answers.mean()
     runs, examples = answers.shape
     return float(np.sum(centered**2)) / ((runs - 1) * max(examples - 1, 1)) / answers.size

@@ -1,4 +1,4 @@
-"""Runs of one workload as arrays: who arrived, when, and what the others cost. The one place that reads outcomes."""
+"""Runs of one workload as arrays of times and outcomes."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Arrivals:
-    """Times to target of n runs, those that never arrive included.
+    """Times to target of n runs, including those that never reach it.
 
     Parameters
     ----------
     seconds : array (n,)
-        Time to target where it was reached; infinite where it never will be; where the budget ran out, the time up to
-        which the run is known not to have arrived.
+        Time to target where it was reached, infinite where it never is, and the time of censoring where the budget ran
+        out.
     arrived : boolean array (n,)
-        The target was reached.
+        True for runs that reached the target.
     censored : boolean array (n,)
-        The budget ran out first. Runs that are neither will never arrive: they stay at risk for ever.
+        True for runs that ran out of time. Runs that are neither stay at risk forever.
     spent : array (n,)
-        Time that the run really took, whatever came of it.
+        Time that each run took, whatever its outcome.
     limit
-        The longest that a run could have taken: the largest budget, or where there is none the largest time spent.
+        Longest possible time of a run: the largest budget, or without budgets the largest time spent.
     seeds
-        One a run, to pair runs of two workloads.
+        Seed of each run, to pair runs of two workloads.
     """
 
     seconds: Floats
@@ -47,18 +47,18 @@ class Arrivals:
 
     @property
     def times(self) -> Floats:
-        """Times to target of the runs that arrived, shape (reached,)."""
+        """Times to target of the runs that reached it, shape (reached,)."""
         return self.seconds[self.arrived]
 
     @classmethod
     def of_runs(cls, runs: Sequence[Run]) -> Arrivals:
-        """Read the runs of one workload.
+        """Collect the runs of one workload.
 
         Raises
         ------
         ValueError
-            There are no runs, they ran towards different targets, or one says that it reached a target that none of its
-            measurements reached.
+            If there are no runs, their targets differ, or a run is marked as reached without a measurement at the
+            target.
         """
         check_runs(runs)
         spent = np.array([_spent(run) for run in runs])
@@ -71,12 +71,12 @@ class Arrivals:
 
 
 def check_runs(runs: Sequence[Run]) -> None:
-    """Raise `ValueError` for no runs, for different targets, and for a run that reached nothing but says so."""
+    """Raise `ValueError` for no runs, different targets, or runs wrongly marked as reached."""
     if not runs:
         raise ValueError("runs must hold at least one run; got none")
     targets = sorted({str(run.target) for run in runs})
     if len(targets) > 1:
-        raise ValueError(f"runs must have one target in common; got {', '.join(targets)}: summarize each by itself")
+        raise ValueError(f"runs must have one target in common; got {', '.join(targets)}: analyze each separately")
     for run in runs:
         if run.outcome == "reached" and run.seconds is None:
             raise ValueError(
@@ -98,10 +98,10 @@ def _seconds(run: Run, runs: Sequence[Run]) -> float:
 
 
 def _latest_overrun(budget: float | None, runs: Sequence[Run]) -> float:
-    """When the last of those that arrived in the slice in which this budget ran out did so; 0 when none.
+    """Return the latest arrival in the slice in which this budget ran out; 0 if there is none.
 
-    Such runs and those that did not arrive in that slice were stopped by one rule: at their first measurement past the
-    budget. A microsecond between them is noise, and must not take the latter out of the risk set first.
+    All these runs were stopped by the same rule, at their first measurement past the budget. A microsecond between them
+    is noise, and must not remove the censored ones from the risk set earlier.
     """
     if budget is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""How many times as long one workload takes as another."""
+"""Ratio of the times of two workloads."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ RESAMPLES = 4000
 
 @dataclass(frozen=True)
 class Ratio:
-    """Time of a workload over that of the baseline; below one, the workload is the faster.
+    """Time of a workload divided by that of the baseline; below one, the workload is faster.
 
     Parameters
     ----------
     estimate
-        The ratio and its bootstrap interval.
+        Ratio with its bootstrap interval.
     of
-        ``"geometric means"`` when every run of both arrived, else ``"medians"``: runs that did not arrive come last.
+        ``"geometric means"`` if every run reached the target, otherwise ``"medians"``, with unfinished runs last.
     paired
-        Both had the same seeds, and the runs of a seed were drawn together.
+        True if both have the same seeds and the runs of a seed were resampled together.
     """
 
     estimate: Estimate
@@ -35,7 +35,7 @@ class Ratio:
     paired: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         return {**self.estimate.as_dict(), "of": self.of, "paired": self.paired}
 
 
@@ -47,17 +47,18 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Ratio:
-    """Ratio of two workloads' times to target, with a bootstrap interval.
+    """Estimate the ratio of the times to target of two workloads, with a bootstrap interval.
 
-    When every run of both arrived it is the ratio of geometric means, with the studentized bootstrap of log times: a
-    percentile bootstrap of so few runs would be too narrow. Otherwise it is the ratio of Kaplan-Meier medians, with the
-    percentile bootstrap, since a run that never arrives has a rank and no logarithm; where runs of a seed are strongly
-    alike in both workloads that one is wide (up to 98% where 95% was asked for).
+    If every run reached the target, it is the ratio of geometric means, with the studentized bootstrap of the log times:
+    the percentile bootstrap of few runs would be too narrow. Otherwise it is the ratio of Kaplan-Meier medians, with the
+    percentile bootstrap, which is conservative (up to 98% instead of 95%) if the seed has a strong effect on both.
 
-    Runs are paired when both workloads have the same seeds, one run each: what a seed, or the hour at which it was run,
-    does to both then cancels. Pairing is valid also where they have nothing in common, at a small loss.
+    Runs are paired if both workloads have the same seeds, one run each, so that common effects of the seed and of the
+    time of the run cancel. Without common effects, pairing remains valid at a small loss of precision.
 
-    Source: Efron and Tibshirani, An introduction to the bootstrap (1993), 12.5 and 13.3.
+    References
+    ----------
+    Efron and Tibshirani, An introduction to the bootstrap (1993), sections 12.5 and 13.3.
     """
     check_confidence(confidence)
     paired = has_pairs(arrivals, baseline)
@@ -72,9 +73,9 @@ def compare(
 Draws = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-@lru_cache(maxsize=4)  # comparisons of many entries with one draw the same again and again
+@lru_cache(maxsize=4)  # comparisons with one baseline share their resamples
 def _draw(n: int, n_baseline: int, paired: bool, resamples: int, seed: int) -> Draws:
-    """How often each run is drawn, shapes (resamples, n) and (resamples, n_baseline)."""
+    """Draw how often each run is counted, shapes (resamples, n) and (resamples, n_baseline)."""
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
     if paired:
@@ -83,13 +84,13 @@ def _draw(n: int, n_baseline: int, paired: bool, resamples: int, seed: int) -> D
 
 
 def has_pairs(arrivals: Arrivals, baseline: Arrivals) -> bool:
-    """Whether both have the same seeds, one run each."""
+    """Return True if both have the same seeds, one run each."""
     seeds = sorted(arrivals.seeds)
     return bool(seeds) and seeds == sorted(baseline.seeds) and len(set(seeds)) == len(seeds)
 
 
 def by_seed(arrivals: Arrivals) -> Arrivals:
-    """Put runs in the order of their seeds."""
+    """Sort runs by seed."""
     order = np.argsort(arrivals.seeds)
     return replace(
         arrivals,
@@ -108,13 +109,15 @@ def _ratio_of_means(arrivals: Arrivals, baseline: Arrivals, draws: Draws, confid
     log_times, log_baseline = np.log(arrivals.seconds), np.log(baseline.seconds)
     value = float(log_times.mean() - log_baseline.mean())
     if runs < 2:
-        return Estimate.missing("an interval needs two runs of each", runs=runs, value=np.exp(value), reliable_from=5)
+        return Estimate.missing(
+            "an interval requires two runs of each", runs=runs, value=np.exp(value), reliable_from=5
+        )
     ones = (np.ones((1, len(log_times))), np.ones((1, len(log_baseline))))
     (_,), (error,) = _difference(log_times, log_baseline, ones, paired)
     means, errors = _difference(log_times, log_baseline, draws, paired)
     with np.errstate(divide="ignore", invalid="ignore"):
         deviations = (means - value) / errors
-    # A draw of equal runs has no error: its deviation is as large as can be, or 0/0, which is none.
+    # A resample of equal runs has no error: its deviation is infinite, or 0/0, which counts as zero.
     upper, lower = _quantiles(np.nan_to_num(deviations, nan=0.0, posinf=np.inf, neginf=-np.inf), confidence)[::-1]
     with np.errstate(over="ignore"):
         ends = np.exp([value - upper * error, value - lower * error]) if error > 0 else np.exp([value, value])
@@ -122,7 +125,7 @@ def _ratio_of_means(arrivals: Arrivals, baseline: Arrivals, draws: Draws, confid
 
 
 def _difference(log_times: Floats, log_baseline: Floats, draws: Any, paired: bool) -> tuple[Floats, Floats]:
-    """Difference of mean logs and its standard error in each draw, shapes (resamples,)."""
+    """Return difference of mean logs and standard error in each resample, shapes (resamples,)."""
     if paired:
         mean, variance = _moments(log_times - log_baseline, draws[0])
         return mean, np.sqrt(variance)
@@ -131,12 +134,14 @@ def _difference(log_times: Floats, log_baseline: Floats, draws: Any, paired: boo
 
 
 def _moments(values: Floats, counts: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Mean and squared standard error of `values`, each counted so often; shapes (resamples,)."""
+    """Return mean and squared standard error of weighted `values`, shapes (resamples,)."""
     n = len(values)
-    centered = values - values.mean()  # else the difference of large squares would be rounding
+    centered = values - values.mean()  # avoids cancellation between large squares
     mean = counts @ centered / n
     variance = np.maximum(counts @ centered**2 / n - mean**2, 0.0) / (n - 1)
-    return mean + values.mean(), np.where(variance > np.finfo(float).eps * np.ptp(values) ** 2, variance, 0.0)
+    rounding = np.finfo(float).eps
+    smallest = max(rounding * np.ptp(values) ** 2, (8 * rounding * np.abs(values).max()) ** 2)
+    return mean + values.mean(), np.where(variance > smallest, variance, 0.0)
 
 
 def _ratio_of_medians(arrivals: Arrivals, baseline: Arrivals, draws: Draws, confidence: float) -> Estimate:
@@ -145,10 +150,10 @@ def _ratio_of_medians(arrivals: Arrivals, baseline: Arrivals, draws: Draws, conf
     value = float(_quotient(weighted_medians(arrivals, ones[0]), weighted_medians(baseline, ones[1]))[0])
     if np.isnan(value):
         return Estimate.missing(
-            "neither workload brought more than half of its runs to the target", runs=runs, reliable_from=5
+            "neither workload reached the target in more than half of its runs", runs=runs, reliable_from=5
         )
     ratios = _quotient(weighted_medians(arrivals, draws[0]), weighted_medians(baseline, draws[1]))
-    # A draw in which neither median exists allows any ratio: it counts against both ends.
+    # A resample in which neither median exists allows any ratio, and widens both ends.
     low, _ = _quantiles(np.nan_to_num(ratios, nan=0.0, posinf=np.inf), confidence)
     _, high = _quantiles(np.nan_to_num(ratios, nan=np.inf, posinf=np.inf), confidence)
     reason = None if np.isfinite(value) else "no more than half of the runs reached the target"
@@ -156,13 +161,13 @@ def _ratio_of_medians(arrivals: Arrivals, baseline: Arrivals, draws: Draws, conf
 
 
 def _quotient(times: Floats, baseline: Floats) -> Floats:
-    """Divide, with 0 over an infinite time, NaN where both are infinite."""
+    """Divide, with NaN where both are infinite."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return times / baseline
 
 
 def _quantiles(draws: Floats, confidence: float) -> tuple[float, float]:
-    """Find the ends of the middle `confidence` of the draws: draws themselves, since some are infinite."""
+    """Return the ends of the middle `confidence` of the values, without interpolation as some are infinite."""
     ordered, tail = np.sort(draws), (1 - confidence) / 2
     rank = max(int(tail * (len(ordered) + 1)), 1)
     return float(ordered[rank - 1]), float(ordered[-rank])

@@ -1,4 +1,4 @@
-"""Runs as curves: which measurement reached a threshold, for any threshold, after the fact."""
+"""Runs as curves, from which the time to any threshold can be read."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from etesian.bench.statistics.arrivals import Arrivals, Flags, Floats
 from etesian.bench.workload import Target
 
 Rule = Literal["first_passage", "stays_above"]
-"""When a run counts as having arrived.
+"""Rule that decides when a run has reached a threshold.
 
 first_passage
-    At the first measurement that stands at the threshold or beyond, whatever follows.
+    At the first measurement at the threshold or beyond, whatever follows.
 stays_above
-    At the first measurement from which on none stands short of the threshold again.
+    At the first measurement from which on all are at the threshold or beyond.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """Where n runs reached a threshold: between which measurements, and after how much work.
+    """Measurements between which n runs reached a threshold, and the work until then.
 
     Parameters
     ----------
     arrived : boolean array (n,)
-        Whether the run did. The other arrays are NaN where it did not.
+        True for runs that reached it. The other arrays are NaN elsewhere.
     before, after : array (n,)
-        Seconds at the last measurement short of the threshold and at the one that counts as reaching it; `before` is
-        NaN too where there was none.
+        Seconds at the last measurement short of the threshold (NaN if there was none) and at the one that reached it.
     work : array (n,)
-        Work done at the latter.
+        Work at the latter.
     later : integer array (n,)
-        How many measurements follow it.
+        Number of measurements after it.
     """
 
     arrived: Flags
@@ -50,20 +49,20 @@ class Passage:
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """One metric of n runs over time, each row filled up to the longest run.
+    """One metric of n runs over time; rows are padded to the length of the longest run.
 
     Parameters
     ----------
     runs
-        What the rows are made from, in order.
+        Runs of the rows, in order.
     target
-        Gives the metric and its direction; its threshold is not read.
+        Metric and direction; the threshold is not used.
     seconds, work : array (n, points)
-        Of each measurement; NaN past a run's last.
+        Time and work of each measurement; NaN beyond the last.
     heights : array (n, points)
-        The metric, with its sign turned where low is good: higher is better. Minus infinity where it is not finite.
+        The metric, negated if it is to be minimized, so that higher is better. Minus infinity where it is not finite.
     lengths : integer array (n,)
-        How many measurements each run has.
+        Number of measurements of each run.
     """
 
     runs: tuple[Run, ...]
@@ -78,12 +77,12 @@ class Curves:
 
     @classmethod
     def of_runs(cls, runs: Sequence[Run], target: Target) -> Curves:
-        """Read one metric of the runs; measurements that do not hold it are left out.
+        """Collect one metric of the runs; measurements without it are left out.
 
         Raises
         ------
         ValueError
-            There are no runs.
+            If there are no runs.
         """
         if not runs:
             raise ValueError("runs must hold at least one run; got none")
@@ -102,7 +101,7 @@ class Curves:
 
     @cached_property
     def spent(self) -> Floats:
-        """Seconds at the last measurement of each run, of any metric; 0 without one. Shape (n,)."""
+        """Seconds at the last measurement of each run; 0 without one. Shape (n,)."""
         return np.array([run.points[-1].seconds if run.points else 0.0 for run in self.runs])
 
     @cached_property
@@ -111,12 +110,12 @@ class Curves:
 
     @cached_property
     def _may_go_on(self) -> Flags:
-        """Runs that would have gone on: those whose budget ran out, and those stopped at an easier target."""
+        """Runs that could have continued: those that ran out of time or were stopped at an easier target."""
         return np.array([run.outcome in ("out_of_time", "reached") for run in self.runs])
 
     @cached_property
     def _budgets(self) -> dict[float, Flags]:
-        """Budgets, and which runs had each."""
+        """Budgets, and the runs with each."""
         budgets = {run.budget_seconds for run in self.runs if run.budget_seconds is not None}
         return {budget: np.array([run.budget_seconds == budget for run in self.runs]) for budget in budgets}
 
@@ -131,12 +130,12 @@ class Curves:
         return np.minimum.accumulate(filled[:, ::-1], axis=1)[:, ::-1]
 
     def envelope(self, rule: Rule) -> Floats:
-        """Height that each run has arrived at by each measurement: never falls along a row. Shape (n, points)."""
+        """Return the height that each run has reached by each measurement; never decreases along a row. Shape (n, points)."""
         check_rule(rule)
         return self._best_so_far if rule == "first_passage" else self._worst_from_here
 
     def passage(self, threshold: float, rule: Rule = "first_passage") -> Passage:
-        """Find where each run reached the threshold. A run that failed has nothing to show, and reached none."""
+        """Find where each run reached the threshold; a failed run reached none."""
         index = (self.envelope(rule) < _sign(self.target) * threshold).sum(axis=1)
         arrived = (index < self.lengths) & ~self._failed
         rows, at = np.arange(len(self)), np.where(arrived, index, 0)
@@ -149,10 +148,10 @@ class Curves:
         )
 
     def arrivals(self, threshold: float, rule: Rule = "first_passage") -> Arrivals:
-        """Times to a threshold of one's own, as if the runs had been made for it.
+        """Return the times to any threshold, as if the runs had been made for it.
 
-        A run that did not reach it, and was stopped because its budget ran out or because it had reached an easier
-        target, is censored at its end; one that had no work left, diverged or failed never arrives.
+        A run that did not reach it is censored at its end if it ran out of time or was stopped at an easier target. A run
+        that was exhausted, diverged or failed never reaches it.
         """
         passage = self.passage(threshold, rule)
         censored = ~passage.arrived & self._may_go_on
@@ -165,13 +164,13 @@ class Curves:
         return Arrivals(seconds, passage.arrived, censored, spent, limit, tuple(run.seed for run in self.runs))
 
     def thresholds(self, rule: Rule = "first_passage") -> Floats:
-        """Thresholds at which the time of some run changes, in the metric's unit, each once and the hardest last."""
+        """Return the distinct thresholds at which the time of some run changes, the hardest last."""
         levels = self.envelope(rule)[~self._failed]
         return _sign(self.target) * np.unique(levels[np.isfinite(levels)])
 
 
 def check_rule(rule: str) -> None:
-    """Raise `ValueError` for what is not a `Rule`."""
+    """Raise `ValueError` unless `rule` is a `Rule`."""
     if rule not in get_args(Rule):
         raise ValueError(f"rule must be 'first_passage' or 'stays_above'; got {rule!r}")
 
@@ -181,7 +180,7 @@ def _sign(target: Target) -> float:
 
 
 def _move_behind_overruns(seconds: Floats, arrived: Flags, censored: Flags, same: Flags, budget: float) -> None:
-    """Keep runs at risk that were stopped by the same rule as ones that arrived just past the same budget."""
+    """Keep censored runs at risk until the last arrival just past the same budget, as the same rule stopped them all."""
     overruns = seconds[arrived & same & (seconds > budget)]
     if len(overruns):
         seconds[censored] = np.maximum(seconds[censored], overruns.max())

@@ -1,4 +1,4 @@
-"""What every statistic returns: an `Estimate`, a value with its interval or the reason why there is none."""
+"""Result of every statistic: a value with its interval, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 from scipy import special
 
 CONFIDENCE = 0.95
-"""The share of cases in which intervals are to hold the truth, unless another is asked for."""
+"""Default confidence level of all intervals."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its interval, and from how many runs the interval can be believed.
+    """A value with its interval.
 
     Parameters
     ----------
     value
-        Infinite for a time that is never reached; None where it cannot be computed, and then `reason` says why.
+        Infinite for a time that is never reached; None if it cannot be computed, with the reason in `reason`.
     low, high
-        Ends of the interval; infinite where it has no upper end; both None where there is no interval.
+        Ends of the interval; infinite for no upper end; both None without an interval.
     runs
-        How many runs it rests on.
+        Number of runs.
     reliable_from
-        From how many runs on the interval covers as it says. Below, it is given all the
-        same, but may be too narrow or too wide.
+        Number of runs from which on the interval has its nominal coverage. Intervals from fewer runs may be too narrow or
+        too wide.
     reason
-        Why the value or the interval is missing.
+        Reason for a missing value or interval.
     """
 
     value: float | None
@@ -40,27 +40,27 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
-        """Whether there is an interval at all."""
+        """True if there is an interval."""
         return self.low is not None
 
     @property
     def is_reliable(self) -> bool:
-        """Whether there is an interval, and runs enough for it to cover as it says."""
+        """True if there is an interval with its nominal coverage."""
         return self.has_interval and self.runs >= self.reliable_from
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name as JSON allows them: null stands for infinite and for missing."""
+        """Return the fields by name, as JSON values; null stands for infinite and missing values."""
         fields = {name: finite_or_none(value) for name, value in asdict(self).items()}
         return fields | {"is_reliable": self.is_reliable}
 
     def scaled(self, factor: float) -> Estimate:
-        """Give the same in another unit: value and interval times a positive number."""
+        """Return value and interval multiplied by a positive number."""
         value, low, high = (None if each is None else each * factor for each in (self.value, self.low, self.high))
         return replace(self, value=value, low=low, high=high)
 
     @classmethod
     def missing(cls, reason: str, *, runs: int, value: float | None = None, reliable_from: int = 2) -> Estimate:
-        """Give a value, if there is one, without an interval."""
+        """Make an estimate without an interval, and possibly without a value."""
         return cls(value, None, None, runs, reliable_from, reason)
 
 
@@ -71,15 +71,15 @@ def check_confidence(confidence: float) -> None:
 
 
 def normal_quantile(confidence: float) -> float:
-    """Give the standard normal deviations that hold the middle `confidence` of the distribution."""
+    """Return the two-sided quantile of the standard normal distribution."""
     return float(special.ndtri((1 + confidence) / 2))
 
 
 def student_quantile(degrees: float, confidence: float) -> float:
-    """Like `normal_quantile`, for Student's t."""
+    """Return the two-sided quantile of Student's t distribution."""
     return float(special.stdtrit(degrees, (1 + confidence) / 2))
 
 
 def finite_or_none(value: Any) -> Any:
-    """Give null for a number that JSON cannot hold, and anything else as it is."""
+    """Return None for numbers that JSON cannot hold, and anything else unchanged."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

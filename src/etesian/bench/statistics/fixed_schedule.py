@@ -1,4 +1,4 @@
-"""Runs of a length fixed beforehand: whether the mean of their results reaches the target."""
+"""Test that the mean result of runs of fixed length reaches the target."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from etesian.bench.workload import Target
 
 @dataclass(frozen=True)
 class ScheduleTest:
-    """Whether runs of a fixed schedule reach a target on the mean.
+    """Test of the mean result of a fixed schedule against a target.
 
     Parameters
     ----------
     mean
-        Of the metric at the end of each run, with Student's interval.
+        Mean of the metric at the end of each run, with Student's interval.
     p_value
-        One-sided: how often a schedule whose true mean just misses the target would look this good. None where it
-        cannot be said, and then `reason` says why.
+        One-sided probability of a mean this good if the true mean just misses the target. None if there is no test,
+        with the reason in `reason`.
     alpha
-        What `p_value` has to be below.
+        Significance level.
     reason
-        Why there is no test.
+        Reason for a missing test.
     """
 
     mean: Estimate
@@ -38,11 +38,11 @@ class ScheduleTest:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the mean is shown to reach the target."""
+        """True if the mean is shown to reach the target."""
         return self.p_value is not None and self.p_value < self.alpha
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         return {
             "mean": self.mean.as_dict(),
             "p_value": self.p_value,
@@ -57,19 +57,19 @@ def mean_reaches(
 ) -> ScheduleTest:
     """Test that the mean result reaches the target, by a one-sided t test.
 
-    The results must come from runs whose length did not depend on them: runs stopped when they reach the target have a
-    mean that stands at the target by construction.
+    The length of the runs must not depend on their results: runs that stop at the target have a mean at the target by
+    construction.
 
     Parameters
     ----------
     results : array (n,)
-        The target's metric at the end of each run.
+        Metric of the target at the end of each run.
     target
-        What the mean is to reach.
+        Target of the mean.
     alpha
-        Largest p value that counts; 0.01 is the rule of the modded-nanogpt speedruns.
+        Significance level; 0.01 is the rule of the modded-nanogpt speedruns.
     confidence
-        Of the mean's interval.
+        Confidence level of the interval of the mean.
     """
     check_confidence(confidence)
     count, lost = len(results), int(np.sum(~np.isfinite(results)))
@@ -77,12 +77,12 @@ def mean_reaches(
         reason = f"{lost} of {count} runs ended without a finite {target.metric}: their mean does not exist"
         return ScheduleTest(Estimate.missing(reason, runs=count), None, alpha, reason)
     if count < 2:
-        reason = f"a t test needs two runs; there {'is' if count == 1 else 'are'} {count}"
+        reason = f"a t test requires two runs; there {'is' if count == 1 else 'are'} {count}"
         value = float(results[0]) if count else None
         return ScheduleTest(Estimate.missing(reason, runs=count, value=value), None, alpha, reason)
     mean, error = float(results.mean()), float(results.std(ddof=1)) / math.sqrt(count)
     if error == 0:
-        reason = "all runs ended at the same value: they are no sample of anything"
+        reason = "all runs ended at the same value"
         return ScheduleTest(Estimate.missing(reason, runs=count, value=mean), None, alpha, reason)
     margin = student_quantile(count - 1, confidence) * error
     beyond = mean - target.threshold if target.direction == "at_least" else target.threshold - mean

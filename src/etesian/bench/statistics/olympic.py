@@ -1,4 +1,4 @@
-"""MLPerf's figure for a set of runs: the Olympic mean, and when there is none."""
+"""The Olympic mean, MLPerf's figure for a set of runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class OlympicMean:
     Parameters
     ----------
     seconds
-        None where the rule gives none.
+        None if the rule gives none.
     dropped
-        How many were left out at each end.
+        Number of times left out at each end.
     reason
-        Why there is none.
+        Reason for a missing mean.
     """
 
     seconds: float | None
@@ -29,29 +29,29 @@ class OlympicMean:
     reason: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         return {"seconds": self.seconds, "dropped": self.dropped, "reason": self.reason}
 
 
 def olympic_mean(arrivals: Arrivals, *, dropped: int = 1) -> OlympicMean:
-    """Drop the best and the worst times and average the rest; a run that did not arrive counts as the slowest.
+    """Average the times without the best and the worst; an unfinished run counts as the slowest.
 
     Parameters
     ----------
     arrivals
-        The runs.
+        Runs of one entry.
     dropped
-        How many to leave out at each end: 1, but 4 for the 40 runs of 3D U-Net. More runs than this that did not
-        arrive make the set invalid.
+        Number of times to leave out at each end: 1, or 4 for the 40 runs of 3D U-Net. More unfinished runs make the set
+        invalid.
 
     Raises
     ------
     ValueError
-        `dropped` is below 1.
+        If `dropped` is below 1.
 
-    Notes
-    -----
-    Source: MLPerf training rules, section on run results.
+    References
+    ----------
+    MLPerf training rules, section on run results.
     """
     if dropped < 1:
         raise ValueError(f"dropped must be at least 1; got {dropped!r}")

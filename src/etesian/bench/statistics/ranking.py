@@ -1,7 +1,9 @@
-"""Which of several entries is the fastest, which rank has each, and over several tasks: how far behind is each."""
+"""Ranks of several entries, and performance profiles over several tasks."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +14,8 @@ from scipy import stats
 
 from etesian.bench.statistics.arrivals import Arrivals, Floats
 from etesian.bench.statistics.estimate import CONFIDENCE, check_confidence
-from etesian.bench.statistics.log_rank import log_rank
+from etesian.bench.statistics.permutation import runs_needed_for, smallest_p_value
+from etesian.bench.statistics.rank_test import log_rank
 from etesian.bench.statistics.survival import weighted_medians
 
 RESAMPLES = 2000
@@ -20,18 +23,21 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Ranks:
-    """Standing of several entries, in their order.
+    """Ranking of several entries, in their order.
 
     Parameters
     ----------
     fastest
-        Share of bootstrap draws in which each has the smallest median time; those that tie share a draw.
+        Share of the bootstrap resamples in which each entry has the smallest median time; ties share a resample.
     none_arrives
-        Share of draws in which no entry has a median time: with the above it makes 1.
+        Share of the resamples in which no entry has a median time. Together with `fastest` it sums to 1.
     mean_rank
-        Mean rank over the draws, 1 for the fastest; ties have the mean of their ranks.
+        Mean rank over the resamples, 1 for the fastest; ties have the mean of their ranks.
     low, high
-        Interval of each rank: 1 more than the entries shown to be faster, and those not shown to be slower.
+        Interval of each rank: one more than the number of entries shown to be faster, and the number of entries not
+        shown to be slower. All intervals hold jointly.
+    runs_needed
+        Number of runs of each entry from which on a difference could be shown; None if the present runs could.
     """
 
     fastest: tuple[float, ...]
@@ -39,67 +45,69 @@ class Ranks:
     mean_rank: tuple[float, ...]
     low: tuple[int, ...]
     high: tuple[int, ...]
+    runs_needed: int | None = None
 
 
 def rank_entries(
     entries: Sequence[Arrivals], *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
 ) -> Ranks:
-    """Rank entries by their median times (Kaplan-Meier), with the uncertainty that so few runs leave.
+    """Rank entries by their median times (Kaplan-Meier), with the uncertainty of the ranks.
 
-    The probabilities are of a bootstrap: which entry would be the fastest if the runs were made again. The interval of
-    a rank counts the entries that a log-rank test tells apart, at a level that allows for the number of comparisons, so
-    it holds the rank at least as often as asked for, and more often where entries are close.
+    The probabilities come from a bootstrap: which entry would be the fastest if the runs were made again. The interval
+    of a rank counts the entries that log-rank permutation tests separate. All pairs are tested, with Holm's correction,
+    so that with probability `confidence` no false difference is claimed anywhere, and all intervals hold their rank.
 
     Parameters
     ----------
     entries
-        At least two, with at least two runs each: from one run nothing can be said of another.
+        At least two entries of at least two runs each.
     confidence
-        Of each rank's interval.
+        Joint confidence level of the rank intervals.
     resamples
-        Bootstrap draws.
+        Number of bootstrap resamples.
     seed
-        Of the draws.
+        Seed of the bootstrap.
 
     Raises
     ------
     ValueError
-        There are fewer entries, or one of them has fewer runs.
+        If there are fewer entries, or one of them has fewer runs.
 
     References
     ----------
     Goldstein and Spiegelhalter, League tables and their limitations (1996), for ranks by bootstrap; Mogstad, Romano,
-    Shaikh and Wilhelm (2023) for intervals of ranks by pairwise tests.
+    Shaikh and Wilhelm (2023) for rank intervals from pairwise tests; Holm (1979).
     """
     check_confidence(confidence)
     if len(entries) < 2 or min(map(len, entries)) < 2:
-        raise ValueError(f"entries must be two or more, of two runs or more; got runs {list(map(len, entries))}")
+        raise ValueError(f"entries must be at least two, of at least two runs each; got runs {list(map(len, entries))}")
     rng = np.random.default_rng(seed)
     medians = np.array([_draw_medians(entry, resamples, rng) for entry in entries])
     is_first = (medians == medians.min(axis=0)) & np.isfinite(medians)
     shares = (is_first / np.maximum(is_first.sum(axis=0), 1)).mean(axis=1)
-    low, high = _rank_intervals(entries, confidence)
+    low, high = _rank_intervals(entries, 1 - confidence)
     return Ranks(
         fastest=tuple(map(float, shares)),
         none_arrives=float(np.mean(~is_first.any(axis=0))),
         mean_rank=tuple(map(float, stats.rankdata(medians, axis=0).mean(axis=1))),
         low=tuple(low),
         high=tuple(high),
+        runs_needed=_runs_needed([len(entry) for entry in entries], 1 - confidence),
     )
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How far behind the fastest an entry is, over several tasks.
+    """Times of an entry relative to the fastest, over several tasks.
 
     Parameters
     ----------
     ratios : array (steps,)
-        Time over that of the fastest entry, in order; only tasks on which the entry arrived.
+        Time divided by that of the fastest entry, sorted; only tasks on which the entry reached the target.
     shares : array (steps,)
-        Share of the tasks on which the entry takes at most so many times as long.
+        Share of the tasks on which the entry takes at most that multiple.
     score
-        Mean height of the profile from 1 to `horizon` times as long: 1 for an entry that is the fastest everywhere.
+        Mean height of the profile between ratios of 1 and `horizon`; 1 for an entry that is the fastest everywhere.
     """
 
     ratios: tuple[float, ...]
@@ -107,24 +115,24 @@ class Profile:
     score: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as JSON allows them."""
+        """Return the fields by name, as JSON values."""
         return {"ratios": list(self.ratios), "shares": list(self.shares), "score": self.score}
 
 
 def performance_profiles(times: Floats, *, horizon: float = 4.0) -> list[Profile]:
-    """Draw the performance profile of each entry.
+    """Compute the performance profile of each entry.
 
     Parameters
     ----------
     times : array (entries, tasks)
-        Seconds; infinite where an entry does not arrive. A task on which none arrives counts for nobody.
+        Seconds; infinite where an entry does not reach the target. A task that no entry finishes counts as zero for all.
     horizon
-        Up to how many times as long as the fastest the score looks.
+        Largest ratio that contributes to the score.
 
     Raises
     ------
     ValueError
-        `horizon` is not above 1.
+        If `horizon` is not above 1.
 
     References
     ----------
@@ -151,18 +159,27 @@ def _draw_medians(arrivals: Arrivals, resamples: int, rng: np.random.Generator) 
     return weighted_medians(arrivals, rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples))
 
 
-def _rank_intervals(entries: Sequence[Arrivals], confidence: float) -> tuple[list[int], list[int]]:
-    faster = _shown_faster(entries, (1 - confidence) / (len(entries) - 1))
+def _rank_intervals(entries: Sequence[Arrivals], alpha: float) -> tuple[list[int], list[int]]:
+    """Count the entries shown to be faster, and those not shown to be slower."""
+    faster = _shown_faster(entries, alpha)
     return [1 + int(n) for n in faster.sum(axis=0)], [len(entries) - int(n) for n in faster.sum(axis=1)]
 
 
 def _shown_faster(entries: Sequence[Arrivals], alpha: float) -> NDArray[np.bool_]:
-    """Whether the entry of the row is shown to be faster than that of the column."""
+    """Return which entry (row) is shown to be faster than which other (column), by Holm's step-down procedure."""
+    pairs = list(itertools.combinations(range(len(entries)), 2))
+    tests = [log_rank(replace(entries[i], seeds=()), entries[j]) for i, j in pairs]
     faster = np.zeros((len(entries), len(entries)), dtype=bool)
-    for row, first in enumerate(entries):
-        for column in range(row):
-            test = log_rank(replace(first, seeds=()), entries[column])
-            if test.p_value < alpha:
-                is_first = test.first_is_faster
-                faster[row, column], faster[column, row] = is_first, not is_first
+    for step, k in enumerate(np.argsort([test.p_value for test in tests], kind="stable")):
+        if tests[k].p_value > alpha / (len(pairs) - step):
+            break
+        winner, loser = pairs[k] if tests[k].first_is_faster else pairs[k][::-1]
+        faster[winner, loser] = True
     return faster
+
+
+def _runs_needed(sizes: Sequence[int], alpha: float) -> int | None:
+    """Return the runs of each entry that could show a difference; None where the present ones could."""
+    per_pair = alpha / math.comb(len(sizes), 2)
+    first, second = sorted(sizes)[-2:]
+    return None if smallest_p_value(first, second) <= per_pair else runs_needed_for(per_pair)

@@ -1,4 +1,4 @@
-"""How large a share of the runs reaches the target."""
+"""Share of runs that reach the target."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confid
 
 
 def reached_share(arrivals: Arrivals, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Share of runs that reached the target, with Wilson's interval.
+    """Estimate the share of runs that reach the target within the budget, with Wilson's interval.
 
-    A run whose budget ran out counts as not reached: the share is that of arriving within the budget. The interval
-    covers on the average over shares; at any one it swings around that, as every interval for a discrete count does.
+    The coverage is nominal on average over shares, and oscillates around it, like that of every interval for counts.
 
-    Source: Wilson (1927); Brown, Cai and DasGupta, Interval estimation for a binomial proportion (2001).
+    References
+    ----------
+    Wilson (1927); Brown, Cai and DasGupta, Interval estimation for a binomial proportion (2001).
     """
     check_confidence(confidence)
     reached, runs = int(arrivals.arrived.sum()), len(arrivals)
@@ -23,11 +24,11 @@ def reached_share(arrivals: Arrivals, *, confidence: float = CONFIDENCE) -> Esti
 
 
 def wilson(share: float, runs: float, confidence: float) -> tuple[float, float]:
-    """Wilson's interval for a share observed among so many runs, which may be an effective number."""
+    """Return Wilson's interval for a share among a number of runs, which may be an effective number."""
     z2 = normal_quantile(confidence) ** 2
     center = (share + z2 / (2 * runs)) / (1 + z2 / runs)
     half_width = math.sqrt(z2 * share * (1 - share) / runs + (z2 / (2 * runs)) ** 2) / (1 + z2 / runs)
-    # At the ends the formula gives exactly 0 and 1; rounding must not.
+    # The formula gives exactly 0 and 1 at the ends; avoid rounding errors.
     low = 0.0 if share == 0 else max(0.0, center - half_width)
     high = 1.0 if share == 1 else min(1.0, center + half_width)
     return low, high

@@ -1,4 +1,4 @@
-"""The Kaplan-Meier curve of runs that may be cut off, and its median. Runs that never arrive stay at risk for ever."""
+"""The Kaplan-Meier curve of censored runs, and its median; runs that never arrive stay at risk forever."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class ArrivalCurve:
-    """Share of runs that have arrived, as a function of time, in steps.
+    """Share of runs that have arrived as a step function of time.
 
     Parameters
     ----------
     times : array (arrived,)
-        When a run arrived, in order.
+        Sorted times of arrivals.
     shares : array (arrived,)
         Share that has arrived just after each.
     at_risk : array (arrived,)
-        Runs that had not arrived just before each and were still followed.
+        Number of runs at risk just before each.
     followed
-        Until when at least one run is known not to have arrived, or the last arrival; infinite when one never does.
+        Last time at which a run was observed; infinite if a run never arrives.
     """
 
     times: Floats
@@ -41,27 +41,31 @@ class ArrivalCurve:
         return np.diff(self.shares, prepend=0.0)
 
     def effective_runs(self, time: float) -> float:
-        """How many uncensored runs would tell as much about the curve at `time`.
+        """Return the number of uncensored runs with the same information about the curve at `time`.
 
-        The number at risk over the share left, so the number of runs when none was cut off before.
+        It is the number at risk divided by the share left; without censoring, the number of runs.
 
-        Source: Peto et al. (1977).
+        References
+        ----------
+        Peto et al. (1977).
         """
         step = min(int(np.searchsorted(self.times, time)), len(self.times) - 1)
         share_left = 1.0 - (self.shares[step - 1] if step > 0 else 0.0)
-        return round(float(self.at_risk[step] / share_left), 6)  # a whole number of runs must stay whole
+        return round(float(self.at_risk[step] / share_left), 6)  # avoids rounding errors in integers
 
     def time_of(self, share: float) -> float:
-        """When `share` has arrived, linear between arrivals; the first one's time below it, infinite past the last."""
+        """Return when `share` has arrived, interpolated between arrivals; infinite beyond the last."""
         if share > self.shares[-1] + _ROUNDING:
             return np.inf
         return float(np.interp(share, self.shares, self.times))
 
 
 def kaplan_meier(arrivals: Arrivals) -> ArrivalCurve:
-    """Estimate the curve of arrivals; each run is a step of its own, also where several arrive at once.
+    """Estimate the curve of arrivals, with one step for each run.
 
-    Source: Kaplan and Meier (1958).
+    References
+    ----------
+    Kaplan and Meier (1958).
     """
     order = time_order(arrivals)
     arrived = arrivals.arrived[order]
@@ -72,9 +76,9 @@ def kaplan_meier(arrivals: Arrivals) -> ArrivalCurve:
 
 
 def arrival_band(curve: ArrivalCurve, *, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
-    """Interval of the share that has arrived, at each step of the curve.
+    """Return pointwise intervals of the share that has arrived, at each step of the curve.
 
-    Wilson's, for the number of uncensored runs that would tell as much; it holds at any one time, not at all at once.
+    These are Wilson's intervals for the effective number of runs.
 
     Returns
     -------
@@ -94,17 +98,17 @@ def arrival_band(curve: ArrivalCurve, *, confidence: float = CONFIDENCE) -> tupl
 
 
 def weighted_medians(arrivals: Arrivals, counts: NDArray[np.int64]) -> Floats:
-    """Kaplan-Meier medians when each run is counted so many times.
+    """Return Kaplan-Meier medians of weighted runs.
 
-    Where exactly half has arrived over a stretch, its middle, as for a plain median; infinite where no more than
-    half arrives.
+    Where exactly half has arrived over a stretch of time, the median is its middle; it is infinite where at most half
+    arrives.
 
     Parameters
     ----------
     arrivals
-        n runs.
+        The n runs.
     counts : array (draws, n)
-        How often each run is counted, in the order of `arrivals`.
+        Weight of each run, in the order of `arrivals`.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def weighted_medians(arrivals: Arrivals, counts: NDArray[np.int64]) -> Floats:
 
 
 def time_order(arrivals: Arrivals) -> NDArray[np.intp]:
-    """Order of the runs in time; at equal times those that arrive come before those that are cut off."""
+    """Return the order of the runs in time, with arrivals before censored runs at equal times."""
     return np.lexsort((~arrivals.arrived, arrivals.seconds))
 
 

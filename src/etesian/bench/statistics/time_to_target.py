@@ -1,4 +1,4 @@
-"""How long until the target, when some runs are cut off and some never arrive: median, restricted mean, restarts."""
+"""Times to target of runs that may be censored or never arrive: median, restricted mean, expected time."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confid
 from etesian.bench.statistics.success import wilson
 from etesian.bench.statistics.survival import kaplan_meier, weighted_medians
 
-_SHORTFALL = 0.02  # how far below its name an interval may cover and still be called reliable
+_SHORTFALL = 0.02  # tolerated shortfall of the coverage of a reliable interval
 
 
 def median_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Time by which half of the runs have arrived (Kaplan-Meier); infinite when no more than half do.
+    """Estimate the median time to target (Kaplan-Meier); infinite if at most half of the runs reach it.
 
-    The interval lies between two order statistics, interpolated to the level asked for, of the number of runs that the
-    censored ones are worth. Below 5 runs (for 95%) no interval covers that does not assume a distribution: this one is
-    then all that was seen, from the first arrival to the last.
+    The interval interpolates between two order statistics at the effective number of runs. Below 5 runs (for 95%), no
+    distribution-free interval has this coverage; the interval then spans the first to the last arrival.
 
-    Where runs were cut off before half had arrived, more of them are needed, and `reliable_from` says so.
+    With censoring before the median, more runs are required; see `Estimate.reliable_from`.
 
     References
     ----------
@@ -45,30 +44,29 @@ def median_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE) -> Estima
 
 
 def mean_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Mean time of the runs that arrived, with Student's interval; says nothing of those that did not."""
+    """Estimate the mean time of the runs that reached the target, with Student's interval."""
     check_confidence(confidence)
     reached = int(arrivals.arrived.sum())
     if not reached:
         return Estimate.missing("no run reached the target", runs=0, reliable_from=5)
     if reached == 1:
         value = float(arrivals.times[0])
-        return Estimate.missing("an interval needs two runs that reached the target", runs=1, value=value)
+        return Estimate.missing("an interval requires two runs that reached the target", runs=1, value=value)
     mean, margin = _mean(arrivals.times, confidence)
     return Estimate(mean, max(0.0, mean - margin), mean + margin, reached, 5)
 
 
 def restricted_mean(arrivals: Arrivals, *, horizon: float, confidence: float = CONFIDENCE) -> Estimate:
-    """Mean time up to `horizon` seconds: a run that has not arrived by then counts as the horizon, however it ended.
+    """Estimate the mean time up to `horizon` seconds; a run that has not arrived by then counts as the horizon.
 
-    The mean is horizon - share x gain, where the share arrives before the horizon and gains so much time over it. The
-    interval joins Wilson's for the share with Student's for the gain. A normal interval for the mean, as is usual,
-    would claim certainty whenever no run of a few happened to fail. From 5 to 9 runs it is wide: it holds the mean in 97
-    to 98% of cases where 95% was asked for.
+    The mean is horizon - share x gain, where the share of runs arrives before the horizon, by the gain on average. The
+    interval combines Wilson's for the share with Student's for the gain. The usual normal interval would have zero width
+    for the share whenever no run fails. From 5 to 9 runs the interval is conservative: 97 to 98% instead of 95%.
 
     Raises
     ------
     ValueError
-        `horizon` is not a positive number.
+        If `horizon` is not a positive number.
 
     References
     ----------
@@ -90,13 +88,12 @@ def restricted_mean(arrivals: Arrivals, *, horizon: float, confidence: float = C
 
 
 def expected_running_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Time until the target when a run that does not arrive is followed by another.
+    """Estimate the time to target if runs that do not arrive are followed by restarts.
 
-    All time spent over runs that reached, which is (mean time of those that arrive) + (odds of not arriving) x (mean
-    time of those that do not); the interval joins those of the three. Where every run arrived, one that does not is
-    taken to cost the budget, or without a budget as much as the longest run: with few runs the upper end is then far
-    above the value, since few runs cannot rule out that some fail. Below 6 runs the interval is
-    a little wide.
+    It is the total time divided by the number of arrivals, or (mean time of arrivals) + (odds of failure) x (mean time of
+    failures); the interval combines those of the three. If every run arrived, a failure is assumed to cost the budget,
+    or without a budget the longest run. Few runs cannot rule out failures, so that the upper end is then far above the
+    value. Below 6 runs the interval is slightly conservative.
 
     References
     ----------
@@ -111,11 +108,11 @@ def expected_running_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE)
     value = float(arrivals.spent.sum()) / reached
     if reached == 1:
         return Estimate.missing(
-            "an interval needs two runs that reached the target", runs=runs, value=value, reliable_from=6
+            "an interval requires two runs that reached the target", runs=runs, value=value, reliable_from=6
         )
     mean, margin = _mean(arrivals.times, confidence)
     if not len(lost):
-        return Estimate(value, mean - margin, value + math.hypot(margin, odds_high * arrivals.limit), runs, 6)
+        return Estimate(value, max(0.0, mean - margin), value + math.hypot(margin, odds_high * arrivals.limit), runs, 6)
     cost, cost_margin = _mean(lost, confidence) if len(lost) > 1 else (float(lost[0]), 0.0)
     odds = len(lost) / reached
     low, high = _product_interval(odds, (odds_low, odds_high), cost, (max(0.0, cost - cost_margin), cost + cost_margin))
@@ -124,13 +121,13 @@ def expected_running_time(arrivals: Arrivals, *, confidence: float = CONFIDENCE)
 
 
 def _enough_runs(confidence: float) -> int:
-    """From how many runs on the first and the last hold the median often enough between them."""
+    """Return the number of runs from which on the range of all runs covers the median."""
     return math.ceil(1 - math.log2(1 - confidence + _SHORTFALL))
 
 
 @lru_cache(maxsize=1024)
 def _lower_rank(runs: float, confidence: float) -> float:
-    """Which of the ordered times, counted from 1, is the lower end of the median's interval; may lie between two."""
+    """Return the (fractional) rank of the lower end of the interval of the median."""
 
     def surplus(rank: float) -> float:
         return float(special.betainc(rank, runs + 1 - rank, 0.5)) - (1 + confidence) / 2
@@ -139,13 +136,13 @@ def _lower_rank(runs: float, confidence: float) -> float:
 
 
 def _mean(values: Floats, confidence: float) -> tuple[float, float]:
-    """Mean, and the half-width of Student's interval."""
+    """Return the mean and the half-width of Student's interval."""
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
     return float(values.mean()), student_quantile(len(values) - 1, confidence) * error
 
 
 def _gain(gains: Floats, weights: Floats, horizon: float, confidence: float) -> tuple[float, tuple[float, float]]:
-    """Mean of the gains and its interval, which below two runs is all there can be."""
+    """Return the mean of the gains and its interval, which is the whole range below two runs."""
     if not len(gains):
         return 0.0, (0.0, horizon)
     mean = float(np.average(gains, weights=weights))
@@ -160,7 +157,7 @@ def _gain(gains: Floats, weights: Floats, horizon: float, confidence: float) -> 
 def _product_interval(
     a: float, a_interval: tuple[float, float], b: float, b_interval: tuple[float, float]
 ) -> tuple[float, float]:
-    """Interval for the product of two independent positive quantities from the interval of each, on the log scale."""
+    """Combine the intervals of two independent positive factors into that of their product, on the log scale."""
     if a * b == 0:
         return 0.0, a_interval[1] * b_interval[1]
     with np.errstate(divide="ignore"):
@@ -170,6 +167,6 @@ def _product_interval(
 
 
 def _odds_against(reached: int, runs: int, confidence: float) -> tuple[float, float]:
-    """Interval for the odds of not arriving, from Wilson's for the share that does."""
+    """Return the interval of the odds of failure, from Wilson's for the share of arrivals."""
     low, high = wilson(reached / runs, runs, confidence)
     return (1 - high) / high, (1 - low) / low if low > 0 else math.inf

@@ -201,34 +201,45 @@ class _Block:
 
     def checked(self, column: Any, word: str, *, is_rating: bool) -> Any:
         """Return a column of ids as it is, and one of numbers as an array; refuse what cannot be used."""
-        names = [name.strip() for name in column.dictionary.to_pylist()]
-        codes = column.indices.to_numpy()
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column = _trimmed(column)
+        codes, names = column.indices.to_numpy(), column.dictionary
         if not is_rating:
-            wrong = [place for place, name in enumerate(names) if not 0 < len(name) <= LONGEST_ID]
-            if wrong:
-                name = names[wrong[0]]
-                complaint = f"the {word} is {'empty' if not name else f'longer than {LONGEST_ID:,} characters'}"
+            lengths = pc.utf8_length(names).to_numpy()
+            wrong = np.flatnonzero((lengths == 0) | (lengths > LONGEST_ID))
+            if len(wrong):
+                complaint = f"the {word} is " + (
+                    f"longer than {LONGEST_ID:,} characters" if lengths[wrong[0]] else "empty"
+                )
                 self._refuse(codes, wrong[0], complaint)
-            return np.array(names, object), codes
-        numbers = _numbers(column.dictionary, names, self.dialect.delimiter)
-        wrong = np.flatnonzero(~np.isfinite(numbers)).tolist()
-        if wrong:
-            self._refuse(codes, wrong[0], f"the {word} must be a finite number; got {shortened(names[wrong[0]])}")
+            return column
+        try:
+            numbers = pc.cast(names, pa.float64()).to_numpy()
+        except pa.ArrowInvalid:
+            numbers = np.array([_number(name, self.dialect.delimiter) for name in names.to_pylist()])
+        wrong = np.flatnonzero(~np.isfinite(numbers))
+        if len(wrong):
+            self._refuse(
+                codes, wrong[0], f"the {word} must be a finite number; got {shortened(names[wrong[0]].as_py())}"
+            )
         return numbers[codes]
 
-    def _refuse(self, codes: NDArray[Any], name: int, complaint: str) -> None:
+    def _refuse(self, codes: NDArray[Any], name: Any, complaint: str) -> None:
         raise MalformedFileError(self.source.path, self.line_of(int(np.flatnonzero(codes == name)[0])), complaint)
 
 
-def _numbers(dictionary: Any, names: list[str], delimiter: str) -> NDArray[np.float64]:
-    """Read numbers, NaN for whatever is none: all at once where they are simple."""
+def _trimmed(column: Any) -> Any:
+    """Remove white space around the values of a dictionary array; equal values keep one code."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    try:
-        return pc.cast(dictionary, pa.float64()).to_numpy()
-    except pa.ArrowInvalid:
-        return np.array([_number(name, delimiter) for name in names])
+    trimmed = pc.utf8_trim_whitespace(column.dictionary)
+    if trimmed.equals(column.dictionary):
+        return column
+    merged = trimmed.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(merged.indices.take(column.indices), merged.dictionary)
 
 
 def _number(text: str, delimiter: str) -> float:
@@ -243,9 +254,8 @@ def _number(text: str, delimiter: str) -> float:
 
 def _joined_ids(chunks: list[Any]) -> IdColumn:
     """Number the distinct ids of all blocks."""
-    places: dict[str, int] = {}
-    codes = []
-    for names, block_codes in chunks:
-        own = np.fromiter((places.setdefault(name, len(places)) for name in names), np.int64, len(names))
-        codes.append(own[block_codes])
-    return IdColumn(np.concatenate(codes), np.array(list(places), np.str_))
+    import pyarrow as pa
+
+    joined = pa.chunked_array(chunks).unify_dictionaries()
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in joined.chunks]).astype(np.int64)
+    return IdColumn(codes, np.array(joined.chunk(0).dictionary.to_pylist(), np.str_))

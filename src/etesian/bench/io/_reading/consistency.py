@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from etesian.bench.io._reading.curves import seed_of
-from etesian.bench.record import Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.workload import Target
 
 _SHARE = re.compile(

@@ -8,7 +8,7 @@ from typing import Any
 
 from etesian.bench.io._reading.files import UnreadableError
 from etesian.bench.io._reading.timings import timed_run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import StoredRun
 
 
 @dataclass(frozen=True)

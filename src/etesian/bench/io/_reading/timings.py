@@ -10,8 +10,7 @@ from typing import Any
 from etesian.bench.io._reading.curves import plain
 from etesian.bench.io._reading.files import UnreadableError, shortened
 from etesian.bench.io._reading.found import printable
-from etesian.bench.record import Point, Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Point, Run, StoredRun
 from etesian.bench.workload import Target
 
 COMPLETED = Target("completed", 1.0)

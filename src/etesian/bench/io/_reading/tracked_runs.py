@@ -9,8 +9,7 @@ from etesian.bench.io._reading.consistency import scale_conflict, with_distinct_
 from etesian.bench.io._reading.curves import Measurement, points_of
 from etesian.bench.io._reading.found import Found, Skipped, printable
 from etesian.bench.io._reading.order import in_order
-from etesian.bench.record import Point
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Point, StoredRun
 from etesian.bench.workload import Target
 
 
@@ -26,7 +25,7 @@ def ordered_points(
     target
         Names the metric.
     is_wall_time
-        Whether time passes on this clock while the run is down.
+        True if time passes on this clock while the run is down.
 
     Raises
     ------
@@ -63,7 +62,7 @@ def _lost_steps(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def checked(location: str, target: Target, found: Iterable[tuple[str, Found]]) -> Iterator[Found]:
-    """Hand on what was found; refuse runs measured on another scale than the target, and give repeats their own seeds.
+    """Yield the items; refuse runs measured on another scale than the target, and give repeats their own seeds.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from typing import Any
 
 from etesian._shared.files import atomic_write
 from etesian.bench.errors import InputError
-from etesian.bench.store import StoredRun
+from etesian.bench.record import StoredRun
 
 
 def write_benchopt(entries: Iterable[StoredRun], path: str | Path) -> int:

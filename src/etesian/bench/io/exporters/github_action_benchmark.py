@@ -10,7 +10,7 @@ from typing import Any
 
 from etesian._shared.files import atomic_write
 from etesian.bench.io._writing import Entry, entries_of
-from etesian.bench.store import StoredRun
+from etesian.bench.record import StoredRun
 
 
 def write_github_action_benchmark(entries: Iterable[StoredRun], path: str | Path) -> int:

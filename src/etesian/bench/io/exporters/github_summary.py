@@ -11,7 +11,7 @@ from pathlib import Path
 
 from etesian._shared.files import atomic_write
 from etesian.bench.io._writing import Entry, entries_of
-from etesian.bench.store import StoredRun
+from etesian.bench.record import StoredRun
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
 

@@ -11,7 +11,7 @@ from typing import Any
 from etesian._shared.files import atomic_write
 from etesian.bench.errors import InputError
 from etesian.bench.io._reading.dialect import escape_formula
-from etesian.bench.store import StoredRun
+from etesian.bench.record import StoredRun
 
 _TEXTS = ("suite", "task", "organization", "system", "workload", "target", "outcome", "started", "error", "progress")
 _WHOLE_NUMBERS = ("seed", "slices")

@@ -18,8 +18,7 @@ from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of,
 from etesian.bench.io._reading.files import DAMAGES, UnreadableError, check_exists, json_of
 from etesian.bench.io._reading.found import Found, Ignored, printable, read_each
 from etesian.bench.io._reading.rows import Row, csv_rows
-from etesian.bench.record import Outcome, Point, Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Outcome, Point, Run, StoredRun
 from etesian.bench.workload import Target
 
 _PATH = re.compile(

@@ -13,8 +13,7 @@ from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of,
 from etesian.bench.io._reading.files import DAMAGES, UnreadableError
 from etesian.bench.io._reading.found import Found, Skipped, printable, read_each, reason_of
 from etesian.bench.io._reading.rows import Row, parquet_rows
-from etesian.bench.record import Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.workload import Target
 
 _SEPARATE_RUNS = ("iteration", "tolerance")

@@ -16,8 +16,7 @@ from typing import Any
 from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of, seed_of
 from etesian.bench.io._reading.files import UnreadableError, has_suffix, lines_of
 from etesian.bench.io._reading.found import Found, printable, read_each
-from etesian.bench.record import Outcome, Point, Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Outcome, Point, Run, StoredRun
 from etesian.bench.workload import Target
 
 TARGET = Target("val_loss", 3.28, "at_most")
@@ -58,7 +57,7 @@ def read_speedrun(path: str | Path, *, target: Target = TARGET) -> Iterator[Foun
     Raises
     ------
     InputError
-        If there is no such path, or no log in it.
+        If the path does not exist, or holds no log in it.
     """
 
     def read(file: Path) -> list[Found]:

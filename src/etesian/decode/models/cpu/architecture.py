@@ -132,12 +132,12 @@ class _Names:
     layers: str = "layers"
     final_norm: str = "norm"
     norms: tuple[str, str] | None = ("input_layernorm", "post_attention_layernorm")
-    out_norms: tuple[str, str] | None = None
     attention_in: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
     attention_out: str = "self_attn.o_proj"
     up: str = "mlp.up_proj"
     gate: str | None = "mlp.gate_proj"
     down: str = "mlp.down_proj"
+    out_norms: tuple[str, str] | None = None
 
 
 _LLAMA = _Names("model")

@@ -14,11 +14,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from etesian._shared.barrier import wait_for_all
 from etesian.decode.models.cpu.instructions import (
-    atomic_add,
-    atomic_load,
     exponential,
-    give_up_core,
     larger,
     read,
     write,
@@ -34,8 +32,6 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 _GELU, _GELU_TANH, _RELU, _SILU = range(4)
 MIXED = PANEL + VECTOR
 """Columns that a summed tile writes."""
-PATIENCE = 2_000
-"""Looks at a counter before a waiting thread gives up its core."""
 
 
 class Shape(NamedTuple):
@@ -93,7 +89,7 @@ class Scratch(NamedTuple):
     scores: NDArray[np.float32]
     mixed: NDArray[np.float32]
     records: NDArray[np.uint8]  # rows as quantized weights read them
-    counters: NDArray[np.int64]  # arrivals at barriers
+    barrier: NDArray[np.int64]
 
 
 class Rows(NamedTuple):
@@ -113,46 +109,32 @@ def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
         _normalize(worker, n_workers, shape, weights, layer, FIRST_NORM, scratch, rows, scratch.normed)
         if shape.is_parallel:
             _normalize(worker, n_workers, shape, weights, layer, SECOND_NORM, scratch, rows, scratch.normed_twice)
-        _meet(scratch.counters, n_workers)
+        wait_for_all(scratch.barrier, n_workers)
         _project_heads(worker, n_workers, shape, weights, layer, scratch, rows)
-        _meet(scratch.counters, n_workers)
+        wait_for_all(scratch.barrier, n_workers)
         if shape.norms_all_heads:
             _normalize_heads(worker, n_workers, shape, weights, layer, scratch, rows)
-            _meet(scratch.counters, n_workers)
+            wait_for_all(scratch.barrier, n_workers)
         _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows)
-        _meet(scratch.counters, n_workers)
+        wait_for_all(scratch.barrier, n_workers)
         attended = shape.n_heads * shape.head_width
         _add_product(worker, n_workers, shape, weights, layer, ATTENTION_OUT, attended, scratch, rows)
-        _meet(scratch.counters, n_workers)
+        wait_for_all(scratch.barrier, n_workers)
         if shape.has_out_norms:  # by rows, as is the next norm
             _add_branch(worker, n_workers, shape, weights, layer, ATTENTION_OUT_NORM, scratch, rows)
         if not shape.is_parallel:
             _normalize(worker, n_workers, shape, weights, layer, SECOND_NORM, scratch, rows, scratch.normed_twice)
-            _meet(scratch.counters, n_workers)
+            wait_for_all(scratch.barrier, n_workers)
         _activate(worker, n_workers, shape, weights, layer, scratch, rows)
-        _meet(scratch.counters, n_workers)
+        wait_for_all(scratch.barrier, n_workers)
         _add_product(worker, n_workers, shape, weights, layer, DOWN, shape.inner_width, scratch, rows)
-        _meet(scratch.counters, n_workers)
+        wait_for_all(scratch.barrier, n_workers)
         if shape.has_out_norms:
             _add_branch(worker, n_workers, shape, weights, layer, DOWN_NORM, scratch, rows)
     if len(logits) > 0:
         _normalize(worker, n_workers, shape, weights, shape.n_layers, FINAL_NORM, scratch, rows, scratch.normed)
-        _meet(scratch.counters, n_workers)
+        wait_for_all(scratch.barrier, n_workers)
         _project_logits(worker, n_workers, shape, weights, scratch, rows, logits)
-
-
-@njit(nogil=True, cache=True)
-def _meet(counters, n_workers):
-    """Wait for all threads; what each wrote before, all see afterwards."""
-    if n_workers == 1:
-        return
-    ticket = atomic_add(counters, 0, 1)
-    target = (ticket // n_workers + 1) * n_workers
-    looks = 0
-    while atomic_load(counters, 0) < target:
-        looks += 1
-        if looks > PATIENCE:
-            give_up_core()
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

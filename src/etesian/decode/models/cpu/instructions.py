@@ -1,8 +1,7 @@
-"""Machine instructions that numba does not offer: bfloat16, an exponential, atomic counters. Knows no model."""
+"""Machine instructions that numba does not offer: bfloat16, an exponential. Knows no model."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +11,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 instruction: Callable[[Callable[..., Any]], Any] = intrinsic
-
-give_up_core = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.intc())
-"""Let another thread run on this core; call it while waiting for one that may not have a core of its own."""
 
 BIT, BYTE, SHORT, WORD, LONG = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
 FLOAT = ir.FloatType()
@@ -101,25 +97,3 @@ def exponential(typing_context, value):
         return builder.select(is_zero, FLOAT(0.0), builder.fmul(series, power))
 
     return types.float32(types.float32), generate
-
-
-@instruction
-def atomic_add(typing_context, array, index, value):
-    """Add to an element of an int64 array, in one step as every thread sees it; the value before."""
-
-    def generate(context, builder, signature, arguments):
-        place = builder.gep(data_of(context, builder, array, arguments[0]), [arguments[1]])
-        return builder.atomic_rmw("add", place, arguments[2], "seq_cst")
-
-    return types.int64(array, types.int64, types.int64), generate
-
-
-@instruction
-def atomic_load(typing_context, array, index):
-    """Read an element of an int64 array; what its writer wrote before changing it can be seen afterwards."""
-
-    def generate(context, builder, signature, arguments):
-        place = builder.gep(data_of(context, builder, array, arguments[0]), [arguments[1]])
-        return builder.load_atomic(place, "acquire", 8)
-
-    return types.int64(array, types.int64), generate

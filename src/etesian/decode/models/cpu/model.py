@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian._shared.barrier import new_shared
 from etesian.decode.models.cpu import forward
 from etesian.decode.models.cpu.architecture import FAMILIES, Network, read_network
 from etesian.decode.models.cpu.packed_network import aligned_zeros, pack_network
@@ -25,11 +26,12 @@ from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlock
 from etesian.decode.models.cpu.quantized.network import pack_block_network
 from etesian.decode.models.cpu.quantized.rounding import quantized
 from etesian.decode.models.cpu.tiles import LINE, MIX_ROWS, PANEL
-from etesian.decode.models.language_model import IntegerArray
-from etesian.decode.models.row_exactness import rows_are_exact
+from etesian.decode.models.language_model import IntegerArray, ModelTraits, Scores
+from etesian.decode.models.row_exactness import probe_rows
 
 LONGEST_PASS = 64
 """Rows that go through the layers at once; longer texts go in pieces, which changes no bit."""
+_PROBED_LENGTH, _PROBED_ROWS = 9, (3, 16)  # few: a large model would delay loading
 SMALL_BYTES = 2_000_000
 """Weights below which a second thread costs more than it saves."""
 
@@ -106,9 +108,17 @@ class CpuModel:
         return self.weights.packed.nbytes + self.weights.vectors.nbytes
 
     @cached_property
-    def rows_are_exact(self) -> bool:
-        """Whether rows of passes of many sizes had the bits of passes of one row, tried on this machine."""
-        return rows_are_exact(self)
+    def traits(self) -> ModelTraits:
+        """Properties that the model promises; row exactness is probed on this machine."""
+        text = np.random.default_rng(0).integers(0, self.vocabulary_size, _PROBED_LENGTH + 8)
+        return ModelTraits(
+            rows_are_exact=probe_rows(
+                self, text=text, lengths=(_PROBED_LENGTH,), row_counts=_PROBED_ROWS, supports_trees=True
+            ),
+            supports_trees=True,
+            weight_bytes=self.weight_bytes,
+            fingerprint=self.fingerprint,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -166,6 +176,11 @@ class CpuContext:
         self._cache = _new_cache(model, 4 * PANEL)
         self._scratch = _new_scratch(model, self._cache.capacity)
 
+    @property
+    def n_reusable(self) -> int:
+        """Number of kept tokens: all of them can be reused."""
+        return self.length
+
     def extend(self, tokens: IntegerArray) -> None:
         """Keep these tokens, one after another, without asking for logits; drops all nodes."""
         tokens = self._checked(tokens)
@@ -178,18 +193,20 @@ class CpuContext:
             self._run(piece, positions, is_seen, np.empty(0, np.float32))
             self.length += len(piece)
 
-    def score(self, tokens: IntegerArray, parents: IntegerArray) -> NDArray[np.float32]:
-        """Read each token after its ancestors and the kept text; logits of what comes next, shape (n_new, vocabulary_size)."""
+    def score(self, tokens: IntegerArray, parents: IntegerArray) -> Scores:
+        """Read each token after its ancestors and the kept text, in one pass."""
         tokens = self._checked(tokens)
         first = len(self._parents)
         self._add_nodes(np.asarray(parents, np.int64), len(tokens))
         logits = np.empty((len(tokens), self._model.vocabulary_size), np.float32)
+        hidden_states = np.empty((len(tokens), self._model.shape.width), np.float32)
         for start in range(0, len(tokens), LONGEST_PASS):
             stop = min(start + LONGEST_PASS, len(tokens))
             positions = np.array(self._positions[: first + stop], np.int64)
             is_seen = np.ascontiguousarray(self._is_seen[first + start : first + stop, : first + stop])
             self._run(tokens[start:stop], positions, is_seen, logits[start:stop].reshape(-1))
-        return logits
+            hidden_states[start:stop] = self._normed_rows(stop - start)
+        return Scores(logits, hidden_states)
 
     def keep(self, nodes: IntegerArray) -> None:
         """Keep these nodes, each the child of the one before and the first of the kept text; drops all others."""
@@ -210,6 +227,14 @@ class CpuContext:
             raise ValueError(f"length must be between 0 and {self.length}, the tokens kept; got {length}")
         self.length = length
         self._drop_nodes()
+
+    def _normed_rows(self, n_rows: int) -> NDArray[np.float32]:
+        """Return the input of the output layer in the last pass, shape (n_rows, width)."""
+        width, stride = self._model.shape.width, forward.stride_of(self._model.shape.width)
+        rows = self._scratch.normed[: n_rows * stride].reshape(n_rows, stride)[:, :width]
+        if rows.dtype == np.uint16:  # the bits of bfloat16
+            return (rows.astype(np.uint32) << 16).view(np.float32)
+        return rows
 
     def _checked(self, tokens: IntegerArray) -> NDArray[np.int64]:
         checked: NDArray[np.int64] = np.asarray(tokens, np.int64)
@@ -315,7 +340,7 @@ def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
         records=aligned_zeros(n_threads * (n_rows * record_stride(longest) if has_blocks else LINE), np.uint8).reshape(
             n_threads, -1
         ),
-        counters=np.zeros(8, np.int64),
+        barrier=new_shared(),
     )
 
 

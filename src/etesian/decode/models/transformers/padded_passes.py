@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from etesian.decode.models.language_model import Scores
 from etesian.decode.models.transformers.key_value_cache import SMALLEST_CAPACITY, KeyValueCache
 from etesian.decode.models.transformers.passes import EagerPasses
 from etesian.decode.models.transformers.tree_attention_mask import ScoredNodes
@@ -70,10 +71,8 @@ class PassInputs:
 class PaddedPasses(EagerPasses):
     """Passes whose rows and visible slots are padded; the rows that are asked for come out as if they were not."""
 
-    def score(
-        self, tokens: NDArray[np.int64], nodes: ScoredNodes, cache: KeyValueCache, length: int
-    ) -> NDArray[np.float32]:
-        """Read the last of `nodes`, which bear `tokens`, after a text of `length` tokens; logits of each."""
+    def score(self, tokens: NDArray[np.int64], nodes: ScoredNodes, cache: KeyValueCache, length: int) -> Scores:
+        """Read the last of `nodes`, which hold `tokens`, after a text of `length` tokens; without hidden states."""
         n_new = len(tokens)
         n_rows = next((count for count in ROW_COUNTS if count >= n_new), None)
         if n_rows is None or not self.takes_trees:
@@ -84,7 +83,7 @@ class PaddedPasses(EagerPasses):
         cache.reserve(shape.n_visible)
         inputs = self._inputs(shape, cache)
         self._fill(inputs, shape, start, tokens, length + nodes.depths[-n_new:], masks)
-        return self._to_host(self._run_padded(inputs, shape, cache)[:n_new])
+        return Scores(self._to_host(self._run_padded(inputs, shape, cache)[:n_new]))
 
     def _inputs(self, shape: PassShape, cache: KeyValueCache) -> PassInputs:
         return PassInputs.empty(shape, dtype=self.dtype, device=self.device)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.cache_utils import DynamicCache
 
+from etesian.decode.models.language_model import Scores
 from etesian.decode.models.transformers.key_value_cache import KeyValueCache, LayerShape
 from etesian.decode.models.transformers.model_limits import ModelLimits
 from etesian.decode.models.transformers.output_layer import Float32OutputLayer
@@ -70,10 +71,8 @@ class EagerPasses:
             self.model.base_model(input_ids=self._on_device(part), past_key_values=cache, use_cache=True)
 
     @torch.no_grad()
-    def score(
-        self, tokens: NDArray[np.int64], nodes: ScoredNodes, cache: KeyValueCache, length: int
-    ) -> NDArray[np.float32]:
-        """Read the last of `nodes`, which bear `tokens`, after a text of `length` tokens; logits of each."""
+    def score(self, tokens: NDArray[np.int64], nodes: ScoredNodes, cache: KeyValueCache, length: int) -> Scores:
+        """Read the last of `nodes`, which hold `tokens`, after a text of `length` tokens."""
         cache.place.start = length + len(nodes) - len(tokens)
         cache.reserve(length + len(nodes))
         arguments: dict[str, Any] = {}
@@ -83,15 +82,37 @@ class EagerPasses:
                 "position_ids": self._on_device(positions),
                 "attention_mask": self._masks(nodes, len(tokens), length),
             }
-        return self.logits(self._on_device(tokens), cache, arguments).cpu().numpy()
+        return self.scores(self._on_device(tokens), cache, arguments)
+
+    def scores(self, input_ids: torch.Tensor, cache: KeyValueCache | None, arguments: dict[str, Any]) -> Scores:
+        """Run one forward pass."""
+        with self._output_layer.in_use():
+            return self._run(input_ids, cache, arguments)
 
     def logits(self, input_ids: torch.Tensor, cache: KeyValueCache | None, arguments: dict[str, Any]) -> torch.Tensor:
-        """One forward pass; logits in float32, of shape (n_rows, vocabulary_size)."""
+        """Run one forward pass; float32 logits on the device, shape (n_rows, vocabulary_size)."""
+        with self._output_layer.in_use():
+            return self._forward(input_ids, cache, arguments)
+
+    @torch.no_grad()
+    def _run(self, input_ids: torch.Tensor, cache: KeyValueCache | None, arguments: dict[str, Any]) -> Scores:
+        """Run one forward pass and record the input of the output layer."""
+        recorded: list[torch.Tensor] = []
+        layer = self.model.get_output_embeddings()
+        handle = layer.register_forward_pre_hook(lambda _, inputs: recorded.append(inputs[0]))
+        try:
+            logits = self._forward(input_ids, cache, arguments)
+        finally:
+            handle.remove()
+        hidden_states = recorded[-1].reshape(-1, recorded[-1].shape[-1]).float() if recorded else None
+        return Scores(logits.cpu().numpy(), None if hidden_states is None else hidden_states.cpu().numpy())
+
+    def _forward(self, input_ids: torch.Tensor, cache: KeyValueCache | None, arguments: dict[str, Any]) -> torch.Tensor:
         if not self.takes_positions:
             arguments = {name: value for name, value in arguments.items() if name != "position_ids"}
-        with self._output_layer.in_use():
-            output = self.model(input_ids=input_ids, past_key_values=cache, use_cache=cache is not None, **arguments)
-        return output.logits[0].float()
+        output = self.model(input_ids=input_ids, past_key_values=cache, use_cache=cache is not None, **arguments)
+        logits: torch.Tensor = output.logits[0].float()
+        return logits
 
     def mask_arrays(self, nodes: ScoredNodes, n_new: int, length: int) -> dict[str, NDArray[np.float32]]:
         """The mask for each kind of layer, under the name that transformers gives the kind."""

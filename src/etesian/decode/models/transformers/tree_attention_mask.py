@@ -56,6 +56,10 @@ class ScoredNodes:
             ancestors[node, node] = True
         return ScoredNodes(np.concatenate([self.parents, new_parents]), depths, ancestors)
 
+    def first(self, count: int) -> ScoredNodes:
+        """Return the first `count` nodes."""
+        return ScoredNodes(self.parents[:count], self.depths[:count], self.ancestors[:count, :count])
+
     def check_path(self, nodes: NDArray[np.int64]) -> None:
         """Raise ValueError unless each node is the child of the one before and the first a child of the text's end."""
         before = ROOT

@@ -15,8 +15,7 @@ from etesian.bench.io._reading.tracked_runs import checked, ordered_points
 from etesian.bench.io.importers.mlflow.server import runs_on_server
 from etesian.bench.io.importers.mlflow.stores import Place, runs_in_folder, runs_in_sqlite
 from etesian.bench.io.importers.mlflow.tracked import Tracked
-from etesian.bench.record import Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Run, StoredRun
 from etesian.bench.workload import Target
 
 _SEEDS = ("seed", "random_seed", "random_state")
@@ -49,7 +48,7 @@ def read_mlflow(
     Raises
     ------
     InputError
-        If there is no such store, or it cannot be read at all.
+        If the store does not exist or cannot be read at all.
     """
     yield from checked(str(location), target, _found_in(location, target, clock, entry))
 

@@ -11,8 +11,7 @@ from etesian.bench.io._reading.files import UnreadableError, files_below
 from etesian.bench.io._reading.found import Found, Ignored, attempt, printable
 from etesian.bench.io._reading.tracked_runs import checked, ordered_points
 from etesian.bench.io.importers.tensorboard.records import CutOffError, read_events
-from etesian.bench.record import Outcome, Run
-from etesian.bench.store import StoredRun
+from etesian.bench.record import Outcome, Run, StoredRun
 from etesian.bench.workload import Target
 
 
@@ -41,7 +40,7 @@ def read_tensorboard(
     Raises
     ------
     InputError
-        If there is no such path, or no event file in it.
+        If the path does not exist, or holds no event file in it.
     """
     root = Path(path)
     folders: dict[Path, list[Path]] = {}

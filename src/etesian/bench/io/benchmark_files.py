@@ -1,0 +1,83 @@
+"""Runs from any file that `etesian bench check` accepts, recognized by its content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from etesian.bench.errors import InputError
+from etesian.bench.io._reading.found import Found, Skipped
+from etesian.bench.record import StoredRun
+from etesian.bench.store import Store, masked
+from etesian.bench.workload import Target
+
+_FORMATS = "a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine"
+
+
+def read_benchmark_file(
+    source: str | Path, *, suite: str | None = None, target: Target | None = None
+) -> list[StoredRun]:
+    """Read runs from a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine.
+
+    Parameters
+    ----------
+    source
+        Path of a file, or database URL of a store.
+    suite
+        Suite to select; None for all.
+    target
+        Target of the runs of a CSV file; None if the file states it.
+
+    Raises
+    ------
+    InputError
+        If the file is none of these, cannot be read completely, or holds no runs.
+    """
+    found = _read(source, target)
+    skipped = [each for each in found if isinstance(each, Skipped)]
+    if skipped:
+        raise InputError(f"{source} cannot be read completely: {skipped[0]}")
+    runs = [each for each in found if isinstance(each, StoredRun) and suite in (None, each.suite)]
+    if not runs:
+        raise InputError(f"{masked(source)} holds no runs" + (f" of the suite {suite}" if suite else ""))
+    return runs
+
+
+def _read(source: str | Path, target: Target | None) -> list[Found]:
+    path = Path(source)
+    if "://" in str(source) or not path.is_file():
+        with Store(source, create=False) as store:
+            return list(store.entries())
+    with path.open("rb") as file:
+        start = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")
+    if start.startswith(b"SQLite"):
+        with Store(source, create=False) as store:
+            return list(store.entries())
+    if ".csv" in path.suffixes:
+        from etesian.bench.io.importers.table import read_csv
+
+        return list(read_csv(path, target=target))
+    if path.suffix == ".json":
+        return list(_read_json(path))
+    if start.startswith(b"{"):
+        from etesian.bench.io.jsonl import read_jsonl
+
+        return list(read_jsonl(path))
+    raise InputError(f"{path} must be {_FORMATS}")
+
+
+def _read_json(path: Path) -> Iterator[Found]:
+    from etesian.bench.io.importers.hyperfine import read_hyperfine
+    from etesian.bench.io.importers.pytest_benchmark import read_pytest_benchmark
+
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    keys = content.keys() if isinstance(content, dict) else set()
+    if "benchmarks" in keys:
+        return read_pytest_benchmark(path)
+    if "results" in keys:
+        return read_hyperfine(path)
+    raise InputError(f"{path} must be {_FORMATS}; it has neither 'benchmarks' nor 'results'")
