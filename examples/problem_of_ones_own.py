@@ -1,4 +1,4 @@
-"""Rank players by the results of their games (Bradley and Terry 1952): a custom problem for `etesian.sparse.minimize`."""
+"""Rank players by the results of their games (Bradley and Terry 1952): a custom problem for `minimize`."""
 
 import math
 
