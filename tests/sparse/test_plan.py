@@ -99,7 +99,7 @@ def test_auto_takes_what_is_predicted_to_be_fastest():
     [
         (
             {"schedule": "hogwild"},
-            "schedule must be 'serial', 'conflict_free', 'levels', 'blocked', 'merged', 'lock_free', 'auto'; got 'hogwild'",
+            "schedule must be 'auto', 'blocked', 'conflict_free', 'levels', 'lock_free', 'merged', 'serial'; got 'hogwild'",
         ),
         ({"n_workers": 0}, "n_workers must be at least 1; got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1; got 0"),

@@ -2,8 +2,9 @@
 
 from etesian.sparse._engine.workers import Workers
 from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
-from etesian.sparse.driver import Epochs, Result, minimize
+from etesian.sparse.driver import Result, minimize
 from etesian.sparse.eigenvector import Eigenpair, leading_eigenvector
+from etesian.sparse.epochs import Epochs
 from etesian.sparse.estimators import FoldedUser, MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.inspection import ConflictReport, inspect_conflicts
 from etesian.sparse.methods import SGD

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 from etesian.sparse._engine.workers import Workers, count_workers
-from etesian.sparse.driver import Seed
+from etesian.sparse.epochs import Seed
 from etesian.sparse.problems.eigen import ShiftedRows
 from etesian.sparse.problems.linear_updates import State
 from etesian.sparse.rayleigh_ritz import Ritz, Subspace, Vector, dot, length

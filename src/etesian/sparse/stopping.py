@@ -24,7 +24,7 @@ Monitor = Callable[[Variables], float]
 
 
 class Run(Protocol):
-    """A minimization under way; see `etesian.sparse.driver.Epochs`."""
+    """A minimization under way; see `etesian.sparse.epochs.Epochs`."""
 
     problem: Problem
     plan: Plan

@@ -13,7 +13,7 @@ from etesian.sparse.problems.problem import StreamedProblem, Variables
 from etesian.sparse.schedules.conflict_free import why_not_components
 from etesian.sparse.schedules.conflicts import as_touches, best_batch_size
 from etesian.sparse.schedules.orders import BLOCK, FEWEST_BLOCKS, Blocks, Drawing, head
-from etesian.sparse.schedules.plan import Plan, Schedule, balance_of
+from etesian.sparse.schedules.plan import Plan, balance_of
 from etesian.sparse.schedules.serial import WORTH_PLANNING, warn
 
 SAMPLE = 16 * BLOCK  # updates by which batch sizes are compared
@@ -25,7 +25,7 @@ def has_blocks(problem: Any) -> bool:
 
 
 def stream_of(
-    problem: StreamedProblem, workers: Workers, blocks: Blocks, schedule: Schedule, batch_size: int | None
+    problem: StreamedProblem, workers: Workers, blocks: Blocks, schedule: str, batch_size: int | None
 ) -> Stream | None:
     """Return a stream of epochs by one schedule; None where the schedule has to see a whole epoch.
 
@@ -53,7 +53,7 @@ def _conflict_free_stream(
     if balance.predicted_speedup >= WORTH_PLANNING:
         return None
     note = why_not_components(balance)
-    warn(note)
+    warn(note, problem.touches.shape[0])
     return Stream(problem, workers, blocks, "serial", n_workers=1, note=note)
 
 
@@ -80,7 +80,7 @@ class Stream:
         problem: StreamedProblem,
         workers: Workers,
         blocks: Blocks,
-        schedule: Schedule,
+        schedule: str,
         *,
         n_workers: int,
         note: str | None = None,

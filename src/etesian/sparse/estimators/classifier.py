@@ -13,10 +13,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from etesian.sparse.driver import Callback, Order, Seed
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.linear import Method, SparseLinear
 from etesian.sparse.problems.losses import CLASSIFICATION, Loss
 from etesian.sparse.schedules.makers import Schedule
+from etesian.sparse.stopping import Callback
 
 
 def _is_logistic(estimator: Any) -> bool:

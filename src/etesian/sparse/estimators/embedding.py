@@ -15,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from etesian._shared.files import atomic_write
 from etesian.sparse.arguments import check_integer
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
-from etesian.sparse.driver import Callback, Order, Seed
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.problems.factors import WordPairs
 from etesian.sparse.problems.pairs import KnownRows
 from etesian.sparse.schedules.makers import Schedule
+from etesian.sparse.stopping import Callback
 
 Sentences = Iterable[Iterable[str] | str]
 

@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from etesian.sparse.arguments import check_integer
-from etesian.sparse.driver import Callback, Order, Seed
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.feedback import preferences
 from etesian.sparse.estimators.folding import FoldedUser
 from etesian.sparse.estimators.held_out import hold_out
@@ -23,6 +23,7 @@ from etesian.sparse.ids import IdType, find_ids
 from etesian.sparse.problems.factors import Ratings
 from etesian.sparse.problems.pairs import KnownRows
 from etesian.sparse.schedules.makers import Schedule
+from etesian.sparse.stopping import Callback
 
 _DTYPES = ("float32", "float64")
 

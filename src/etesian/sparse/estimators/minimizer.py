@@ -9,10 +9,12 @@ from sklearn.base import BaseEstimator
 
 from etesian.sparse._engine.workers import Workers, count_workers
 from etesian.sparse.arguments import check_integer, check_tol
-from etesian.sparse.driver import Callback, Order, Result, Seed, minimize
+from etesian.sparse.driver import Result, minimize
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.problem import Problem, SumOver, Variables
 from etesian.sparse.schedules.makers import Plan, Schedule
+from etesian.sparse.stopping import Callback
 
 
 class HasLoss(Protocol):

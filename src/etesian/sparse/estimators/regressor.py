@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from etesian.sparse.driver import Callback, Order, Seed
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.linear import Method, SparseLinear
 from etesian.sparse.problems.losses import REGRESSION, Loss
 from etesian.sparse.schedules.makers import Schedule
+from etesian.sparse.stopping import Callback
 
 
 class SparseRegressor(RegressorMixin, SparseLinear):

@@ -12,11 +12,13 @@ from etesian.sparse.schedules.conflict_free import plan_conflict_free
 from etesian.sparse.schedules.conflicts import as_touches, best_batch_size
 from etesian.sparse.schedules.levels import best_capacity, plan_levels
 from etesian.sparse.schedules.plan import Plan, Sizes
+from etesian.sparse.schedules.registry import register
 from etesian.sparse.schedules.serial import WORTH_PLANNING, plan_serial
 
 WELL_SPLIT = 0.9  # of the workers: what components may reach before the planning of levels is spared
 
 
+@register("auto")
 def plan_auto(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """Make the plan with the best predicted speed-up of those that give the serial run's bits; a note says why, no warning."""
     n_workers = sizes.n_workers

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from etesian.sparse.schedules.conflicts import Touches, as_touches
 from etesian.sparse.schedules.counting_sort import sort_by_key
 from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
+from etesian.sparse.schedules.registry import register
 
 UPDATES_A_BLOCK = 1_000
 MOST_BLOCKS = 32  # 16, 32 and 64 could not be told apart at 5 million ratings
@@ -106,6 +107,7 @@ def _nearest(edges: NDArray[np.int64], wanted: NDArray[np.float64]) -> NDArray[n
     return nearest
 
 
+@register("blocked", keeps_order=False)
 def plan_blocked(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """Strata of blocks that share nothing, for updates of two sides.
 

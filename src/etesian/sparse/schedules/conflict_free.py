@@ -10,9 +10,11 @@ from scipy.sparse import csr_array
 
 from etesian.sparse.schedules.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
 from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
+from etesian.sparse.schedules.registry import register
 from etesian.sparse.schedules.serial import WORTH_PLANNING, plan_serial, serial_instead
 
 
+@register("conflict_free")
 def plan_conflict_free(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """CYCLADES (Pan et al. 2016, algorithm 1): whole components to workers, in the sampled order within each.
 

@@ -23,6 +23,7 @@ from etesian._shared.atomics import prefetch_to_read
 from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, Touches, as_touches
 from etesian.sparse.schedules.counting_sort import sort_by_key
 from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
+from etesian.sparse.schedules.registry import register
 from etesian.sparse.schedules.serial import WORTH_PLANNING, plan_serial, serial_instead
 
 AHEAD = 24  # updates between asking for what an update touches and using it
@@ -252,6 +253,7 @@ def sort_into_levels(
     return np.concatenate([part for part, _ in planned]), np.concatenate([part for _, part in planned])
 
 
+@register("levels")
 def plan_levels(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """Grow levels: exact like `conflict_free`, for data of one component too.
 

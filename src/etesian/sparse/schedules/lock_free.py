@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from etesian.sparse.schedules.plan import Plan, Sizes
+from etesian.sparse.schedules.registry import register
 
 UNSYNCHRONIZED_BATCH = 2_048  # updates of a worker between two looks at whether the run was interrupted
 
 
+@register("lock_free")
 def plan_lock_free(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """Plan equal shares for all workers; the result depends on who wrote last."""
     return even_cuts(order, n_workers=sizes.n_workers)

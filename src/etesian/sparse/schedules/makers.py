@@ -6,36 +6,26 @@ order of all updates (which becomes the plan's own) and `Sizes`, that is listed 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.schedules.auto import plan_auto
-from etesian.sparse.schedules.blocked import plan_blocked
-from etesian.sparse.schedules.conflict_free import plan_conflict_free
-from etesian.sparse.schedules.levels import plan_levels
-from etesian.sparse.schedules.lock_free import plan_lock_free
-from etesian.sparse.schedules.merged import plan_merged
 from etesian.sparse.schedules.orders import Permutations
-from etesian.sparse.schedules.plan import SCHEDULES, Plan, Schedule, ScheduleWarning, Sizes
-from etesian.sparse.schedules.serial import plan_serial
+from etesian.sparse.schedules.plan import Plan, ScheduleWarning, Sizes
+from etesian.sparse.schedules.registry import makers
 
 __all__ = ["MAKERS", "SCHEDULES", "Plan", "Schedule", "ScheduleWarning", "make_plan", "plan_order"]
 
-Maker = Callable[[csr_array, NDArray[np.int64], Sizes], Plan]
+MAKERS = makers()
+SCHEDULES = tuple(MAKERS)
 
-MAKERS: dict[Schedule, Maker] = {
-    "serial": plan_serial,
-    "conflict_free": plan_conflict_free,
-    "levels": plan_levels,
-    "blocked": plan_blocked,
-    "merged": plan_merged,
-    "lock_free": plan_lock_free,
-    "auto": plan_auto,
-}
+if TYPE_CHECKING:
+    Schedule = str
+else:
+    Schedule = Literal[SCHEDULES]  # the choices of the command line
 
 
 def make_plan(
@@ -103,10 +93,11 @@ def plan_order(
     sizes = Sizes(n_workers, batch_size, n_blocks, n_lists)
     _check(schedule, touches, sizes)
     sampled = order.copy() if keep_steps else None
-    plan = MAKERS[schedule](touches, order, sizes)
+    maker = MAKERS[schedule]
+    plan = maker.make(touches, order, sizes)
     if sampled is None:
         return plan
-    return replace(plan, steps=np.arange(len(order)) if schedule == "blocked" else _places(sampled)[plan.order])
+    return replace(plan, steps=_places(sampled)[plan.order] if maker.keeps_order else np.arange(len(order)))
 
 
 def _check(schedule: Schedule, touches: csr_array, sizes: Sizes) -> None:

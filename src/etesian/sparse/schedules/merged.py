@@ -10,9 +10,11 @@ from etesian.sparse.schedules.conflict_free import plan_batches
 from etesian.sparse.schedules.conflicts import as_touches
 from etesian.sparse.schedules.hot_variables import N_LISTS, default_merged_batch, find_hot, leave_out, predict_speedup
 from etesian.sparse.schedules.plan import Copies, Plan, Sizes
+from etesian.sparse.schedules.registry import register
 from etesian.sparse.schedules.serial import WORTH_PLANNING, warn
 
 
+@register("merged")
 def plan_merged(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """Exempt hot variables: lists work on copies of them, and what the copies gained is merged when a batch ends.
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-Schedule = Literal["serial", "conflict_free", "levels", "blocked", "merged", "lock_free", "auto"]
-SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 
 class ScheduleWarning(UserWarning):
@@ -96,7 +93,7 @@ class Plan:
         What lists work on in copies, in a merged plan that exempts some variables; None elsewhere.
     """
 
-    schedule: Schedule
+    schedule: str
     order: NDArray[np.int64]
     offsets: NDArray[np.int64]
     synchronized: bool

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from etesian.sparse.arguments import levels_to_the_caller
 from etesian.sparse.schedules.lock_free import even_cuts
 from etesian.sparse.schedules.plan import Plan, ScheduleWarning, Sizes
+from etesian.sparse.schedules.registry import register
 
 WORTH_PLANNING = 1.1  # a predicted speed-up below this is about 1: run serially
 
@@ -20,6 +21,7 @@ SMALL = 10_000  # updates below which a `ScheduleWarning` is given once per proc
 _warned_of_small_data = threading.Event()
 
 
+@register("serial")
 def plan_serial(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """Plan for one worker, in the sampled order."""
     return replace(even_cuts(order, n_workers=1), schedule="serial")
