@@ -18,24 +18,25 @@ from etesian.sparse.stopping import Callback, Mean, Monitor, Watch
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Where a minimization came to.
+    """Result of a minimization.
 
     Parameters
     ----------
     variables
-        The arrays that the problem made in `start`, as they were after the best epoch; see `minimize`.
+        Arrays that the problem made in `start`, with the values of the best epoch; see `minimize`.
     plan
         The plan of the last epoch.
     objective
-        Objective after each epoch; empty if nothing asked for it.
+        Objective after each epoch; empty unless `tol`, `callback` or `verbose` needs it.
     monitored
         Loss of the monitor after each epoch; empty without one.
     n_iter
-        Number of whole epochs that ran.
+        Number of complete epochs.
     outcome
-        ``"converged"`` (the optimality measure is at most `tol`), ``"no_progress"`` (the objective no longer falls, and the problem
-        has no optimality measure), ``"early_stopped"`` (the loss of the monitor no longer falls), ``"max_iter"``, ``"stopped"`` (by
-        the callback), ``"diverged"`` or ``"interrupted"`` (by Ctrl-C, between two batches).
+        ``"converged"`` (the optimality measure is at most `tol`), ``"no_progress"`` (the objective no longer falls, and
+        the problem has no optimality measure), ``"early_stopped"`` (the loss of the monitor no longer falls),
+        ``"max_iter"``, ``"stopped"`` (by the callback), ``"diverged"`` or ``"interrupted"`` (by Ctrl-C, between two
+        batches).
     """
 
     variables: Variables
@@ -68,58 +69,68 @@ def minimize(
     Parameters
     ----------
     problem
-        What to minimize, see `Problem`.
+        Problem to minimize.
     method
-        Step rule.
+        Step sizes.
     schedule
-        ``"serial"``; ``"conflict_free"`` or ``"levels"`` (the same bits as serial, on many cores); ``"auto"`` (of these three the
-        fastest, by prediction and a short measurement); ``"blocked"`` (pairs of two sides: an order of its own, the same bits for
-        any number of threads); ``"merged"`` (`MergingProblem`, such as linear ones with hot features: each list of a batch works on
-        copies of these, which are merged when it ends, so not the serial run's result, but again the same bits for any number of
-        threads); or ``"lock_free"`` (HOGWILD!: other bits every time).
+        ``"serial"``; ``"conflict_free"`` or ``"levels"``, which give the same bits as ``"serial"`` in parallel;
+        ``"auto"``, the fastest of these three by prediction and a short measurement; ``"blocked"``, for pairs such as
+        ratings, with an order of its own; ``"merged"``, for a `MergingProblem`, in which the lists of a batch work on
+        copies of hot variables that are merged after the batch; or ``"lock_free"`` (HOGWILD!). Results of ``"blocked"``
+        and ``"merged"`` differ from the serial one, but have the same bits for any number of threads. Those of
+        ``"lock_free"`` are not reproducible.
     n_jobs
-        Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
+        Number of threads; -1 means all cores, None means 1. The result does not depend on it, unless the schedule is
+        lock-free.
     max_iter
-        Epochs at most, each running every update once.
+        Maximum number of epochs. An epoch runs every update once.
     tol
-        Stop with ``"converged"`` when the length of a proximal gradient step, in variables scaled to curvature 1, is at most `tol`
-        times the square root of the objective (twice it, to be exact), for problems that measure it (`MeasuredProblem`, such as
-        `Linear` with a smooth loss). The relative distance to the minimum is then about ``tol**2`` times the condition number.
-        Other problems stop with ``"no_progress"`` when the objective has not fallen by this share of itself for `n_iter_no_change`
-        epochs. With a monitor, any problem stops with ``"early_stopped"`` when its loss has not fallen so. None runs `max_iter`
-        epochs.
+        Stop with ``"converged"`` when the length of a proximal gradient step, in variables scaled to curvature 1, is at
+        most `tol` times the square root of the objective (twice it, to be exact), for problems that measure it
+        (`MeasuredProblem`, such as `Linear` with a smooth loss). The relative distance to the minimum is then about
+        ``tol**2`` times the condition number. Other problems stop with ``"no_progress"`` when the objective has not
+        fallen by this share of itself for `n_iter_no_change` epochs. With a monitor, any problem stops with
+        ``"early_stopped"`` when its loss has not fallen so. None runs `max_iter` epochs.
     n_iter_no_change
         Number of epochs in a row without enough gain after which to stop.
     monitor
-        A function of the variables, such as the loss on held-out data, that is watched in place of the objective.
+        Function of the variables, such as the loss on held-out data, that is monitored in place of the objective.
     average
-        Whether to return the mean of the variables after each epoch of the second half, which is steadier than the last.
+        Whether to return the mean of the variables over the second half of the epochs, which varies less than the last
+        values.
     random_state
         Seed of the starting point and of the order of updates.
     order
-        ``"each_epoch"`` draws a new order of the updates for every epoch. ``"fixed"`` draws one order and repeats it, which saves
-        the time of planning the others. Do not use it with SAGA: at its usual step size, repeating one order can stop it far from
-        the optimum or make it diverge. SGD and SVRG converge with a fixed order, often in more epochs.
+        ``"each_epoch"`` draws a new order of the updates for every epoch. ``"fixed"`` draws one order and repeats it,
+        which saves the time of planning the others. Do not use it with SAGA: at its usual step size, repeating one
+        order can stop it far from the optimum or make it diverge. SGD and SVRG converge with a fixed order, often in
+        more epochs.
     batch_size
-        Updates a batch; measured by default. The result does not depend on it, unless the schedule is merged.
+        Number of updates in a batch. Default: measured. The result does not depend on it, unless the schedule is
+        merged.
     callback
-        ``callback(epoch, objective, seconds)`` after every epoch; a true answer stops the run.
+        Function called as ``callback(epoch, objective, seconds)`` after every epoch. If it returns a true value, the
+        run stops.
     verbose
-        Whether to print the plan and a line an epoch.
+        Whether to print the plan and one line per epoch.
 
     Returns
     -------
     Result
-        Variables of the epoch with the lowest loss of the monitor, or else the lowest objective; those of the last epoch if neither
-        was asked for (`tol` None and no monitor). An interrupted run has the variables reached.
+        Its variables are those of the epoch with the lowest loss of the monitor, or else with the lowest objective;
+        those of the last epoch if there is no monitor and `tol` is None, or if the run was interrupted.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range, or the problem does not support the schedule.
 
     Warns
     -----
     ConvergenceWarning
-        When the run diverges, naming the step size; when a convex problem (`MeasuredProblem`) reaches `max_iter` without having
-        converged, unless `tol` is None.
+        If the run diverges, or a `MeasuredProblem` reaches `max_iter` before it has converged to `tol`.
     ScheduleWarning
-        When the updates conflict too much for the schedule asked for.
+        If the updates conflict too much for the schedule to help.
     """
     check_integer("max_iter", max_iter, at_least=1)
     check_integer("n_iter_no_change", n_iter_no_change, at_least=1)
@@ -149,7 +160,7 @@ def minimize(
 
 
 def _warn(outcome: str, problem: Problem, n_epochs: int, method: SGD, tol: float | None) -> None:
-    """Warn of a run that came to nothing, where the caller of `minimize` stands."""
+    """Warn of divergence or lack of convergence, at the line that called into the package."""
     message = ""
     if outcome == "diverged":
         message = f"diverged in epoch {n_epochs} with step_size={method.step_size:g}: use a smaller one"

@@ -1,8 +1,9 @@
 """The leading eigenvector of a sparse symmetric matrix or of A'A: shift and invert by SVRG, held together by Rayleigh-Ritz.
 
-MAIN PATH: `leading_eigenvector`. Inverse iteration solves (shift I - M) z = v again and again (Garber et al. 2016; Jin et al.
-2015; Pan et al. 2016, section 5). Here one epoch of SVRG solves each system roughly, and the solutions are not thrown away but
-span a small subspace whose best vector is taken (generalized Davidson): a poor solution costs an epoch, never accuracy.
+MAIN PATH: `leading_eigenvector`. Inverse iteration solves (shift I - M) z = v again and again (Garber et al. 2016; Jin
+et al. 2015; Pan et al. 2016, section 5). Here one epoch of SVRG solves each system roughly, and the solutions are not
+thrown away but span a small subspace whose best vector is taken (generalized Davidson): a poor solution costs an epoch,
+never accuracy.
 """
 
 from __future__ import annotations
@@ -68,19 +69,21 @@ def leading_eigenvector(
 ) -> Eigenpair:
     """Find the eigenvalue of largest absolute value, and its vector, on all cores with the serial run's exact result.
 
-    An epoch is worth about sqrt(n_rows / stable rank) power iterations (the stable rank of A is the sum of all eigenvalues of A'A
-    over the largest), but costs as much as ten to twenty products with A. `scipy.sparse.linalg.eigsh` was faster on every matrix
-    tried; this is for the reproducible parallel form of the stochastic method.
+    An epoch is worth about sqrt(n_rows / stable rank) power iterations (the stable rank of A is the sum of all
+    eigenvalues of A'A over the largest), but costs as much as ten to twenty products with A.
+    `scipy.sparse.linalg.eigsh` was faster on every matrix tried; this is for the reproducible parallel form of the
+    stochastic method.
 
     Parameters
     ----------
     A : sparse or dense matrix of shape (n_rows, n_columns)
         Real and finite. float32 is kept for the epochs, everything else becomes float64.
     of
-        ``"symmetric"``: of A itself, which must be symmetric. Rows of A give A'A, whose leading eigenvalue is the square of A's
-        of largest absolute value; its sign is found at the end. Where both signs tie (the adjacency matrix of a bipartite
-        graph), A'A cannot tell the two vectors apart: they are taken apart at the end, and the positive one is returned.
-        ``"gram"``: of A'A, that is the first right singular vector of A, and the square of its singular value.
+        ``"symmetric"``: of A itself, which must be symmetric. Rows of A give A'A, whose leading eigenvalue is the
+        square of A's of largest absolute value; its sign is found at the end. Where both signs tie (the adjacency
+        matrix of a bipartite graph), A'A cannot tell the two vectors apart: they are taken apart at the end, and the
+        positive one is returned. ``"gram"``: of A'A, that is the first right singular vector of A, and the square of
+        its singular value.
     schedule
         ``"conflict_free"``, ``"serial"`` (the same bits) or ``"lock_free"`` (other bits every time).
     n_jobs
@@ -102,7 +105,8 @@ def leading_eigenvector(
     Raises
     ------
     ValueError
-        For a matrix that is empty, zero, not finite or not real, or not symmetric where it has to be; options out of range.
+        For a matrix that is empty, zero, not finite or not real, or not symmetric where it has to be; options out of
+        range.
 
     Warns
     -----
@@ -166,8 +170,9 @@ def _pair(best: Ritz, scale: float, inverse: _Inverse, outcome: str) -> Eigenpai
 def _with_sign(A: csr_array, ritz: Ritz, tol: float) -> Ritz:
     """Turn an eigenvector of A'A = A^2 for size^2 into one of A for size or -size.
 
-    A v + size v belongs to size and A v - size v to -size, since (A - size)(A + size) v is the residual of v for A^2, which
-    is small. The longer of the two has the smaller residual; a shorter one counts if its value reaches size all the same.
+    A v + size v belongs to size and A v - size v to -size, since (A - size)(A + size) v is the residual of v for A^2,
+    which is small. The longer of the two has the smaller residual; a shorter one counts if its value reaches size all
+    the same.
     """
     size = math.sqrt(ritz.value)
     product = A @ ritz.vector
@@ -224,9 +229,9 @@ class _Inverse:
     def improve(self, ritz: Ritz) -> Vector:
         """Solve (shift I - A'A / n) t = residual roughly: then v + t / gap solves the system with v on the right.
 
-        The shift is the Ritz value, a lower bound of the eigenvalue, plus the residual's length, which an eigenvalue lies
-        within: far above while the vector is poor, and lowered as the residual falls. A shift that is too low after all only
-        lets the leading vector grow in place of converging.
+        The shift is the Ritz value, a lower bound of the eigenvalue, plus the residual's length, which an eigenvalue
+        lies within: far above while the vector is poor, and lowered as the residual falls. A shift that is too low
+        after all only lets the leading vector grow in place of converging.
         """
         if self.n_epochs > 0:
             self._plan_an_epoch()

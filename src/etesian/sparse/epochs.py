@@ -24,10 +24,25 @@ Order = Literal["each_epoch", "fixed"]
 
 
 class Epochs:
-    """A minimization that is driven an epoch at a time; `minimize` drives one to its end.
+    """A minimization that runs one epoch at a time; `minimize` runs one to its end.
 
-    Each epoch is planned and its data laid out right before it runs or, in a stream, while it runs. Parameters are those of
-    `minimize`.
+    Each epoch is planned and its data laid out right before it runs or, in a stream, while it runs.
+
+    Parameters
+    ----------
+    problem
+        Problem to minimize.
+    workers
+        Threads that run the epochs.
+    method, schedule, random_state, order, batch_size
+        See `etesian.sparse.driver.minimize`.
+
+    Attributes
+    ----------
+    variables
+        Arrays that the problem made in `start`, changed in place.
+    done : int
+        Number of epochs that have run.
     """
 
     def __init__(
@@ -47,7 +62,7 @@ class Epochs:
         self._schedule, self._batch_size = schedule, batch_size
         if schedule == "merged" and not isinstance(problem, MergingProblem):
             raise ValueError(
-                f"schedule 'merged' is for problems whose copies can be merged, such as Linear; got {type(problem).__name__}. "
+                f"schedule 'merged' needs a problem that can merge copies, such as Linear; got {type(problem).__name__}. "
                 "Use 'conflict_free', 'levels' or 'auto'"
             )
         self._choice: Choice | None = None
@@ -70,7 +85,7 @@ class Epochs:
 
     @property
     def plan(self) -> Plan:
-        """The plan of the last epoch; before the first, that of the first."""
+        """The plan of the last epoch, or of the first before any has run."""
         if self._plan is None:
             assert self._stream is not None
             self._plan = self._stream.plan()
@@ -123,7 +138,7 @@ class Epochs:
         else:
             self._plan = self._choice.carry_out(self.plan, run)
             if self._choice.is_made and self.order == "fixed":
-                self._choice = None  # the plan is the one taken
+                self._choice = None  # the plan no longer changes
 
     @property
     def _merging(self) -> MergingProblem:
@@ -131,14 +146,14 @@ class Epochs:
         return self.problem
 
     def _settle(self, step_size: float | None) -> None:
-        self._objective = None  # not known, unless it comes by on the way
+        self._objective = None  # unknown, unless `settle` returns it
         if self.problem.settles:
             problem: SettledProblem = self.problem  # type: ignore[assignment]
             self._objective = problem.settle(self.variables, self.workers.sum, step_size)
 
     @property
     def sum_over(self) -> SumOver:
-        """The function that problems sum with."""
+        """Function that sums over updates in parallel."""
         return self.workers.sum
 
     def objective(self) -> float:

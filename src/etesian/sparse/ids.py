@@ -216,7 +216,8 @@ def number_ids(column: IdColumn, kind: str, ids: IdType | None = None) -> tuple[
 def find_ids(wanted: Any, known: NDArray[Any], kind: str, ids: IdType | None = None) -> NDArray[np.int64]:
     """Return the index of each wanted id among the known, in ascending order; -1 for those that are not known.
 
-    Ids are read as the known ones are: integers as text if those are text, and canonical integers written as text as integers.
+    Ids are read as the known ones are: integers as text if those are text, and canonical integers written as text as
+    integers.
     """
     column = as_ids(wanted, kind)
     names = column.names

@@ -91,14 +91,15 @@ class ConflictReport:
     batches
         Components by batch size.
     components, levels
-        Predicted speed-up for each number of workers of ``"conflict_free"`` and of ``"levels"`` plans, each at its best size.
+        Predicted speed-up for each number of workers of ``"conflict_free"`` and of ``"levels"`` plans, each at its best
+        size.
     n_single_levels
         Levels of single updates: the longest chain of updates of which each waits for the one before.
     single_levels
         Predicted speed-up for each number of workers if every such level ended in a barrier.
     n_exempt, merged
-        Hot variables that a ``"merged"`` plan exempts, and its predicted speed-up for each number of workers; None and empty where
-        updates are not rows, and the schedule is not to be had.
+        Hot variables that a ``"merged"`` plan exempts, and its predicted speed-up for each number of workers; None and
+        empty where updates are not rows, and the schedule is not to be had.
     """
 
     n_updates: int
@@ -196,9 +197,9 @@ def inspect_conflicts(
     X : scipy sparse matrix or array of shape (n_rows, n_columns)
         Where the updates are to be read from.
     updates
-        ``"rows"``: each row is an update that touches its stored columns, as in a feature matrix; ``"elements"``: each stored
-        element touches its row and its column, as in a matrix of ratings; ``"edges"``: each stored pair off the diagonal of a
-        square matrix touches both of its vertices, once whichever way round it is stored.
+        ``"rows"``: each row is an update that touches its stored columns, as in a feature matrix; ``"elements"``: each
+        stored element touches its row and its column, as in a matrix of ratings; ``"edges"``: each stored pair off the
+        diagonal of a square matrix touches both of its vertices, once whichever way round it is stored.
     names
         Of the variables: columns for ``"rows"``, rows and then columns for ``"elements"``, vertices for ``"edges"``.
     random_state
@@ -209,7 +210,8 @@ def inspect_conflicts(
     TypeError
         If `X` is not a scipy sparse matrix or array.
     ValueError
-        If `updates` is none of the above, an adjacency matrix is not square, there is no update, or the names are too few or many.
+        If `updates` is none of the above, an adjacency matrix is not square, there is no update, or the names are too
+        few or many.
     """
     touches, called = _read_touches(X, updates)
     if touches.shape[0] == 0:

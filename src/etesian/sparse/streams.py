@@ -1,4 +1,4 @@
-"""Epochs that draw, arrange, lay out and run their updates block by block, for orders in blocks."""
+"""Streamed epochs: draw, arrange, lay out and run updates block by block, for orders in blocks."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from etesian.sparse.schedules.orders import BLOCK, FEWEST_BLOCKS, Blocks, Drawin
 from etesian.sparse.schedules.plan import Plan, balance_of
 from etesian.sparse.schedules.serial import WORTH_PLANNING, warn
 
-SAMPLE = 16 * BLOCK  # updates by which batch sizes are compared
+SAMPLE = 16 * BLOCK  # updates on which batch sizes are compared
 
 
 def has_blocks(problem: Any) -> bool:
-    """Whether a problem's orders are in blocks: it is streamed, and large enough for many blocks."""
+    """Whether orders of a problem are in blocks: it is a `StreamedProblem`, large enough for many blocks."""
     return isinstance(problem, StreamedProblem) and problem.touches.shape[0] >= FEWEST_BLOCKS * BLOCK
 
 
 def stream_of(
     problem: StreamedProblem, workers: Workers, blocks: Blocks, schedule: str, batch_size: int | None
 ) -> Stream | None:
-    """Return a stream of epochs by one schedule; None where the schedule has to see a whole epoch.
+    """Return a stream of epochs, or None if the schedule needs a whole epoch to plan.
 
-    A conflict-free schedule is streamed if whole blocks are the batches that it is predicted to be fastest with.
+    A conflict-free schedule is streamed if its best predicted batch size is that of a block.
     """
     if batch_size is not None and batch_size < 1:
-        return None  # which planning refuses
+        return None  # planning raises the error
     if schedule == "lock_free":
         return Stream(problem, workers, blocks, schedule, n_workers=workers.n_workers)
     if schedule == "serial" or (schedule == "conflict_free" and workers.n_workers == 1):
@@ -45,7 +45,7 @@ def stream_of(
 def _conflict_free_stream(
     problem: StreamedProblem, workers: Workers, blocks: Blocks, *, is_given: bool
 ) -> Stream | None:
-    """A stream with whole blocks as batches, or a serial one where no batch size leaves anything to gain."""
+    """Return a stream whose batches are blocks, or a serial one if no batch size is predicted to help."""
     sample = head(blocks.first, problem.touches.shape[0], SAMPLE)
     balance = best_batch_size(as_touches(problem.touches), sample, n_workers=workers.n_workers)
     if is_given or (balance.batch_size == BLOCK and balance.predicted_speedup >= WORTH_PLANNING):
@@ -58,21 +58,21 @@ def _conflict_free_stream(
 
 
 class Stream:
-    """Runs epochs of orders in blocks.
+    """Run epochs of orders in blocks.
 
     Parameters
     ----------
     problem, workers
-        What to run, and who runs it.
+        Problem to run, and the threads that run it.
     blocks
-        Draws the orders; nothing was drawn from it yet.
+        Generator of the orders, not used before.
     schedule
-        ``"conflict_free"``, where every block is cut into a list for each worker; ``"serial"`` or ``"lock_free"``, where workers
-        run whole blocks.
+        ``"conflict_free"``, where every block is cut into a list for each worker; ``"serial"`` or ``"lock_free"``,
+        where workers run whole blocks.
     n_workers
-        How many workers run it.
+        Number of workers that run it.
     note
-        See `Plan`.
+        Remark for the user, see `Plan`.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Stream:
         )
 
     def plan(self) -> Plan:
-        """Write down the plan of the last epoch; before the first, that of the first."""
+        """Return the plan of the last epoch, or of the first before any has run."""
         drawing = self._blocks.first if self._drawing is None else self._drawing
         order, offsets = plan_of_blocks(drawing, self._arrangement, self._touches, self._new_desk())
         if self._schedule == "lock_free":
@@ -124,12 +124,12 @@ class Stream:
 
 
 def _one_block_each(starts: NDArray[np.int64], n_workers: int) -> NDArray[np.int64]:
-    """Where the blocks begin that workers run side by side; none for some in the last round."""
+    """Return the bounds of the blocks that workers run in parallel; some have none in the last round."""
     n_blocks = len(starts) - 1
     first = np.arange(0, n_blocks, n_workers)[:, None]
     return starts[np.minimum(first + np.arange(n_workers + 1), n_blocks)]
 
 
 def _as_writable(rows: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return arrays as one compiled type: in one piece, and not read-only."""
+    """Return arrays as contiguous and writable, so that all have one compiled type."""
     return tuple(np.require(each, requirements=["C", "W"]) if isinstance(each, np.ndarray) else each for each in rows)

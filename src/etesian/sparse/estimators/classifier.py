@@ -28,11 +28,11 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     """Linear classification of sparse rows, fitted on all cores with the serial run's exact result.
 
     The objective is mean(loss) + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1), that of scikit-learn's
-    ``LogisticRegression(C=1 / (alpha * n_rows))``; the intercept is not penalized. Multiclass problems are fit one-vs-rest, all
-    classes in one pass.
+    ``LogisticRegression(C=1 / (alpha * n_rows))``; the intercept is not penalized. Multiclass problems are fit
+    one-vs-rest, all classes in one pass.
 
-    After each epoch of a smooth loss, the objective is minimized exactly over the intercept and the last two moves, so it never
-    rises.
+    After each epoch of a smooth loss, the objective is minimized exactly over the intercept and the last two moves, so
+    it never rises.
 
     Parameters
     ----------
@@ -49,28 +49,28 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     class_weight
         None, ``"balanced"``, or a weight for each class.
     step_size
-        Step size of the first epoch, the same for every coefficient. With "auto" each coefficient has its own, so that columns may
-        be in any unit: 1/3 (saga) or 1/2 (svrg, sgd) of the largest for which every row's loss is smooth.
+        Step size of the first epoch, the same for every coefficient. With "auto" each coefficient has its own, so that
+        columns may be in any unit: 1/3 (saga) or 1/2 (svrg, sgd) of the largest for which every row's loss is smooth.
     step_decay
         Factor of the step size from each epoch to the next, above 0 and at most 1.
     inverse_scaling
-        Epoch t, counted from 0, divides the step size by (t + 1) to this power; "auto" is 0, but for sgd 1 (0.5 with `average` or a
-        loss with a kink).
+        Epoch t, counted from 0, divides the step size by (t + 1) to this power; "auto" is 0, but for sgd 1 (0.5 with
+        `average` or a loss with a kink).
     average
         Whether to return the mean over the second half of the epochs.
     max_iter
         Maximum number of epochs.
     tol
-        Tolerance of the stopping criterion. A fit has converged when the length of a proximal gradient step, in variables scaled to
-        curvature 1, is at most `tol` times the square root of twice the objective. At the default, objectives are about 1e-7
-        (relative) above their minimum. scikit-learn's ``saga`` compares the largest change of a coefficient in an epoch with the
-        largest coefficient, which a slow method passes far from the optimum; ``lbfgs`` compares the largest partial derivative of
-        the loss with ``tol``, which depends on the units of the columns. A loss with a kink (hinge) has no such measure: its fits
-        stop with `outcome_` "no_progress" when the objective has not fallen by a share of `tol` for `n_iter_no_change` epochs.
-        None runs `max_iter` epochs.
+        Tolerance of the stopping criterion. A fit has converged when the length of a proximal gradient step, in
+        variables scaled to curvature 1, is at most `tol` times the square root of twice the objective. At the default,
+        objectives are about 1e-7 (relative) above their minimum. scikit-learn's ``saga`` compares the largest change of
+        a coefficient in an epoch with the largest coefficient, which a slow method passes far from the optimum;
+        ``lbfgs`` compares the largest partial derivative of the loss with ``tol``, which depends on the units of the
+        columns. A loss with a kink (hinge) has no such measure: its fits stop with `outcome_` "no_progress" when the
+        objective has not fallen by a share of `tol` for `n_iter_no_change` epochs. None runs `max_iter` epochs.
     early_stopping
-        Whether to hold out rows and watch their loss in place of the objective. The coefficients are those of the epoch with the
-        lowest loss.
+        Whether to hold out rows and watch their loss in place of the objective. The coefficients are those of the epoch
+        with the lowest loss.
     validation_fraction
         Share of the rows (of each class) held out.
     n_iter_no_change
@@ -161,8 +161,8 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         y : array of shape (n_rows,)
             Labels, of at least two classes.
         sample_weight : array of shape (n_rows,), optional
-            Weight of each row's loss, as in scikit-learn: the objective is the sum of weight * loss over the number of rows, plus
-            the penalty.
+            Weight of each row's loss, as in scikit-learn: the objective is the sum of weight * loss over the number of
+            rows, plus the penalty.
         """
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
         check_classification_targets(y)

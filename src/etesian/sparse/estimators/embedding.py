@@ -29,8 +29,8 @@ Sentences = Iterable[Iterable[str] | str]
 class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer):
     """Embed words so that log counts of pairs are squared norms of sums, on all cores with the serial run's exact result.
 
-    Minimized is the sum over pairs of A (log A - |v + v'|^2 - C)^2, where A counts how often two words stand near one another
-    (Pan et al. 2016, section 5), by SGD; C is solved in closed form after every epoch.
+    Minimized is the sum over pairs of A (log A - |v + v'|^2 - C)^2, where A counts how often two words stand near one
+    another (Pan et al. 2016, section 5), by SGD; C is solved in closed form after every epoch.
 
     Parameters
     ----------
@@ -45,7 +45,8 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.driver`. A step size is for a pair of weight `max_weight`, the heaviest.
     early_stopping
-        Whether to hold out pairs and to watch the loss on them in place of the objective; kept is the epoch where it was lowest.
+        Whether to hold out pairs and to watch the loss on them in place of the objective; kept is the epoch where it
+        was lowest.
     validation_fraction
         Share of the pairs held out.
     n_iter_no_change
@@ -140,8 +141,9 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
     def partial_fit(self, sentences: Sentences | Cooccurrence, y: object = None) -> Self:
         """Add more text to what was counted, and go on for one epoch over all of it at the first step size.
 
-        Words keep their vectors. New words that occur `min_count` times in the new text join with vectors drawn at random; words
-        that are known are counted however rare they are in it. The first call is a `fit` of one epoch. Nothing is held out.
+        Words keep their vectors. New words that occur `min_count` times in the new text join with vectors drawn at
+        random; words that are known are counted however rare they are in it. The first call is a `fit` of one epoch.
+        Nothing is held out.
 
         Parameters
         ----------

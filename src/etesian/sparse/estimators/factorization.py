@@ -31,15 +31,16 @@ _DTYPES = ("float32", "float64")
 class MatrixFactorization(Recommending, Minimizer):
     """Predict ratings by a product of user and item factors, fitted on all cores with the serial run's exact result.
 
-    A rating is predicted as mean + user bias + item bias + <user factors, item factors>; fitted is the mean over ratings of
-    (rating - predicted)^2 + regularization (squared norms of what predicted it), by SGD (Pan et al. 2016, section 5).
+    A rating is predicted as mean + user bias + item bias + <user factors, item factors>; fitted is the mean over
+    ratings of (rating - predicted)^2 + regularization (squared norms of what predicted it), by SGD (Pan et al. 2016,
+    section 5).
 
-    With implicit feedback a rating r counts what a user did with an item, such as plays, and what is predicted is a preference,
-    1 or 0. Fitted is then the mean, weighted by confidence, of the same terms over the ratings (preference 1, or 0 where r is 0;
-    confidence 1 + alpha r) and over pairs drawn once per fit: for each rating above 0, `n_negatives` items that its user did not
-    meet, uniformly (preference 0, confidence 1). The expected objective is that of Hu, Koren and Volinsky (2008) with a confidence
-    of n_negatives n_u / (n_items - n_u) in place of 1 for an item not met by a user of n_u ratings, and with each penalty scaled
-    by the confidence of its user's or item's terms.
+    With implicit feedback a rating r counts what a user did with an item, such as plays, and what is predicted is a
+    preference, 1 or 0. Fitted is then the mean, weighted by confidence, of the same terms over the ratings (preference
+    1, or 0 where r is 0; confidence 1 + alpha r) and over pairs drawn once per fit: for each rating above 0,
+    `n_negatives` items that its user did not meet, uniformly (preference 0, confidence 1). The expected objective is
+    that of Hu, Koren and Volinsky (2008) with a confidence of n_negatives n_u / (n_items - n_u) in place of 1 for an
+    item not met by a user of n_u ratings, and with each penalty scaled by the confidence of its user's or item's terms.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ class MatrixFactorization(Recommending, Minimizer):
     alpha
         How much confidence a count adds, 0 or more; for implicit feedback.
     n_negatives
-        Items drawn for each rating, 0 or more; for implicit feedback. Each costs an update. As they are drawn once, a few are
-        learned by heart, and rank worse than if they were drawn anew for every epoch; about 20 rank as well.
+        Items drawn for each rating, 0 or more; for implicit feedback. Each costs an update. As they are drawn once, a
+        few are learned by heart, and rank worse than if they were drawn anew for every epoch; about 20 rank as well.
     biased
         Whether to fit a mean and biases. Without them a prediction is the product alone.
     regularization
@@ -59,8 +60,8 @@ class MatrixFactorization(Recommending, Minimizer):
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.driver`; the step size of epoch t is ``step_size * step_decay**t``.
     early_stopping
-        Whether to hold out ratings (with implicit feedback drawn pairs as well) and to watch their mean squared error in place of
-        the objective; kept is the epoch where it was lowest.
+        Whether to hold out ratings (with implicit feedback drawn pairs as well) and to watch their mean squared error
+        in place of the objective; kept is the epoch where it was lowest.
     validation_fraction
         Share held out. Ratings whose user or item has no other stay in the fit.
     n_iter_no_change
@@ -73,9 +74,9 @@ class MatrixFactorization(Recommending, Minimizer):
     dtype
         ``"float32"`` or ``"float64"``.
     ids
-        ``"text"`` or ``"int"`` reads all ids as that type; by default the users' ids, and separately the items', are integers if
-        each of them in the data of `fit` is an integer without leading zeros or a plus sign that fits 64 bits, and else text. With
-        ``"int"`` the text "007" means 7.
+        ``"text"`` or ``"int"`` reads all ids as that type; by default the users' ids, and separately the items', are
+        integers if each of them in the data of `fit` is an integer without leading zeros or a plus sign that fits 64
+        bits, and else text. With ``"int"`` the text "007" means 7.
 
     Attributes
     ----------
@@ -86,8 +87,8 @@ class MatrixFactorization(Recommending, Minimizer):
     mean_ : float
         The mean rating, or preference; 0 where `biased` is False.
     user_ids_, item_ids_ : arrays of shape (n_users,) and (n_items,)
-        The ids of the rows, in ascending order: text or integers, or the indices of a matrix. Later data is read as the same type:
-        the integer 7 is the text "7" for a model whose ids are text.
+        The ids of the rows, in ascending order: text or integers, or the indices of a matrix. Later data is read as the
+        same type: the integer 7 is the text "7" for a model whose ids are text.
     n_iter_, objective_, plan_, outcome_
         Epochs, the objective after each (empty when nothing asked for it), the plan, and how the fit ended.
     validation_loss_
@@ -149,10 +150,10 @@ class MatrixFactorization(Recommending, Minimizer):
         Parameters
         ----------
         ratings
-            A scipy sparse matrix of shape (n_users, n_items), whose stored elements are the ratings; a frame of pandas, polars
-            or pyarrow, whose columns are found by names such as user, userId or customer, item or movieId, and rating or score;
-            a tuple (users, items, ratings) of equally long sequences; or an array of shape (n_ratings, 3). Ids are integers or
-            text, and may have gaps.
+            A scipy sparse matrix of shape (n_users, n_items), whose stored elements are the ratings; a frame of pandas,
+            polars or pyarrow, whose columns are found by names such as user, userId or customer, item or movieId, and
+            rating or score; a tuple (users, items, ratings) of equally long sequences; or an array of shape (n_ratings,
+            3). Ids are integers or text, and may have gaps.
         y
             Not used; here for pipelines.
         sample_weight : array of shape (n_ratings,), optional
@@ -161,8 +162,8 @@ class MatrixFactorization(Recommending, Minimizer):
         Raises
         ------
         ValueError
-            For no ratings, ratings that are not finite, ids that are missing or floats that may have lost digits, a frame whose
-            columns have other names, or parameters out of range.
+            For no ratings, ratings that are not finite, ids that are missing or floats that may have lost digits, a
+            frame whose columns have other names, or parameters out of range.
         """
         self._check_parameters()
         read = read_ratings(ratings, self.dtype, sample_weight, ids=self.ids)
@@ -171,8 +172,8 @@ class MatrixFactorization(Recommending, Minimizer):
     def partial_fit(self, ratings: Any, y: None = None, sample_weight: Any = None) -> Self:
         """Go on with more ratings, for one epoch over these at the first step size.
 
-        Users and items that are known keep their factors, and the mean stays; new ones start at random. The first call is a
-        `fit` of one epoch. Nothing is held out.
+        Users and items that are known keep their factors, and the mean stays; new ones start at random. The first call
+        is a `fit` of one epoch. Nothing is held out.
 
         Parameters
         ----------
@@ -289,8 +290,8 @@ class MatrixFactorization(Recommending, Minimizer):
         Parameters
         ----------
         pairs
-            A tuple (users, items) of equally long sequences of ids, a frame with such columns, or an array of shape (n, 2). Of a
-            tuple, users may also be a `FoldedUser`, for all items.
+            A tuple (users, items) of equally long sequences of ids, a frame with such columns, or an array of shape (n,
+            2). Of a tuple, users may also be a `FoldedUser`, for all items.
 
         Returns
         -------
@@ -312,10 +313,10 @@ class MatrixFactorization(Recommending, Minimizer):
     def score(self, ratings: Any, y: None = None) -> float:
         """Return how good the predictions are: 1 is perfect.
 
-        For explicit feedback the coefficient of determination R^2, where 0 is predicting the mean. For implicit feedback the
-        recall of the first 10 recommendations, averaged over the users that `fit` saw: which share of their items with a
-        rating above 0 (of 10 of them, if there are more) is among the 10 highest predictions, where items that a user met in
-        `fit`, and that are not in `ratings`, are left out.
+        For explicit feedback the coefficient of determination R^2, where 0 is predicting the mean. For implicit
+        feedback the recall of the first 10 recommendations, averaged over the users that `fit` saw: which share of
+        their items with a rating above 0 (of 10 of them, if there are more) is among the 10 highest predictions, where
+        items that a user met in `fit`, and that are not in `ratings`, are left out.
 
         Parameters
         ----------

@@ -13,9 +13,10 @@ from etesian.sparse.estimators.ratings import RatingTriples
 def preferences(read: RatingTriples, *, alpha: float, n_negatives: int, rng: np.random.Generator) -> RatingTriples:
     """Replace counts by preferences, and draw pairs that were not met.
 
-    A count r becomes a preference of 1 (0 if r is 0) of weight 1 + alpha r (Hu, Koren and Volinsky 2008, equations 1 and 2).
-    For each preference of 1, `n_negatives` items that its user did not meet are drawn uniformly, as preferences of 0 and weight 1
-    (the user-oriented sampling of Pan et al. 2008, section 4.2.2). A weight that a count had multiplies its own and its draws'.
+    A count r becomes a preference of 1 (0 if r is 0) of weight 1 + alpha r (Hu, Koren and Volinsky 2008, equations 1
+    and 2). For each preference of 1, `n_negatives` items that its user did not meet are drawn uniformly, as preferences
+    of 0 and weight 1 (the user-oriented sampling of Pan et al. 2008, section 4.2.2). A weight that a count had
+    multiplies its own and its draws'.
 
     Parameters
     ----------

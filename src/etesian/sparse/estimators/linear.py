@@ -149,8 +149,8 @@ def as_rows(X: Any) -> csr_array:
 def center_full_columns(rows: csr_array, weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """Subtract the mean of each column without zeros, in place; an intercept makes up for it.
 
-    A column of dates or years is nearly constant. As it is, its coefficient and the intercept would be told apart by its small
-    spread alone, which no stochastic method does in a reasonable time.
+    A column of dates or years is nearly constant. As it is, its coefficient and the intercept would be told apart by
+    its small spread alone, which no stochastic method does in a reasonable time.
 
     Returns
     -------

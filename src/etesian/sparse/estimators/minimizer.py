@@ -36,26 +36,26 @@ class Minimizer(BaseEstimator):
     max_iter
         Maximum number of epochs.
     tol
-        Tolerance of the stopping criterion, see `etesian.sparse.driver.minimize`; None for `max_iter` epochs, which saves the time
-        of computing the objective.
+        Tolerance of the stopping criterion, see `etesian.sparse.driver.minimize`; None for `max_iter` epochs, which
+        saves the time of computing the objective.
     schedule
-        ``"conflict_free"``, ``"serial"`` (the same result, on one core) or ``"lock_free"`` (HOGWILD!, another result every
-        time); for ``"levels"``, ``"blocked"``, ``"merged"`` (linear models only) and ``"auto"`` see
+        ``"conflict_free"``, ``"serial"`` (the same result, on one core) or ``"lock_free"`` (HOGWILD!, another result
+        every time); for ``"levels"``, ``"blocked"``, ``"merged"`` (linear models only) and ``"auto"`` see
         `etesian.sparse.driver.minimize`.
     n_jobs
         Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
     random_state
         Seed of the starting point and of the order of updates.
     order
-        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first, which SAGA does not
-        survive; see `etesian.sparse.driver.minimize`.
+        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first, which
+        SAGA does not survive; see `etesian.sparse.driver.minimize`.
     callback
         ``callback(epoch, objective, seconds)`` after every epoch; a true answer stops the fit.
     verbose
         Whether to print the plan and a line an epoch.
     early_stopping
-        Whether to hold out a part of the data and watch the loss on it in place of the objective. The result is that of the epoch
-        with the lowest loss.
+        Whether to hold out a part of the data and watch the loss on it in place of the objective. The result is that of
+        the epoch with the lowest loss.
     validation_fraction
         Share of the data that is held out, chosen by `random_state`.
     n_iter_no_change

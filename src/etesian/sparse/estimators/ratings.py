@@ -68,8 +68,8 @@ def read_ratings(
     Parameters
     ----------
     ratings
-        A scipy sparse matrix, whose stored elements are ratings; a frame of pandas, polars or pyarrow, whose columns are found
-        by name; a tuple of three sequences; or an array of shape (n_ratings, 3).
+        A scipy sparse matrix, whose stored elements are ratings; a frame of pandas, polars or pyarrow, whose columns
+        are found by name; a tuple of three sequences; or an array of shape (n_ratings, 3).
     dtype
         The type of the ratings returned.
     sample_weight : array of shape (n_ratings,), optional

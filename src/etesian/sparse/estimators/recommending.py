@@ -52,8 +52,8 @@ class Recommending:
         Returns
         -------
         items, ratings : arrays of shape (n,), or (n_users, n) for a sequence of users
-            The items' ids and their predicted ratings. In a sequence, a user with fewer than n items left has ratings of NaN and
-            ids of -1 or "" at the end. The result for a user does not depend on the others.
+            The items' ids and their predicted ratings. In a sequence, a user with fewer than n items left has ratings
+            of NaN and ids of -1 or "" at the end. The result for a user does not depend on the others.
         """
         check_is_fitted(self)
         check_integer("n", n, at_least=1)
@@ -102,9 +102,9 @@ class Recommending:
     def fold_in_user(self, items: Any, ratings: Any) -> FoldedUser:
         """Solve for the factors and the bias of a user that `fit` did not see, while the items' stay; nothing is trained.
 
-        Minimized is the objective of `fit` over this user's terms, which is a ridge regression on the factors of the rated items,
-        by its normal equations (Hu, Koren and Volinsky 2008, equation 4). With implicit feedback the pairs that `fit` would draw
-        enter with their expected weight. The model does not change.
+        Minimized is the objective of `fit` over this user's terms, which is a ridge regression on the factors of the
+        rated items, by its normal equations (Hu, Koren and Volinsky 2008, equation 4). With implicit feedback the pairs
+        that `fit` would draw enter with their expected weight. The model does not change.
 
         Parameters
         ----------

@@ -27,7 +27,8 @@ class SparseRegressor(RegressorMixin, SparseLinear):
     loss
         ``"squared"`` (half the squared error), ``"huber"`` (linear beyond an error of 1), or a
         `etesian.sparse.problems.losses.Loss`.
-    method, alpha, l1_ratio, fit_intercept, step_size, step_decay, inverse_scaling, average, max_iter, tol, early_stopping, \
+    method, alpha, l1_ratio, fit_intercept, step_size, step_decay, inverse_scaling, average, max_iter, tol,
+    early_stopping, \
 validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_state, order, callback, verbose
         See `SparseClassifier`.
 
@@ -100,8 +101,8 @@ validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_stat
         y : array of shape (n_rows,)
             Real targets.
         sample_weight : array of shape (n_rows,), optional
-            Weight of each row's loss, as in scikit-learn: the objective is the sum of weight * loss over the number of rows, plus
-            the penalty.
+            Weight of each row's loss, as in scikit-learn: the objective is the sum of weight * loss over the number of
+            rows, plus the penalty.
         """
         start = self.warm_start and hasattr(self, "coef_")
         return self._fit(X, y, sample_weight, start=start, max_iter=None)

@@ -27,8 +27,8 @@ def read_npz(source: Source) -> LabeledRows | Triples:
     Parameters
     ----------
     source
-        The file. It holds a scipy sparse matrix, or ``X`` of shape (n_rows, n_features), either perhaps beside ``y`` of shape
-        (n_rows,); or ``user``, ``item`` and ``rating``, each of shape (n_ratings,).
+        The file. It holds a scipy sparse matrix, or ``X`` of shape (n_rows, n_features), either perhaps beside ``y`` of
+        shape (n_rows,); or ``user``, ``item`` and ``rating``, each of shape (n_ratings,).
 
     Raises
     ------

@@ -39,8 +39,9 @@ def detect_format(source: Source, accepted: Collection[Format] = tuple(FORMATS))
     source
         The file. Of two formats that would both do (the METIS file of a ring), the name's ending ``.graph`` decides.
     accepted
-        Formats that the caller can use, which decide where a file could be of several: rows of numbers between spaces are edges,
-        or ratings if edges are not accepted; rows of words are text, or pairs of ids if text is not accepted.
+        Formats that the caller can use, which decide where a file could be of several: rows of numbers between spaces
+        are edges, or ratings if edges are not accepted; rows of words are text, or pairs of ids if text is not
+        accepted.
 
     Raises
     ------

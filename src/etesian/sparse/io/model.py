@@ -44,15 +44,16 @@ def save_model(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator
-        A `MatrixFactorization`, `SparseClassifier`, `SparseRegressor` or `WordEmbedding`. A callback and a `random_state` that
-        is no number are not kept: None stands in their place.
+        A `MatrixFactorization`, `SparseClassifier`, `SparseRegressor` or `WordEmbedding`. A callback and a
+        `random_state` that is no number are not kept: None stands in their place.
     path
         The file, by custom named ``.npz``.
 
     Raises
     ------
     TypeError
-        If the estimator is of another class, or holds something that is neither numbers nor text, such as a loss of one's own.
+        If the estimator is of another class, or holds something that is neither numbers nor text, such as a loss of
+        one's own.
     sklearn.exceptions.NotFittedError
         If it was not fitted.
     """

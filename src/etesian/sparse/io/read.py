@@ -31,13 +31,14 @@ def read_file(
     path
         A regular file.
     format
-        ``"libsvm"``, ``"ratings"`` (CSV and its kin), ``"matrixmarket"``, ``"metis"``, ``"edges"``, ``"npz"`` or ``"text"`` (one
-        sentence a line); by default found from the content.
+        ``"libsvm"``, ``"ratings"`` (CSV and its kin), ``"matrixmarket"``, ``"metis"``, ``"edges"``, ``"npz"`` or
+        ``"text"`` (one sentence a line); by default found from the content.
     accepted
-        Formats that the caller can use. A table of numbers is read as edges only where these are accepted, else as ratings.
+        Formats that the caller can use. A table of numbers is read as edges only where these are accepted, else as
+        ratings.
     columns
-        Columns of ratings by role, such as ``{"user": "member", "item": "isbn", "rating": "score"}``; by default found from the
-        header.
+        Columns of ratings by role, such as ``{"user": "member", "item": "isbn", "rating": "score"}``; by default found
+        from the header.
 
     Returns
     -------

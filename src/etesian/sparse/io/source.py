@@ -67,8 +67,8 @@ _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZ
 class Source:
     """A regular file, which may be read several times.
 
-    Compression by gzip, bzip2, xz, zstd and zip (of one file) is recognized by the first bytes and undone. A byte order mark,
-    UTF-16 and the line ends of old Macs are handled in `blocks`, `lines` and `head`.
+    Compression by gzip, bzip2, xz, zstd and zip (of one file) is recognized by the first bytes and undone. A byte order
+    mark, UTF-16 and the line ends of old Macs are handled in `blocks`, `lines` and `head`.
 
     Parameters
     ----------

@@ -19,9 +19,9 @@ def check_touches(
 ) -> list[str]:
     """Try some updates and tell which rows they change or read without saying so in `touches`.
 
-    A row is found to be read if another value in it changes what the update does, so that a row which is read to no effect, or
-    whose effect this starting point hides, is not found. Rows beyond the end of an array are found; negative ones count from
-    the end, as in Python.
+    A row is found to be read if another value in it changes what the update does, so that a row which is read to no
+    effect, or whose effect this starting point hides, is not found. Rows beyond the end of an array are found; negative
+    ones count from the end, as in Python.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """CustomProblem: an update of one's own, carried out by the same plans as any other.
 
-Updates are compiled into a loop that closes over them, anew in each process: numba does not find closures on disk again.
+Updates are compiled into a loop that closes over them, anew in each process: numba does not find closures on disk
+again.
 """
 
 from __future__ import annotations
@@ -41,22 +42,23 @@ class CustomProblem:
     Parameters
     ----------
     update : function of (e, data, variables, step_size)
-        Runs update e: reads ``data.name[e]``, changes rows of ``variables.name`` in place. Compiled by numba unless it already
-        is, so it may use loops, numbers, arrays and other compiled functions; division by 0 gives infinity.
+        Runs update e: reads ``data.name[e]``, changes rows of ``variables.name`` in place. Compiled by numba unless it
+        already is, so it may use loops, numbers, arrays and other compiled functions; division by 0 gives infinity.
     touches : mapping of str to array or sparse matrix
-        For each of the `variables` that updates write, which rows each update reads or writes: an integer array of shape
-        (n_updates,) or (n_updates, n_rows_each), or the pattern of a sparse matrix of shape (n_updates, n_rows). Variables that
-        are given the very same object are planned as one. Variables left out may be read by every update and written by none.
-        `check_touches` finds what was forgotten.
+        For each of the `variables` that updates write, which rows each update reads or writes: an integer array of
+        shape (n_updates,) or (n_updates, n_rows_each), or the pattern of a sparse matrix of shape (n_updates, n_rows).
+        Variables that are given the very same object are planned as one. Variables left out may be read by every update
+        and written by none. `check_touches` finds what was forgotten.
     variables : mapping of str to array
         What the updates work on, as ``variables.name``; a run starts from a copy.
     data : mapping of str to array or sparse matrix, optional
-        A row for each update, laid out in the order of the plan: ``data.name[e]`` is always that of update e. Sparse matrices
-        become `SparseRows`.
+        A row for each update, laid out in the order of the plan: ``data.name[e]`` is always that of update e. Sparse
+        matrices become `SparseRows`.
     constants : mapping of str to number, array or sparse matrix, optional
         The same for every update, and also found in ``data``.
     objective : function of (e, data, variables), optional
-        The term of update e; their sum is what `etesian.sparse.driver` watches, the same bits for any number of threads.
+        The term of update e; their sum is what `etesian.sparse.driver` watches, the same bits for any number of
+        threads.
 
     Attributes
     ----------

@@ -23,9 +23,9 @@ From 0.5 to 3, a mesh, a social graph, random symmetric and long dense data need
 class ShiftedRows(Linear):
     """Minimize z'(shift I - A'A / n_rows) z / 2 - <b, z>, one row of A an update, by SVRG.
 
-    Each row's term is concave, only their mean with the shift is convex: SVRG for such sums is that of Garber et al. 2016
-    (Faster eigenvector computation via shift-and-invert preconditioning), section 4. The dense terms, shift z, b and the full
-    gradient, are lazy (Pan et al. 2016, section 5).
+    Each row's term is concave, only their mean with the shift is convex: SVRG for such sums is that of Garber et al.
+    2016 (Faster eigenvector computation via shift-and-invert preconditioning), section 4. The dense terms, shift z, b
+    and the full gradient, are lazy (Pan et al. 2016, section 5).
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class ShiftedRows(Linear):
     def step_size(self, shift: float) -> float:
         """Return the step at which an epoch's noise is about as large as its gain, if `shift` is near the leading eigenvalue.
 
-        An update along row a adds at most step^2 |a|^2 <a, d>^2 to the square of the deviation d from the last full gradient;
-        n of them add n step^2 largest_row eigenvalue |d|^2.
+        An update along row a adds at most step^2 |a|^2 <a, d>^2 to the square of the deviation d from the last full
+        gradient; n of them add n step^2 largest_row eigenvalue |d|^2.
         """
         return NOISE / math.sqrt(self.X.shape[0] * self._largest_row * shift)

@@ -1,9 +1,10 @@
 """Exact minimization of a linear problem over a small subspace, after each epoch.
 
-The subspace is spanned by the moves of the last epochs, the intercept, and the direction in which coefficients can stand in for an
-intercept. Moves between epochs point along the directions in which a method is slow, so going farther along them is worth many
-epochs, as in sequential subspace optimization (Narkiss and Zibulevsky 2005). No update changes the intercept; on data whose columns
-add up to a constant, solving for it by itself would take thousands of epochs. The objective never rises.
+The subspace is spanned by the moves of the last epochs, the intercept, and the direction in which coefficients can
+stand in for an intercept. Moves between epochs point along the directions in which a method is slow, so going farther
+along them is worth many epochs, as in sequential subspace optimization (Narkiss and Zibulevsky 2005). No update changes
+the intercept; on data whose columns add up to a constant, solving for it by itself would take thousands of epochs. The
+objective never rises.
 """
 
 from __future__ import annotations

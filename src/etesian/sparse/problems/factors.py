@@ -79,8 +79,8 @@ def _sum_rating_errors(start, stop, data, variables, sums):
 class Ratings:
     """Matrix completion: mean over ratings of (r - mean - b_i - b_j - <u_i, v_j>)^2 + penalty (|u_i|^2 + |v_j|^2 + b_i^2 + b_j^2).
 
-    Pan et al. 2016, section 5. A user's or item's variable is its whole row: factors and bias. With weights the mean is the
-    weighted one, of errors and penalties alike: a rating of weight 2 is one that was given twice.
+    Pan et al. 2016, section 5. A user's or item's variable is its whole row: factors and bias. With weights the mean is
+    the weighted one, of errors and penalties alike: a rating of weight 2 is one that was given twice.
 
     Parameters
     ----------
@@ -220,8 +220,8 @@ def _sum_pair_errors(start, stop, data, variables, sums):
 class WordPairs:
     """Word embedding: weighted mean over pairs of (log A_ij - |v_i + v_j|^2 - C)^2 (Pan et al. 2016, section 5).
 
-    Every update reads C, so C would join all updates into one component: it is kept out of the plan and solved in closed form
-    after every epoch.
+    Every update reads C, so C would join all updates into one component: it is kept out of the plan and solved in
+    closed form after every epoch.
 
     Parameters
     ----------
@@ -232,8 +232,8 @@ class WordPairs:
     n_words, n_dimensions
         Sizes; the vectors have shape (n_words, n_dimensions).
     max_weight
-        Counts weigh as they are up to here, and no more beyond; weights are divided by it, so that the largest is at most 1 and a
-        step size means the same on any corpus.
+        Counts weigh as they are up to here, and no more beyond; weights are divided by it, so that the largest is at
+        most 1 and a step size means the same on any corpus.
     dtype
         float32 or float64.
     known

@@ -16,8 +16,9 @@ def find_rising_zero(
 ) -> NDArray[np.float64]:
     """Return where each of several non-decreasing functions crosses 0, by regula falsi (Illinois) from a bracket.
 
-    The bracket reaches from `start` by `width` times the value there, then further until it holds the zero. A function that does
-    not cross within a distance of about a million is left there. Values are brought to `keep` of what they were, or to rounding.
+    The bracket reaches from `start` by `width` times the value there, then further until it holds the zero. A function
+    that does not cross within a distance of about a million is left there. Values are brought to `keep` of what they
+    were, or to rounding.
     """
     at_start = function(start)
     enough = np.maximum(keep * np.abs(at_start), 1e-13)

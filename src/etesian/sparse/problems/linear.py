@@ -29,16 +29,17 @@ Reduction = Literal["svrg", "saga"]
 class Linear:
     """Minimize the mean over rows of weight * loss(<x, w> + b, target), plus a penalty on w.
 
-    The objective of scikit-learn's linear models. Dense terms (the penalty, SVRG's full gradient, SAGA's mean gradient) are lazy,
-    see `linear_updates`. Every update reads the intercept, so it would join all updates into one component: it is kept out of the
-    plan and solved for between epochs.
+    The objective of scikit-learn's linear models. Dense terms (the penalty, SVRG's full gradient, SAGA's mean gradient)
+    are lazy, see `linear_updates`. Every update reads the intercept, so it would join all updates into one component:
+    it is kept out of the plan and solved for between epochs.
 
     Parameters
     ----------
     X : CSR array of shape (n_rows, n_features)
         Sorted columns without duplicates; float32 or float64, which the coefficients share.
     target : array of shape (n_rows,)
-        Real; -1 and 1; or, with several outputs, the number of the class from 0: each output is one class against the rest.
+        Real; -1 and 1; or, with several outputs, the number of the class from 0: each output is one class against the
+        rest.
     loss
         Loss of a prediction.
     penalty
@@ -53,10 +54,11 @@ class Linear:
     n_outputs
         1, or the number of classes.
     scales_steps
-        Whether each coefficient has a step size of its own, see `coefficient_scales`; a step size of 1 is then the reciprocal of
-        the smoothness of the least smooth row, whatever the units of the columns.
+        Whether each coefficient has a step size of its own, see `coefficient_scales`; a step size of 1 is then the
+        reciprocal of the smoothness of the least smooth row, whatever the units of the columns.
     extrapolates
-        Whether to minimize over a small subspace after each epoch, see `extrapolation`. Needs a loss of bounded curvature.
+        Whether to minimize over a small subspace after each epoch, see `extrapolation`. Needs a loss of bounded
+        curvature.
     pull : array of shape (n_features,), optional
         Adds - <pull, w> to the objective; needs a reduction.
     initial : pair of arrays of shapes (n_features, n_outputs) and (n_outputs,), optional
@@ -228,8 +230,9 @@ class Linear:
     def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
         """Return half the squared length of a proximal gradient step in variables scaled to curvature 1.
 
-        About the distance of the objective to its minimum: exactly that for a quadratic objective of uncorrelated columns. SVRG
-        knows the gradient; SAGA's mean gradient of the epoch is a rough estimate, which is returned if it is far above `enough`.
+        About the distance of the objective to its minimum: exactly that for a quadratic objective of uncorrelated
+        columns. SVRG knows the gradient; SAGA's mean gradient of the epoch is a rough estimate, which is returned if it
+        is far above `enough`.
         """
         state: State = variables  # type: ignore[assignment]
         if self.reduction is not None:
@@ -325,5 +328,6 @@ ROUGH = 100.0  # SAGA's mean gradient is up to an epoch old: only lengths this m
 CAUTION: dict[Reduction | None, float] = {None: 0.5, "svrg": 0.5, "saga": 2.0}
 """Factor of the bound of a batch's curvature, from which the share of their gains that lists may add up is computed.
 
-At one half, a direction that attains the bound gains less than twice its distance, beyond which that would grow. SAGA's memory lags
+At one half, a direction that attains the bound gains less than twice its distance, beyond which that would grow. SAGA's
+memory lags
 behind by up to an epoch, so an overshoot comes back: with one half it diverged where features agree, with two it did not."""

@@ -25,9 +25,9 @@ def spread_copies(start, stop, hot, n_lists, state):
 def merge_copies(start, stop, hot, cuts, rows, state, step_size):
     """Add a share of what copies of the hot features start to stop - 1 gained to the features, and begin anew.
 
-    A copy goes through the steps of its list alone, sparse and dense parts alike. So each list is a short run of the method from
-    where the features stand, all lists together make as many steps as the batch has, and at the optimum no copy gains anything.
-    Mean gradients are added up whole: they are a sum over what is remembered.
+    A copy goes through the steps of its list alone, sparse and dense parts alike. So each list is a short run of the
+    method from where the features stand, all lists together make as many steps as the batch has, and at the optimum no
+    copy gains anything. Mean gradients are added up whole: they are a sum over what is remembered.
     """
     n_lists, caught_up = len(cuts) - 1, state.caught_up
     _finish_lists(start, stop, hot, cuts, rows, state, step_size)
@@ -60,9 +60,10 @@ def _finish_lists(start, stop, hot, cuts, rows, state, step_size):
 def share_of_gains(n_lists, reach):
     """Return the share of the gains of lists that is added up, lest lists that mend the same error overshoot together.
 
-    Along a direction of curvature c, n updates of step s leave exp(-n s c) of a distance, so n_lists lists gain
-    1 - exp(-n s c / n_lists) of it each, and 1 - exp(-n s c) one after the other. The share makes the sum of the former the
-    latter. It comes to 1 where little is gained and to 1 / n_lists, the mean of the copies, where all is. `reach` is n s c.
+    Along a direction of curvature c, n updates of step s leave exp(-n s c) of a distance, so n_lists lists gain 1 -
+    exp(-n s c / n_lists) of it each, and 1 - exp(-n s c) one after the other. The share makes the sum of the former the
+    latter. It comes to 1 where little is gained and to 1 / n_lists, the mean of the copies, where all is. `reach` is n
+    s c.
     """
     if reach < 1e-12:
         return 1.0
@@ -73,7 +74,8 @@ def share_of_gains(n_lists, reach):
 def _add_gains(start, stop, hot, n_lists, array, curvature, step_size, stops_at_zero):
     """Add up, list by list, what copies have more than their features, and give the sums to all copies.
 
-    An L1 penalty stops each list at 0. Lists that all got there have one gain between them, so together they stop there, too.
+    An L1 penalty stops each list at 0. Lists that all got there have one gain between them, so together they stop
+    there, too.
     """
     first = len(array) - n_lists * len(hot)
     for rank in range(start, stop):

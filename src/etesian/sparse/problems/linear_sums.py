@@ -71,8 +71,8 @@ NUDGE = 1e-5  # of a prediction, to take the second derivative of a loss as a di
 def sum_along(start, stop, data, at, sums):
     """Sum the losses where `at` moves the predictions to, and their first and second derivatives by `at`.
 
-    For each output: the sum, the first derivatives, and the second derivatives by rows of the lower triangle. The last number of
-    `at` is the intercept; the others are lengths along `moves`, of shape (n_rows, n_outputs, n_moves).
+    For each output: the sum, the first derivatives, and the second derivatives by rows of the lower triangle. The last
+    number of `at` is the intercept; the others are lengths along `moves`, of shape (n_rows, n_outputs, n_moves).
     """
     predicted, moves, target, weight, value, derivative = data
     n_outputs, n_moves = moves.shape[1], moves.shape[2]

@@ -1,8 +1,9 @@
 """The compiled updates of linear problems: sparse steps where a row has features, and dense steps made up when next touched.
 
-Between two touches a coefficient goes through the same step again and again, with the same gradient: a penalty, and the mean
-gradient of SVRG or SAGA. That is the dense part of an update (Pan et al. 2016, section 4: x_j <- (1 - mu_j) x_j - nu_j + h_j,
-where only h is sparse); it is applied in closed form from the number of steps missed. Knows nothing of plans, estimators or files.
+Between two touches a coefficient goes through the same step again and again, with the same gradient: a penalty, and the
+mean gradient of SVRG or SAGA. That is the dense part of an update (Pan et al. 2016, section 4: x_j <- (1 - mu_j) x_j -
+nu_j + h_j, where only h is sparse); it is applied in closed form from the number of steps missed. Knows nothing of
+plans, estimators or files.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Rows(NamedTuple):
     steps_of_copies : array of shape (n,)
         Place of each row in its list: copies count steps by it.
     hot_curvature : array of shape (n_hot,)
-        In a merged plan, the curvature of a batch along each hot feature that merging is to reckon with; empty elsewhere.
+        In a merged plan, the curvature of a batch along each hot feature that merging is to reckon with; empty
+        elsewhere.
     """
 
     indptr: NDArray[Any]
@@ -165,9 +167,9 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
 def update_rows(start, stop, rows, state, step_size):
     """Run the updates of rows start to stop - 1 in turn: SGD, SVRG or SAGA, as `rows` and `state` say.
 
-    In one piece, with the tuples taken apart once: numba counts references to the arrays of a tuple that is passed on, in memory
-    that all threads share, which made an update of two features eight times as slow. One output is the case that counts, and
-    its loops over outputs fall away when their number is known.
+    In one piece, with the tuples taken apart once: numba counts references to the arrays of a tuple that is passed on,
+    in memory that all threads share, which made an update of two features eight times as slow. One output is the case
+    that counts, and its loops over outputs fall away when their number is known.
     """
     if state.coef.shape[1] == 1:
         _update(start, stop, rows, state, step_size, 1)

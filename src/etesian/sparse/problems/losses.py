@@ -25,10 +25,11 @@ class Loss:
     Parameters
     ----------
     value, derivative
-        Plain functions of (prediction, target) that numba can compile: the loss, and its derivative (or a subgradient) by the
-        prediction. From a file, they are compiled once and kept on disk.
+        Plain functions of (prediction, target) that numba can compile: the loss, and its derivative (or a subgradient)
+        by the prediction. From a file, they are compiled once and kept on disk.
     curvature
-        Upper bound of the second derivative; infinite where there is none (hinge). The step size ``"auto"`` comes from it.
+        Upper bound of the second derivative; infinite where there is none (hinge). The step size ``"auto"`` comes from
+        it.
 
     Raises
     ------

@@ -24,8 +24,8 @@ class Problem(Protocol):
     touches : CSR array of shape (n_updates, n_variables)
         Which variables each update reads or writes.
     update_range : function of (start, stop, data, variables, step_size)
-        Runs the updates that lie at start to stop - 1 of `data`, one after the other; compiled by numba, so module-level
-        and plain. Every plan runs this same code.
+        Runs the updates that lie at start to stop - 1 of `data`, one after the other; compiled by numba, so
+        module-level and plain. Every plan runs this same code.
     settles : bool
         Whether it is a `SettledProblem`, whose `settle` is called before the first epoch and after every one.
     counts_steps : bool
@@ -57,8 +57,8 @@ class SettledProblem(Problem, Protocol):
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float | None:
         """Solve for what every update reads (an intercept), and make up what updates left open.
 
-        `step_size` is that of the epoch that just ended; None where none did. Returns the objective there if it came by on the
-        way, to spare a call of `objective`.
+        `step_size` is that of the epoch that just ended; None where none did. Returns the objective there if it came by
+        on the way, to spare a call of `objective`.
         """
 
 
@@ -78,8 +78,8 @@ class MeasuredProblem(Problem, Protocol):
     def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
         """Return half the squared length of a proximal gradient step in variables scaled to curvature 1.
 
-        About the distance of the objective to its minimum. Where a rough estimate is far above `enough`, it may be returned in
-        place of the exact value.
+        About the distance of the objective to its minimum. Where a rough estimate is far above `enough`, it may be
+        returned in place of the exact value.
         """
 
     def advice(self) -> str:
@@ -90,14 +90,14 @@ class MeasuredProblem(Problem, Protocol):
 class StreamedProblem(Problem, Protocol):
     """A problem whose rows can be brought into the order of an epoch a block at a time, while the epoch runs.
 
-    Its updates remember nothing from one epoch to the next but in the variables that they touch, so that orders in blocks serve it
-    as well as permutations (see `etesian.sparse.schedules.orders`); SAGA's do remember.
+    Its updates remember nothing from one epoch to the next but in the variables that they touch, so that orders in
+    blocks serve it as well as permutations (see `etesian.sparse.schedules.orders`); SAGA's do remember.
 
     Attributes
     ----------
     copy_range : function of (first, rows, source, target)
-        Copies rows ``rows[0]``, ``rows[1]``, ... of `source` to rows ``first``, ``first + 1``, ... of `target`. Compiled as
-        `update_range`.
+        Copies rows ``rows[0]``, ``rows[1]``, ... of `source` to rows ``first``, ``first + 1``, ... of `target`.
+        Compiled as `update_range`.
     """
 
     @property
@@ -114,17 +114,20 @@ class StreamedProblem(Problem, Protocol):
 class MergingProblem(Problem, Protocol):
     """A problem that can be carried out by merged plans, in which lists work on copies of hot variables.
 
-    Rows of copies stand behind those of the variables, list by list: of `n_hot` variables, copy `rank` of list `k` stands
-    ``k * n_hot + rank`` rows behind the last variable. In `lay_out`, ``plan.copies.rename`` says which row an update works on.
+    Rows of copies stand behind those of the variables, list by list: of `n_hot` variables, copy `rank` of list `k`
+    stands ``k * n_hot + rank`` rows behind the last variable. In `lay_out`, ``plan.copies.rename`` says which row an
+    update works on.
 
     Attributes
     ----------
     spread_range : function of (start, stop, hot, n_lists, variables)
-        Sets all copies of ``hot[start:stop]`` to what the variables hold; called when an epoch begins. Compiled as `update_range`.
+        Sets all copies of ``hot[start:stop]`` to what the variables hold; called when an epoch begins. Compiled as
+        `update_range`.
     merge_range : function of (start, stop, hot, cuts, data, variables, step_size)
-        Gives what the copies of ``hot[start:stop]`` gained to the variables, in the order of the lists, and sets the copies to what
-        comes out; called after every batch. List k ran the updates ``cuts[k]`` to ``cuts[k + 1] - 1``. Lists that mend the same
-        error overshoot together: the mean of the gains is always safe, their sum only where a batch changes little.
+        Gives what the copies of ``hot[start:stop]`` gained to the variables, in the order of the lists, and sets the
+        copies to what comes out; called after every batch. List k ran the updates ``cuts[k]`` to ``cuts[k + 1] - 1``.
+        Lists that mend the same error overshoot together: the mean of the gains is always safe, their sum only where a
+        batch changes little.
     """
 
     @property

@@ -15,9 +15,9 @@ def coefficient_scales(
 ) -> NDArray[np.float64]:
     """Return step sizes d such that each row's term is 1-smooth in the metric of 1 / d.
 
-    The gradient of a row's term has Lipschitz constant curvature * weight_i * sum_j d_j x_ij^2 in that metric. Each row divides the
-    budget of 1 among its features in proportion to 1 / M_j, where M_j is the largest square in the column, and a feature gets the
-    least share that one of its rows grants. So a column may be in any unit.
+    The gradient of a row's term has Lipschitz constant curvature * weight_i * sum_j d_j x_ij^2 in that metric. Each row
+    divides the budget of 1 among its features in proportion to 1 / M_j, where M_j is the largest square in the column,
+    and a feature gets the least share that one of its rows grants. So a column may be in any unit.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The registry of schedules: each file of this folder registers the function that makes its plans, under the schedule's name."""
+"""Registry of schedules: each file of this folder registers the function that makes its plans."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Maker(NamedTuple):
     make
         Function that makes its plans.
     keeps_order
-        Whether two updates that share a variable run in the sampled order. Otherwise a plan has a serial order of its own.
+        Whether two updates that share a variable run in the sampled order. Otherwise a plan has a serial order of its
+        own.
     """
 
     make: MakePlan

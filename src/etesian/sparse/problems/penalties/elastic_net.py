@@ -47,8 +47,8 @@ def shrink(x, tau):
 def after_steps(x, n, mu, nu, tau):
     """Apply x <- shrink((1 - mu) x - nu, tau), n times, in time logarithmic in n.
 
-    While x keeps its sign a step is linear, with nu + tau or nu - tau. That path is monotone, so the step before which the sign is
-    lost is found by bisection, and the step that loses it is taken by itself. A path leaves 0 at most once.
+    While x keeps its sign a step is linear, with nu + tau or nu - tau. That path is monotone, so the step before which
+    the sign is lost is found by bisection, and the step that loses it is taken by itself. A path leaves 0 at most once.
     """
     while n > 0:
         if x > 0.0 or (x == 0.0 and nu < -tau):

@@ -1,7 +1,7 @@
 """The functions that compiled loops call on a penalty, and the registry in which each penalty puts its own.
 
-A penalty is a `NamedTuple` of numbers. Compiled loops choose its functions by its class when they are compiled, so that the
-functions are inlined and the loops can be cached on disk.
+A penalty is a `NamedTuple` of numbers. Compiled loops choose its functions by its class when they are compiled, so that
+the functions are inlined and the loops can be cached on disk.
 """
 
 from __future__ import annotations
