@@ -53,7 +53,7 @@ def test_workers_that_gain_nothing_give_way_to_one(monkeypatch):
     _, taken = epochs_until_made(plan, Pretend(monkeypatch, by_all=1.0, by_one=0.9))
     assert taken.n_workers == 1
     assert (taken.order == plan.order).all()
-    assert taken.note.endswith("measured 0.90 times as fast as one, so one carries it out")
+    assert taken.note.endswith("measured 0.90 times as fast as one, so one worker runs the plan")
 
 
 @pytest.mark.parametrize("part_updates", [110, 1_000, 10**6])

@@ -341,5 +341,5 @@ def test_mistakes_in_the_arrays_are_named(options, message):
 def test_without_an_objective_there_is_nothing_to_watch():
     problem = rating_problem(objective=None)
     assert minimize(problem, n_jobs=1, max_iter=2, tol=None).n_iter == 2
-    with pytest.raises(ValueError, match="no objective to watch: pass tol=None to minimize, or objective="):
+    with pytest.raises(ValueError, match="the problem has no objective: pass tol=None to minimize, or objective="):
         minimize(problem, n_jobs=1, max_iter=2)

@@ -235,7 +235,7 @@ def test_embedding_feeds_a_classifier_in_a_pipeline():
         ({"n_iter_no_change": 0}, "n_iter_no_change must be an integer of at least 1; got 0"),
         ({"validation_fraction": 1.0}, "validation_fraction must be between 0 and 1; got 1.0"),
         ({"max_iter": 2.0}, "max_iter must be an integer of at least 1; got 2.0"),
-        ({"tol": -1.0}, "tol must be None or a number, 0 or more; got -1.0"),
+        ({"tol": -1.0}, "tol must be None or a non-negative number; got -1.0"),
     ],
 )
 def test_bad_options_are_named(case, options, message):

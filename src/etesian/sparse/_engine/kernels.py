@@ -55,15 +55,15 @@ def _carry_out_in_copies(
     n_workers = offsets.shape[1] - 1
     first, last = len(hot) * worker // n_workers, len(hot) * (worker + 1) // n_workers
     spread_range(first, last, hot, lists.shape[1] - 1, variables)
-    goes_on = wait_for_all(shared, n_workers)
+    is_running = wait_for_all(shared, n_workers)
     batch = 0
-    while goes_on and batch < offsets.shape[0]:
+    while is_running and batch < offsets.shape[0]:
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
-        goes_on = wait_for_all(shared, n_workers)
+        is_running = wait_for_all(shared, n_workers)
         if atomic_load(shared, FAILED) != 0:
             return batch
         merge_range(first, last, hot, lists[batch], data, variables, step_size)
-        goes_on = goes_on and wait_for_all(shared, n_workers)
+        is_running = is_running and wait_for_all(shared, n_workers)
         batch += 1
     return batch
 

@@ -7,17 +7,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_is_fitted
 
 from etesian.sparse.arguments import check_integer
 from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.feedback import preferences
-from etesian.sparse.estimators.folding import FoldedUser
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
-from etesian.sparse.estimators.ranking import recall
-from etesian.sparse.estimators.ratings import RatingTriples, read_pairs, read_ratings
+from etesian.sparse.estimators.ratings import RatingTriples, read_ratings
 from etesian.sparse.estimators.recommending import Feedback, Recommending
 from etesian.sparse.ids import IdType, find_ids
 from etesian.sparse.problems.factors import Ratings
@@ -186,7 +182,7 @@ class MatrixFactorization(Recommending, Minimizer):
         if known is None:
             return self._fit(read, epochs=1)
         read = read.among(self.user_ids_, self.item_ids_)
-        return self._fit(read, epochs=1, known=self._known(read), goes_on=True)
+        return self._fit(read, epochs=1, known=self._known(read), is_incremental=True)
 
     def _is_fitted(self) -> bool:
         return hasattr(self, "user_factors_")
@@ -207,15 +203,20 @@ class MatrixFactorization(Recommending, Minimizer):
         self._check_stopping()
 
     def _fit(
-        self, read: RatingTriples, *, epochs: int | None = None, known: KnownRows | None = None, goes_on: bool = False
+        self,
+        read: RatingTriples,
+        *,
+        epochs: int | None = None,
+        known: KnownRows | None = None,
+        is_incremental: bool = False,
     ) -> Self:
-        epochs_before = self.n_iter_ if goes_on else 0
+        epochs_before = self.n_iter_ if is_incremental else 0
         rng = self._generator(epochs_before)
         terms, held_out = self._terms(read, rng), None
         if self.early_stopping and epochs is None:
             is_held = hold_out(terms.user, terms.item, fraction=self.validation_fraction, rng=rng.spawn(1)[0])
             terms, held_out = terms.part(~is_held), terms.part(is_held)
-        problem = self._problem(terms, mean=self.mean_ if goes_on else None, known=known)
+        problem = self._problem(terms, mean=self.mean_ if is_incremental else None, known=known)
         result = self._minimize(
             problem,
             held_out=None if held_out is None else self._problem(held_out, mean=problem.mean),
@@ -223,7 +224,7 @@ class MatrixFactorization(Recommending, Minimizer):
             tol=self.tol if epochs is None else None,
             random_state=rng,
         )
-        self._keep(read, problem, *result.variables, goes_on=goes_on)
+        self._keep(read, problem, *result.variables, is_incremental=is_incremental)
         return self._finish(result, epochs_before=epochs_before)
 
     def _terms(self, read: RatingTriples, rng: np.random.Generator) -> RatingTriples:
@@ -262,19 +263,19 @@ class MatrixFactorization(Recommending, Minimizer):
         return KnownRows(rows[is_known], factors[is_known], bias[is_known])
 
     def _keep(
-        self, read: RatingTriples, problem: Ratings, factors: NDArray[Any], bias: NDArray[Any], *, goes_on: bool
+        self, read: RatingTriples, problem: Ratings, factors: NDArray[Any], bias: NDArray[Any], *, is_incremental: bool
     ) -> None:
         n_users = problem.n_users
         is_met = np.zeros(len(factors), bool)
         is_met[problem.user] = is_met[problem.item] = True
-        if goes_on and problem.known is not None:
+        if is_incremental and problem.known is not None:
             is_met[problem.known.rows] = True
         factors[~is_met] = 0
         if not self.biased:
             bias = np.zeros(len(factors), factors.dtype)
         bias[~is_met] = 0
         user, item = read.user, read.item
-        if goes_on:
+        if is_incremental:
             earlier: Any = self._rated.tocoo()
             user = np.concatenate([user, np.searchsorted(read.user_ids, self.user_ids_)[earlier.row]])
             item = np.concatenate([item, np.searchsorted(read.item_ids, self.item_ids_)[earlier.col]])
@@ -283,57 +284,6 @@ class MatrixFactorization(Recommending, Minimizer):
         self.user_factors_, self.item_factors_ = factors[:n_users].copy(), factors[n_users:].copy()
         self.user_bias_, self.item_bias_ = bias[:n_users].copy(), bias[n_users:].copy()
         self.mean_ = float(problem.mean)
-
-    def predict(self, pairs: Any) -> NDArray[np.floating]:
-        """Predict ratings.
-
-        Parameters
-        ----------
-        pairs
-            A tuple (users, items) of equally long sequences of ids, a frame with such columns, or an array of shape (n,
-            2). Of a tuple, users may also be a `FoldedUser`, for all items.
-
-        Returns
-        -------
-        array of shape (n,)
-            For a user or item that `fit` did not see, the prediction from the mean and the other one's bias.
-        """
-        check_is_fitted(self)
-        if isinstance(pairs, tuple) and len(pairs) == 2 and isinstance(pairs[0], FoldedUser):
-            return self._predict_folded(pairs[0], find_ids(pairs[1], self.item_ids_, "item", self.ids))
-        users, items = read_pairs(pairs)
-        user = find_ids(users, self.user_ids_, "user", self.ids)
-        item = find_ids(items, self.item_ids_, "item", self.ids)
-        known_user, known_item = user >= 0, item >= 0
-        product = np.einsum("nk,nk->n", self.user_factors_[user], self.item_factors_[item])
-        predicted = np.where(known_user & known_item, product, 0) + self.mean_
-        predicted += np.where(known_user, self.user_bias_[user], 0) + np.where(known_item, self.item_bias_[item], 0)
-        return predicted.astype(self.user_factors_.dtype, copy=False)
-
-    def score(self, ratings: Any, y: None = None) -> float:
-        """Return how good the predictions are: 1 is perfect.
-
-        For explicit feedback the coefficient of determination R^2, where 0 is predicting the mean. For implicit
-        feedback the recall of the first 10 recommendations, averaged over the users that `fit` saw: which share of
-        their items with a rating above 0 (of 10 of them, if there are more) is among the 10 highest predictions, where
-        items that a user met in `fit`, and that are not in `ratings`, are left out.
-
-        Parameters
-        ----------
-        ratings
-            As in `fit`; users and items that `fit` did not see are allowed.
-        y
-            Not used; here for model selection.
-        """
-        check_is_fitted(self)
-        read = read_ratings(ratings, self.dtype, ids=self.ids)
-        if self.feedback == "explicit":
-            predicted = self.predict((read.user_ids[read.user], read.item_ids[read.item]))
-            return float(r2_score(read.rating, predicted))
-        liked = read.part(read.rating > 0)
-        user = find_ids(read.user_ids, self.user_ids_, "user", self.ids)[liked.user]
-        item = find_ids(read.item_ids, self.item_ids_, "item", self.ids)[liked.item]
-        return recall(user[user >= 0], item[user >= 0], predict=self._predict_all, met=self._rated)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

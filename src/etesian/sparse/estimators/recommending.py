@@ -7,12 +7,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from etesian.sparse.arguments import check_integer
 from etesian.sparse.estimators.best_items import Best, best_of_each, in_blocks, is_single
 from etesian.sparse.estimators.folding import FoldedUser, solve_ridge
-from etesian.sparse.estimators.ratings import read_ratings
+from etesian.sparse.estimators.ranking import recall
+from etesian.sparse.estimators.ratings import read_pairs, read_ratings
 from etesian.sparse.ids import IdType, as_ids, find_ids
 
 Feedback = Literal["explicit", "implicit"]
@@ -27,6 +29,7 @@ class Recommending:
     biased: bool
     regularization: float
     ids: IdType | None
+    dtype: Literal["float32", "float64"]
 
     mean_: float
     user_ids_: NDArray[Any]
@@ -36,6 +39,57 @@ class Recommending:
     user_bias_: NDArray[np.floating]
     item_bias_: NDArray[np.floating]
     _rated: csr_array
+
+    def predict(self, pairs: Any) -> NDArray[np.floating]:
+        """Predict ratings.
+
+        Parameters
+        ----------
+        pairs
+            A tuple (users, items) of equally long sequences of ids, a frame with such columns, or an array of shape (n,
+            2). Of a tuple, users may also be a `FoldedUser`, for all items.
+
+        Returns
+        -------
+        array of shape (n,)
+            For a user or item that `fit` did not see, the prediction from the mean and the other one's bias.
+        """
+        check_is_fitted(self)
+        if isinstance(pairs, tuple) and len(pairs) == 2 and isinstance(pairs[0], FoldedUser):
+            return self._predict_folded(pairs[0], find_ids(pairs[1], self.item_ids_, "item", self.ids))
+        users, items = read_pairs(pairs)
+        user = find_ids(users, self.user_ids_, "user", self.ids)
+        item = find_ids(items, self.item_ids_, "item", self.ids)
+        known_user, known_item = user >= 0, item >= 0
+        product = np.einsum("nk,nk->n", self.user_factors_[user], self.item_factors_[item])
+        predicted = np.where(known_user & known_item, product, 0) + self.mean_
+        predicted += np.where(known_user, self.user_bias_[user], 0) + np.where(known_item, self.item_bias_[item], 0)
+        return predicted.astype(self.user_factors_.dtype, copy=False)
+
+    def score(self, ratings: Any, y: None = None) -> float:
+        """Return how good the predictions are: 1 is perfect.
+
+        For explicit feedback the coefficient of determination R^2, where 0 is predicting the mean. For implicit
+        feedback the recall of the first 10 recommendations, averaged over the users that `fit` saw: which share of
+        their items with a rating above 0 (of 10 of them, if there are more) is among the 10 highest predictions, where
+        items that a user met in `fit`, and that are not in `ratings`, are left out.
+
+        Parameters
+        ----------
+        ratings
+            As in `fit`; users and items that `fit` did not see are allowed.
+        y
+            Not used; here for model selection.
+        """
+        check_is_fitted(self)
+        read = read_ratings(ratings, self.dtype, ids=self.ids)
+        if self.feedback == "explicit":
+            predicted = self.predict((read.user_ids[read.user], read.item_ids[read.item]))
+            return float(r2_score(read.rating, predicted))
+        liked = read.part(read.rating > 0)
+        user = find_ids(read.user_ids, self.user_ids_, "user", self.ids)[liked.user]
+        item = find_ids(read.item_ids, self.item_ids_, "item", self.ids)[liked.item]
+        return recall(user[user >= 0], item[user >= 0], predict=self._predict_all, met=self._rated)
 
     def recommend(self, user: Any, n: int = 10, *, exclude_rated: bool = True) -> Best:
         """Return the items with the highest predicted ratings for one user or many, highest first.
