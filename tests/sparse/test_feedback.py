@@ -173,7 +173,7 @@ def test_recall_is_the_share_worked_by_hand():
         ({"alpha": -1}, ([0], [0], [1.0]), "alpha must be a finite number, 0 or more; got -1"),
         ({"n_negatives": -2}, ([0], [0], [1.0]), "n_negatives must be an integer of at least 0; got -2"),
         ({}, ([0, 1], [0, 1], [1.0, -3.0]), "implicit ratings must be 0 or more; got -3.0 at position 1"),
-        ({}, ([0], [0], [0.0]), "must hold at least one above 0; all are 0"),
+        ({}, ([0], [0], [0.0]), "must include at least one above 0; all are 0"),
     ],
 )
 def test_what_cannot_be_implicit_feedback_is_named(options, triples, message):

@@ -248,7 +248,7 @@ def test_fit_of_another_size_cannot_go_on(case):
     model, make, _ = case
     size = "n_dimensions" if isinstance(model, WordEmbedding) else "n_factors"
     model.fit(make()).set_params(**{size: 7})
-    with pytest.raises(ValueError, match=f"{size} must stay 6, as the last fit had it, to go on from there; got 7"):
+    with pytest.raises(ValueError, match=f"{size} must equal that of the last fit, 6, to continue it; got 7"):
         model.partial_fit(make())
 
 
@@ -259,5 +259,5 @@ def test_ids_of_another_kind_cannot_go_on():
 
 
 def test_too_few_pairs_to_hold_any_out_are_named():
-    with pytest.raises(ValueError, match=r"nothing can be held out \(validation_fraction=0.1\)"):
+    with pytest.raises(ValueError, match=r"cannot hold out a pair \(validation_fraction=0.1\)"):
         MatrixFactorization(early_stopping=True).fit(([0, 1], [0, 1], [1.0, 2.0]))

@@ -112,7 +112,7 @@ def test_partial_fit_of_a_classifier_wants_all_classes_first():
         SparseClassifier().partial_fit(X, y)
     model = SparseClassifier(random_state=0).partial_fit(X[:60], y[:60], classes=[0, 1, 2])
     assert model.partial_fit(X[90:], y[90:]).coef_.shape == (3, 4)
-    with pytest.raises(ValueError, match=r"y must hold only the classes .* got 7"):
+    with pytest.raises(ValueError, match=r"y must contain only the classes .* got 7"):
         model.partial_fit(X[:3], [0, 1, 7])
 
 

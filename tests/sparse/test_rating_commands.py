@@ -151,7 +151,7 @@ def test_columns_option_names_the_columns():
     result = etesian("fit", "ratings", "own.csv", *OPTIONS)
     assert (result.exit_code, result.stdout) == (2, "")
     assert (
-        "own.csv: no column is known to be the user or the item; its header is 'points, person x, thing'"
+        "own.csv: no column name is recognized as user or item; its header is 'points, person x, thing'"
         in result.stderr
     )
     columns = ("--columns", "user=person x,item=thing,rating=points")

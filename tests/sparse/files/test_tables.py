@@ -104,7 +104,7 @@ def test_columns_used_are_described_and_can_be_chosen(tmp_path):
     with pytest.raises(InputError) as caught:
         read_file(path, accepted=RATINGS)
     assert str(caught.value) == (
-        f"{path}: no column is known to be the user or the item; its header is 'how, by, which one': name the columns, as by "
+        f"{path}: no column name is recognized as user or item; its header is 'how, by, which one': name the columns, as by "
         "--columns user=NAME,item=NAME,rating=NAME (numbers from 1 do as well)"
     )
     chosen = {"user": "by", "item": "which one", "rating": "how"}
@@ -125,9 +125,9 @@ def test_columns_used_are_described_and_can_be_chosen(tmp_path):
 @pytest.mark.parametrize(
     ("header", "complaint"),
     [
-        ("rating,userId,customer", "no column is known to be the item"),
+        ("rating,userId,customer", "no column name is recognized as item"),
         ("userId,asin,parent_asin", "several columns may be the item: 'asin', 'parent_asin'"),
-        ("a,b,c", "no column is known to be the user or the item"),
+        ("a,b,c", "no column name is recognized as user or item"),
     ],
 )
 def test_header_in_doubt_is_refused(tmp_path, header, complaint):

@@ -1,4 +1,4 @@
-"""MatrixFactorization: ratings of items by users, as products of factors."""
+"""MatrixFactorization: ratings of items by users as products of factors."""
 
 from __future__ import annotations
 
@@ -25,70 +25,73 @@ _DTYPES = ("float32", "float64")
 
 
 class MatrixFactorization(Recommending, Minimizer):
-    """Predict ratings by a product of user and item factors, fitted on all cores with the serial run's exact result.
+    """Matrix factorization of ratings, fit in parallel with the same result as in serial.
 
-    A rating is predicted as mean + user bias + item bias + <user factors, item factors>; fitted is the mean over
-    ratings of (rating - predicted)^2 + regularization (squared norms of what predicted it), by SGD (Pan et al. 2016,
-    section 5).
+    The predicted rating is mean + user bias + item bias + <user factors, item factors>. The objective is the mean over
+    ratings of (rating - predicted)^2 + regularization (squared norms of the factors and biases involved), minimized by
+    SGD (Pan et al. 2016, section 5).
 
-    With implicit feedback a rating r counts what a user did with an item, such as plays, and what is predicted is a
-    preference, 1 or 0. Fitted is then the mean, weighted by confidence, of the same terms over the ratings (preference
-    1, or 0 where r is 0; confidence 1 + alpha r) and over pairs drawn once per fit: for each rating above 0,
-    `n_negatives` items that its user did not meet, uniformly (preference 0, confidence 1). The expected objective is
-    that of Hu, Koren and Volinsky (2008) with a confidence of n_negatives n_u / (n_items - n_u) in place of 1 for an
-    item not met by a user of n_u ratings, and with each penalty scaled by the confidence of its user's or item's terms.
+    With implicit feedback, a rating r counts interactions of a user with an item, such as plays, and the model predicts
+    a preference of 1 or 0. The objective is the mean of the same terms, weighted by confidence, over the ratings
+    (preference 1, or 0 if r is 0; confidence 1 + alpha r) and over negative samples, drawn once per fit: for each
+    rating above 0, `n_negatives` items that its user has not rated, uniformly (preference 0, confidence 1). The
+    expected objective is that of Hu, Koren and Volinsky (2008, section 4) with a confidence of n_negatives n_u /
+    (n_items - n_u) in place of 1 for an item not rated by a user with n_u ratings, and with each penalty scaled by the
+    confidence of its user's or item's terms.
 
     Parameters
     ----------
     n_factors
-        Numbers for each user and each item, at least 1.
+        Number of factors, at least 1.
     feedback
-        ``"explicit"``, where a rating says how much an item is liked, or ``"implicit"``.
+        Type of the ratings: ``"explicit"``, if a rating measures preference, or ``"implicit"``.
     alpha
-        How much confidence a count adds, 0 or more; for implicit feedback.
+        Increase in confidence per unit of a rating, 0 or more; for implicit feedback.
     n_negatives
-        Items drawn for each rating, 0 or more; for implicit feedback. Each costs an update. As they are drawn once, a
-        few are learned by heart, and rank worse than if they were drawn anew for every epoch; about 20 rank as well.
+        Number of negative samples per rating, 0 or more; for implicit feedback. Each adds one update per epoch. Since
+        they are drawn once per fit, small numbers are overfit and rank worse than samples drawn for every epoch; about
+        20 rank equally well.
     biased
-        Whether to fit a mean and biases. Without them a prediction is the product alone.
+        Whether to fit a mean and biases.
     regularization
-        Weight of the squared norms, per rating; 0 or more.
+        Weight of the squared norms per rating, 0 or more.
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
-        See `etesian.sparse.driver`; the step size of epoch t is ``step_size * step_decay**t``.
+        See `etesian.sparse.driver.minimize`. The step size of epoch t is ``step_size * step_decay**t``.
     early_stopping
-        Whether to hold out ratings (with implicit feedback drawn pairs as well) and to watch their mean squared error
-        in place of the objective; kept is the epoch where it was lowest.
+        Whether to hold out ratings (with implicit feedback also negative samples) and monitor their mean squared error
+        in place of the objective. The factors are those of the epoch with the lowest held-out error.
     validation_fraction
-        Share held out. Ratings whose user or item has no other stay in the fit.
+        Fraction of the ratings to hold out. The only rating of a user or item is never held out.
     n_iter_no_change
-        Epochs in a row without a gain of `tol` after which to stop.
+        Number of consecutive epochs without an improvement of `tol` after which to stop.
     warm_start
-        Whether `fit` starts from the last fit, where it knows a user or item.
+        Whether `fit` starts from the current factors of known users and items.
     order
-        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first; see
+        Order of the updates: ``"each_epoch"`` for a new order in every epoch, ``"fixed"`` to repeat the first; see
         `etesian.sparse.driver.minimize`.
     dtype
-        ``"float32"`` or ``"float64"``.
+        Type of the factors: ``"float32"`` or ``"float64"``.
     ids
-        ``"text"`` or ``"int"`` reads all ids as that type; by default the users' ids, and separately the items', are
-        integers if each of them in the data of `fit` is an integer without leading zeros or a plus sign that fits 64
-        bits, and else text. With ``"int"`` the text "007" means 7.
+        Type of the ids, ``"text"`` or ``"int"``. By default, the ids of users, and separately those of items, are
+        integers if all of them in the data of `fit` are 64-bit integers without leading zeros or a plus sign; otherwise
+        text. With ``"int"`` the text "007" means 7.
 
     Attributes
     ----------
     user_factors_, item_factors_ : arrays of shape (n_users, n_factors) and (n_items, n_factors)
-        Rows of 0 for users and items that no term of a fit met.
+        Factors; rows of 0 for users and items without a rating.
     user_bias_, item_bias_ : arrays of shape (n_users,) and (n_items,)
-        0 where `biased` is False.
+        Biases; 0 if `biased` is False.
     mean_ : float
-        The mean rating, or preference; 0 where `biased` is False.
+        Mean rating or preference; 0 if `biased` is False.
     user_ids_, item_ids_ : arrays of shape (n_users,) and (n_items,)
-        The ids of the rows, in ascending order: text or integers, or the indices of a matrix. Later data is read as the
-        same type: the integer 7 is the text "7" for a model whose ids are text.
+        Ids of the rows in ascending order: text or integers, or the indices of a matrix. Later data is converted to the
+        same type: for a model with text ids, the integer 7 means the text "7".
     n_iter_, objective_, plan_, outcome_
-        Epochs, the objective after each (empty when nothing asked for it), the plan, and how the fit ended.
+        Number of epochs, objective after each epoch (empty if `tol` is None and there is no callback), last plan, and
+        outcome of the fit.
     validation_loss_
-        Mean squared error of what was held out, after each epoch; empty without `early_stopping`.
+        Mean squared error on the held-out ratings after each epoch; empty without `early_stopping`.
     """
 
     def __init__(
@@ -146,35 +149,36 @@ class MatrixFactorization(Recommending, Minimizer):
         Parameters
         ----------
         ratings
-            A scipy sparse matrix of shape (n_users, n_items), whose stored elements are the ratings; a frame of pandas,
-            polars or pyarrow, whose columns are found by names such as user, userId or customer, item or movieId, and
-            rating or score; a tuple (users, items, ratings) of equally long sequences; or an array of shape (n_ratings,
-            3). Ids are integers or text, and may have gaps.
+            Ratings: a scipy sparse matrix of shape (n_users, n_items) of which every stored element is a rating; a
+            pandas, polars or pyarrow data frame with columns recognized by names such as user, userId or customer, item
+            or movieId, and rating or score; a tuple (users, items, ratings) of sequences of equal length; or an array
+            of shape (n_ratings, 3). Ids are integers or text, and may have gaps.
         y
-            Not used; here for pipelines.
+            Ignored, present for API consistency.
         sample_weight : array of shape (n_ratings,), optional
-            A weight of 2 counts a rating twice, 0 not at all. For a matrix in the order of ``ratings.tocoo()``.
+            Weight of each rating. A weight of 2 equals two ratings, and a weight of 0 none. For a matrix, weights are
+            in the order of ``ratings.tocoo()``.
 
         Raises
         ------
         ValueError
-            For no ratings, ratings that are not finite, ids that are missing or floats that may have lost digits, a
-            frame whose columns have other names, or parameters out of range.
+            If there are no ratings, a rating is not finite, an id is missing or is a float that may have lost digits, a
+            column is not recognized, or a parameter is out of range.
         """
         self._check_parameters()
         read = read_ratings(ratings, self.dtype, sample_weight, ids=self.ids)
         return self._fit(read, known=self._known(read) if self.warm_start and self._is_fitted() else None)
 
     def partial_fit(self, ratings: Any, y: None = None, sample_weight: Any = None) -> Self:
-        """Go on with more ratings, for one epoch over these at the first step size.
+        """Run one epoch over more ratings, at the initial step size.
 
-        Users and items that are known keep their factors, and the mean stays; new ones start at random. The first call
-        is a `fit` of one epoch. Nothing is held out.
+        Known users and items start from their current factors and the mean is kept; new users and items start at
+        random. The first call is a `fit` of one epoch. No ratings are held out.
 
         Parameters
         ----------
         ratings, y, sample_weight
-            As in `fit`.
+            See `fit`.
         """
         self._check_parameters()
         known = (self.user_ids_, self.item_ids_) if self._is_fitted() else None
@@ -248,10 +252,10 @@ class MatrixFactorization(Recommending, Minimizer):
         )
 
     def _known(self, read: RatingTriples) -> KnownRows:
-        """Rows of the last fit, by their places among the users and items of `read`."""
+        """Return the factors of the last fit, by index of the users and items of `read`."""
         if self.user_factors_.shape[1] != self.n_factors:
             raise ValueError(
-                f"n_factors must stay {self.user_factors_.shape[1]}, as the last fit had it, to go on from there; "
+                f"n_factors must equal that of the last fit, {self.user_factors_.shape[1]}, to continue it; "
                 f"got {self.n_factors}"
             )
         user = find_ids(self.user_ids_, read.user_ids, "user")
@@ -259,7 +263,7 @@ class MatrixFactorization(Recommending, Minimizer):
         rows = np.concatenate([user, np.where(item >= 0, item + len(read.user_ids), -1)])
         factors = np.concatenate([self.user_factors_, self.item_factors_])
         bias = np.concatenate([self.user_bias_, self.item_bias_])
-        is_known = (rows >= 0) & (factors.any(axis=1) | (bias != 0))  # rows of 0 were never met
+        is_known = (rows >= 0) & (factors.any(axis=1) | (bias != 0))  # rows of 0 had no rating
         return KnownRows(rows[is_known], factors[is_known], bias[is_known])
 
     def _keep(

@@ -1,4 +1,4 @@
-"""Recommending: the best items for users, similar items, and new users folded in, from the factors of a fit."""
+"""Predictions from fitted factors: ratings, recommendations, similar items, and folding in of new users."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Feedback = Literal["explicit", "implicit"]
 
 
 class Recommending:
-    """The methods of `MatrixFactorization` that go from factors to items."""
+    """Methods of `MatrixFactorization` that use fitted factors."""
 
     feedback: Feedback
     alpha: float
@@ -29,7 +29,7 @@ class Recommending:
     biased: bool
     regularization: float
     ids: IdType | None
-    dtype: Literal["float32", "float64"]
+    dtype: str
 
     mean_: float
     user_ids_: NDArray[Any]
@@ -46,13 +46,13 @@ class Recommending:
         Parameters
         ----------
         pairs
-            A tuple (users, items) of equally long sequences of ids, a frame with such columns, or an array of shape (n,
-            2). Of a tuple, users may also be a `FoldedUser`, for all items.
+            Pairs of ids: a tuple (users, items) of sequences of equal length, a data frame with such columns, or an
+            array of shape (n, 2). In a tuple, a `FoldedUser` may replace the users.
 
         Returns
         -------
         array of shape (n,)
-            For a user or item that `fit` did not see, the prediction from the mean and the other one's bias.
+            Predicted ratings. Unknown users and items have factors and biases of 0.
         """
         check_is_fitted(self)
         if isinstance(pairs, tuple) and len(pairs) == 2 and isinstance(pairs[0], FoldedUser):
@@ -67,19 +67,18 @@ class Recommending:
         return predicted.astype(self.user_factors_.dtype, copy=False)
 
     def score(self, ratings: Any, y: None = None) -> float:
-        """Return how good the predictions are: 1 is perfect.
+        """Return the coefficient of determination R^2, or for implicit feedback the recall at 10.
 
-        For explicit feedback the coefficient of determination R^2, where 0 is predicting the mean. For implicit
-        feedback the recall of the first 10 recommendations, averaged over the users that `fit` saw: which share of
-        their items with a rating above 0 (of 10 of them, if there are more) is among the 10 highest predictions, where
-        items that a user met in `fit`, and that are not in `ratings`, are left out.
+        The recall at 10 is averaged over known users: the fraction of their items with a rating above 0 (of 10 of them,
+        if there are more) that are among the 10 highest predictions. Items that a user rated in `fit`, and that are not
+        in `ratings`, are excluded.
 
         Parameters
         ----------
         ratings
-            As in `fit`; users and items that `fit` did not see are allowed.
+            Ratings, as in `fit`. Unknown users and items are allowed.
         y
-            Not used; here for model selection.
+            Ignored, present for API consistency.
         """
         check_is_fitted(self)
         read = read_ratings(ratings, self.dtype, ids=self.ids)
@@ -97,17 +96,17 @@ class Recommending:
         Parameters
         ----------
         user
-            An id that `fit` saw, a sequence of such ids, or a `FoldedUser`.
+            Id of a known user, a sequence of such ids, or a `FoldedUser`.
         n
-            Items to return for each user, at least 1; fewer where there are fewer.
+            Maximum number of items per user, at least 1.
         exclude_rated
-            Whether to leave out items that the user rated.
+            Whether to exclude items that the user rated.
 
         Returns
         -------
         items, ratings : arrays of shape (n,), or (n_users, n) for a sequence of users
-            The items' ids and their predicted ratings. In a sequence, a user with fewer than n items left has ratings
-            of NaN and ids of -1 or "" at the end. The result for a user does not depend on the others.
+            Ids of the items and their predicted ratings. For a sequence of users, rows with fewer than n items are
+            padded with ratings of NaN and ids of -1 or "". The result for a user does not depend on the other users.
         """
         check_is_fitted(self)
         check_integer("n", n, at_least=1)
@@ -124,19 +123,19 @@ class Recommending:
         return best_of_each(scored, self.item_ids_, n, is_single=isinstance(user, FoldedUser) or is_single(user))
 
     def similar_items(self, item: Any, n: int = 10) -> Best:
-        """Return the items whose factors have the largest cosine with those of one item or of many, largest first.
+        """Return the items with the highest cosine similarity to one item or to each of many, highest first.
 
         Parameters
         ----------
         item
-            An id that `fit` saw, or a sequence of such ids.
+            Id of a known item, or a sequence of such ids.
         n
-            Items to return for each, at least 1; the item itself is not among them.
+            Maximum number of items, at least 1, without the item itself.
 
         Returns
         -------
-        items, cosines : arrays of shape (n,), or (n_items_asked, n) for a sequence of items
-            As in `recommend`. Items that no term of a fit met, which have no factors, are left out.
+        items, cosines : arrays of shape (n,), or (n_given, n) for a sequence of n_given items
+            Ids of the items and their cosines, padded as in `recommend`. Items without a rating are excluded.
         """
         check_is_fitted(self)
         check_integer("n", n, at_least=1)
@@ -154,28 +153,28 @@ class Recommending:
         return best_of_each(scored, self.item_ids_, n, is_single=is_single(item))
 
     def fold_in_user(self, items: Any, ratings: Any) -> FoldedUser:
-        """Solve for the factors and the bias of a user that `fit` did not see, while the items' stay; nothing is trained.
+        """Solve for the factors and the bias of a new user, with those of the items fixed.
 
-        Minimized is the objective of `fit` over this user's terms, which is a ridge regression on the factors of the
-        rated items, by its normal equations (Hu, Koren and Volinsky 2008, equation 4). With implicit feedback the pairs
-        that `fit` would draw enter with their expected weight. The model does not change.
+        The result minimizes the objective of `fit` over the terms of this user, which is a ridge regression on the
+        factors of the rated items, by its normal equations (Hu, Koren and Volinsky 2008, equation 4). With implicit
+        feedback, negative samples enter with their expected weight. The model is not changed.
 
         Parameters
         ----------
         items : sequence of shape (n_rated,)
-            Ids of items; those that `fit` did not see are left out.
+            Ids of items. Unknown items are ignored.
         ratings : sequence of shape (n_rated,)
-            The user's ratings of them, or counts.
+            Ratings or counts of the items by the user.
 
         Returns
         -------
         FoldedUser
-            To be passed to `recommend`, or to `predict` in place of users.
+            User for `recommend`, or for `predict` in place of users.
 
         Raises
         ------
         ValueError
-            If `fit` saw none of the items, an item occurs twice, or the ratings are not as many or not finite.
+            If no item is known, an item occurs twice, the lengths differ, or a rating is not finite.
         """
         check_is_fitted(self)
         read = read_ratings((np.zeros(np.shape(ratings), np.int64), items, ratings), np.float64, ids=self.ids)
@@ -185,7 +184,7 @@ class Recommending:
         rating = read.rating[item >= 0].astype(np.float64)
         item = item[item >= 0]
         if len(item) == 0:
-            raise ValueError("items must hold an item that fit saw; it holds none")
+            raise ValueError("items must include at least one item of the fit; got none")
         places, target, weight = self._terms_of_user(item, rating)
         offset = self.mean_ + self.item_bias_[places].astype(np.float64)
         factors, bias = solve_ridge(
@@ -196,7 +195,7 @@ class Recommending:
     def _terms_of_user(
         self, item: NDArray[np.int64], rating: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """Items, targets and weights of one user's terms, with drawn pairs at their expected weight."""
+        """Return items, targets and weights of one user's terms, with negative samples at their expected weight."""
         if self.feedback == "explicit":
             return item, rating, np.ones(len(item))
         if (rating < 0).any() or not (rating > 0).any():
@@ -208,17 +207,17 @@ class Recommending:
         return np.concatenate([item, unmet]), target, weight
 
     def _rows_of(self, wanted: Any, known: NDArray[Any], kind: str) -> NDArray[np.int64]:
-        """Rows of one id or several, all of which have to be known."""
+        """Return the rows of one or several ids, all of which must be known."""
         ids = [wanted] if is_single(wanted) else wanted
         rows = find_ids(ids, known, kind, self.ids)
         if (rows < 0).any():
             place = int(np.flatnonzero(rows < 0)[0])
             unknown = wanted if is_single(wanted) else as_ids(ids, kind).values()[place : place + 1].tolist()[0]
-            raise ValueError(f"{kind} {unknown!r} has no rating in the data that was fitted")
+            raise ValueError(f"{kind} {unknown!r} has no rating in the training data")
         return rows
 
     def _predict_folded(self, user: FoldedUser, item: NDArray[np.int64] | None = None) -> NDArray[np.floating]:
-        """Predict all items, or those in some places; -1 stands for an item that `fit` did not see."""
+        """Predict all items, or those at some indices, where -1 is an unknown item."""
         dtype = self.item_factors_.dtype.type
         unknown = dtype(self.mean_ + user.bias)
         every = unknown + self.item_bias_ + self.item_factors_ @ user.factors
