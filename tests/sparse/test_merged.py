@@ -406,7 +406,9 @@ def test_plan_with_copies_is_not_run_without_them():
 
 def test_merging_that_costs_what_workers_gain_is_told_and_carried_out():
     dense = csr_array(np.random.default_rng(0).normal(size=(400, 300)))
-    with pytest.warns(ScheduleWarning, match="merged: 2 workers are not predicted to be faster .* 300 hot of 300 variables") as caught:
+    with pytest.warns(
+        ScheduleWarning, match="merged: 2 workers are not predicted to be faster .* 300 hot of 300 variables"
+    ) as caught:
         plan = make_plan("merged", dense, n_workers=2, rng=np.random.default_rng(0))
     assert plan.schedule == "merged"
     assert plan.predicted_speedup < 1.1

@@ -1,1 +1,1 @@
-"""Ready-made workloads on data that every machine has: the one place in the package where the parts meet."""
+"""Built-in workloads on data that requires no download. This package combines the three parts."""

@@ -1,4 +1,4 @@
-"""Telling images apart: `Images`, what is learned from them and how it is scored. Knows nothing of steps and recipes."""
+"""Image classification: data, loss and evaluation."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Labeled:
-    """Images and what they show.
+    """Images with labels.
 
     Parameters
     ----------
     images : ndarray of shape (examples, channels, height, width)
-        float32, about 0 on average and 1 in spread.
+        Pixels, float32, with a mean of about 0 and a standard deviation of about 1.
     labels : ndarray of shape (examples,)
-        int64, from 0.
+        Classes, int64, from 0.
     """
 
     images: np.ndarray
@@ -33,7 +33,7 @@ class Labeled:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Three sets that share no example: to train on, to decide by, and to look at once, at the end."""
+    """Disjoint training, validation and test sets."""
 
     train: Labeled
     validation: Labeled
@@ -41,19 +41,19 @@ class Images:
 
 
 class ImageTask:
-    """Learn to tell images apart; the metric is `accuracy`.
+    """Classify images; the metric is `accuracy`.
 
     Parameters
     ----------
     load_images
-        Returns the data; picklable.
+        Function that returns the data. It must be picklable.
     widths
-        Channels of the network's first and second half.
+        Number of channels of the first and the second half of the network.
     shift
-        Each training image is moved by up to this many pixels, up or down and left or right.
+        Maximum random shift of training images in each direction, in pixels.
     exit_confidence
-        How sure the first half must be of an example for the second half to be spared, in training too; None for never.
-        (BranchyNet, Teerapittayanon et al. 2016, section III; there the second half sees all examples in training.)
+        Confidence at which an example exits after the first half, in training as well; None disables the early exit.
+        (BranchyNet, Teerapittayanon et al. 2016, section III, where the second half sees all training examples.)
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ImageTask:
         self.exit_confidence = exit_confidence
 
     def load(self, device: torch.device) -> int:
-        """Bring all images to the device; how many there are to train on."""
+        """Copy all images to the device; return the number of training examples."""
         import torch
 
         data = self.load_images()
@@ -81,7 +81,7 @@ class ImageTask:
         return len(data.train.labels)
 
     def network(self, chance: torch.Generator) -> ConvolutionalNetwork:
-        """Make a network for images of this size."""
+        """Return a new network for images of this size."""
         from etesian.suite.networks import ConvolutionalNetwork
 
         images, labels = self._parts["train"]
@@ -89,7 +89,7 @@ class ImageTask:
         return ConvolutionalNetwork(images.shape[1], n_classes, self.widths, self.exit_confidence, chance)
 
     def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-        """Cross-entropy, of the exit too where there is one."""
+        """Return the cross-entropy, including that of the early exit."""
         from torch.nn.functional import cross_entropy
 
         images, labels = self._parts["train"]
@@ -99,13 +99,13 @@ class ImageTask:
         return loss if early is None else loss + cross_entropy(early, labels[rows])
 
     def score(self, network: torch.nn.Module, part: Part) -> Mapping[str, torch.Tensor]:
-        """Whether each image is recognized."""
+        """Return for each image whether the prediction is correct."""
         images, labels = self._parts[part]
         return {"accuracy": answer(network, images) == labels}
 
 
 def answer(network: torch.nn.Module, images: torch.Tensor, *, batch_size: int = 1_000) -> torch.Tensor:
-    """Return the likeliest class of each image, from the exit where it is sure, shape (images,)."""
+    """Return the predicted class of each image, from the early exit if it is confident, shape (images,)."""
     import torch
 
     answers = []
@@ -120,7 +120,7 @@ def answer(network: torch.nn.Module, images: torch.Tensor, *, batch_size: int = 
 
 
 def shift_images(images: torch.Tensor, pixels: int, chance: torch.Generator) -> torch.Tensor:
-    """Move each image by up to so many pixels either way; what moves in repeats the border."""
+    """Shift each image by up to `pixels` in each direction, with edge padding."""
     import torch
 
     if pixels == 0:
@@ -130,5 +130,5 @@ def shift_images(images: torch.Tensor, pixels: int, chance: torch.Generator) -> 
     rows = (torch.arange(height, device=images.device) - down).clamp(0, height - 1)  # (images, height)
     columns = (torch.arange(width, device=images.device) - right).clamp(0, width - 1)  # (images, width)
     number = torch.arange(n, device=images.device)
-    # Indices around a slice put the slice's axis last.
+    # Advanced indices around a slice move its axis to the end.
     return images[number[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

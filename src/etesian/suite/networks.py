@@ -1,4 +1,4 @@
-"""The networks that the suites train, in PyTorch, with their weights drawn from a generator. Import it where it is needed."""
+"""PyTorch networks of the suites, initialized from a generator."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import nn
 
 
 class ConvolutionalNetwork(nn.Module):
-    """Two halves of two convolutions each, every half of them at half the size; between them an exit, if wanted.
+    """Convolutional network of two halves with two convolutions each, and an optional early exit between them.
 
     Parameters
     ----------
     n_channels, n_classes
-        Of the images.
+        Number of channels of the images, and of classes.
     widths
-        Channels of the halves.
+        Number of channels of the two halves.
     exit_confidence
-        From which probability on an example leaves at the exit; None for no exit.
+        Probability at which an example takes the early exit; None disables the exit.
     chance
-        Draws the weights.
+        Generator of the weights.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ConvolutionalNetwork(nn.Module):
         draw_weights(self, chance)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
-        """Return what the exit says, which examples went on, and what the end says of those, (all, all, those that went on)."""
+        """Return the logits of the exit, the mask of examples that continue, and the final logits of those."""
         features = self.first(images)
         if self.exit is None:
             is_hard = torch.ones(len(images), dtype=torch.bool, device=images.device)
@@ -62,7 +62,7 @@ def _head(n_in: int, n_classes: int) -> nn.Sequential:
 
 
 def draw_weights(network: nn.Module, chance: torch.Generator) -> None:
-    """Draw every matrix anew, as He et al. (2015, section 2.2) do, and set what is added to 0; the global generator rests."""
+    """Initialize weights as He et al. (2015, section 2.2) and biases to 0, without the global generator."""
     for parameter in network.parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=chance)
@@ -71,14 +71,14 @@ def draw_weights(network: nn.Module, chance: torch.Generator) -> None:
 
 
 class NextByte(nn.Module):
-    """Says which byte comes next, from those before it: a gated recurrent unit (Cho et al. 2014, section 2.3).
+    """Language model of bytes: a gated recurrent unit (Cho et al. 2014, section 2.3).
 
     Parameters
     ----------
     width
-        Numbers that are kept of the text so far.
+        Number of hidden units.
     chance
-        Draws the weights.
+        Generator of the weights.
     """
 
     def __init__(self, width: int, chance: torch.Generator) -> None:
@@ -90,7 +90,7 @@ class NextByte(nn.Module):
             nn.init.uniform_(parameter, -(width**-0.5), width**-0.5, generator=chance)
 
     def forward(self, read: torch.Tensor) -> torch.Tensor:
-        """Return a number for each next byte, (windows, bytes) to (windows, bytes, 256)."""
+        """Return logits of the next byte: (windows, bytes) to (windows, bytes, 256)."""
         states, _ = self.unit(self.embedding(read))
         logits: torch.Tensor = self.head(states)
         return logits

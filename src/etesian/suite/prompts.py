@@ -1,4 +1,4 @@
-"""Beginnings of Python functions, each with what it should do: prompts in the manner of HumanEval, written for this package."""
+"""Prompts in the style of HumanEval, written for this package: signatures of Python functions with docstrings."""
 
 from __future__ import annotations
 

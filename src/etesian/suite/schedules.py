@@ -1,6 +1,6 @@
-"""The schedules of `etesian.sparse` raced on ratings to complete, and on a mesh whose heights are to be found from differences.
+"""Schedules of `etesian.sparse` on matrix completion, and on a mesh with heights to recover from differences.
 
-The data are drawn from a seed of their own, the same in every run, so that nothing has to be fetched.
+The data is synthetic, from a fixed seed, and the same in every run.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ MAX_EPOCHS = 200
 
 
 def ratings() -> Suite:
-    """Race the schedules for the error on held-out ratings."""
+    """Return the suite of schedules to a target error on held-out ratings."""
     case = DrawnRatings()
     return Suite("ratings", [Minimization(name, case) for name in RACED], Target("rmse", 0.58, "at_most"), 120)
 
 
 def mesh() -> Suite:
-    """Race the schedules for the misfit of differences along the edges of a mesh."""
+    """Return the suite of schedules to a target misfit of differences along the edges of a mesh."""
     case = DrawnMesh()
     return Suite("mesh", [Minimization(name, case) for name in RACED], Target("misfit", 0.05, "at_most"), 120)
 
 
 class Case(Protocol):
-    """What is minimized. `step_size` and `unit`, what an update works on, go with it."""
+    """Problem to minimize, with its `step_size` and `unit`, the name of an example."""
 
     step_size: float
     unit: str
 
     def problem(self) -> Problem:
-        """Make what the schedules minimize."""
+        """Return the problem."""
 
     def score(self, variables: Variables) -> Mapping[str, float]:
-        """Metrics of the variables."""
+        """Return the metrics of the variables."""
 
 
 class Minimization:
-    """Minimize by one schedule, a slice an epoch. The first slice also samples, plans and lays out the data.
+    """Minimize with one schedule; a slice is one epoch. The first slice includes sampling, planning and layout.
 
-    Besides the case's metrics there is `fingerprint`, a number made from all bits of the variables: two runs with equal
-    fingerprints have equal variables.
+    Metrics are those of the case, and `fingerprint`, a hash of the variables: runs with equal fingerprints have equal
+    variables.
 
     Parameters
     ----------
     schedule
-        As `etesian.sparse.driver` takes it; also the workload's name.
+        Schedule of `etesian.sparse.minimize`, and name of the workload.
     case
-        What to minimize; picklable.
+        Problem to minimize. It must be picklable.
     n_jobs
-        Threads; -1 for all cores.
+        Number of threads; -1 means all cores.
     """
 
     def __init__(self, schedule: Schedule, case: Case, *, n_jobs: int = -1) -> None:
@@ -73,7 +73,7 @@ class Minimization:
         self.n_jobs = n_jobs
 
     def prepare(self, seed: int) -> None:
-        """Draw the data and start threads; run an epoch of a copy, so that compiling is done."""
+        """Generate the data, start threads, and run an epoch on a copy to compile the loops."""
         self._problem = self.case.problem()
         self.units = {self.case.unit: float(self._problem.touches.shape[0])}
         self._seed = seed
@@ -98,7 +98,7 @@ class Minimization:
         return True
 
     def measure(self) -> Mapping[str, float]:
-        """Return the case's metrics, and the fingerprint."""
+        """Return the metrics of the case, and the fingerprint."""
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in self._variables)).digest()
         return dict(self.case.score(self._variables)) | {
             "fingerprint": float(int.from_bytes(digest[:6], "big"))  # 48 bits: exact in a float
@@ -106,12 +106,14 @@ class Minimization:
 
 
 class DrawnRatings:
-    """Ratings of rank 8 with noise of 0.5; few items have many, as usual. `rmse` is the error on the tenth held out.
+    """Synthetic ratings of rank 8 with noise of standard deviation 0.5 and power-law items.
+
+    The metric `rmse` is the error on the held-out tenth.
 
     Parameters
     ----------
     n_users, n_items, n_ratings
-        Sizes.
+        Number of users, items and ratings.
     """
 
     step_size = 0.02
@@ -134,7 +136,7 @@ class DrawnRatings:
         return self.n_ratings * 9 // 10
 
     def problem(self) -> Ratings:
-        """Complete the ratings that are not held out, by 16 factors and biases."""
+        """Return the factorization of the training ratings, with 16 factors and biases."""
         user, item, rating = (array[: self._n_train] for array in self._drawn)
         return Ratings(user, item, rating, self.n_users, self.n_items, 16, 0.02, biased=True)
 
@@ -149,14 +151,14 @@ class DrawnRatings:
 
 
 class DrawnMesh:
-    """A square mesh with a smooth height at every node; known are the differences along its edges, one an update.
+    """Square mesh with smooth heights to recover from the differences along its edges, one per update.
 
-    `misfit` is the root mean square of what is left of the differences, as a share of what they were.
+    The metric `misfit` is the root mean square of the residuals relative to that of the differences.
 
     Parameters
     ----------
     n_side
-        Nodes along a side.
+        Number of nodes per side.
     """
 
     step_size = 0.4
@@ -176,7 +178,7 @@ class DrawnMesh:
         return edges, edges @ steps
 
     def problem(self) -> Linear:
-        """Least squares by plain stochastic gradients."""
+        """Return the least-squares problem."""
         return Linear(*self._drawn, REGRESSION["squared"])
 
     def score(self, variables: Variables) -> Mapping[str, float]:

@@ -1,6 +1,6 @@
-"""A small language model of documentation that every Python carries, to a target loss, by a plain training and five that change it.
+"""Small language model of the Python documentation to a target loss: a baseline training and five variants.
 
-The text is read byte by byte. Part of it, whole topics, is kept for the target, and another for the end.
+The text is modeled by bytes. Separate topics are held out for validation and for the final evaluation.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from etesian.suite.trainings import Part
 
 TARGET = Target("loss", 2.7, "at_most")
-"""In nats a byte; 5.5 is knowing nothing, 3.3 is knowing how frequent each byte is."""
+"""In nats per byte; the loss of a uniform prediction is 5.5, that of byte frequencies 3.3."""
 
 CONTEXT = 32
 EXAMPLES_PER_SLICE = 256
-_SCORED = 256  # windows of each part that is not trained on, spread over it
+_SCORED = 256  # evaluation windows, spread over each held-out part
 _SHARES = {"train": 0.8, "validation": 0.1, "fresh": 0.1}
 
 
 def text() -> Suite:
-    """Race the trainings for `TARGET` on the reference topics of `pydoc`."""
+    """Return the suite of trainings to `TARGET` on the reference topics of `pydoc`."""
     require_torch()
     plain = Recipe(batch_size=16, learning_rate=0.004, optimizer="adam", epochs=1)
     entries = {
@@ -51,14 +51,14 @@ def text() -> Suite:
 
 
 class TextTask:
-    """Learn to tell the next byte; the metric is `loss`, in nats a byte, always with `CONTEXT` bytes before.
+    """Predict the next byte; the metric is `loss`, in nats per byte, with `CONTEXT` bytes of context.
 
     Parameters
     ----------
     context
-        Bytes of a training example; one is drawn from every window of `CONTEXT`.
+        Number of bytes of a training example, which is drawn from a window of `CONTEXT` bytes.
     width
-        Numbers that the network keeps of the text so far.
+        Number of hidden units.
     """
 
     def __init__(self, *, context: int = CONTEXT, width: int = 64) -> None:
@@ -68,20 +68,20 @@ class TextTask:
         self.width = width
 
     def load(self, device: torch.device) -> int:
-        """Bring the text to the device; how many windows of `CONTEXT` there are to train on."""
+        """Copy the text to the device; return the number of training windows of `CONTEXT` bytes."""
         import torch
 
         self._parts = {name: torch.from_numpy(array.copy()).to(device) for name, array in read_parts().items()}
         return (len(self._parts["train"]) - 1) // CONTEXT
 
     def network(self, chance: torch.Generator) -> torch.nn.Module:
-        """Make a gated recurrent network."""
+        """Return a new gated recurrent network."""
         from etesian.suite.networks import NextByte
 
         return NextByte(self.width, chance)
 
     def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-        """Cross-entropy of every byte of some windows, given those before it in the window."""
+        """Return the mean cross-entropy of bytes given the previous bytes of their windows."""
         import torch
 
         latest = CONTEXT - self.context
@@ -89,7 +89,7 @@ class TextTask:
         return _losses(network, self._parts["train"], rows * CONTEXT + offsets, self.context).mean()
 
     def score(self, network: torch.nn.Module, part: Part) -> Mapping[str, torch.Tensor]:
-        """Mean loss of windows spread over a part."""
+        """Return the mean loss of windows spread over a part."""
         import torch
 
         held_out = self._parts[part]
@@ -100,7 +100,7 @@ class TextTask:
 
 
 def _losses(network: torch.nn.Module, source: torch.Tensor, starts: torch.Tensor, context: int) -> torch.Tensor:
-    """Cross-entropy of each byte but the first of each window, shape (windows, context)."""
+    """Return the cross-entropy of each byte after the first of each window, shape (windows, context)."""
     import torch
 
     windows = source[starts[:, None] + torch.arange(context + 1, device=source.device)].long()
@@ -110,7 +110,7 @@ def _losses(network: torch.nn.Module, source: torch.Tensor, starts: torch.Tensor
 
 @cache
 def read_parts() -> dict[str, np.ndarray]:
-    """Return the bytes of the topics of `pydoc` in three parts, the same in every run; no topic is in two of them."""
+    """Return the bytes of the topics of `pydoc` in three disjoint parts, the same in every run."""
     from pydoc_data.topics import topics
 
     names = sorted(topics)

@@ -1,4 +1,4 @@
-"""A training as a workload: which batches, which learning rate, which numbers. Knows neither data nor networks: see `Task`."""
+"""Training as a workload: batches, learning rate schedule and precision. `Task` provides data and network."""
 
 from __future__ import annotations
 
@@ -19,39 +19,40 @@ Part = Literal["validation", "fresh"]
 
 
 class Task(Protocol):
-    """What is learned, from what, by which network."""
+    """Learning task: data, network, loss and metrics."""
 
     def load(self, device: torch.device) -> int:
-        """Bring the data to the device; how many examples there are to train on."""
+        """Copy the data to the device; return the number of training examples."""
 
     def network(self, chance: torch.Generator) -> torch.nn.Module:
-        """Make a network that knows nothing yet."""
+        """Return a new network."""
 
     def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-        """Mean loss on the examples of these numbers, from 0."""
+        """Return the mean loss on the training examples with the given indices."""
 
     def score(self, network: torch.nn.Module, part: Part) -> Mapping[str, torch.Tensor]:
-        """By metric, a number or a truth for each example of a part that is not trained on, shape (examples,)."""
+        """Return metrics by name, with a number or truth value per held-out example, shape (examples,)."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task is learned.
+    """Training recipe.
 
     Parameters
     ----------
     batch_size
-        Examples a step.
+        Number of examples per step.
     learning_rate
-        Of the optimizer; its highest one where the schedule changes it.
+        Learning rate, or its maximum if the schedule changes it.
     schedule
-        ``"constant"``, or ``"one_cycle"``: up for the first 30 % of all steps, then down to nothing (Smith and Topin 2019).
+        Learning rate schedule: ``"constant"``, or ``"one_cycle"``, which rises for the first 30% of all steps and then
+        decays to 0 (Smith and Topin 2019, section 3).
     optimizer
-        ``"sgd"`` with Nesterov's momentum of 0.9, or ``"adam"``.
+        Optimizer: ``"sgd"`` with Nesterov momentum of 0.9, or ``"adam"``.
     precision
-        ``"bfloat16"`` multiplies matrices in 16 bits and keeps weights in 32.
+        Precision of matrix products. ``"bfloat16"`` keeps weights in float32.
     epochs
-        After which no work is left; the one-cycle schedule is stretched to them.
+        Number of epochs, which is also the length of the one-cycle schedule.
     """
 
     batch_size: int = 32
@@ -62,9 +63,9 @@ class Recipe:
     epochs: float = 40
 
     def learning_rate_at(self, share: float) -> float:
-        """Return the learning rate when this share of all steps is done, 0 to 1.
+        """Return the learning rate after a fraction of all steps, from 0 to 1.
 
-        Source: Smith and Topin 2019, "Super-convergence", section 3; the ends are joined by cosines.
+        Source: Smith and Topin 2019, "Super-convergence", section 3, with cosine interpolation.
         """
         if self.schedule == "constant":
             return self.learning_rate
@@ -77,21 +78,21 @@ class Recipe:
 
 
 class Training:
-    """Learn a task by a recipe; a slice is `examples_per_slice` examples, whatever the batch.
+    """Train on a task with a recipe; a slice is `examples_per_slice` examples.
 
-    The metrics are the task's, on validation data. Those on fresh data, with `fresh_` before the name, are measured once, when
-    the run has ended. Uses a GPU where PyTorch finds one.
+    The metrics are those of the task on validation data. Metrics on held-out test data, with the prefix `fresh_`, are
+    measured once, at the end of the run. A GPU is used if PyTorch finds one.
 
     Parameters
     ----------
     name
-        Of the workload.
+        Name of the workload.
     task
-        What to learn; picklable.
+        Task to train on. It must be picklable.
     recipe
-        How.
+        Training recipe.
     examples_per_slice
-        A multiple of the recipe's batch size.
+        Number of examples per slice, a multiple of the batch size.
     """
 
     def __init__(self, name: str, task: Task, recipe: Recipe, *, examples_per_slice: int) -> None:
@@ -106,16 +107,14 @@ class Training:
         self.units = {"examples": float(examples_per_slice)}
 
     def prepare(self, seed: int) -> None:
-        """Load the data, make the network, and train a copy for a step, so that memory and kernels are there."""
+        """Load the data, create the network, and train a copy for one step as warm-up."""
         import torch
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._chance = torch.Generator().manual_seed(seed)  # on the processor: the same numbers on every device
+        self._chance = torch.Generator().manual_seed(seed)  # on the CPU, for the same numbers on every device
         self._n_examples = self.task.load(self._device)
         self._steps, self._queue = 0, torch.empty(0, dtype=torch.int64)
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # layers draw weights by the global generator before the task draws its own
+        with torch.random.fork_rng(devices=[]):  # layers initialize from the global generator before the task does
             self._network = self.task.network(self._chance).to(self._device)
         self._optimizer = self._make_optimizer(self._network)
         self._warm_up()
@@ -134,7 +133,7 @@ class Training:
         return torch.optim.SGD(network.parameters(), lr=self.recipe.learning_rate, momentum=0.9, nesterov=True)
 
     def advance(self) -> bool:
-        """Take the steps of one slice; False once all epochs are done."""
+        """Run the steps of one slice; return False after the last epoch."""
         if self._steps >= self._all_steps:
             return False
         for _ in range(self.examples_per_slice // self.recipe.batch_size):
@@ -149,7 +148,7 @@ class Training:
         return math.ceil(self.recipe.epochs * self._n_examples / self.recipe.batch_size)
 
     def _next_rows(self) -> torch.Tensor:
-        """Draw without putting back; what an epoch leaves over begins the next batch."""
+        """Draw the next batch without replacement; the remainder of an epoch begins the next batch."""
         import torch
 
         while len(self._queue) < self.recipe.batch_size:
@@ -183,13 +182,13 @@ class Training:
             return dict(self.task.score(network, part))
 
     def measure(self) -> Mapping[str, float]:
-        """Return the means of the task's metrics over the validation data."""
+        """Return the mean metrics on the validation data."""
         return {
             name: values.double().mean().item() for name, values in self._score(self._network, "validation").items()
         }
 
     def conclude(self) -> Mapping[str, float | np.ndarray]:
-        """Return the metrics on fresh data, truths one by one."""
+        """Return the metrics on the test data, with truth values by example."""
         import torch
 
         return {
@@ -198,7 +197,7 @@ class Training:
         }
 
     def synchronize(self) -> None:
-        """Wait for the GPU, where there is one."""
+        """Wait for the GPU, if there is one."""
         import torch
 
         if self._device.type == "cuda":
@@ -206,6 +205,6 @@ class Training:
 
 
 def require_torch() -> None:
-    """Say how to install PyTorch, where it is missing."""
+    """Raise an error with installation instructions if PyTorch is missing."""
     if importlib.util.find_spec("torch") is None:
         raise InputError("this suite trains with PyTorch, which is not installed: pip install 'etesian[suite]'")

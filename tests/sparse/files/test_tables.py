@@ -163,13 +163,13 @@ def test_matrix_market_rows_and_columns_are_ids_that_count_from_1(tmp_path, patt
     [
         ("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 5\n", "is not a valid Matrix Market file"),
         ("%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 5\n", "is not a valid Matrix Market file"),
-        ("%%MatrixMarket matrix coordinate real general\n2 2 0\n", "must hold at least one entry"),
-        ("%%MatrixMarket matrix coordinate complex general\n2 2 1\n1 1 5 1\n", "must hold finite real numbers"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 0\n", "must contain at least one entry"),
+        ("%%MatrixMarket matrix coordinate complex general\n2 2 1\n1 1 5 1\n", "must contain finite real numbers"),
         (
             "%%MatrixMarket matrix coordinate real general\n9 9 9000000000000000\n1 1 5\n",
             r"m\.mtx:2: promises 9,000,000,000,000,000 entries; the file has 4 lines",
         ),
-        ("%%MatrixMarket matrix coordinate real general\n% c\n2 2\n1 1 5\n", r"m\.mtx:3: the size line has to be"),
+        ("%%MatrixMarket matrix coordinate real general\n% c\n2 2\n1 1 5\n", r"m\.mtx:3: the size line must be"),
         ("%%MatrixMarket\n", "is not a valid Matrix Market file"),
     ],
 )
@@ -196,7 +196,7 @@ def test_long_lines_are_refused_before_they_fill_the_memory(tmp_path, monkeypatc
 
 def test_one_endless_line_is_refused_at_once(tmp_path):
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"0" * 300_000))
-    with pytest.raises(MalformedFileError, match=r"a\.gz:1: the line is too long to be recognized"):
+    with pytest.raises(MalformedFileError, match=r"a\.gz:1: the line is too long to detect the format"):
         read_file(tmp_path / "a.gz")
 
 
@@ -217,7 +217,9 @@ def test_only_regular_files_are_read(tmp_path):
 
 def test_archives_must_hold_one_file(tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped(table(), "a.csv", "b.csv"))
-    with pytest.raises(InputError, match=r"must hold one file; it holds 2 \(a\.csv, b\.csv\): extract the one to read"):
+    with pytest.raises(
+        InputError, match=r"must contain one file; it contains 2 \(a\.csv, b\.csv\): extract the one to read"
+    ):
         read_file(tmp_path / "a.zip")
     (tmp_path / "b.zip").write_bytes(zipped(table(), "folder/", "a.csv", "__MACOSX/a.csv"))
     assert triples_of(tmp_path / "b.zip") == ROWS
