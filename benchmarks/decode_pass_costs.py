@@ -196,7 +196,7 @@ def as_record(
     n_weights = len(model.weights.packed)
     return {
         "rows": n_rows,
-        "rows are exact": model.rows_are_exact,
+        "rows are exact": model.traits.rows_are_exact,
         "ours ms": spread(1e3 * seconds["ours"]),
         "over one row": spread(seconds["ours"] / seconds["one row"]),
         "transformers ms": spread(1e3 * seconds["transformers"]),

@@ -1,8 +1,8 @@
 """Perplexity of a GGUF file on a text, by Etesian or by llama.cpp: quantized products may round differently, but not err.
 
-The text is cut into pieces of `--piece` tokens, each read from the start; every token but the first of a piece counts. Both engines
-get the same file and find the same tokens. A line of JSON says what was found. Run it once with each engine, llama.cpp in an environment of
-its own (built with `CMAKE_ARGS=-DGGML_NATIVE=ON`):
+The text is cut into pieces of `--piece` tokens, each read from the start; every token but the first of a piece counts.
+Both engines get the same file and find the same tokens. A line of JSON says what was found. Run it once with each
+engine, llama.cpp in an environment of its own (built with `CMAKE_ARGS=-DGGML_NATIVE=ON`):
 
     python benchmarks/perplexity.py model.gguf ../shared/data/text/tinyshakespeare_input.txt --tokens 20000
     ../llama/bin/python benchmarks/perplexity.py model.gguf text.txt --tokens 20000 --engine llama.cpp
@@ -23,7 +23,7 @@ Logits = Callable[[Sequence[int]], np.ndarray]
 """From tokens to the logits after each of them, shape (n, vocabulary size)."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the options, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--piece", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     text = asked.text.read_text()[: 8 * asked.tokens]
     open_engine = open_etesian if asked.engine == "etesian" else open_llama_cpp
     tokens, logits = open_engine(asked.model, text, asked.piece, asked.threads)
@@ -66,7 +66,7 @@ def open_etesian(model: Path, text: str, piece: int, n_threads: int) -> tuple[li
     loaded, tokenizer = load_gguf(model, n_threads=n_threads)
 
     def logits(tokens: Sequence[int]) -> np.ndarray:
-        return loaded.context().score(tokens, np.arange(-1, len(tokens) - 1))
+        return loaded.context().score(tokens, np.arange(-1, len(tokens) - 1)).logits
 
     return tokenizer.encode(text, add_special_tokens=False), logits
 

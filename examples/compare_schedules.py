@@ -1,4 +1,4 @@
-"""Fit the same ratings by three schedules: how long each takes here, and which gives the serial run's bits."""
+"""Fit the same ratings with three schedules; compare their times, and their bits with those of the serial run."""
 
 import time
 
@@ -12,7 +12,7 @@ ratings = users, items, rng.normal(3.5, 1.0, 300_000)
 
 
 def fit(schedule, epochs):
-    """Fit so many epochs, and no objective between them."""
+    """Fit a number of epochs without computing the objective."""
     model = MatrixFactorization(n_factors=32, schedule=schedule, max_iter=epochs, tol=None, random_state=0)
     return model.fit(ratings)
 

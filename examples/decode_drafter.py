@@ -1,4 +1,4 @@
-"""Write a drafter of your own: phrases that you know to follow others. A wrong one costs a little time, and no letter."""
+"""Write your own drafter from known phrases. A wrong draft costs a little time and does not change the text."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""See who proposed each token, how many passes it took, where the time went, and what plain decoding takes."""
+"""Print the origin of each token, the number of passes and the timings, compared with plain decoding."""
 
 from rich.console import Console
 
@@ -9,7 +9,7 @@ COLORS = {"ngram": "green", "lookup": "blue", "draft": "cyan", "target": "yellow
 decoder = Decoder.load("bundled")
 decoder.policy = FixedPolicy(
     16, 8
-)  # drafts always; by itself it drafts where that pays, which with small models is seldom
+)  # always draft; by default the decoder drafts only where it is faster, which is rare for small models
 sampling = Sampling(temperature=0.7, top_p=0.9, seed=1, logprobs=2)
 prompt = "class Stack:\n    def __init__(self):\n"
 decoder.generate(prompt, sampling, max_tokens=60)  # the first text also compiles

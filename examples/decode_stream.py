@@ -1,4 +1,4 @@
-"""Write text as it is decided, several tokens at once, stop it at a string or whenever you like."""
+"""Stream text, several tokens at a time, and end it at a stop string or at any time."""
 
 import sys
 
@@ -7,7 +7,7 @@ from etesian.decode import Decoder, FixedPolicy, Sampling
 decoder = Decoder.load("bundled")
 decoder.policy = FixedPolicy(
     16, 8
-)  # drafts always; by itself it drafts where that pays, which with small models is seldom
+)  # always draft; by default the decoder drafts only where it is faster, which is rare for small models
 prompt = "def area_of_circle(radius):\n    "
 
 # each piece holds all tokens that one pass of the target decided

@@ -1,4 +1,4 @@
-"""Speed up a model of transformers by one more argument to `generate`: drafts come from a smaller model, and change nothing."""
+"""Speed up `generate` of transformers with one more argument. The drafts of a smaller model do not change the text."""
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -7,7 +7,7 @@ from etesian.decode import speculative
 
 
 def random_model(seed, n_layer):
-    """A model as any that transformers loads, only that nobody trained it."""
+    """Return an untrained model of transformers."""
     torch.manual_seed(seed)
     return GPT2LMHeadModel(
         GPT2Config(vocab_size=500, n_embd=64, n_layer=n_layer, n_head=4, bos_token_id=0, eos_token_id=0)

@@ -1,4 +1,4 @@
-"""Find the leading eigenvector of a mesh on all cores, compare with scipy, and see that the cores change no bit."""
+"""Find the leading eigenvector of a mesh on all cores, compare with scipy, and check that threads change no bit."""
 
 import numpy as np
 from scipy.sparse import coo_array

@@ -4,12 +4,14 @@ A Python block with a title is written to a file of that name; other Python bloc
 begin with ``$ etesian``, run as commands. A block below a comment ``<!-- not run: reason -->`` is left out.
 """
 
+import os
 import re
 import subprocess
 import sys
 import types
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import pytest
 from command_line import run_command
@@ -100,6 +102,7 @@ def site(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
         cwd=ROOT,
+        env=os.environ | {"ETESIAN_GALLERY": "skip"},  # the examples run in tests of their own
         capture_output=True,
         text=True,
         check=False,
@@ -113,6 +116,46 @@ def test_site_builds_without_warnings_and_fetches_nothing(site):
     pages = list(site.rglob("*.html"))
     assert len(pages) > len(PAGES)  # and the one for addresses that do not exist
     assert not [found for page in pages for found in fetched.findall(page.read_text())]
+
+
+def test_links_and_anchors_within_the_site_exist(site):
+    pages = {path: path.read_text() for path in site.rglob("*.html") if path.name != "404.html"}
+    anchors = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in pages.items()}
+    broken, n_links = [], 0
+    for path, text in pages.items():
+        for link in re.findall(r'\bhref="([^"]+)"', text):
+            target, _, anchor = link.partition("#")
+            if ":" in target or target.startswith("//"):
+                continue
+            n_links += 1
+            place = (path.parent / unquote(target)).resolve() if target else path
+            if not place.exists() or (anchor and place in anchors and unquote(anchor) not in anchors[place]):
+                broken.append((path.name, link))
+    assert n_links > 1_000
+    assert not broken
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_relative_links_of_the_repository_exist(name):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / name).read_text())
+    assert not [link for link in links if ":" not in link and not (ROOT / link).exists()]
+
+
+def test_architecture_names_existing_files():
+    part, missing = "", []
+    for line in (DOCS / "explanation" / "architecture.md").read_text().splitlines():
+        heading = re.match(r"## (\w+):?", line)
+        part = heading[1] if heading else part
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", line):
+            places = [ROOT / name, ROOT / "src/etesian" / name, ROOT / "src/etesian" / part / name]
+            missing += [] if any(place.exists() for place in places) else [name]
+    assert not missing
+
+
+def test_llms_txt_lists_every_page(site):
+    text = (site / "llms.txt").read_text()
+    listed = set(re.findall(r"\]\(([^)]+)\)", text))
+    assert listed == {page.relative_to(DOCS).with_suffix(".html").as_posix() for page in PAGES}
 
 
 def test_command_line_page_tells_of_every_command_and_option(site):

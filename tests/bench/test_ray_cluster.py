@@ -138,7 +138,7 @@ suite = Suite("race", [FromFile()], Target.parse("left<=0"))
 @NEEDS_RAY
 def test_what_no_node_could_hold_is_refused_before_anything_runs(cluster: Any) -> None:
     suite = Suite("greedy", [Taking("greedy", cores=1, gpus=8)], DONE)
-    with pytest.raises(InputError, match=r"greedy wants 1 cores, 8 gpus, and no node .* 2 cores, 0 gpus"):
+    with pytest.raises(InputError, match=r"greedy requests 1 cores, 8 gpus, which no node .* 2 cores, 0 gpus"):
         run_suite(suite, seeds=1, on="ray")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from bench_fakes import Climb, FakeClock
 
-from etesian.bench import Suite, Target, Workload
+import etesian.bench
+from etesian.bench import Concluding, Counting, Suite, Synchronizing, Target, WithResources, Workload
 
 TARGET = Target("accuracy", 0.93)
 
@@ -50,6 +53,21 @@ def test_value_that_is_not_finite_never_reaches_a_target(value: float) -> None:
 def test_class_with_the_four_members_is_a_workload(climb: Climb) -> None:
     assert isinstance(climb, Workload)
     assert not isinstance(TARGET, Workload)
+
+
+OPTIONAL = {"units": Counting, "synchronize": Synchronizing, "conclude": Concluding, "resources": WithResources}
+
+
+@pytest.mark.parametrize("member", OPTIONAL)
+def test_optional_abilities_are_protocols_of_their_own(climb: Climb, member: str) -> None:
+    assert not any(isinstance(climb, protocol) for protocol in OPTIONAL.values())
+    setattr(climb, member, dict)
+    assert {name for name, protocol in OPTIONAL.items() if isinstance(climb, protocol)} == {member}
+
+
+def test_no_member_of_a_workload_is_found_by_getattr() -> None:
+    for path in Path(etesian.bench.__file__).parent.rglob("*.py"):
+        assert not re.search(r"(get|has)attr\((workload|suite)\b", path.read_text("utf-8")), path
 
 
 def test_suite_keeps_its_workloads_as_a_tuple(climb: Climb) -> None:

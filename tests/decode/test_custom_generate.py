@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import WordLevel
+from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, PreTrainedTokenizerFast
+from transformers.generation.stopping_criteria import StopStringCriteria
 
 from etesian.decode.custom_generate import speculative
 from etesian.errors import InputError
@@ -26,6 +29,12 @@ def tiny(seed, n_layer=2):
 @pytest.fixture(autouse=True)
 def costs_are_kept_in_a_folder_of_the_test(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def word_tokenizer():
+    words = Tokenizer(WordLevel({f"w{number}": number for number in range(60)}, unk_token="w0"))
+    words.decoder = decoders.WordPiece()
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0")
 
 
 MODEL, DRAFT = tiny(0), tiny(1, n_layer=1)
@@ -96,3 +105,19 @@ class Unknown(LogitsProcessor):
 def test_what_cannot_be_done_is_refused(options, message):
     with pytest.raises(InputError, match=message):
         MODEL.generate(PROMPT, max_new_tokens=3, do_sample=False, **options, custom_generate=speculative())
+
+
+def test_stop_strings_end_the_output_where_transformers_does():
+    tokenizer = word_tokenizer()
+    asked = {"max_new_tokens": 60, "do_sample": False, "eos_token_id": None, "pad_token_id": END}
+    whole = tokenizer.decode(MODEL.generate(PROMPT, **asked)[0, PROMPT.shape[1] :])
+    stop = whole[len(whole) // 2 : len(whole) // 2 + 4]
+    plain = MODEL.generate(PROMPT, **asked, stop_strings=[stop], tokenizer=tokenizer)
+    door = speculative(tokenizer=tokenizer, stop_strings=stop)
+    assert torch.equal(MODEL.generate(PROMPT, **asked, custom_generate=door), plain)
+    criteria = [StopStringCriteria(tokenizer, stop)]
+    door = speculative(tokenizer=tokenizer)
+    assert torch.equal(MODEL.generate(PROMPT, **asked, stopping_criteria=criteria, custom_generate=door), plain)
+    assert plain.shape[1] < PROMPT.shape[1] + 60
+    with pytest.raises(InputError, match="stop_strings need a tokenizer"):
+        speculative(stop_strings="x")

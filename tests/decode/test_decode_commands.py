@@ -207,7 +207,7 @@ def test_comparison_tells_the_speedup_and_that_the_text_is_identical(speculating
 def test_comparison_that_finds_another_text_says_so_and_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
     right = Decoder.generate
 
-    def wrong(self, prompt, sampling, *, max_tokens, speculate):
+    def wrong(self, prompt, sampling, *, max_tokens, speculate=True):
         return right(self, prompt, sampling, max_tokens=max_tokens - speculate, speculate=speculate)
 
     monkeypatch.setattr(Decoder, "generate", wrong)
@@ -332,7 +332,12 @@ def write_files(folder: Path, bundle: Path) -> None:
     (folder / "empty").mkdir()
     (folder / "weightless" / "model.safetensors").unlink()
     (folder / "pickled" / "model.safetensors").rename(folder / "pickled" / "pytorch_model.bin")
-    byte_tokenizer("<other>").save_pretrained(folder / "stranger")
+    byte_tokenizer().save_pretrained(folder / "stranger")
+    file = folder / "stranger" / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    file.write_text(json.dumps(tokenizer))
     (folder / "latin").write_bytes("Köln".encode("latin-1"))
     (folder / "nothing").write_bytes(b"")
     (folder / "no.npz").write_bytes(b"no archive")
@@ -353,14 +358,14 @@ def write_files(folder: Path, bundle: Path) -> None:
         ("generate a --draft none --stage lookup", "--stage replaces --draft and --ngram"),
         ("generate a --dtype int4", 'Invalid value "int4" for --dtype. Choose from: "auto", "bf16"'),
         ("generate a --model models --device tpux", "device must be 'auto', 'cpu', 'cuda'"),
-        ("generate a --model ./none", "there is no folder './none'"),
+        ("generate a --model ./none", "folder './none' does not exist"),
         ("generate a --model ./empty", "folder './empty' has no"),
         ("generate a --model ./weightless", "has no weights (*.safetensors)"),
         ("generate a --model ./pickled", "are pickled (pytorch_model.bin)"),
         ("generate a --model models --draft ./stranger", "the tokenizer of ./stranger differs from the target's in"),
-        ("generate a --model models --ngram none.npz", "there is no N-gram file 'none.npz'"),
+        ("generate a --model models --ngram none.npz", "N-gram file 'none.npz' does not exist"),
         ("generate a --model models --ngram no.npz", "no.npz is no N-gram table"),
-        ("generate a --model models --max-tokens 0 --compare", "needs at least one token of output"),
+        ("generate a --model models --max-tokens 0 --compare", "needs at least one output token"),
         ("ngram show none.npz", "none.npz cannot be read"),
         ("ngram show no.npz", "no.npz is no N-gram table"),
         ("ngram build -o no/a.npz", "there is no folder no"),
@@ -383,7 +388,10 @@ def test_mistake_gives_one_clear_line_and_exit_code_2(
 def test_prompt_that_is_too_long_is_told_with_both_lengths() -> None:
     result = etesian("generate", "a" * 300, "--model", "models")
     assert result.exit_code == 2
-    assert result.stderr == "error: prompt must be shorter than the 256 tokens that the model reads at most; got 300\n"
+    assert (
+        result.stderr
+        == "error: prompt must be shorter than 256 tokens, the longest text that the model reads; got 300\n"
+    )
 
 
 def test_missing_libraries_are_named_with_what_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_a_bundle_brings_all_its_stages(bundle):
     assert Decoder.load(bundle, draft=None, ngram=None).drafter is None
     assert Decoder.load(bundle / "target").drafter.stages == ("lookup",)
     assert Decoder.load(bundle / "target", draft=bundle / "draft").drafter.stages == ("lookup", "draft")
-    assert Decoder.load(bundle, ngram=bundle / "ngram.npz").drafter.stages == ("ngram", "draft")
+    assert Decoder.load(bundle, ngram=bundle / "ngram.npz").drafter.stages == ("ngram", "lookup", "draft")
     stages = [bundle / "ngram.npz", "lookup", bundle / "draft", bundle / "target"]
     assert Decoder.load(bundle, stages=stages).drafter.stages == ("ngram", "lookup", "draft", "draft 2")
 
@@ -82,9 +82,9 @@ def test_b1_holds_for_what_was_loaded(bundle, sampling):
 
 
 def test_what_is_missing_is_told(bundle, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"there is no N-gram file .*nowhere\.npz"):
+    with pytest.raises(InputError, match=r"N-gram file .*nowhere\.npz' does not exist"):
         Decoder.load(bundle, ngram=tmp_path / "nowhere.npz")
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="does not exist"):
         Decoder.load(tmp_path / "nowhere")
     monkeypatch.setattr("etesian.decode.bundled.bundled_folder", lambda: tmp_path)
     with pytest.raises(InputError, match="no bundled models"):
@@ -96,3 +96,44 @@ def test_a_draft_of_other_tokens_is_refused(bundle, tmp_path):
     save_tokenizer(tmp_path, reverse=True)
     with pytest.raises(InputError, match="differs from the target's in"):
         Decoder.load(bundle, draft=tmp_path)
+
+
+def test_an_ngram_of_another_vocabulary_is_refused(bundle, tmp_path):
+    NgramDrafter.count([[1, 2, 3, 1, 2]], 4_096).save(tmp_path / "other.npz")
+    with pytest.raises(InputError, match=r"other\.npz' has a vocabulary of 4096 tokens, the model one of 257"):
+        Decoder.load(bundle / "target", ngram=tmp_path / "other.npz")
+
+
+def test_a_drafter_of_another_package_is_a_stage_by_name(bundle, monkeypatch):
+    class Registered:
+        name, value = "mine", "package:Mine"
+
+        def load(self):
+            return Mine
+
+    class Mine:
+        """Proposes the inner drafter's tree, and keeps the hidden states of the target."""
+
+        stages = ("lookup", "mine")
+
+        def __init__(self, target, inner):
+            self.target, self.inner, self.widths = target, inner, []
+
+        def propose(self, request):
+            if request.hidden_states is not None:
+                self.widths.append(request.hidden_states.shape[1])
+            return self.inner.propose(request)
+
+        def observe(self, tree, accepted):
+            self.inner.observe(tree, accepted)
+
+    entries = {"mine": [Registered()]}
+    monkeypatch.setattr(
+        "etesian.decode.drafters.registry.entry_points", lambda *, group, name=None: entries.get(name, [])
+    )
+    decoder = Decoder.load(bundle / "target", stages=["lookup", "mine"])
+    decoder.policy = FixedPolicy(6, 6)
+    decoder.generate("abcabc", max_tokens=20)
+    assert decoder.drafter.stages == ("lookup", "mine")
+    assert decoder.drafter.target is decoder.target
+    assert set(decoder.drafter.widths) == {32}

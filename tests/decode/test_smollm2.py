@@ -44,12 +44,12 @@ def test_text_makes_sense(decoder):
 
 
 def test_rows_are_exact_in_a_long_pass(decoder):
-    assert decoder.target.rows_are_exact
+    assert decoder.target.traits.rows_are_exact
     tokens = decoder.tokenizer.encode(PROMPTS["code"])
-    together = decoder.target.context().score(tokens, np.arange(-1, len(tokens) - 1))
+    together = decoder.target.context().score(tokens, np.arange(-1, len(tokens) - 1)).logits
     context = decoder.target.context()
     for token, row in zip(tokens, together, strict=True):
-        assert np.array_equal(context.score([token], [-1])[0], row)
+        assert np.array_equal(context.score([token], [-1]).logits[0], row)
         context.keep([0])
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etesian.decode import ROOT, Choice, TokenTree
-from etesian.decode.verify import walk
+from etesian.decode.verify import verify
 
 #   5 (.5) - 7 (.9) - 8 (.5)
 #          \ 6 (.1)
@@ -59,29 +59,27 @@ def test_entries_must_be_one_for_each_node():
         TokenTree(np.zeros(2, np.int32), np.zeros(1, np.int32), np.zeros(2, np.float32), ("a", "a"))
 
 
-def walk_deciding(decisions, *, ends_at=None, close_at=None):
+def verify_deciding(decisions, *, ends_at=None):
     taken = []
 
     def choose(node):
-        return Choice(decisions[node], is_close=node == close_at)
+        return Choice(decisions[node])
 
     def take(choice, node):
         taken.append((choice.token, node))
         return len(taken) == ends_at
 
-    return walk(TREE, choose, take), taken
+    return verify(TREE, choose, take), taken
 
 
-def test_walk_goes_on_while_the_tree_bears_the_decisions():
-    decided, taken = walk_deciding({ROOT: 5, 0: 7, 2: 4})
-    assert (decided.accepted, decided.n_decided, decided.is_unsure) == ((0, 2), 3, False)
+def test_verification_continues_while_the_tree_holds_the_decisions():
+    verified, taken = verify_deciding({ROOT: 5, 0: 7, 2: 4})
+    assert (verified.accepted, verified.n_decided) == ((0, 2), 3)
     assert taken == [(5, 0), (7, 2), (4, ROOT)]
-    assert walk_deciding({ROOT: 4})[0].accepted == ()
+    assert verify_deciding({ROOT: 4})[0].accepted == ()
 
 
-def test_walk_ends_where_the_text_does_and_before_what_is_close():
-    decided, taken = walk_deciding({ROOT: 5, 0: 7, 2: 8}, ends_at=2)
-    assert (decided.accepted, decided.n_decided) == ((0, 2), 2)
-    decided, taken = walk_deciding({ROOT: 5, 0: 7}, close_at=0)
-    assert (decided.accepted, decided.n_decided, decided.is_unsure) == ((0,), 1, True)
-    assert taken == [(5, 0)]
+def test_verification_ends_where_the_text_does():
+    verified, taken = verify_deciding({ROOT: 5, 0: 7, 2: 8}, ends_at=2)
+    assert (verified.accepted, verified.n_decided) == ((0, 2), 2)
+    assert taken == [(5, 0), (7, 2)]

@@ -21,7 +21,14 @@ from etesian.decode import (
 )
 from etesian.decode.speculation.costs import PassCosts
 
-COMPILED = ("noise", "drafters.calibration", "drafters.growth", "drafters.lookup", "drafters.ngram", "drafters.reading")
+COMPILED = (
+    "sampling.noise",
+    "speculation.calibration",
+    "drafters.growth",
+    "drafters.lookup",
+    "drafters.ngram",
+    "drafters.reading",
+)
 MODEL = TableModel(VOCABULARY, scale=2.0, seed=1)
 
 

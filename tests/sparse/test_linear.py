@@ -15,8 +15,8 @@ from etesian.sparse.problems.intercept import SETTLED, find_rising_zero
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
 from etesian.sparse.problems.penalties import L1, L2
 from etesian.sparse.problems.penalties import ElasticNet as ElasticNetPenalty
-from etesian.sparse.problems.penalties.elastic_net import after_steps, shrink
 from etesian.sparse.problems.penalties.l2 import keep_and_gain
+from etesian.sparse.problems.penalties.mixed import after_steps, shrink
 
 LOSSES = REGRESSION | CLASSIFICATION
 REDUCTIONS = (None, "svrg", "saga")

@@ -48,7 +48,10 @@ def _arguments(workload: object) -> dict[str, Any]:
         names = list(inspect.signature(type(workload)).parameters)
     except (TypeError, ValueError):
         names = []
-    kept = vars(workload) if hasattr(workload, "__dict__") else {}
+    try:
+        kept = vars(workload)
+    except TypeError:
+        kept = {}
     found = {name: kept.get(name, kept.get(f"_{name}")) for name in names}
     return {"class": type(workload).__qualname__, **found}
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": ("etesian.cli.sparse:predict", "Predict with a model written by `etesian fit`."),
     "inspect": ("etesian.cli.sparse:inspect", "Analyze update conflicts in a file and predict parallel speed-up."),
     "generate": ("etesian.cli.decode:generate", "Generate text with speculative decoding."),
+    "chat": ("etesian.cli.decode_chat:chat", "Chat with an instruction-tuned model."),
     "models": ("etesian.cli.decode_catalog:app", "List or download models with a short name."),
     "ngram": ("etesian.cli.decode_ngram:app", "Build or show an N-gram that drafts for a draft model."),
 }
@@ -35,6 +36,7 @@ BENCH_COMMANDS = {
     "check": ("etesian.cli.bench_check:check", "Check if new runs are slower than base runs."),
     "report": ("etesian.cli.bench_report:report", "Write an HTML report."),
     "serve": ("etesian.cli.bench_report:serve", "Serve a live HTML report."),
+    "publish": ("etesian.cli.bench_publish:publish", "Write several races as a static site."),
     "import": ("etesian.cli.bench_transfer:importing", "Import runs from files of other programs."),
     "export": ("etesian.cli.bench_transfer:export", "Export stored runs to a file."),
 }

@@ -13,10 +13,12 @@ from etesian.cli.console import exit_on_interrupt
 from etesian.decode.bundled import bundled_folder
 from etesian.decode.decoder import Decoder
 from etesian.decode.models.loading import LoadOptions
+from etesian.decode.models.loading.catalog import find_gguf
 from etesian.errors import InputError
 
 AUTO, BUNDLED, NONE = "auto", "bundled", "none"
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors")
+GGUF_LIBRARIES = ("gguf", "tokenizers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ class ModelChoice:
 
     def load(self, console: Console) -> Decoder:
         """Load the models. Nothing is lost when Ctrl-C ends the process meanwhile."""
-        missing = [name for name in LIBRARIES if find_spec(name) is None]
+        libraries = LIBRARIES if find_gguf(self.model) is None else GGUF_LIBRARIES
+        missing = [name for name in libraries if find_spec(name) is None]
         if missing:
             raise InputError(f"models need {', '.join(missing)}: pip install 'etesian[decode]'")
         with exit_on_interrupt(), console.status(f"loading {self.model}"):

@@ -127,8 +127,6 @@ def _caption(stats: Statistics) -> str:
     lines = [f"prompt: {stats.prompt_tokens} tokens{reused}, {stats.prompt_seconds:.2f} s"]
     if stats.relative_weight_bytes is not None:
         lines.append(f"weights read: {stats.relative_weight_bytes:.2f} times those of plain decoding")
-    if stats.rechecked:
-        lines.append(f"near ties decided again in a pass of one row: {stats.rechecked}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Staged speculative decoding: several tokens a pass of the target, and the same text as one at a time."""
+"""Staged speculative decoding: several tokens per pass of the target, and the same text as plain decoding."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from etesian.decode.drafters.ngram import NgramDrafter, build_ngram
     from etesian.decode.generation import Generation, Piece
     from etesian.decode.models.cpu.model import CpuModel
-    from etesian.decode.models.language_model import Context, LanguageModel
+    from etesian.decode.models.language_model import Context, LanguageModel, ModelTraits, Scores
     from etesian.decode.models.loading import LoadOptions
+    from etesian.decode.models.row_exactness import probe_rows
     from etesian.decode.models.table import TableModel
     from etesian.decode.models.transformers.model import HuggingFaceModel, load_huggingface
-    from etesian.decode.models.transformers.self_check import probe_rows
     from etesian.decode.output_text import Tokenizer
     from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
     from etesian.decode.speculation.adaptive import Speculation
-    from etesian.decode.speculation.policy import FixedPolicy, Policy
+    from etesian.decode.speculation.policy import DraftBudget, FixedPolicy, Policy
     from etesian.decode.statistics import StageStatistics, Statistics
     from etesian.decode.tree import ROOT, TokenTree
 
@@ -35,6 +35,7 @@ _HOMES = {
     "Context": "models.language_model",
     "CpuModel": "models.cpu.model",
     "Decoder": "decoder",
+    "DraftBudget": "speculation.policy",
     "DraftRequest": "drafters.drafter",
     "Drafter": "drafters.drafter",
     "FixedPolicy": "speculation.policy",
@@ -45,11 +46,13 @@ _HOMES = {
     "LoadOptions": "models.loading",
     "LookupDrafter": "drafters.lookup",
     "ModelDrafter": "drafters.model",
+    "ModelTraits": "models.language_model",
     "NgramDrafter": "drafters.ngram",
     "Piece": "generation",
     "Policy": "speculation.policy",
     "ROOT": "tree",
     "Sampling": "sampling",
+    "Scores": "models.language_model",
     "Speculation": "speculation",
     "StageStatistics": "statistics",
     "StageWork": "drafters.drafter",
@@ -60,7 +63,7 @@ _HOMES = {
     "Tokenizer": "output_text",
     "build_ngram": "drafters.ngram",
     "load_huggingface": "models.transformers.model",
-    "probe_rows": "models.transformers.self_check",
+    "probe_rows": "models.row_exactness",
     "speculative": "custom_generate",
 }
 
@@ -73,6 +76,7 @@ __all__ = [
     "Context",
     "CpuModel",
     "Decoder",
+    "DraftBudget",
     "DraftRequest",
     "Drafter",
     "FixedPolicy",
@@ -82,10 +86,12 @@ __all__ = [
     "LoadOptions",
     "LookupDrafter",
     "ModelDrafter",
+    "ModelTraits",
     "NgramDrafter",
     "Piece",
     "Policy",
     "Sampling",
+    "Scores",
     "Speculation",
     "StageStatistics",
     "StageWork",

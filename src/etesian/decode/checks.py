@@ -1,4 +1,4 @@
-"""Whether an option's number is one that works; the error names option, value and what would."""
+"""Checks of numeric options; errors name the option, its value and the allowed range."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from etesian.errors import InputError
 
 
 def check_real(name: str, value: float | None, allowed: str, is_allowed: Callable[[float], bool]) -> None:
-    """Refuse what is not a number or not allowed; None is off, and passes."""
+    """Refuse anything but an allowed number or None."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value) or not is_allowed(float(value)):
@@ -18,7 +18,7 @@ def check_real(name: str, value: float | None, allowed: str, is_allowed: Callabl
 
 
 def check_whole(name: str, value: object, *, at_least: int | None = None) -> None:
-    """Refuse what is not a whole number or below the least; None is off, and passes."""
+    """Refuse anything but None or a whole number that is large enough."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, Integral) or (at_least is not None and int(value) < at_least):

@@ -1,4 +1,4 @@
-"""One request decoded with drafts and plainly, in turn: how much sooner, and whether the text is the same."""
+"""Compare speculative with plain decoding of the same request: speed-up and equality of the text."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from etesian.decode.sampling import Sampling
 from etesian.errors import InputError
 
 ROUNDS = 5
-"""How often each is timed; after one round of warm-up, which is left out."""
+"""Number of timed rounds, after one warm-up round."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Outputs of the same request by turns, `speculative[i]` beside `plain[i]`.
+    """Outputs of the same request, decoded alternately with drafts and plainly.
 
     Parameters
     ----------
-    plain, speculative
-        One for each round. Times are those after the prompt was read.
+    plain, speculative : sequence of Generation
+        One output per round.
     """
 
     plain: Sequence[Generation]
@@ -32,18 +32,18 @@ class Comparison:
 
     @property
     def is_identical(self) -> bool:
-        """Whether all outputs have the same tokens and end for the same reason."""
+        """Whether all outputs have the same tokens and finish reason."""
         outputs = {(each.token_ids, each.finish_reason) for each in (*self.plain, *self.speculative)}
         return len(outputs) == 1
 
     @property
     def speedups(self) -> list[float]:
-        """Of each round: how many times as fast as plain decoding, by tokens per second; ascending."""
+        """Ratio of tokens per second to plain decoding in each round, ascending."""
         pairs = zip(self.plain, self.speculative, strict=True)
         return sorted(fast.stats.tokens_per_second / plain.stats.tokens_per_second for plain, fast in pairs)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what was found as plain values for JSON."""
+        """Return the results as plain values for JSON."""
         return {
             "is_identical": self.is_identical,
             "speedup": median(self.speedups),
@@ -64,12 +64,12 @@ class Comparison:
 def compare_with_plain(
     decoder: Decoder, prompt: Prompt, sampling: Sampling, *, max_tokens: int, rounds: int = ROUNDS
 ) -> Comparison:
-    """Decode a request with drafts and plainly, by turns.
+    """Decode a request alternately with drafts and plainly.
 
     Raises
     ------
     InputError
-        If the output holds no token, and so takes no time.
+        If the output is empty.
     """
 
     def decode(speculate: bool) -> Generation:
@@ -80,7 +80,7 @@ def compare_with_plain(
         for speculate in (True, False) if number % 2 else (False, True):
             outputs[speculate].append(decode(speculate))
     if not outputs[True][0].token_ids:
-        raise InputError("a comparison needs at least one token of output, and this request gives none")
+        raise InputError("a comparison needs at least one output token, but the output of this request is empty")
     return Comparison(plain=outputs[False][1:], speculative=outputs[True][1:])
 
 

@@ -1,11 +1,11 @@
-"""transformers' own door: `model.generate(..., custom_generate=speculative(...))` gives plain decoding's tokens, sooner.
+"""Speculative decoding inside transformers: `model.generate(..., custom_generate=speculative(...))`.
 
-What `generate` was asked for arrives here as logits processors and stopping criteria; each is told as a `Sampling`, or refused.
+`generate` passes its options as logits processors and stopping criteria; each is translated to a `Sampling` option, or refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from etesian.decode.drafters.drafter import Drafter
 from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
-from etesian.decode.load import TextTokenizer
+from etesian.decode.models.loading.text_tokenizer import TextTokenizer
 from etesian.decode.sampling import Sampling
 from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.speculation.costs import cached_pass_costs
@@ -24,33 +24,60 @@ _HARMLESS = {"use_cache", "cache_position", "position_ids", "logits_to_keep", "s
 
 
 def speculative(
-    *, draft: Any = None, ngram: str | Path | None = None, drafter: Drafter | None = None, tokenizer: Any = None
+    *,
+    draft: Any = None,
+    ngram: str | Path | None = None,
+    drafter: Drafter | None = None,
+    tokenizer: Any = None,
+    stop_strings: str | Sequence[str] = (),
 ) -> SpeculativeGenerate:
-    """Return what `custom_generate` takes. Make it once: the models are prepared when it is first used.
+    """Return a decoding method for the `custom_generate` argument of transformers' `generate`.
+
+    Create it once per model: the models are prepared at the first call.
 
     Parameters
     ----------
     draft : transformers.PreTrainedModel, optional
-        A smaller model of the same tokens.
-    ngram
-        A file of `NgramDrafter.save`, which drafts for `draft`.
-    drafter
-        Any other, in place of both. With none of the three, the text's own repetitions draft.
+        A smaller model with the same tokens.
+    ngram : str or Path, optional
+        A file written by `NgramDrafter.save`, which drafts for `draft`.
+    drafter : Drafter, optional
+        Replaces `draft` and `ngram`. Without any of the three, a `LookupDrafter` drafts.
     tokenizer : transformers.PreTrainedTokenizerBase, optional
-        Needed for `stop_strings`.
+        Required for stop strings.
+    stop_strings : str or sequence of str
+        End the output with the token that completes one of these strings, as the argument of the same name of `generate` does.
+        It must be given here, because `generate` does not pass its tokenizer to a custom method.
+
+    Returns
+    -------
+    SpeculativeGenerate
+
+    Raises
+    ------
+    InputError
+        If stop strings are given without a tokenizer.
+
+    Examples
+    --------
+    >>> model.generate(**inputs, max_new_tokens=100, custom_generate=speculative())  # doctest: +SKIP
     """
-    return SpeculativeGenerate(lambda: drafter or _drafter(draft, ngram), tokenizer)
+    stop = (stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings)
+    if stop and tokenizer is None:
+        raise InputError("stop_strings need a tokenizer: speculative(tokenizer=..., stop_strings=...)")
+    return SpeculativeGenerate(lambda: drafter or _drafter(draft, ngram), tokenizer, stop)
 
 
 class SpeculativeGenerate:
-    """Decodes as `model.generate` was asked to; see `speculative`.
+    """Decode as `model.generate` asks; see `speculative`.
 
-    Sampling takes its seed from torch's generator: after `torch.manual_seed` it gives the same text again, which has the same
-    distribution as transformers' own, and is not the same text. `generate` does not pass a streamer on to it.
+    Sampling takes its seed from torch's generator. After `torch.manual_seed` it repeats a text, whose distribution is that of
+    transformers although the text itself differs. `generate` does not pass streamers to custom methods.
     """
 
-    def __init__(self, make_drafter: Callable[[], Drafter], tokenizer: Any) -> None:
+    def __init__(self, make_drafter: Callable[[], Drafter], tokenizer: Any, stop: tuple[str, ...] = ()) -> None:
         self._make_drafter = make_drafter
+        self._stop = stop
         self._tokenizer = TextTokenizer(tokenizer) if tokenizer is not None else None
         self._prepared: tuple[Any, Decoder] | None = None
 
@@ -63,7 +90,7 @@ class SpeculativeGenerate:
         generation_config: Any,
         **model_inputs: Any,
     ) -> Any:
-        """Continue each row of `input_ids`, one after another."""
+        """Continue the rows of `input_ids` one after another."""
         mask = model_inputs.pop("attention_mask", None)
         _check(generation_config, model_inputs)
         max_length, end_tokens, stop = _endings(stopping_criteria)
@@ -71,7 +98,8 @@ class SpeculativeGenerate:
         decoder = self._decoder(model)
         outputs = []
         for row, tokens in enumerate(input_ids):
-            sampling = Sampling(**options, stop=stop, stop_tokens=end_tokens, seed=_seed(generation_config.do_sample))
+            seed = _seed(generation_config.do_sample)
+            sampling = Sampling(**options, stop=(*self._stop, *stop), stop_tokens=end_tokens, seed=seed)
             prompt = tokens if mask is None else tokens[mask[row].bool()]
             out = decoder.generate(prompt.tolist(), sampling, max_tokens=max_length - input_ids.shape[1])
             outputs.append(out.token_ids)
@@ -100,7 +128,7 @@ def _drafter(draft: Any, ngram: str | Path | None) -> Drafter:
 
 
 def _check(config: Any, model_inputs: dict[str, Any]) -> None:
-    """Refuse what cannot be done, rather than leave it out."""
+    """Refuse options that cannot be honored."""
     cache = model_inputs.pop("past_key_values", None)
     if cache is not None and cache.get_seq_length() > 0:
         raise InputError("past_key_values must be empty: speculative decoding keeps a cache of its own")
@@ -116,7 +144,7 @@ def _check(config: Any, model_inputs: dict[str, Any]) -> None:
 
 
 def _endings(criteria: Iterable[Any]) -> tuple[int, list[int], tuple[str, ...]]:
-    """The longest text, the end tokens and the stop strings."""
+    """Return the maximum length, the end tokens and the stop strings."""
     from transformers.generation import stopping_criteria as known
 
     max_length, end_tokens, stop = None, list[int](), tuple[str, ...]()
@@ -135,7 +163,7 @@ def _endings(criteria: Iterable[Any]) -> tuple[int, list[int], tuple[str, ...]]:
 
 
 def _sampling_options(processors: Iterable[Any], do_sample: bool, prompt_length: int) -> dict[str, Any]:
-    """Fields of `Sampling` that do what these processors do."""
+    """Translate logits processors to fields of `Sampling`."""
     options: dict[str, Any] = {"temperature": 1.0 if do_sample else None}
     for processor in processors:
         name = type(processor).__name__
@@ -163,7 +191,7 @@ def _biases(processor: Any, _: int) -> dict[str, Any]:
 
 
 def _forced_end(processor: Any, prompt_length: int) -> dict[str, Any]:
-    """Of several end tokens the lowest has the highest logit by the rule of ties."""
+    """Among several end tokens, all forced to the same logit, the lowest wins."""
     return {"forced_tokens": {processor.max_length - 1 - prompt_length: int(processor.eos_token_id.min())}}
 
 
@@ -190,7 +218,7 @@ def _seed(do_sample: bool) -> int:
 
 
 def _padded(input_ids: Any, outputs: list[tuple[int, ...]], config: Any) -> Any:
-    """Prompts with their outputs, as long as the longest."""
+    """Return prompts and outputs, padded to the longest."""
     import torch
 
     longest = max(map(len, outputs))

@@ -1,8 +1,9 @@
-"""MAIN PATH: read the prompt, then draft a tree, let the target score it in one pass, keep the path on which it agrees."""
+"""MAIN PATH: read the prompt, then draft a tree, score it in one pass of the target, and keep the path that the target chooses."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,42 +11,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.decode.checks import check_whole
-from etesian.decode.drafters.drafter import Drafter, DraftRequest
+from etesian.decode.drafters.drafter import Drafter, DraftRequest, renewed
 from etesian.decode.generation import Generation, Output, Piece, Text
-from etesian.decode.models.language_model import Context, LanguageModel
-from etesian.decode.near_ties import tolerance_of
-from etesian.decode.output_text import OutputText, Tokenizer
+from etesian.decode.models.language_model import Context, LanguageModel, Scores
+from etesian.decode.output_text import ChatTemplate, OutputText, Tokenizer
 from etesian.decode.request import Prompt, Request, prompt_tokens
 from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
 from etesian.decode.speculation.policy import FixedPolicy, Policy
 from etesian.decode.statistics import TARGET, Recorder
 from etesian.decode.tree import ROOT, TokenTree
-from etesian.decode.verify import Walk, walk
+from etesian.decode.verify import Verification, verify
 from etesian.errors import InputError
 
 if TYPE_CHECKING:
     from etesian.decode.models.loading import LoadOptions
 
+Message = Mapping[str, str]
+_WARM_UP_TOKENS = 4
+_WARM_UP_SAMPLINGS = (
+    GREEDY,
+    Sampling(temperature=1.0),
+    Sampling(temperature=1.0, top_k=8, top_p=0.95, min_p=0.01, repetition_penalty=1.1, presence_penalty=0.1),
+)
+
 
 class Decoder:
-    """Continues text by a target model, checking many drafted tokens in each of its passes.
+    """Continue texts by a target model, verifying many drafted tokens in each of its forward passes.
 
-    The output is a function of target, prompt and sampling, seed included: the drafter changes how fast it comes, never what it is.
+    The output depends on the target, the prompt and the sampling options, including the seed. The drafter changes the speed of
+    decoding, never the output.
 
     Parameters
     ----------
-    target
-    drafter
+    target : LanguageModel
+    drafter : Drafter or None
         Proposes tokens; None for plain decoding.
-    tokenizer
-        Needed for prompts given as text, for the output as text and for stop strings.
-    end_tokens
-        The model's own end of text: any of them ends the output.
-    policy
-        How much to draft; None for trees of at most 16 nodes.
-    exact
-        Where the rows of the target's passes are not exact (`LanguageModel`), make close decisions again in a pass of one row,
-        and read each prompt anew. False takes such passes as they are: faster there, and now and then another text.
+    tokenizer : Tokenizer or None
+        Required for prompts given as text, for output as text and for stop strings.
+    end_tokens : sequence of int
+        Tokens that end the output: the model's own end-of-text tokens.
+    policy : Policy or None
+        Decides how much to draft; None for trees of at most 16 nodes.
+    chat_template : ChatTemplate or None
+        Turns a conversation into a prompt; required for `chat`.
+    exact : bool
+        Speculate only if the target promises exact rows (`ModelTraits`); otherwise decode plainly and issue a `UserWarning`. If
+        False, speculate in any case: the output may then differ from plain decoding's by rounding.
     """
 
     def __init__(
@@ -56,6 +67,7 @@ class Decoder:
         *,
         end_tokens: Sequence[int] = (),
         policy: Policy | None = None,
+        chat_template: ChatTemplate | None = None,
         exact: bool = True,
     ) -> None:
         self.target = target
@@ -63,8 +75,19 @@ class Decoder:
         self.tokenizer = tokenizer
         self.end_tokens = tuple(end_tokens)
         self.policy = policy or FixedPolicy()
-        self._tolerance = tolerance_of(target) if exact else None
-        self._spare: tuple[Context, NDArray[np.int32]] | None = None  # of the last request, with the tokens it has read
+        self.chat_template = chat_template
+        self._traits = target.traits
+        self.can_speculate = drafter is not None and (self._traits.rows_are_exact or not exact)
+        self._may_reuse = self._traits.rows_are_exact or not exact
+        self._spare: tuple[Context, NDArray[np.int32]] | None = (
+            None  # of the last request, with the tokens that it has read
+        )
+        if drafter is not None and not self.can_speculate:
+            warnings.warn(
+                f"{type(target).__name__} does not promise exact rows, so drafted tokens could change the text: decoding plainly; "
+                "exact=False speculates nevertheless",
+                stacklevel=2,
+            )
 
     @classmethod
     def load(
@@ -77,42 +100,61 @@ class Decoder:
         options: LoadOptions | None = None,
         exact: bool = True,
     ) -> Decoder:
-        """Load a target, and what drafts for it.
+        """Load a target and its drafters.
 
         Parameters
         ----------
-        name_or_path
-            ``"bundled"``, a folder with safetensors, a folder that holds such folders ``target`` and ``draft``, or a hub name.
-        draft
-            The draft model, likewise; ``"auto"`` for the one beside the target, None for none.
-        ngram
-            A file of `NgramDrafter.save`; ``"auto"`` for ``ngram.npz`` in the folder, if it is there, and a `LookupDrafter`
-            beside it; None for neither.
-        stages
-            In place of `draft` and `ngram`: all that draft, the innermost first, each for the next: N-gram files (``.npz``),
-            models, ``"lookup"``.
-        options
-            Number type, device and where to look.
-        exact
-            As `Decoder` has it.
+        name_or_path : str or Path
+            ``"bundled"``, a folder with safetensors, a folder with subfolders ``target`` and ``draft``, or a hub name.
+        draft : str, Path or None
+            The draft model, likewise; ``"auto"`` for the one next to the target, None for no draft model.
+        ngram : str, Path or None
+            A file written by `NgramDrafter.save`, used together with a `LookupDrafter`; ``"auto"`` for ``ngram.npz`` in the folder,
+            if it exists; None for neither N-gram nor lookup.
+        stages : sequence of str or Path, optional
+            Replaces `draft` and `ngram`: all drafters, innermost first, each drafting for the next. An entry is an N-gram file
+            (``.npz``), ``"lookup"``, the name of a drafter registered under the entry point group ``etesian.drafters``, or a model.
+        options : LoadOptions, optional
+            Number type, device and source.
+        exact : bool
+            See `Decoder`.
 
         Raises
         ------
         InputError
-            For what is not there or cannot be loaded, and for a draft whose tokens are not the target's.
+            If a file or model is missing or cannot be loaded, or a draft model uses other tokens than the target.
         """
-        from etesian.decode.load import load_decoder
+        from etesian.decode.load import load_parts
 
-        return load_decoder(name_or_path, draft=draft, ngram=ngram, stages=stages, options=options, exact=exact)
+        parts = load_parts(name_or_path, draft=draft, ngram=ngram, stages=stages, options=options)
+        decoder = cls(
+            parts.target,
+            parts.drafter,
+            parts.tokenizer,
+            end_tokens=parts.end_tokens,
+            policy=parts.policy,
+            chat_template=parts.chat_template,
+            exact=exact,
+        )
+        decoder.warm_up()
+        return decoder
 
     def warm_up(self) -> None:
-        """Use once, on a text that is thrown away, all that is compiled at its first use; `load` has done so.
+        """Compile everything that is compiled at its first use, on a short text that is discarded; `load` does so.
 
-        Without it the first request waits for that, and takes drafting for slower than it is.
+        Without it, the first request includes the compilation, and drafting seems slower than it is. The state of the decoder's
+        policy and drafter does not change.
         """
-        from etesian.decode.warm_up import warm_up
-
-        warm_up(self)
+        drafter = renewed(self.drafter) if self.can_speculate else None
+        policy = FixedPolicy(max_nodes=6, max_depth=3)
+        throwaway = Decoder(self.target, drafter, policy=policy, exact=False)
+        longest = self.target.max_length
+        n_prompt = 6 if longest is None else min(6, longest - 1)
+        prompt = [
+            place % 2 % self.target.vocabulary_size for place in range(n_prompt)
+        ]  # repeats itself, for lookup drafters
+        for sampling in _WARM_UP_SAMPLINGS if n_prompt else ():
+            throwaway.generate(prompt, sampling, max_tokens=_WARM_UP_TOKENS)
 
     def generate(
         self, prompt: Prompt, sampling: Sampling = GREEDY, *, max_tokens: int = 256, speculate: bool = True
@@ -122,16 +164,16 @@ class Decoder:
         Parameters
         ----------
         prompt : str or sequence of int
-        sampling
-        max_tokens
-            Length of the output, unless it ends by itself or reaches the longest text that the model reads.
-        speculate
-            False decodes plainly, one token a pass: the same output.
+        sampling : Sampling
+        max_tokens : int
+            Maximum length of the output, further limited by the longest text that the model can read.
+        speculate : bool
+            If False, decode plainly, one token per pass; the output is the same.
 
         Raises
         ------
         InputError
-            For a prompt that is empty or too long, tokens outside the vocabulary, text without a tokenizer.
+            If the prompt is empty or too long, holds tokens outside the vocabulary, or is text without a tokenizer.
         """
         stream = self.stream(prompt, sampling, max_tokens=max_tokens, speculate=speculate)
         for _ in stream:
@@ -141,19 +183,62 @@ class Decoder:
     def generate_many(
         self, prompts: Iterable[Prompt], sampling: Sampling = GREEDY, *, max_tokens: int = 256, speculate: bool = True
     ) -> Iterator[Generation]:
-        """Continue several prompts one after another; see `generate`. What they have in common at the start is read once."""
+        """Continue several prompts one after another; see `generate`. A common beginning is read once."""
         for prompt in prompts:
             yield self.generate(prompt, sampling, max_tokens=max_tokens, speculate=speculate)
 
     def stream(
         self, prompt: Prompt, sampling: Sampling = GREEDY, *, max_tokens: int = 256, speculate: bool = True
     ) -> Stream:
-        """Continue a prompt piece by piece, as passes of the target decide; see `generate`.
+        """Continue a prompt piece by piece, one piece per pass of the target; see `generate`.
 
-        Texts of the pieces are whole characters that no stop string can take back; together they are the text of `generate`.
+        The pieces hold whole characters that no stop string can revoke; joined, they are the text of `generate`.
         """
         request = self._request(prompt, sampling, max_tokens, speculate)
         return Stream(request, self._pieces(request))
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling = GREEDY,
+        *,
+        max_tokens: int = 256,
+        speculate: bool = True,
+    ) -> Generation:
+        """Answer the last message of a conversation.
+
+        The part of the conversation that the previous call has read already is not read again.
+
+        Parameters
+        ----------
+        messages : sequence of mappings
+            Each with ``"role"`` (``"system"``, ``"user"`` or ``"assistant"``) and ``"content"``, in the form of transformers.
+        sampling, max_tokens, speculate
+            As for `generate`.
+
+        Raises
+        ------
+        InputError
+            If the model has no chat template, or its template rejects the messages.
+        """
+        stream = self.stream_chat(messages, sampling, max_tokens=max_tokens, speculate=speculate)
+        for _ in stream:
+            pass
+        return stream.generation
+
+    def stream_chat(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling = GREEDY,
+        *,
+        max_tokens: int = 256,
+        speculate: bool = True,
+    ) -> Stream:
+        """Answer the last message of a conversation piece by piece; see `chat` and `stream`."""
+        if self.chat_template is None:
+            raise InputError("the model has no chat template; use generate, or load an instruction-tuned model")
+        tokens = self.chat_template.encode(messages)
+        return self.stream(tokens, sampling, max_tokens=max_tokens, speculate=speculate)
 
     def _request(self, prompt: Prompt, sampling: Sampling, max_tokens: int, speculate: bool) -> Request:
         check_whole("max_tokens", max_tokens, at_least=0)
@@ -164,12 +249,12 @@ class Decoder:
         if self.target.max_length is not None:
             max_tokens = min(max_tokens, self.target.max_length - len(tokens))
         reader = OutputText(self.tokenizer, tokens, sampling.stop) if self.tokenizer else None
-        drafter = self.drafter if speculate else None
+        drafter = self.drafter if speculate and self.can_speculate else None
         return Request(
             text=Text(tokens, capacity=max_tokens),
             output=Output(reader, (*self.end_tokens, *sampling.stop_tokens), max_tokens),
-            chooser=Chooser(sampling, vocabulary_size, len(tokens), tolerance=self._tolerance),
-            recorder=Recorder(drafter, getattr(self.target, "weight_bytes", None), prompt_tokens=len(tokens)),
+            chooser=Chooser(sampling, vocabulary_size, len(tokens)),
+            recorder=Recorder(drafter, self._traits.weight_bytes, prompt_tokens=len(tokens)),
             drafter=drafter,
         )
 
@@ -187,60 +272,80 @@ class Decoder:
                 is_settled = True
                 yield request.output.piece()
         finally:
-            if is_settled:  # and not amid a pass that failed
+            if is_settled:  # not in the middle of a pass that failed
                 self._spare = context, request.text.tokens[: context.length].copy()
 
     def _read_prompt(self, request: Request) -> Context:
         """Let the target read all of the prompt but its last token, which the first pass scores."""
         context, read = self._spare or (self.target.context(), np.empty(0, np.int32))
-        self._spare = None  # nobody else's while this request runs
+        self._spare = None  # owned by this request while it runs
         prompt = request.text.tokens[:-1]
-        n_common = _common_length(prompt, read) if self._tolerance is None else 0
+        n_common = min(_common_length(prompt, read), context.n_reusable) if self._may_reuse else 0
         context.truncate(n_common)
-        if n_common < len(prompt):
-            context.extend(prompt[n_common:])
+        context.extend(prompt[n_common:])
         request.recorder.reused_tokens = n_common
         return context
 
     def _advance(self, request: Request, context: Context) -> None:
-        """Draft, score, verify, keep: at least one token further, unless a close decision asks for a pass of one row."""
+        """Draft, score, verify and keep: at least one more token."""
         recorder = request.recorder
         with recorder.draft:
             tree = self._draft(request)
         with recorder.target:
-            logits = context.score([request.last_token, *tree.tokens], [ROOT, *(tree.parents + 1)])
+            scores = context.score([request.last_token, *tree.tokens], [ROOT, *(tree.parents + 1)])
         with recorder.verify:
-            taken = self._verify(request, tree, logits)
-        context.keep([0, *(node + 1 for node in taken.accepted)][: taken.n_decided])
-        recorder.count(tree, taken)
-        request.wants_one_row = taken.is_unsure
+            verified = self._verify(request, tree, scores.logits)
+        read = [0, *(node + 1 for node in verified.accepted)][: verified.n_decided]
+        context.keep(read)
+        recorder.count(tree, verified)
         if request.drafter is not None:
-            self._learn(request.drafter, recorder, tree, taken)
+            self._learn(request, request.drafter, tree, verified, scores, read)
 
-    def _learn(self, drafter: Drafter, recorder: Recorder, tree: TokenTree, taken: Walk) -> None:
-        """Tell drafter and policy what came of a pass; the drafter's learning is part of what drafting takes."""
+    def _learn(
+        self,
+        request: Request,
+        drafter: Drafter,
+        tree: TokenTree,
+        verified: Verification,
+        scores: Scores,
+        read: list[int],
+    ) -> None:
+        """Report the result of a pass to drafter and policy; the drafter's learning counts as drafting time."""
+        recorder = request.recorder
         draft_seconds = recorder.draft.latest
+        if scores.hidden_states is not None:
+            request.hidden_states = scores.hidden_states[read]
         if len(tree):
             with recorder.draft:
-                drafter.observe(tree, taken.accepted)
+                drafter.observe(tree, verified.accepted)
             draft_seconds += recorder.draft.latest
-        self.policy.observe(1 + len(tree), recorder.target.latest, taken.n_decided, draft_seconds)
+        self.policy.observe(1 + len(tree), recorder.target.latest, verified.n_decided, draft_seconds)
 
     def _draft(self, request: Request) -> TokenTree:
-        """Ask for a tree that fits what the policy allows and what the output still needs; the last token comes free."""
-        if request.drafter is None or request.wants_one_row:
+        """Ask for a tree within the policy's budget and the rest of the output, whose last token needs no draft."""
+        if request.drafter is None:
             return TokenTree.empty()
-        max_nodes, max_depth, tokens_per_second = self.policy.budget()
-        max_depth = min(max_depth, request.output.remaining - 1)
-        if max_nodes < 1 or max_depth < 1:
+        budget = self.policy.budget()
+        max_depth = min(budget.max_depth, request.output.remaining - 1)
+        if budget.max_nodes < 1 or max_depth < 1:
             return TokenTree.empty()
         text = request.text.tokens
         request.chooser.follow(text)
-        tree = request.drafter.propose(DraftRequest(text, max_nodes, max_depth, request.chooser, tokens_per_second))
+        tree = request.drafter.propose(
+            DraftRequest(
+                text,
+                budget.max_nodes,
+                max_depth,
+                request.chooser,
+                budget.tokens_per_second,
+                budget.allows_passes,
+                request.hidden_states,
+            )
+        )
         tree = self.policy.trim(tree.within(max_depth, self.target.vocabulary_size))
-        return tree if getattr(self.target, "supports_trees", True) else tree.likeliest_path()
+        return tree if self._traits.supports_trees else tree.likeliest_path()
 
-    def _verify(self, request: Request, tree: TokenTree, logits: NDArray[np.float32]) -> Walk:
+    def _verify(self, request: Request, tree: TokenTree, logits: NDArray[np.float32]) -> Verification:
         def choose(node: int) -> Choice:
             return request.chooser.choose(logits[node + 1], request.text.tokens)  # row 0 is the text's last token
 
@@ -248,11 +353,11 @@ class Decoder:
             request.text.append(choice.token)
             return request.output.take(choice, TARGET if node == ROOT else tree.origins[node])
 
-        return walk(tree, choose, take)
+        return verify(tree, choose, take)
 
 
 class Stream:
-    """The pieces of an output as they are decided; `close`, or leaving it as a context manager, cancels the rest."""
+    """Pieces of an output, in order; `close`, or leaving it as a context manager, cancels the rest."""
 
     def __init__(self, request: Request, pieces: Generator[Piece]) -> None:
         self._request = request
@@ -271,12 +376,12 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Decode no further; what came so far stays."""
+        """Stop decoding; the output so far remains available."""
         self._pieces.close()
 
     @property
     def generation(self) -> Generation:
-        """What has come so far, with its statistics; `finish_reason` is None before the end."""
+        """The output so far with its statistics; `finish_reason` is None before the end."""
         output = self._request.output
         return output.generation(self._request.recorder.statistics(len(output)))
 

@@ -1,4 +1,4 @@
-"""What a request yields: `Piece` while it runs, `Generation` when it is done, and the `Output` they are read from."""
+"""Results of a request: a `Piece` per pass, the `Generation` at the end, and the `Output` that both are read from."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Alternatives = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class Piece:
-    """What a pass of the target added. `str(piece)` is its text.
+    """Tokens added by one pass of the target. `str(piece)` is their text.
 
     Parameters
     ----------
     token_ids : tuple of int
-    texts : tuple of str, one for each token
-        The text that became certain with each: the rest of a character stands with the token that completes it.
-    origins : tuple of str, one for each token
-        The stage that proposed each, or ``"target"``.
-    logprobs : tuple of float or None
-        One for each token, if asked for.
-    alternatives : tuple or None
-        For each token the likeliest with their logarithms of probabilities, if asked for.
+    texts : tuple of str, length n_tokens
+        Text that became certain with each token; a character belongs to the token that completes it.
+    origins : tuple of str, length n_tokens
+        Stage that proposed each token, or ``"target"``.
+    logprobs : tuple of float, length n_tokens, or None
+        Log-probabilities, if requested.
+    alternatives : tuple, length n_tokens, or None
+        The most probable tokens and their log-probabilities at each position, if requested.
     """
 
     token_ids: tuple[int, ...]
@@ -42,7 +42,7 @@ class Piece:
 
     @property
     def text(self) -> str:
-        """All of its text."""
+        """Text of all tokens."""
         return "".join(self.texts)
 
     def __str__(self) -> str:
@@ -51,13 +51,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Generation(Piece):
-    """The whole output of a request.
+    """The output of a request.
 
     Parameters
     ----------
     finish_reason : {'stop', 'length'} or None
-        A stop string or token came; or `max_tokens`, or the longest text that the model reads, was reached; None if cancelled.
-    stats
+        ``"stop"`` after a stop string or token, ``"length"`` at `max_tokens` or the longest text of the model, None if cancelled.
+    stats : Statistics
     """
 
     finish_reason: FinishReason | None
@@ -65,7 +65,7 @@ class Generation(Piece):
 
 
 class Text:
-    """Prompt and output so far, in an array that grows."""
+    """Tokens of prompt and output so far."""
 
     def __init__(self, prompt: Collection[int], *, capacity: int) -> None:
         self._tokens = np.empty(len(prompt) + capacity, np.int32)
@@ -81,22 +81,22 @@ class Text:
         return self._tokens[: self._length]
 
     def append(self, token: int) -> None:
-        """Add a token at the end."""
+        """Append a token."""
         self._tokens[self._length] = token
         self._length += 1
 
 
 class Output:
-    """Tokens taken so far, and whether they end the text: the one place that decides it, one token at a time.
+    """Tokens taken so far; decides after each one whether the output ends.
 
     Parameters
     ----------
-    text
-        What reads the tokens, and looks for stop strings; None without a tokenizer.
-    stop_tokens
-        The output ends with the first of these.
-    max_tokens
-        The output ends with this many.
+    text : OutputText or None
+        Decodes tokens and finds stop strings; None without a tokenizer.
+    stop_tokens : collection of int
+        The output ends with the first of these tokens.
+    max_tokens : int
+        Maximum length of the output.
     """
 
     def __init__(self, text: OutputText | None, stop_tokens: Collection[int], max_tokens: int) -> None:
@@ -106,19 +106,19 @@ class Output:
         self._choices: list[Choice] = []
         self._texts: list[str] = []
         self._origins: list[str] = []
-        self._n_told = 0
+        self._n_returned = 0
         self.finish_reason: FinishReason | None = None if max_tokens > 0 else "length"
 
     @property
     def remaining(self) -> int:
-        """How many tokens may still come."""
+        """Number of tokens that may follow."""
         return self._max_tokens - len(self._choices)
 
     def __len__(self) -> int:
-        return len(self._texts)  # where an interrupt came amid a token, that is left out
+        return len(self._texts)  # an interrupt may come before the text of the last token is known
 
     def take(self, choice: Choice, origin: str) -> bool:
-        """Add a token; True if the text ends with it."""
+        """Add a token; return whether the output ends with it."""
         self._choices.append(choice)
         self._origins.append(origin)
         is_stop_token = choice.token in self._stop_tokens
@@ -133,12 +133,12 @@ class Output:
         return self.finish_reason is not None
 
     def piece(self) -> Piece:
-        """Return what was added since the last time."""
-        first, self._n_told = self._n_told, len(self._choices)
+        """Return the tokens added since the last call."""
+        first, self._n_returned = self._n_returned, len(self._choices)
         return self._from(first)
 
     def generation(self, stats: Statistics) -> Generation:
-        """Return all of it."""
+        """Return the whole output."""
         whole = self._from(0)
         return Generation(**vars(whole), finish_reason=self.finish_reason, stats=stats)
 

@@ -1,4 +1,4 @@
-"""A decoder from files: the target, and the stages that draft for it. Where models come from is in `models/loading.py`."""
+"""Load the parts of a decoder: the target, its tokenizer and the drafting stages."""
 
 from __future__ import annotations
 
@@ -6,93 +6,88 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from etesian.decode.decoder import Decoder
 from etesian.decode.drafters.combined import CombinedDrafter
 from etesian.decode.drafters.drafter import Drafter
 from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
+from etesian.decode.drafters.registry import drafter_factory
 from etesian.decode.models.language_model import LanguageModel
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model
 from etesian.decode.models.loading.catalog import find_gguf
 from etesian.decode.models.loading.gguf import GgufTokenizer, check_gguf_options, load_gguf
 from etesian.decode.models.loading.model_folder import check_location
-from etesian.decode.models.loading.tokenizer import check_same_tokens
+from etesian.decode.models.loading.text_tokenizer import (
+    GgufChatTemplate,
+    TextTokenizer,
+    TransformersChatTemplate,
+)
+from etesian.decode.models.loading.tokenizer import tokens_not_shared
+from etesian.decode.output_text import ChatTemplate, Tokenizer
 from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.speculation.costs import cached_pass_costs
+from etesian.decode.speculation.policy import Policy
 from etesian.errors import InputError
 
 Source = str | Path
 AUTO, BUNDLED, LOOKUP = "auto", "bundled", "lookup"
 
 
-@dataclass(frozen=True)
-class TextTokenizer:
-    """A tokenizer of transformers as the decoder asks for it.
+@dataclass(frozen=True, kw_only=True)
+class DecoderParts:
+    """Arguments of `Decoder`."""
 
-    Parameters
-    ----------
-    tokenizer : transformers.PreTrainedTokenizerBase
-    """
-
-    tokenizer: Any
-
-    def encode(self, text: str) -> list[int]:
-        """Tokens of a prompt, with the beginning of text where the model's own tokenizer puts it."""
-        tokens: list[int] = self.tokenizer.encode(text)
-        return tokens
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Text of some tokens, special ones left out."""
-        compiled = getattr(self.tokenizer, "backend_tokenizer", None)  # a tenth of the time
-        if compiled is not None:
-            return str(compiled.decode(list(tokens), skip_special_tokens=True))
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    def get_vocab(self) -> dict[str, int]:
-        """Numbers of all tokens."""
-        vocabulary: dict[str, int] = self.tokenizer.get_vocab()
-        return vocabulary
-
-
-def load_decoder(
-    name_or_path: Source,
-    *,
-    draft: Source | None = AUTO,
-    ngram: Source | None = AUTO,
-    stages: Sequence[Source] | None = None,
-    options: LoadOptions | None = None,
-    exact: bool = True,
-) -> Decoder:
-    """Load a target, and what drafts for it; see `Decoder.load`."""
-    folder = _bundle(name_or_path)
-    target_place = folder / "target" if folder else name_or_path
-    if stages is None:
-        stages = _stages(folder or Path(name_or_path), draft, ngram)
-    _check_files(stages)
-    target = _load(target_place, options)
-    drafter: Drafter | None = None
-    for stage in stages:
-        drafter = _stage(stage, drafter, target, options)
-    policy = Speculation(cached_pass_costs(target.model)) if drafter else None
-    decoder = Decoder(target.model, drafter, target.tokenizer, end_tokens=target.end_tokens, policy=policy, exact=exact)
-    decoder.warm_up()
-    return decoder
+    target: LanguageModel
+    tokenizer: Tokenizer
+    end_tokens: Sequence[int]
+    drafter: Drafter | None
+    policy: Policy | None
+    chat_template: ChatTemplate | None
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A model with what belongs to it."""
+class LoadedModel:
+    """A model, its tokenizer and the tokens that end a text."""
 
     model: LanguageModel
     tokenizer: TextTokenizer | GgufTokenizer
     end_tokens: Sequence[int]
 
 
+def load_parts(
+    name_or_path: Source,
+    *,
+    draft: Source | None = AUTO,
+    ngram: Source | None = AUTO,
+    stages: Sequence[Source] | None = None,
+    options: LoadOptions | None = None,
+) -> DecoderParts:
+    """Load a target and its drafters; see `Decoder.load`."""
+    folder = _bundle(name_or_path)
+    if stages is None:
+        stages = _default_stages(folder or Path(name_or_path), draft, ngram)
+    _check_sources(stages)
+    target = _load_model(folder / "target" if folder else name_or_path, options)
+    drafter = _build_drafter(stages, target, options)
+    return DecoderParts(
+        target=target.model,
+        tokenizer=target.tokenizer,
+        end_tokens=target.end_tokens,
+        drafter=drafter,
+        policy=Speculation(cached_pass_costs(target.model)) if drafter else None,
+        chat_template=_chat_template(target.tokenizer),
+    )
+
+
+def _chat_template(tokenizer: TextTokenizer | GgufTokenizer) -> ChatTemplate | None:
+    if isinstance(tokenizer, GgufTokenizer):
+        return GgufChatTemplate(tokenizer) if tokenizer.chat_template else None
+    return TransformersChatTemplate(tokenizer.tokenizer) if tokenizer.tokenizer.chat_template else None
+
+
 def _bundle(name: Source) -> Path | None:
-    """The folder that holds a target beside what drafts for it."""
+    """Return the folder that holds a target together with its drafters; None for a single model."""
     from etesian.decode.bundled import bundled_folder
 
     folder = bundled_folder() if os.fspath(name) == BUNDLED else Path(name).expanduser()
@@ -103,21 +98,26 @@ def _bundle(name: Source) -> Path | None:
     return None
 
 
-def _stages(folder: Path, draft: Source | None, ngram: Source | None) -> list[Source]:
-    """What drafts, the innermost first; beside the folder's N-gram, the text's own repetitions, which cost nothing."""
-    beside: list[Source] = [folder / "ngram.npz"] if (folder / "ngram.npz").is_file() else []
-    inner = [*beside, LOOKUP] if ngram == AUTO else [ngram] if ngram is not None else []
+def _default_stages(folder: Path, draft: Source | None, ngram: Source | None) -> list[Source]:
+    """Return the drafting stages, innermost first. Lookup costs almost nothing, so it accompanies every N-gram."""
+    found: list[Source] = [folder / "ngram.npz"] if (folder / "ngram.npz").is_file() else []
+    inner: list[Source] = []
+    if ngram is not None:
+        inner = [*(found if ngram == AUTO else [ngram]), LOOKUP]
     in_bundle: list[Source] = [folder / "draft"] if (folder / "target").is_dir() and (folder / "draft").is_dir() else []
     outer = in_bundle if draft == AUTO else [draft] if draft is not None else []
     return [*inner, *outer]
 
 
-def _check_files(stages: Sequence[Source]) -> None:
-    """Tell what is missing before anything heavy is loaded."""
+def _check_sources(stages: Sequence[Source]) -> None:
+    """Report missing files before any weights are loaded."""
     for stage in stages:
-        if _is_ngram(stage) and not Path(stage).expanduser().is_file():
-            raise InputError(f"there is no N-gram file {os.fspath(stage)!r}; `etesian ngram build` makes one")
-        if not _is_ngram(stage) and os.fspath(stage) != LOOKUP and find_gguf(stage) is None:
+        if _is_ngram(stage):
+            if not Path(stage).expanduser().is_file():
+                raise InputError(
+                    f"N-gram file {os.fspath(stage)!r} does not exist; create it with `etesian ngram build`"
+                )
+        elif _is_model(stage) and find_gguf(stage) is None:
             check_location(stage)
 
 
@@ -125,47 +125,80 @@ def _is_ngram(stage: Source) -> bool:
     return Path(stage).suffix == ".npz"
 
 
-def _stage(stage: Source, inner: Drafter | None, target: Loaded, options: LoadOptions | None) -> Drafter:
-    """The drafter of a stage, for which those before it draft; what has no model joins them."""
-    if os.fspath(stage) == LOOKUP or _is_ngram(stage):
-        leaf = LookupDrafter() if os.fspath(stage) == LOOKUP else NgramDrafter.load(Path(stage).expanduser())
-        return CombinedDrafter([inner, leaf]) if inner else leaf
-    draft = _load(stage, options, target)
+def _is_model(stage: Source) -> bool:
+    name = os.fspath(stage)
+    return not _is_ngram(stage) and name != LOOKUP and drafter_factory(name) is None
+
+
+def _build_drafter(stages: Sequence[Source], target: LoadedModel, options: LoadOptions | None) -> Drafter | None:
+    """Build the drafting stages, each of which drafts for the next; those without a model are combined."""
+    drafts = {stage: _load_draft(stage, target, options) for stage in stages if _is_model(stage)}
+    sizes = {len(target.tokenizer.get_vocab()), target.model.vocabulary_size}
+    sizes |= {model.vocabulary_size for model, _ in drafts.values()}
+    drafter: Drafter | None = None
+    for stage in stages:
+        factory = drafter_factory(os.fspath(stage))
+        if stage in drafts:
+            drafter = _model_drafter(*drafts[stage], drafter)
+        elif factory is not None:
+            drafter = factory(target.model, drafter)
+        else:
+            leaf = _load_ngram(Path(stage).expanduser(), sizes) if _is_ngram(stage) else LookupDrafter()
+            drafter = CombinedDrafter([drafter, leaf]) if drafter else leaf
+    return drafter
+
+
+def _load_draft(stage: Source, target: LoadedModel, options: LoadOptions | None) -> tuple[LanguageModel, list[int]]:
+    """Load a draft model, and the tokens that it must not propose because the target does not share them."""
+    draft = _load_model(stage, options)
+    return draft.model, tokens_not_shared(target.tokenizer, draft.tokenizer, draft_name=os.fspath(stage))
+
+
+def _model_drafter(model: LanguageModel, excluded_tokens: Sequence[int], inner: Drafter | None) -> ModelDrafter:
     n_drafts = sum(name.startswith("draft") for name in inner.stages) if inner else 0
     name = "draft" if n_drafts == 0 else f"draft {n_drafts + 1}"
-    return ModelDrafter(draft.model, inner, name=name, costs=cached_pass_costs(draft.model))
+    return ModelDrafter(model, inner, name=name, costs=cached_pass_costs(model), excluded_tokens=excluded_tokens)
 
 
-def _load(place: Source, options: LoadOptions | None, target: Loaded | None = None) -> Loaded:
-    """A model; as a draft for `target` it must have the same tokens."""
-    file = find_gguf(place)
+def _load_ngram(file: Path, vocabulary_sizes: set[int]) -> NgramDrafter:
+    """Load an N-gram; refuse one that was counted over another vocabulary. Padded sizes of the loaded models are accepted."""
+    ngram = NgramDrafter.load(file)
+    size = ngram.table.vocabulary_size
+    if size not in vocabulary_sizes:
+        known = " or ".join(map(str, sorted(vocabulary_sizes)))
+        raise InputError(
+            f"N-gram {os.fspath(file)!r} has a vocabulary of {size} tokens, the model one of {known}; build one for this model "
+            "with `etesian ngram build`"
+        )
+    return ngram
+
+
+def _load_model(source: Source, options: LoadOptions | None) -> LoadedModel:
+    """Load a GGUF file, a folder or a hub name."""
+    file = find_gguf(source)
     if file is None:
-        return _load_from_folder(place, options, target)
+        return _load_from_folder(source, options)
     check_gguf_options(file, options)
     model, tokenizer = load_gguf(file)
-    if target is not None:
-        check_same_tokens(target.tokenizer, tokenizer, draft_name=os.fspath(place))
-    return Loaded(model, tokenizer, tokenizer.end_tokens)
+    return LoadedModel(model, tokenizer, tokenizer.end_tokens)
 
 
-def _load_from_folder(place: Source, options: LoadOptions | None, target: Loaded | None) -> Loaded:
-    """A model of a folder or hub name: packed for the CPU where its family is known there, else as transformers runs it."""
-    tokenizer = TextTokenizer(load_tokenizer(place, options))  # first: it is read in no time
-    if target is not None:
-        check_same_tokens(target.tokenizer, tokenizer, draft_name=os.fspath(place))
+def _load_from_folder(source: Source, options: LoadOptions | None) -> LoadedModel:
+    """Load a folder or hub name: into the compiled engine where it knows the family, else through transformers."""
     from etesian.decode.models.cpu.model import CpuModel
     from etesian.decode.models.transformers.model import HuggingFaceModel
 
-    model = load_transformers_model(Path(place) if not isinstance(place, str) else place, options)
+    tokenizer = TextTokenizer(load_tokenizer(source, options))  # before the weights: it loads fast
+    model = load_transformers_model(source, options)
     ends = model.generation_config.eos_token_id
     end_tokens = ends if isinstance(ends, list) else [] if ends is None else [ends]
     quantize = None if options is None else options.quantize
     if model.device.type == "cpu":
         try:
-            return Loaded(CpuModel.from_transformers(model, quantize=quantize), tokenizer, end_tokens)
-        except ValueError as error:  # no packed form of this family or number type
+            return LoadedModel(CpuModel.from_transformers(model, quantize=quantize), tokenizer, end_tokens)
+        except ValueError as error:  # unknown family or number type
             if quantize is not None:
-                raise InputError(f"{os.fspath(place)!r} cannot be quantized: {error}") from error
+                raise InputError(f"{os.fspath(source)!r} cannot be quantized: {error}") from error
     if quantize is not None:
         raise InputError(f"quantize={quantize!r} needs device 'cpu'; got {str(model.device)!r}")
-    return Loaded(HuggingFaceModel(model), tokenizer, end_tokens)
+    return LoadedModel(HuggingFaceModel(model), tokenizer, end_tokens)

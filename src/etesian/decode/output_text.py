@@ -1,36 +1,41 @@
-"""Output tokens as text while they arrive: whole characters only, and nothing that a stop string might still take back."""
+"""Streaming detokenization: whole characters only, and no text that a stop string could still revoke."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
-_CONTEXT = (
-    6  # tokens of the prompt that decide how the first of the output reads, such as whether a space stands before it
-)
+_CONTEXT = 6  # prompt tokens that influence how the first output tokens decode, such as whether a space precedes them
 
 
 class Tokenizer(Protocol):
-    """Turns text into tokens and back."""
+    """Converts between text and tokens."""
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a prompt."""
+        """Return the tokens of a prompt."""
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of some tokens; special ones, such as the end of text, read as nothing."""
+        """Return the text of tokens, without special tokens such as the end of text."""
+
+
+class ChatTemplate(Protocol):
+    """Turns a conversation into a prompt."""
+
+    def encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Return the tokens of a prompt that asks for the assistant's next message."""
 
 
 class OutputText:
-    """The text of the output, token by token.
+    """Decode the output token by token.
 
     Parameters
     ----------
-    tokenizer
-    prompt
+    tokenizer : Tokenizer
+    prompt : sequence of int
         Tokens before the output.
-    stop
-        Strings before which the text ends.
+    stop : sequence of str
+        The text ends before the first of these strings.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int], stop: Sequence[str] = ()) -> None:
@@ -42,12 +47,12 @@ class OutputText:
         self._start, self._read = (
             0,
             len(self._tokens),
-        )  # tokens from `start` are decoded; those before `read` are text already
+        )  # decode tokens from `start`; those before `read` are text already
         self._held = ""
         self.has_stopped = False
 
     def push(self, token: int) -> str:
-        """Take in the next token; return the text that is now certain, often the token's own, and often none."""
+        """Add a token; return the text that has become certain, which may be empty."""
         self._tokens.append(token)
         added = self._decode_unread()
         if added.endswith(_INCOMPLETE):  # the first bytes of a character
@@ -56,7 +61,7 @@ class OutputText:
         return self._release(added)
 
     def finish(self) -> str:
-        """Return what was held back, when no token follows."""
+        """Return the text held back, at the end of the output."""
         if self.has_stopped:
             return ""
         released = self._release(self._decode_unread())
@@ -79,6 +84,6 @@ class OutputText:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that `stop` begins with."""
+    """Length of the longest suffix of `text` that is a prefix of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((length for length in range(longest, 0, -1) if text.endswith(stop[:length])), 0)

@@ -1,9 +1,12 @@
-"""One request while it runs: its text, its output, the target's rule of choice. Knows no model."""
+"""The state of one request while it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from etesian.decode.drafters.drafter import Drafter
 from etesian.decode.generation import Output, Text
@@ -17,28 +20,34 @@ Prompt = str | Sequence[int]
 
 @dataclass
 class Request:
-    """What belongs to one request and changes as it goes on."""
+    """Text, output and rules of one request."""
 
     text: Text
     output: Output
     chooser: Chooser
     recorder: Recorder
     drafter: Drafter | None
-    wants_one_row: bool = False
+    hidden_states: NDArray[np.float32] | None = None
 
     @property
     def last_token(self) -> int:
-        """The one token of the text that the target has not read."""
+        """The only token of the text that the target has not read."""
         return int(self.text.tokens[-1])
 
 
 def prompt_tokens(
     prompt: Prompt, tokenizer: Tokenizer | None, vocabulary_size: int, max_length: int | None
 ) -> list[int]:
-    """Return a prompt as tokens; raises InputError for one that is empty, too long, or not of the vocabulary."""
+    """Return a prompt as tokens.
+
+    Raises
+    ------
+    InputError
+        If the prompt is empty or too long, or holds tokens outside the vocabulary.
+    """
     if isinstance(prompt, str):
         if tokenizer is None:
-            raise InputError("prompt must be a sequence of tokens, for there is no tokenizer; got a string")
+            raise InputError("prompt must be a sequence of tokens, because the decoder has no tokenizer; got a string")
         tokens = list(tokenizer.encode(prompt))
     else:
         tokens = [int(token) for token in prompt]
@@ -49,6 +58,6 @@ def prompt_tokens(
         raise InputError(f"prompt must hold tokens from 0 to {vocabulary_size - 1}; got {strange[0]}")
     if max_length is not None and len(tokens) >= max_length:
         raise InputError(
-            f"prompt must be shorter than the {max_length} tokens that the model reads at most; got {len(tokens)}"
+            f"prompt must be shorter than {max_length} tokens, the longest text that the model reads; got {len(tokens)}"
         )
     return tokens

@@ -1,4 +1,4 @@
-"""Candidate tokens as a tree: who stands on whose shoulders, how likely, and who proposed it. Knows no model and no text."""
+"""Trees of candidate tokens."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = -1
-"""The parent of tokens that follow the text itself."""
+"""Parent of nodes that follow the text itself."""
 
 
 @dataclass(frozen=True)
 class TokenTree:
-    """Candidate continuations of a text; parents stand before their children, siblings differ in their token.
+    """Candidate continuations of a text. Parents come before their children; siblings hold different tokens.
 
     Parameters
     ----------
     tokens : ndarray of int32, shape (n_nodes,)
     parents : ndarray of int32, shape (n_nodes,)
-        The node that each follows, smaller than its own index; `ROOT` for those that follow the text.
+        Parent of each node, with a smaller index; `ROOT` for nodes that follow the text.
     probabilities : ndarray of float32, shape (n_nodes,)
-        The estimated chance that the target takes the node, given that it took the parent; in [0, 1].
+        Estimated probability that the target accepts the node given that it accepted the parent.
     origins : tuple of str, length n_nodes
-        The stage that proposed each node, such as ``"ngram"``.
+        Stage that proposed each node, such as ``"ngram"``.
     """
 
     tokens: NDArray[np.int32]
@@ -39,12 +39,12 @@ class TokenTree:
 
     @classmethod
     def empty(cls) -> TokenTree:
-        """No candidates: the pass decides one token, as plain decoding does."""
+        """Return a tree without nodes."""
         return cls(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32), ())
 
     @classmethod
     def chain(cls, tokens: Sequence[int], probabilities: Sequence[float], origin: str) -> TokenTree:
-        """One candidate after another."""
+        """Return a tree in which each node follows the one before."""
         parents = np.arange(-1, len(tokens) - 1, dtype=np.int32)
         chances = np.asarray(probabilities, np.float32)
         return cls(np.asarray(tokens, np.int32), parents, chances, (origin,) * len(tokens))
@@ -54,7 +54,7 @@ class TokenTree:
 
     @cached_property
     def depths(self) -> NDArray[np.int32]:
-        """How many tokens past the text's end each node stands; 1 for those that follow the text."""
+        """Depth of each node; 1 for nodes that follow the text."""
         depths = np.ones(len(self), np.int32)
         for node, parent in enumerate(self.parents.tolist()):
             if parent != ROOT:
@@ -63,7 +63,7 @@ class TokenTree:
 
     @cached_property
     def path_probabilities(self) -> NDArray[np.float32]:
-        """The estimated chance that the target takes each node with all its ancestors."""
+        """Estimated probability that the target accepts each node and all its ancestors."""
         chances = self.probabilities.copy()
         for node, parent in enumerate(self.parents.tolist()):
             if parent != ROOT:
@@ -72,14 +72,14 @@ class TokenTree:
 
     @cached_property
     def children(self) -> dict[int, dict[int, int]]:
-        """For each parent (`ROOT` among them) that has any: the node that bears each token."""
+        """Children of each node and of `ROOT`, by token."""
         children: dict[int, dict[int, int]] = {}
         for node, (parent, token) in enumerate(zip(self.parents.tolist(), self.tokens.tolist(), strict=True)):
             children.setdefault(parent, {})[token] = node
         return children
 
     def path_to(self, node: int) -> list[int]:
-        """The nodes from the text's end down to `node`, itself the last; none for `ROOT`."""
+        """Return the nodes from the first one after the text to `node`; none for `ROOT`."""
         path = []
         while node != ROOT:
             path.append(node)
@@ -87,14 +87,14 @@ class TokenTree:
         return path[::-1]
 
     def likeliest(self, n_nodes: int) -> TokenTree:
-        """The `n_nodes` of highest path probability: always a tree, for no child is likelier than its parent."""
+        """Return the `n_nodes` nodes with the highest path probabilities; they form a tree, since no child exceeds its parent."""
         if n_nodes >= len(self):
             return self
         ranked = np.argsort(-self.path_probabilities, kind="stable")[: max(n_nodes, 0)]
         return self.subtree(np.sort(ranked))
 
     def likeliest_path(self) -> TokenTree:
-        """One node after another, each the likeliest child: for models that take no tree."""
+        """Return the path of most probable children, for models without tree support."""
         path, children = [], self.children.get(ROOT)
         while children:
             path.append(max(children.values(), key=self.probabilities.__getitem__))
@@ -102,7 +102,7 @@ class TokenTree:
         return self.subtree(np.array(path, np.int32))
 
     def within(self, max_depth: int, vocabulary_size: int) -> TokenTree:
-        """The nodes that stand no deeper, and that bear, with all above them, tokens of the vocabulary."""
+        """Return the nodes up to a depth whose tokens, and those of all ancestors, are in the vocabulary."""
         is_within = (self.depths <= max_depth) & (self.tokens >= 0) & (self.tokens < vocabulary_size)
         if is_within.all():
             return self
@@ -111,7 +111,7 @@ class TokenTree:
         return self.subtree(np.flatnonzero(is_within))
 
     def subtree(self, nodes: NDArray[np.integer]) -> TokenTree:
-        """These nodes, ascending, with every one's parent among them, renumbered."""
+        """Return these nodes, renumbered; they must be ascending and include their parents."""
         places = np.full(len(self) + 1, ROOT, np.int32)  # its last entry, index -1, keeps `ROOT` where it is
         places[nodes] = np.arange(len(nodes), dtype=np.int32)
         origins = tuple(self.origins[node] for node in nodes.tolist())

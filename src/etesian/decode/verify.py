@@ -1,4 +1,4 @@
-"""How far down the tree the target agrees: one decision of its own at each node, and the walk goes on where a child bears it."""
+"""Verification: the target decides token by token, for as long as the tree holds its decision."""
 
 from __future__ import annotations
 
@@ -10,52 +10,51 @@ from etesian.decode.tree import ROOT, TokenTree
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """What a pass of the target came to.
+class Verification:
+    """Result of verifying a tree.
 
     Parameters
     ----------
     accepted : tuple of int
-        Nodes whose tokens were taken, from the text's end down.
+        Accepted nodes, in order.
     n_decided : int
-        Tokens taken: the accepted ones, and the free one that no node bore, unless the text ended before it.
-    is_unsure : bool
-        Whether the walk broke off before a close decision, which a pass of one row is to make.
+        Tokens added to the text: the accepted ones and the token that no node holds, unless the text ended before it.
     """
 
     accepted: tuple[int, ...]
     n_decided: int
-    is_unsure: bool = False
 
 
-def walk(
+def verify(
     tree: TokenTree,
     choose: Callable[[int], Choice],
     take: Callable[[Choice, int], bool],
-) -> Walk:
-    """Let the target decide token after token, as long as the tree bears what it decides.
+) -> Verification:
+    """Walk down the tree along the target's decisions.
 
-    Since each decision is the target's own, taken once for each position, the text is plain decoding's whatever the tree holds;
-    the tree only says for how many positions the logits are at hand.
+    Each decision is the target's own and is made once per position, so the text equals plain decoding's whatever the tree holds.
+    The tree only determines for how many positions logits are available.
 
     Parameters
     ----------
-    tree
-    choose
-        Decides the token after a node (`ROOT` for the text's end), given that all before are taken.
-    take
-        Adds a decision to the text, with the node that bears it, or `ROOT` for none; True if the text ends with it.
+    tree : TokenTree
+    choose : callable
+        Decides the token after a node, or after the text for `ROOT`, given that all tokens before it are taken.
+    take : callable
+        Adds a decision to the text, with the node that holds it or `ROOT`; returns True if the text ends with it.
+
+    Returns
+    -------
+    Verification
     """
     accepted: list[int] = []
     node, n_decided, is_over = ROOT, 0, False
     while not is_over:
         choice = choose(node)
-        if choice.is_close and len(tree):
-            return Walk(tuple(accepted), n_decided, is_unsure=True)
         child = tree.children.get(node, {}).get(choice.token, ROOT)
         is_over = take(choice, child) or child == ROOT
         n_decided += 1
         if child != ROOT:
             accepted.append(child)
         node = child
-    return Walk(tuple(accepted), n_decided)
+    return Verification(tuple(accepted), n_decided)

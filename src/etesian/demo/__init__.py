@@ -1,4 +1,4 @@
-"""`etesian demo`: the suite's first pages on real input in a few minutes, and report.html. Each half has a file of its own."""
+"""`etesian demo`: schedules and decoders on real input in a few minutes, with a report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIBRARIES_OF_DECODING = ("torch", "transformers", "tokenizers", "safetensors")
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found.
+    """Findings of the demo.
 
     Parameters
     ----------
@@ -39,17 +39,17 @@ class Demo:
 
     @property
     def keeps_the_promise(self) -> bool:
-        """Whether every decoder wrote the text of plain decoding."""
+        """Whether every decoder generated the text of plain decoding."""
         return self.decoding is None or self.decoding.is_identical
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the findings as JSON allows them."""
+        """Return the findings as JSON values."""
         decoding = None if self.decoding is None else self.decoding.as_dict()
         return {**self.words.as_dict(), "decoding": decoding, "report": str(self.report)}
 
 
 def demo(folder: Path, *, n_seeds: int, console: Console) -> Demo:
-    """Race three schedules and four decoders, and write the report.
+    """Compare three schedules and four decoders, and write the report.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def _check_report_can_be_written() -> None:
 
 
 def why_no_decoding() -> str | None:
-    """Say what the decoding half lacks here; None for nothing."""
+    """Return what is missing for the decoding half, or None."""
     missing = [name for name in LIBRARIES_OF_DECODING if find_spec(name) is None]
     if missing:
         return f"it needs {', '.join(missing)}: pip install 'etesian[decode]'"
@@ -90,7 +90,7 @@ def why_no_decoding() -> str | None:
 
 
 def print_demo(found: Demo, console: Console) -> None:
-    """Say what was found."""
+    """Print the findings."""
     print_words(found.words, console)
     console.print()
     if found.decoding is None:

@@ -1,4 +1,4 @@
-"""The half of the demo that writes text: four decoders, one text, greedy and sampled, at the cost of a larger model."""
+"""The decoding half of the demo: four decoders of one text, greedy and sampled, at the cost of a larger model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from etesian.suite.widening import widen_all
 
 BASELINE = "plain"
 TIMES = 4
-"""How much wider than bundled the models are. As bundled, a pass is over about as soon as a draft is made: nothing to gain."""
+"""Factor by which the bundled models are widened. Without it, a pass of the target takes no longer than drafting."""
 N_TOKENS = 24
 MOST_SEEDS = 3
 SHOWN_PROMPT, SHOWN_TOKENS = PROMPTS[0], 96
@@ -34,7 +34,7 @@ SHOWN_PROMPT, SHOWN_TOKENS = PROMPTS[0], 96
 
 @dataclass(frozen=True)
 class Race:
-    """The four decoders under one rule of choice.
+    """Results of the four decoders with one sampling rule.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Race:
     runs: Sequence[Run]
 
     def is_identical(self, decoder: str) -> bool:
-        """Whether every run has plain decoding's tokens of its seed, after every prompt."""
+        """Whether every run has the tokens of plain decoding with its seed, for every prompt."""
         return self._fingerprints(decoder) == self._fingerprints(BASELINE)
 
     def _fingerprints(self, decoder: str) -> dict[int, list[float]]:
@@ -58,21 +58,21 @@ class Race:
 
     @property
     def decoders(self) -> list[str]:
-        """Their names, plain decoding first."""
+        """Names of the decoders, plain decoding first."""
         return list(dict.fromkeys(run.workload for run in self.runs))
 
     @property
     def n_seeds(self) -> int:
-        """Runs of each."""
+        """Number of runs of each decoder."""
         return len({run.seed for run in self.runs})
 
     def tokens_per_second(self, decoder: str) -> float:
-        """Median over the runs that came to an end; 0 if none did."""
+        """Median over the finished runs; 0 without any."""
         seconds = self._seconds(decoder).values()
         return median(len(PROMPTS) * N_TOKENS / each for each in seconds) if seconds else 0.0
 
     def speedups(self, decoder: str) -> list[float]:
-        """How many times as fast as plain decoding, for each seed; ascending."""
+        """Speed-ups over plain decoding for each seed, ascending."""
         plain, own = self._seconds(BASELINE), self._seconds(decoder)
         return sorted(plain[seed] / own[seed] for seed in plain.keys() & own.keys())
 
@@ -80,14 +80,14 @@ class Race:
         return {run.seed: run.seconds for run in self.runs if run.workload == decoder and run.seconds}
 
     def tokens_per_pass(self, decoder: str) -> float:
-        """Median over the runs that came to an end; 0 if none did."""
+        """Median over the finished runs; 0 without any."""
         ended = [run.points[-1] for run in self.runs if run.workload == decoder and run.seconds]
         return median(point.metrics["tokens_per_pass"] for point in ended) if ended else 0.0
 
 
 @dataclass(frozen=True)
 class DecodingDemo:
-    """What was found.
+    """Findings of the decoding half.
 
     Parameters
     ----------
@@ -109,11 +109,11 @@ class DecodingDemo:
 
     @property
     def is_identical(self) -> bool:
-        """Whether all decoders wrote the same."""
+        """Whether all decoders generated the same tokens."""
         return all(race.is_identical(decoder) for race in self.races for decoder in race.decoders)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the findings as JSON allows them."""
+        """Return the findings as JSON values."""
         return {race.choosing: {name: _as_dict(race, name) for name in race.decoders} for race in self.races}
 
 
@@ -127,7 +127,7 @@ def _as_dict(race: Race, decoder: str) -> dict[str, Any]:
 
 
 def race_decoders(store: Path, *, n_seeds: int, console: Console) -> DecodingDemo:
-    """Race the decoders on the bundled models, made wider.
+    """Compare the decoders on widened bundled models.
 
     Parameters
     ----------
@@ -155,19 +155,19 @@ def race_decoders(store: Path, *, n_seeds: int, console: Console) -> DecodingDem
         decoder = make_decoder("staged", str(folder))
         sample = decoder.generate(SHOWN_PROMPT, max_tokens=SHOWN_TOKENS)
         stages = () if decoder.drafter is None else decoder.drafter.stages
-        size = getattr(decoder.target, "weight_bytes", 0) / 2 / 1e6  # two bytes each
+        size = (decoder.target.traits.weight_bytes or 0) / 2 / 1e6  # two bytes each
     return DecodingDemo(races, SHOWN_PROMPT, sample, stages, size)
 
 
 def describe_speedups(speedups: Sequence[float]) -> str:
-    """Write the median and the range of several runs."""
+    """Format the median and the range of several runs."""
     if not speedups:
         return "-"
     return f"{median(speedups):.2f} ({speedups[0]:.2f} to {speedups[-1]:.2f})"
 
 
 def print_decoding(found: DecodingDemo, console: Console) -> None:
-    """Say how fast each decoder was, whether all wrote the same, and show a text."""
+    """Print the speed of each decoder, whether all texts are identical, and a sample."""
     console.print(as_rich_table(decoders_table(found)))
     n_seeds, millions = found.races[0].n_seeds, found.million_parameters
     console.print(
@@ -200,7 +200,7 @@ def decoders_table(found: DecodingDemo) -> Table:
 
 
 def colored_sample(found: DecodingDemo) -> Text:
-    """Return prompt and text, each token in the color of who proposed it."""
+    """Return prompt and text, with each token in the color of its drafter."""
     text = Text(found.prompt, style="dim")
     for token, origin in zip(found.sample.texts, found.sample.origins, strict=True):
         text.append(token, style=Style(color=color_of(origin, found.stages), dim=False))

@@ -63,7 +63,7 @@ class WordsDemo:
 
 
 def race_words(folder: Path, store: Path, *, n_seeds: int, console: Console) -> WordsDemo:
-    """Race the three schedules, and train vectors to look at.
+    """Compare the three schedules, and train vectors for the sample.
 
     Parameters
     ----------

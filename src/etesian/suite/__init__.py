@@ -1,1 +1,1 @@
-"""Built-in workloads on data that requires no download. This package combines the three parts."""
+"""Ready-made workloads on data that every machine has. They combine the parts."""

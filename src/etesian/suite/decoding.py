@@ -1,7 +1,7 @@
-"""Text generation by four decoders with identical output: plain, draft chain, draft tree, and staged draft tree.
+"""Four decoders that generate the same text: plain, draft chain, draft tree, and a draft tree with an N-gram.
 
-As in the inference track of DAWNBench (Coleman et al. 2019, section 2), the metric is the time per prediction, here per
-token. `etesian bench analyze --price` converts it to a cost.
+As in DAWNBench's inference track, what counts is the time of a prediction, here of a token; `etesian bench analyze --price` makes
+a cost of it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Choosing = Literal["greedy", "sampled"]
 BUNDLED = "bundled"
 N_TOKENS = 64
 CHAIN_LENGTH = 4
-"""Number of draft tokens per pass, near the optimum for draft models of this quality (Leviathan et al. 2023, section 3.5)."""
+"""Length of a draft chain. Leviathan et al. (2023, section 3.5) find drafts of this quality profitable up to about this length."""
 
 
 def greedy(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS) -> Suite:
-    """Return the suite of decoders with greedy decoding.
+    """Compare the decoders with greedy decoding.
 
     Parameters
     ----------
     models
-        ``"bundled"``, or a folder with ``target``, ``draft`` and optionally ``ngram.npz``.
+        ``"bundled"``, or a folder with ``target``, ``draft`` and perhaps ``ngram.npz``.
     n_tokens
         Tokens of each output.
     """
@@ -43,7 +43,7 @@ def greedy(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS
 
 
 def sampled(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS) -> Suite:
-    """Return the suite of decoders with sampling at temperature 0.8 and top-p 0.95; see `greedy` for the parameters."""
+    """Compare the decoders with sampling at temperature 0.8 and top-p 0.95; otherwise like `greedy`."""
     return _suite("decoding-sampled", "sampled", models, n_tokens)
 
 
@@ -53,19 +53,19 @@ def _suite(name: str, choosing: Choosing, models: str | os.PathLike[str], n_toke
 
 
 class Decoding:
-    """Continue each of `prompts` by the same number of tokens; a slice is one prompt.
+    """Continue each of `prompts` by the same number of tokens, one prompt per slice.
 
-    Metrics are `tokens`, the number of tokens generated so far; `tokens_per_pass` of the target model; and
-    `fingerprint`, a hash of all tokens: runs with equal fingerprints generated the same tokens.
+    Metrics are `tokens`, those written so far; `tokens_per_pass` of the target; and `fingerprint`, a number made from all
+    tokens: two runs with equal fingerprints wrote the same.
 
     Parameters
     ----------
     kind
-        Decoder, and name of the workload.
+        The decoder; also the workload's name.
     choosing
-        ``"greedy"`` or ``"sampled"``. The seed of sampling is that of the run.
+        ``"greedy"`` or ``"sampled"``; with the latter, the seed of the run is that of the text.
     models
-        ``"bundled"``, or a folder with the same layout.
+        ``"bundled"``, or a folder like it.
     n_tokens
         Tokens of each output.
     prompts
@@ -89,7 +89,7 @@ class Decoding:
         self.units = {"tokens": float(n_tokens)}
 
     def prepare(self, seed: int) -> None:
-        """Load the models, and decode a warm-up text, which compiles the loops and calibrates costs."""
+        """Load the models, and decode an untimed text that compiles everything and measures costs."""
         self._sampling = sampling_of(self.choosing, seed)
         self._decoder = make_decoder(self.kind, self.models)
         self._generate(f"# {self.prompts[0]}")
@@ -103,7 +103,7 @@ class Decoding:
         return True
 
     def measure(self) -> Mapping[str, float]:
-        """Return the number of tokens, the tokens per pass, and the fingerprint."""
+        """Return the number of tokens and passes so far, and the fingerprint of the text."""
         written = [token for output in self._outputs for token in output.token_ids]
         passes = sum(output.stats.passes for output in self._outputs)
         digest = hashlib.sha256(np.array(written, np.int32).tobytes()).digest()
@@ -126,7 +126,7 @@ def sampling_of(choosing: Choosing, seed: int) -> Sampling:
 
 
 def make_decoder(kind: DecoderKind, models: str = BUNDLED) -> Decoder:
-    """Return a decoder without stop tokens. Weights are loaded once per process; adaptive state belongs to the decoder.
+    """Return a decoder without end tokens. Weights are loaded once per process; calibration is per decoder.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def make_decoder(kind: DecoderKind, models: str = BUNDLED) -> Decoder:
         return Decoder(loaded.target, None, loaded.tokenizer)
     staged = loaded.drafter
     if not (isinstance(staged, ModelDrafter) and "ngram" in staged.stages):
-        raise InputError(f"models must be a folder with target, draft and ngram.npz; some are missing in {models!r}")
+        raise InputError(f"models must be a folder with target, draft and ngram.npz; {models!r} lacks some")
     inner = staged.fresh().inner if kind == "staged" else None
     costs = cached_pass_costs(staged.model)
     if kind == "chain":

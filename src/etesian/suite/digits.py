@@ -1,7 +1,7 @@
-"""Handwritten digits to a target accuracy: a baseline training and six faster variants with a trade-off.
+"""Handwritten digits: time to a target of a plain training and of six faster variants.
 
-The variants change the computation, as the entries of DAWNBench did (Coleman et al. 2019, section 5). At the end, each
-is therefore also evaluated on held-out digits that were not used for tuning. `etesian bench analyze` compares the two.
+The trainings change what is computed, as the entries of DAWNBench did (Coleman et al. 2019, section 5); so each is also measured
+on digits that nothing was tuned for, when it has ended. `etesian bench analyze` compares the two.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXAMPLES_PER_SLICE = 256
 
 
 def digits() -> Suite:
-    """Return the suite of trainings to `TARGET` on the digits of scikit-learn."""
+    """Compare the times of the trainings to `TARGET` on scikit-learn's digits."""
     require_torch()
     plain = Recipe(learning_rate=0.02)
     entries = {
@@ -40,12 +40,12 @@ def digits() -> Suite:
 
 
 def load_digit_images() -> Images:
-    """Return the 1,797 digits of 8 by 8 pixels of scikit-learn in three parts, the same in every run."""
+    """Return scikit-learn's 1,797 digits of 8 by 8 pixels in three parts. The parts are the same in every run."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
-    images = ((data.images[order] - 4.9) / 6.0).astype(np.float32)[:, None]  # pixels range from 0 to 16
+    images = ((data.images[order] - 4.9) / 6.0).astype(np.float32)[:, None]  # pixels are 0 to 16
     labels = data.target[order].astype(np.int64)
     ends = (0, N_TRAIN, N_TRAIN + N_VALIDATION, len(labels))
     train, validation, fresh = (Labeled(images[start:stop], labels[start:stop]) for start, stop in pairwise(ends))

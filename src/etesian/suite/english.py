@@ -1,4 +1,4 @@
-"""English text from the Python installation: the reference topics of `pydoc`, and docstrings of the standard library."""
+"""English text from every Python installation: the topics of `pydoc` and the docstrings of the standard library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEFT_OUT = {"site-packages", "test", "tests", "idlelib", "lib2to3", "__pycache_
 
 
 def sentences(progress: Callable[[float], object] | None = None) -> Iterator[list[str]]:
-    """Yield sentences of lower-case words, about 300,000 words in total; `progress` receives the fraction of files read."""
+    """Return sentences of lower-case words, about 300,000 words in total. `progress` is called with the fraction of files read."""
     for text in topics.values():
         yield from _split(text)
     folder = Path(sysconfig.get_path("stdlib"))
@@ -32,10 +32,10 @@ def sentences(progress: Callable[[float], object] | None = None) -> Iterator[lis
 def _docstrings(path: Path) -> Iterator[str]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # sources of the standard library may contain invalid escapes
+            warnings.simplefilter("ignore")  # old escapes in other people's sources are no news here
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
-        return  # templates and other files that are not valid Python
+        return  # templates and the like, which are not Python of this version
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED):
             docstring = ast.get_docstring(node)

@@ -1,4 +1,4 @@
-"""Image classification: data, loss and evaluation."""
+"""Image classification: the data, the loss and the metrics."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Labeled:
-    """Images with labels.
+    """Images and their classes.
 
     Parameters
     ----------
     images : ndarray of shape (examples, channels, height, width)
-        Pixels, float32, with a mean of about 0 and a standard deviation of about 1.
+        float32, about 0 on average and 1 in spread.
     labels : ndarray of shape (examples,)
-        Classes, int64, from 0.
+        int64, from 0.
     """
 
     images: np.ndarray
@@ -33,7 +33,7 @@ class Labeled:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Disjoint training, validation and test sets."""
+    """Three disjoint sets: training, validation, and a fresh set that is evaluated once, at the end."""
 
     train: Labeled
     validation: Labeled
@@ -41,19 +41,19 @@ class Images:
 
 
 class ImageTask:
-    """Classify images; the metric is `accuracy`.
+    """Learn to classify images; the metric is `accuracy`.
 
     Parameters
     ----------
     load_images
-        Function that returns the data. It must be picklable.
+        Returns the data; picklable.
     widths
-        Number of channels of the first and the second half of the network.
+        Channels of the network's first and second half.
     shift
-        Maximum random shift of training images in each direction, in pixels.
+        Each training image is moved by up to this many pixels, up or down and left or right.
     exit_confidence
-        Confidence at which an example exits after the first half, in training as well; None disables the early exit.
-        (BranchyNet, Teerapittayanon et al. 2016, section III, where the second half sees all training examples.)
+        How sure the first half must be of an example for the second half to be spared, in training too; None for never.
+        (BranchyNet, Teerapittayanon et al. 2016, section III; there the second half sees all examples in training.)
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ImageTask:
         self.exit_confidence = exit_confidence
 
     def load(self, device: torch.device) -> int:
-        """Copy all images to the device; return the number of training examples."""
+        """Move all images to the device and return the number of training images."""
         import torch
 
         data = self.load_images()
@@ -81,7 +81,7 @@ class ImageTask:
         return len(data.train.labels)
 
     def network(self, chance: torch.Generator) -> ConvolutionalNetwork:
-        """Return a new network for images of this size."""
+        """Return a network for images of this size."""
         from etesian.suite.networks import ConvolutionalNetwork
 
         images, labels = self._parts["train"]
@@ -89,7 +89,7 @@ class ImageTask:
         return ConvolutionalNetwork(images.shape[1], n_classes, self.widths, self.exit_confidence, chance)
 
     def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-        """Return the cross-entropy, including that of the early exit."""
+        """Return the cross-entropy, including that of the early exit if there is one."""
         from torch.nn.functional import cross_entropy
 
         images, labels = self._parts["train"]
@@ -99,13 +99,13 @@ class ImageTask:
         return loss if early is None else loss + cross_entropy(early, labels[rows])
 
     def score(self, network: torch.nn.Module, part: Part) -> Mapping[str, torch.Tensor]:
-        """Return for each image whether the prediction is correct."""
+        """Return whether each image is classified correctly."""
         images, labels = self._parts[part]
         return {"accuracy": answer(network, images) == labels}
 
 
 def answer(network: torch.nn.Module, images: torch.Tensor, *, batch_size: int = 1_000) -> torch.Tensor:
-    """Return the predicted class of each image, from the early exit if it is confident, shape (images,)."""
+    """Return the most likely class of each image, from the early exit where it is confident, shape (images,)."""
     import torch
 
     answers = []
@@ -120,7 +120,7 @@ def answer(network: torch.nn.Module, images: torch.Tensor, *, batch_size: int = 
 
 
 def shift_images(images: torch.Tensor, pixels: int, chance: torch.Generator) -> torch.Tensor:
-    """Shift each image by up to `pixels` in each direction, with edge padding."""
+    """Shift each image by up to `pixels` pixels and repeat the border."""
     import torch
 
     if pixels == 0:
@@ -130,5 +130,5 @@ def shift_images(images: torch.Tensor, pixels: int, chance: torch.Generator) -> 
     rows = (torch.arange(height, device=images.device) - down).clamp(0, height - 1)  # (images, height)
     columns = (torch.arange(width, device=images.device) - right).clamp(0, width - 1)  # (images, width)
     number = torch.arange(n, device=images.device)
-    # Advanced indices around a slice move its axis to the end.
+    # Indices around a slice put the slice's axis last.
     return images[number[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

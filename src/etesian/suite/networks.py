@@ -1,4 +1,4 @@
-"""PyTorch networks of the suites, initialized from a generator."""
+"""PyTorch networks of the suites, with weights drawn from a given generator."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import nn
 
 
 class ConvolutionalNetwork(nn.Module):
-    """Convolutional network of two halves with two convolutions each, and an optional early exit between them.
+    """Two halves of two convolutions each, every half of them at half the size; between them an exit, if wanted.
 
     Parameters
     ----------
     n_channels, n_classes
-        Number of channels of the images, and of classes.
+        Of the images.
     widths
-        Number of channels of the two halves.
+        Channels of the halves.
     exit_confidence
-        Probability at which an example takes the early exit; None disables the exit.
+        From which probability on an example leaves at the exit; None for no exit.
     chance
-        Generator of the weights.
+        Draws the weights.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ConvolutionalNetwork(nn.Module):
         draw_weights(self, chance)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
-        """Return the logits of the exit, the mask of examples that continue, and the final logits of those."""
+        """Return the logits of the exit, a mask of the examples that continue, and the final logits of these examples."""
         features = self.first(images)
         if self.exit is None:
             is_hard = torch.ones(len(images), dtype=torch.bool, device=images.device)
@@ -62,7 +62,7 @@ def _head(n_in: int, n_classes: int) -> nn.Sequential:
 
 
 def draw_weights(network: nn.Module, chance: torch.Generator) -> None:
-    """Initialize weights as He et al. (2015, section 2.2) and biases to 0, without the global generator."""
+    """Initialize matrices as in He et al. (2015, section 2.2) and biases with 0, without the global generator."""
     for parameter in network.parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=chance)
@@ -71,14 +71,14 @@ def draw_weights(network: nn.Module, chance: torch.Generator) -> None:
 
 
 class NextByte(nn.Module):
-    """Language model of bytes: a gated recurrent unit (Cho et al. 2014, section 2.3).
+    """Predicts the next byte with a gated recurrent unit (Cho et al. 2014, section 2.3).
 
     Parameters
     ----------
     width
-        Number of hidden units.
+        Numbers that are kept of the text so far.
     chance
-        Generator of the weights.
+        Draws the weights.
     """
 
     def __init__(self, width: int, chance: torch.Generator) -> None:
@@ -90,7 +90,7 @@ class NextByte(nn.Module):
             nn.init.uniform_(parameter, -(width**-0.5), width**-0.5, generator=chance)
 
     def forward(self, read: torch.Tensor) -> torch.Tensor:
-        """Return logits of the next byte: (windows, bytes) to (windows, bytes, 256)."""
+        """Return the logits of each next byte: (windows, bytes) to (windows, bytes, 256)."""
         states, _ = self.unit(self.embedding(read))
         logits: torch.Tensor = self.head(states)
         return logits

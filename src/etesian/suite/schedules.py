@@ -1,6 +1,6 @@
-"""Schedules of `etesian.sparse` on matrix completion, and on a mesh with heights to recover from differences.
+"""Comparison of schedules on matrix completion, and on a mesh whose heights are estimated from differences.
 
-The data is synthetic, from a fixed seed, and the same in every run.
+The data are drawn from a seed of their own, the same in every run, so that nothing has to be fetched.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ MAX_EPOCHS = 200
 
 
 def ratings() -> Suite:
-    """Return the suite of schedules to a target error on held-out ratings."""
+    """Compare the schedules by the time to an error on held-out ratings."""
     case = DrawnRatings()
     return Suite("ratings", [Minimization(name, case) for name in RACED], Target("rmse", 0.58, "at_most"), 120)
 
 
 def mesh() -> Suite:
-    """Return the suite of schedules to a target misfit of differences along the edges of a mesh."""
+    """Compare the schedules by the time to a residual of differences along the edges of a mesh."""
     case = DrawnMesh()
     return Suite("mesh", [Minimization(name, case) for name in RACED], Target("misfit", 0.05, "at_most"), 120)
 
 
 class Case(Protocol):
-    """Problem to minimize, with its `step_size` and `unit`, the name of an example."""
+    """A problem to minimize, with its step size and the unit of its updates."""
 
     step_size: float
     unit: str
@@ -51,19 +51,19 @@ class Case(Protocol):
 
 
 class Minimization:
-    """Minimize with one schedule; a slice is one epoch. The first slice includes sampling, planning and layout.
+    """Minimize with one schedule, one epoch per slice. The first slice also samples, plans and arranges the data.
 
-    Metrics are those of the case, and `fingerprint`, a hash of the variables: runs with equal fingerprints have equal
-    variables.
+    Besides the case's metrics there is `fingerprint`, a number made from all bits of the variables: two runs with equal
+    fingerprints have equal variables.
 
     Parameters
     ----------
     schedule
-        Schedule of `etesian.sparse.minimize`, and name of the workload.
+        As `etesian.sparse.driver` takes it; also the workload's name.
     case
-        Problem to minimize. It must be picklable.
+        What to minimize; picklable.
     n_jobs
-        Number of threads; -1 means all cores.
+        Threads; -1 for all cores.
     """
 
     def __init__(self, schedule: Schedule, case: Case, *, n_jobs: int = -1) -> None:
@@ -73,7 +73,7 @@ class Minimization:
         self.n_jobs = n_jobs
 
     def prepare(self, seed: int) -> None:
-        """Generate the data, start threads, and run an epoch on a copy to compile the loops."""
+        """Draw the data, start threads, and run an epoch on a copy to compile everything."""
         self._problem = self.case.problem()
         self.units = {self.case.unit: float(self._problem.touches.shape[0])}
         self._seed = seed
@@ -98,7 +98,7 @@ class Minimization:
         return True
 
     def measure(self) -> Mapping[str, float]:
-        """Return the metrics of the case, and the fingerprint."""
+        """Return the metrics and the fingerprint of the variables."""
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in self._variables)).digest()
         return dict(self.case.score(self._variables)) | {
             "fingerprint": float(int.from_bytes(digest[:6], "big"))  # 48 bits: exact in a float
@@ -106,14 +106,12 @@ class Minimization:
 
 
 class DrawnRatings:
-    """Synthetic ratings of rank 8 with noise of standard deviation 0.5 and power-law items.
-
-    The metric `rmse` is the error on the held-out tenth.
+    """Ratings of rank 8 with noise of 0.5 and a skewed popularity of items. `rmse` is the error on a held-out tenth.
 
     Parameters
     ----------
     n_users, n_items, n_ratings
-        Number of users, items and ratings.
+        Sizes.
     """
 
     step_size = 0.02
@@ -136,7 +134,7 @@ class DrawnRatings:
         return self.n_ratings * 9 // 10
 
     def problem(self) -> Ratings:
-        """Return the factorization of the training ratings, with 16 factors and biases."""
+        """Return a factorization of the training ratings with 16 factors and biases."""
         user, item, rating = (array[: self._n_train] for array in self._drawn)
         return Ratings(user, item, rating, self.n_users, self.n_items, 16, 0.02, biased=True)
 
@@ -151,14 +149,14 @@ class DrawnRatings:
 
 
 class DrawnMesh:
-    """Square mesh with smooth heights to recover from the differences along its edges, one per update.
+    """A square mesh with smooth heights. The differences along its edges are known; each is one update.
 
-    The metric `misfit` is the root mean square of the residuals relative to that of the differences.
+    `misfit` is the root mean square of what is left of the differences, as a share of what they were.
 
     Parameters
     ----------
     n_side
-        Number of nodes per side.
+        Nodes along a side.
     """
 
     step_size = 0.4
@@ -182,7 +180,7 @@ class DrawnMesh:
         return Linear(*self._drawn, REGRESSION["squared"])
 
     def score(self, variables: Variables) -> Mapping[str, float]:
-        """Return the misfit."""
+        """Return the residual."""
         edges, differences = self._drawn
         left = edges @ variables.coef[:, 0] - differences  # type: ignore[attr-defined]  # of Linear
         return {"misfit": float(np.linalg.norm(left) / np.linalg.norm(differences))}

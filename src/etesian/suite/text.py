@@ -1,6 +1,6 @@
-"""Small language model of the Python documentation to a target loss: a baseline training and five variants.
+"""A small language model of Python's documentation: time to a target loss of a plain training and five variants.
 
-The text is modeled by bytes. Separate topics are held out for validation and for the final evaluation.
+The text is read byte by byte. Part of it, whole topics, is kept for the target, and another for the end.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from etesian.suite.trainings import Part
 
 TARGET = Target("loss", 2.7, "at_most")
-"""In nats per byte; the loss of a uniform prediction is 5.5, that of byte frequencies 3.3."""
+"""In nats per byte. A uniform guess has 5.5, byte frequencies have 3.3."""
 
 CONTEXT = 32
 EXAMPLES_PER_SLICE = 256
-_SCORED = 256  # evaluation windows, spread over each held-out part
+_SCORED = 256  # windows of each part that is not trained on, spread over it
 _SHARES = {"train": 0.8, "validation": 0.1, "fresh": 0.1}
 
 
 def text() -> Suite:
-    """Return the suite of trainings to `TARGET` on the reference topics of `pydoc`."""
+    """Compare the times of the trainings to `TARGET` on the reference topics of `pydoc`."""
     require_torch()
     plain = Recipe(batch_size=16, learning_rate=0.004, optimizer="adam", epochs=1)
     entries = {
@@ -51,14 +51,14 @@ def text() -> Suite:
 
 
 class TextTask:
-    """Predict the next byte; the metric is `loss`, in nats per byte, with `CONTEXT` bytes of context.
+    """Learn to predict the next byte; the metric is `loss`, in nats per byte, always with `CONTEXT` bytes before.
 
     Parameters
     ----------
     context
-        Number of bytes of a training example, which is drawn from a window of `CONTEXT` bytes.
+        Bytes of a training example; one is drawn from every window of `CONTEXT`.
     width
-        Number of hidden units.
+        Numbers that the network keeps of the text so far.
     """
 
     def __init__(self, *, context: int = CONTEXT, width: int = 64) -> None:
@@ -68,20 +68,20 @@ class TextTask:
         self.width = width
 
     def load(self, device: torch.device) -> int:
-        """Copy the text to the device; return the number of training windows of `CONTEXT` bytes."""
+        """Move the text to the device and return the number of training windows of `CONTEXT` bytes."""
         import torch
 
         self._parts = {name: torch.from_numpy(array.copy()).to(device) for name, array in read_parts().items()}
         return (len(self._parts["train"]) - 1) // CONTEXT
 
     def network(self, chance: torch.Generator) -> torch.nn.Module:
-        """Return a new gated recurrent network."""
+        """Return a gated recurrent network."""
         from etesian.suite.networks import NextByte
 
         return NextByte(self.width, chance)
 
     def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-        """Return the mean cross-entropy of bytes given the previous bytes of their windows."""
+        """Return the cross-entropy of every byte of some windows, given the preceding bytes of the window."""
         import torch
 
         latest = CONTEXT - self.context
@@ -100,7 +100,7 @@ class TextTask:
 
 
 def _losses(network: torch.nn.Module, source: torch.Tensor, starts: torch.Tensor, context: int) -> torch.Tensor:
-    """Return the cross-entropy of each byte after the first of each window, shape (windows, context)."""
+    """Return the cross-entropy of all bytes except the first of each window, shape (windows, context)."""
     import torch
 
     windows = source[starts[:, None] + torch.arange(context + 1, device=source.device)].long()
@@ -110,7 +110,7 @@ def _losses(network: torch.nn.Module, source: torch.Tensor, starts: torch.Tensor
 
 @cache
 def read_parts() -> dict[str, np.ndarray]:
-    """Return the bytes of the topics of `pydoc` in three disjoint parts, the same in every run."""
+    """Return the bytes of the topics of `pydoc` in three parts, the same in every run; no topic is in two of them."""
     from pydoc_data.topics import topics
 
     names = sorted(topics)

@@ -1,4 +1,4 @@
-"""Training as a workload: batches, learning rate schedule and precision. `Task` provides data and network."""
+"""A training as a workload: batches, learning rate and number types. Data and network come from a `Task`."""
 
 from __future__ import annotations
 
@@ -19,40 +19,39 @@ Part = Literal["validation", "fresh"]
 
 
 class Task(Protocol):
-    """Learning task: data, network, loss and metrics."""
+    """Data, network, loss and metrics of a training."""
 
     def load(self, device: torch.device) -> int:
-        """Copy the data to the device; return the number of training examples."""
+        """Move the data to the device and return the number of training examples."""
 
     def network(self, chance: torch.Generator) -> torch.nn.Module:
-        """Return a new network."""
+        """Return an untrained network."""
 
     def loss(self, network: torch.nn.Module, rows: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-        """Return the mean loss on the training examples with the given indices."""
+        """Return the mean loss of the examples with these indices."""
 
     def score(self, network: torch.nn.Module, part: Part) -> Mapping[str, torch.Tensor]:
-        """Return metrics by name, with a number or truth value per held-out example, shape (examples,)."""
+        """Return each metric for every example of a held-out part, shape (examples,)."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training recipe.
+    """The parameters of a training.
 
     Parameters
     ----------
     batch_size
-        Number of examples per step.
+        Examples a step.
     learning_rate
-        Learning rate, or its maximum if the schedule changes it.
+        Of the optimizer; its highest one where the schedule changes it.
     schedule
-        Learning rate schedule: ``"constant"``, or ``"one_cycle"``, which rises for the first 30% of all steps and then
-        decays to 0 (Smith and Topin 2019, section 3).
+        ``"constant"``, or ``"one_cycle"``: up for the first 30 % of all steps, then down to nothing (Smith and Topin 2019).
     optimizer
-        Optimizer: ``"sgd"`` with Nesterov momentum of 0.9, or ``"adam"``.
+        ``"sgd"`` with Nesterov's momentum of 0.9, or ``"adam"``.
     precision
-        Precision of matrix products. ``"bfloat16"`` keeps weights in float32.
+        ``"bfloat16"`` multiplies matrices in 16 bits and keeps weights in 32.
     epochs
-        Number of epochs, which is also the length of the one-cycle schedule.
+        After which no work is left; the one-cycle schedule is stretched to them.
     """
 
     batch_size: int = 32
@@ -65,7 +64,7 @@ class Recipe:
     def learning_rate_at(self, share: float) -> float:
         """Return the learning rate after a fraction of all steps, from 0 to 1.
 
-        Source: Smith and Topin 2019, "Super-convergence", section 3, with cosine interpolation.
+        Source: Smith and Topin 2019, "Super-convergence", section 3; the ends are joined by cosines.
         """
         if self.schedule == "constant":
             return self.learning_rate
@@ -78,21 +77,21 @@ class Recipe:
 
 
 class Training:
-    """Train on a task with a recipe; a slice is `examples_per_slice` examples.
+    """Train a task with a recipe. A slice has `examples_per_slice` examples for any batch size.
 
-    The metrics are those of the task on validation data. Metrics on held-out test data, with the prefix `fresh_`, are
-    measured once, at the end of the run. A GPU is used if PyTorch finds one.
+    The metrics are the task's, on validation data. Those on fresh data, with `fresh_` before the name, are measured once, when
+    the run has ended. Uses a GPU where PyTorch finds one.
 
     Parameters
     ----------
     name
-        Name of the workload.
+        Of the workload.
     task
-        Task to train on. It must be picklable.
+        What to learn; picklable.
     recipe
-        Training recipe.
+        How.
     examples_per_slice
-        Number of examples per slice, a multiple of the batch size.
+        A multiple of the recipe's batch size.
     """
 
     def __init__(self, name: str, task: Task, recipe: Recipe, *, examples_per_slice: int) -> None:
@@ -107,14 +106,16 @@ class Training:
         self.units = {"examples": float(examples_per_slice)}
 
     def prepare(self, seed: int) -> None:
-        """Load the data, create the network, and train a copy for one step as warm-up."""
+        """Load the data, build the network, and train a copy for one step to allocate memory and compile kernels."""
         import torch
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._chance = torch.Generator().manual_seed(seed)  # on the CPU, for the same numbers on every device
+        self._chance = torch.Generator().manual_seed(seed)  # on the processor: the same numbers on every device
         self._n_examples = self.task.load(self._device)
         self._steps, self._queue = 0, torch.empty(0, dtype=torch.int64)
-        with torch.random.fork_rng(devices=[]):  # layers initialize from the global generator before the task does
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # layers draw weights by the global generator before the task draws its own
             self._network = self.task.network(self._chance).to(self._device)
         self._optimizer = self._make_optimizer(self._network)
         self._warm_up()
@@ -133,7 +134,7 @@ class Training:
         return torch.optim.SGD(network.parameters(), lr=self.recipe.learning_rate, momentum=0.9, nesterov=True)
 
     def advance(self) -> bool:
-        """Run the steps of one slice; return False after the last epoch."""
+        """Take the steps of one slice. Return False after the last epoch."""
         if self._steps >= self._all_steps:
             return False
         for _ in range(self.examples_per_slice // self.recipe.batch_size):
@@ -148,7 +149,7 @@ class Training:
         return math.ceil(self.recipe.epochs * self._n_examples / self.recipe.batch_size)
 
     def _next_rows(self) -> torch.Tensor:
-        """Draw the next batch without replacement; the remainder of an epoch begins the next batch."""
+        """Draw without replacement. The rest of an epoch starts the next batch."""
         import torch
 
         while len(self._queue) < self.recipe.batch_size:
@@ -182,13 +183,13 @@ class Training:
             return dict(self.task.score(network, part))
 
     def measure(self) -> Mapping[str, float]:
-        """Return the mean metrics on the validation data."""
+        """Return the means of the task's metrics over the validation data."""
         return {
             name: values.double().mean().item() for name, values in self._score(self._network, "validation").items()
         }
 
     def conclude(self) -> Mapping[str, float | np.ndarray]:
-        """Return the metrics on the test data, with truth values by example."""
+        """Return the metrics on fresh data, with one value per example."""
         import torch
 
         return {
@@ -197,7 +198,7 @@ class Training:
         }
 
     def synchronize(self) -> None:
-        """Wait for the GPU, if there is one."""
+        """Wait for the GPU if there is one."""
         import torch
 
         if self._device.type == "cuda":
@@ -205,6 +206,6 @@ class Training:
 
 
 def require_torch() -> None:
-    """Raise an error with installation instructions if PyTorch is missing."""
+    """Raise an error with install instructions if PyTorch is missing."""
     if importlib.util.find_spec("torch") is None:
         raise InputError("this suite trains with PyTorch, which is not installed: pip install 'etesian[suite]'")

@@ -1,9 +1,8 @@
-"""Function-preserving widening and deepening of a small trained model.
+"""A small trained model at the cost of a large one: wider and deeper, but the same function.
 
-Measuring speculative decoding at scale needs a trained target model, since acceptance rates depend on training;
-training a large model takes days. Repeating hidden units, dividing the weights of their consumers by the number of
-copies, and adding layers with zero output gives a model with the logits of the small model and the cost of the large
-shape.
+Speed at scale needs a target that was trained, since what is accepted depends on training; training a large one takes days.
+Repeating hidden units, dividing what reads them by their number and adding layers that write zeros gives one whose logits are
+the small model's, and whose every pass costs what the large shape costs.
 """
 
 from __future__ import annotations
@@ -21,28 +20,28 @@ if TYPE_CHECKING:
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 WIDTHS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
-HEAD_NORMS = ("q_norm.weight", "k_norm.weight")  # of the width of a head, which does not change
-WRITERS = ("o_proj", "down_proj")  # output projections of a layer
+HEAD_NORMS = ("q_norm.weight", "k_norm.weight")  # of one head's width, which stays
+WRITERS = ("o_proj", "down_proj")  # what a layer adds to the text comes out of these
 
 
 def widen(source: Path, out: Path, *, times: int, n_layers: int) -> None:
-    """Write a model `times` as wide and with `n_layers` layers that computes the same function.
+    """Write the model in folder `source` to `out`, `times` as wide and with `n_layers` layers, as the same function.
 
     Parameters
     ----------
     source : Path
-        Folder of a Llama, Mistral, Qwen2 or Qwen3 model in the format of transformers, with one safetensors file. All
-        four use RMS norms, which are invariant to repeated units.
+        A folder as transformers writes it, of a Llama, Mistral, Qwen2 or Qwen3 in one safetensors file. Norms that divide by
+        the root of the mean square, which all four have, do not see that units are repeated.
     times : int
-        Number of copies of each hidden unit, feed-forward unit and head. Division of weights is exact for powers of
-        two.
+        Copies of each hidden unit, each unit of the feed-forward layers and each head. A power of two divides the weights
+        without rounding.
     n_layers : int
-        Number of layers of the result. Additional layers have zero output.
+        Layers of the result; those beyond the source's own add zero.
 
     Raises
     ------
     InputError
-        If the model family is not supported, or the source has more layers.
+        If the family is another, or the source is already deeper.
     """
     from safetensors.torch import load_file, save_file
 
@@ -53,7 +52,7 @@ def widen(source: Path, out: Path, *, times: int, n_layers: int) -> None:
         raise InputError(f"n_layers must be at least the source's {config['num_hidden_layers']}; got {n_layers}")
     small = load_file(source / "model.safetensors")
     wide = {name: wider(name, weight, times) for name, weight in deeper(small, config["num_hidden_layers"], n_layers)}
-    if config.get("tie_word_embeddings"):  # tied embeddings: scale the final norm instead
+    if config.get("tie_word_embeddings"):  # the embedding also reads the output: what is read is made smaller instead
         wide["model.norm.weight"] = wide["model.norm.weight"] / times
     out.mkdir(parents=True, exist_ok=True)
     save_file(wide, out / "model.safetensors", metadata={"format": "pt"})
@@ -64,7 +63,7 @@ def widen(source: Path, out: Path, *, times: int, n_layers: int) -> None:
 
 
 def widen_all(source: Path, out: Path, *, times: int) -> None:
-    """Write the ``target`` and ``draft`` of a folder, each `times` as wide, and its N-gram to `out`; see `widen`."""
+    """Write a folder's ``target`` and ``draft``, each `times` as wide, and its N-gram, to `out`; see `widen`."""
     for name in ("target", "draft"):
         n_layers = json.loads((source / name / "config.json").read_text())["num_hidden_layers"]
         widen(source / name, out / name, times=times, n_layers=n_layers)
@@ -72,7 +71,7 @@ def widen_all(source: Path, out: Path, *, times: int) -> None:
 
 
 def deeper(weights: Mapping[str, torch.Tensor], n_own: int, n_layers: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the weights, and for each additional layer a copy of an existing one with zero output."""
+    """Yield the weights, and for each additional layer a copy of an existing one that adds zero."""
     for name, weight in weights.items():
         yield name, weight
         prefix, _, rest = name.partition("layers.")
@@ -85,20 +84,20 @@ def deeper(weights: Mapping[str, torch.Tensor], n_own: int, n_layers: int) -> It
 
 
 def wider(name: str, weight: torch.Tensor, times: int) -> torch.Tensor:
-    """Repeat outputs and inputs of a weight, and divide sums over repeated inputs by the number of copies."""
+    """Repeat the outputs and inputs of a weight, and divide by the number of repeated inputs."""
     if name.endswith(HEAD_NORMS):
         return weight.clone()
     if "embed_tokens" in name:
-        return weight.tile(1, times)  # (vocabulary, hidden): a lookup table
+        return weight.tile(1, times)  # (vocabulary, hidden): a table, not a sum
     if name.startswith("lm_head"):
         return weight.tile(1, times) / times
-    if weight.ndim == 1:  # scales and biases
+    if weight.ndim == 1:  # gains and biases
         return weight.tile(times)
     return weight.tile(times, times) / times
 
 
 def wider_config(config: Mapping[str, Any], times: int, n_layers: int) -> dict[str, Any]:
-    """Return the configuration of the wide model, with the same width of heads."""
+    """Return the configuration of the wide model. The width of a head is unchanged."""
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     wide = {**config, "num_hidden_layers": n_layers, "head_dim": head_dim}
     wide |= {name: config[name] * times for name in WIDTHS if config.get(name)}

@@ -1,4 +1,4 @@
-"""Word vectors to a target with serial, conflict-free and lock-free schedules."""
+"""Word vectors: time to a target with serial, conflict-free and lock-free schedules, and equality of the results."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ N_DIMENSIONS, WINDOW, MIN_COUNT, STEP_SIZE, MAX_EPOCHS = 200, 10, 5, 0.02, 300
 
 
 def words(folder: str | os.PathLike[str] | None = None) -> Suite:
-    """Return the suite of three schedules to `TARGET` on English text from the Python installation.
+    """Compare the times of three schedules to `TARGET` on English text from the Python installation.
 
     Parameters
     ----------
     folder
-        Folder of the cached counts. Default: the cache of the user.
+        Where the counted text is kept between processes; by default the user's cache.
     """
     path = save_counts(Path(folder) if folder is not None else _cache_folder())
     return Suite("words", [WordVectors(schedule, str(path)) for schedule in RACED], TARGET, budget_seconds=120)
 
 
 class WordVectors:
-    """Train word vectors; a slice is one epoch. The first slice includes sampling, planning and layout.
+    """Train word vectors, one epoch per slice. The first slice also samples, plans and arranges the data.
 
-    Metrics are `r2`, the fraction of the weighted variance of log counts explained by the vectors, and `fingerprint`, a
-    hash of the vectors: runs with equal fingerprints have equal vectors.
+    Metrics are `r2`, the share of the weighted variance of log counts that the vectors explain, and `fingerprint`, a number
+    made from all bits of the vectors: two runs with equal fingerprints have equal vectors.
 
     Parameters
     ----------
     schedule
-        Schedule: ``"serial"``, ``"conflict_free"`` or ``"lock_free"``.
+        ``"serial"``, ``"conflict_free"`` or ``"lock_free"``.
     counts
-        File written by `save_counts`.
+        A file that `save_counts` wrote.
     n_jobs
-        Number of threads; -1 means all cores.
+        Threads; -1 for all cores.
     """
 
     def __init__(self, schedule: Schedule, counts: str, *, n_jobs: int = -1) -> None:
@@ -58,7 +58,7 @@ class WordVectors:
         self.n_jobs = n_jobs
 
     def prepare(self, seed: int) -> None:
-        """Load the counts, start threads, and run an epoch on a copy to compile the loops."""
+        """Load the counts, start threads, and run an epoch on a copy to compile everything."""
         counted = load_counts(self.counts)
         self._problem = WordPairs(counted.left, counted.right, counted.count, len(counted.words), N_DIMENSIONS)
         self.units = {"pairs": float(len(counted.count))}
@@ -77,7 +77,7 @@ class WordVectors:
         )
 
     def advance(self) -> bool:
-        """Run one epoch, and solve for the shared constant."""
+        """Run one epoch, and solve for the common shift."""
         if self._epochs is None:
             self._epochs = self._start()
         if self._epochs.done == MAX_EPOCHS:
@@ -87,7 +87,7 @@ class WordVectors:
         return True
 
     def measure(self) -> Mapping[str, float]:
-        """Return the explained variance and the fingerprint."""
+        """Return the fraction of explained variance and the fingerprint of the vectors."""
         digest = hashlib.sha256(self._vectors.tobytes()).digest()
         return {
             "r2": 1.0 - self._objective / self._variance,
@@ -101,7 +101,7 @@ def _weighted_variance(problem: WordPairs) -> float:
 
 
 def save_counts(folder: Path, progress: Callable[[float], object] | None = None) -> Path:
-    """Count pairs of words unless the folder has the counts for this version of Python; return the file."""
+    """Count pairs of words unless the folder already has the counts of this Python version, and return the file."""
     path = folder / f"words-python-{platform.python_version()}-window-{WINDOW}-min-{MIN_COUNT}.npz"
     if path.exists():
         return path
@@ -112,7 +112,7 @@ def save_counts(folder: Path, progress: Callable[[float], object] | None = None)
 
 
 def load_counts(path: str | os.PathLike[str]) -> Cooccurrence:
-    """Read counts written by `save_counts`."""
+    """Read a file of `save_counts`."""
     with np.load(path, allow_pickle=False) as file:
         return Cooccurrence(tuple(file["words"].tolist()), *(file[name] for name in _ARRAYS))
 

@@ -1,4 +1,4 @@
-"""A small valid sample of each format, written by hand, and what to read it with."""
+"""A small valid sample of each format, written by hand, and the importer that reads it."""
 
 from __future__ import annotations
 

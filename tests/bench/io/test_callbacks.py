@@ -1,4 +1,4 @@
-"""Callbacks on the real libraries at toy size: evaluation is off the clock, and the stored run is what was trained."""
+"""Callbacks on the real libraries at toy size: evaluation is off the clock, and the run that was trained is stored."""
 
 from __future__ import annotations
 

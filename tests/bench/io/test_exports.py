@@ -1,4 +1,4 @@
-"""Exports for other tools: what never arrives has no number, and no cell is run as a formula."""
+"""Exports for other tools: entries that never arrive have no number, and no cell is run as a formula."""
 
 from __future__ import annotations
 

@@ -58,3 +58,32 @@ def test_every_real_run_is_read(real: Callable[[str], Path]) -> None:
     assert not skipped
     assert Counter(run.workload for run in runs) == {"baseline": 25, "schedule_free_adamw": 25}
     assert Counter(run.outcome for run in runs) == {"reached": 49, "exhausted": 1}
+
+
+def trial(folder: Path, number: int, last: str) -> None:
+    write(
+        folder / "adamw" / "study_1" / "ogbg_jax" / f"trial_{number}" / "eval_measurements.csv",
+        ALGOPERF_CSV.replace("500.5,700.0,180,500.5,0.281", last),
+    )
+
+
+def test_study_of_external_tuning_counts_its_fastest_trial(tmp_path: Path) -> None:
+    write(tmp_path / "workload_targets_v1.json", ALGOPERF_TARGETS)
+    trial(tmp_path, 1, "500.5,700.0,90,500.5,0.281")
+    trial(tmp_path, 2, "400.5,700.0,90,400.5,0.29")
+    trial(tmp_path, 3, "900.5,700.0,90,900.5,0.1")
+    runs, skipped, ignored = sort_out(read_algoperf(tmp_path))
+    assert not skipped
+    assert [(run.seconds, run.seed, run.details["trial"], run.details["tuning"]) for run in runs] == [
+        (400.5, 1, 2, "external tuning")
+    ]
+    assert len([item for item in ignored if "counts through the fastest trial" in item.reason]) == 2
+
+
+def test_study_without_a_trial_that_arrives_is_censored_at_the_longest(tmp_path: Path) -> None:
+    write(tmp_path / "workload_targets_v1.json", ALGOPERF_TARGETS)
+    trial(tmp_path, 1, "500.5,700.0,90,500.5,0.1")
+    trial(tmp_path, 2, "800.5,700.0,95,800.5,0.1")
+    trial(tmp_path, 3, "900.5,700.0,100,900.5,0.1")  # used up its steps
+    (run,) = sort_out(read_algoperf(tmp_path))[0]
+    assert (run.outcome, run.points[-1].seconds) == ("out_of_time", 800.5)

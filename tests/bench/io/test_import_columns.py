@@ -116,7 +116,7 @@ def test_table_that_we_write_is_read_back_as_the_same_runs(
     assert [item.suite for item in found] == ["race"] * 3
     for before, after in zip(ENTRIES, found, strict=True):
         expected = before.run.as_dict() | {"error": before.run.error and "no?idea"}
-        assert after.run.as_dict() == expected  # line ends cannot be told from a terminal's: they are replaced
+        assert after.run.as_dict() == expected  # line ends are control characters, which are replaced
 
 
 def test_metric_named_like_a_column_is_refused(tmp_path: Path) -> None:

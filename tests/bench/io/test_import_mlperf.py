@@ -221,3 +221,100 @@ def test_wrong_timestamp_of_a_real_log_is_kept_as_a_finding(real: Callable[[str]
     times = sorted(run.seconds for run in runs if run.seconds is not None)
     assert times[-1] == 55349.75
     assert times[-2] < 60
+
+
+def placed(folder: Path, log: str, round_: str, benchmark: str, number: int = 0) -> Path:
+    """Put a log where a submission has it."""
+    place = folder / f"training_results_{round_}" / "org" / "results" / "box" / benchmark
+    return write(place / f"result_{number}.txt", log)
+
+
+def run_of(curve: list[tuple[int, float]], benchmark: str, *more: tuple[str, int, object, dict[str, object]]) -> str:
+    """A log of a success: evaluations at these milliseconds, and a stop one second after the last one."""
+    evaluations = [("eval_accuracy", time, value, {"epoch_num": k + 1}) for k, (time, value) in enumerate(curve)]
+    stop = ("run_stop", curve[-1][0] + 1000, None, {"status": "success"})
+    return mllog(("submission_benchmark", 0, benchmark, {}), *more, ("run_start", 10_000, None, {}), *evaluations, stop)
+
+
+SSD = [(210_000, 0.15), (410_000, 0.24), (610_000, 0.30), (810_000, 0.341)]
+
+
+@pytest.mark.parametrize(
+    ("round_", "task", "seconds"),
+    [("v2.1", "retinanet", 801.0), ("v2.0", "retinanet", 801.0), ("v3.0", "retinanet", 801.0), ("v1.1", "ssd", 400.0)],
+)
+def test_target_is_that_of_the_round_and_benchmark(round_: str, task: str, seconds: float, tmp_path: Path) -> None:
+    placed(tmp_path, run_of(SSD, "ssd"), round_, "ssd")
+    run = one_run(read_mlperf(tmp_path))
+    assert (run.task, run.seconds) == (task, seconds)
+
+
+def test_success_stated_long_after_the_target_or_without_it_is_noted(tmp_path: Path) -> None:
+    placed(tmp_path / "a", run_of(SSD, "ssd"), "v1.1", "ssd")
+    early = one_run(read_mlperf(tmp_path / "a"))
+    assert "map>=0.23 is met at 400 s, 2 evaluation(s) before run_stop at 801 s" in early.details["notes"][0]
+    placed(tmp_path / "b", run_of(SSD[:2], "ssd"), "v2.1", "ssd")
+    never = one_run(read_mlperf(tmp_path / "b"))
+    assert "run_stop states success, and no evaluation meets map>=0.34" in never.details["notes"][0]
+    assert never.seconds is None
+
+
+def test_target_depends_on_a_round_that_nothing_names(tmp_path: Path) -> None:
+    file = write(tmp_path / "result_0.txt", run_of(SSD, "ssd"))
+    assert "the target of 'ssd' depends on the round" in reasons(read_mlperf(file))[0]
+    assert one_run(read_mlperf(file, target=Target("map", 0.3))).seconds == 600.0
+
+
+@pytest.mark.parametrize("key", ["target_accuracy", "quality_target", "eval_target", "target", "target_value"])
+@pytest.mark.parametrize("stated", [0.74, "0.74", 74.0])
+def test_target_that_the_log_states_is_used_with_a_note(key: str, stated: object, tmp_path: Path) -> None:
+    curve = [(70_000, 0.70), (130_000, 0.725), (190_000, 0.741)]
+    placed(tmp_path, run_of(curve, "bert", (key, 0, stated, {})), "v1.1", "bert")
+    run = one_run(read_mlperf(tmp_path))
+    assert (str(run.target), run.seconds) == ("masked_lm_accuracy>=0.74", 181.0)
+    assert "the log states the target masked_lm_accuracy>=0.74, the rules of v1.1" in run.details["notes"][0]
+
+
+def test_stated_target_that_agrees_needs_no_note(tmp_path: Path) -> None:
+    placed(tmp_path, run_of([(70_000, 0.73)], "bert", ("target_accuracy", 0, 0.72, {})), "v1.1", "bert")
+    assert "notes" not in one_run(read_mlperf(tmp_path)).details
+
+
+def test_evaluations_before_the_start_are_dropped_with_a_note(tmp_path: Path) -> None:
+    warm_up = ("eval_accuracy", 5_000, 0.99, {"epoch_num": 0})
+    placed(tmp_path, run_of([(70_000, 0.70), (131_000, 0.723)], "bert", warm_up), "v1.1", "bert")
+    run = one_run(read_mlperf(tmp_path))
+    assert (run.seconds, len(run.points)) == (122.0, 2)
+    assert run.details["notes"] == ["dropped 1 evaluation(s) made before run_start"]
+
+
+def test_target_of_ones_own_is_refused_where_the_benchmark_lacks_the_metric(tmp_path: Path) -> None:
+    placed(tmp_path, run_of([(50_000, 0.70), (90_000, 0.761)], "resnet"), "v2.1", "resnet")
+    rnnt = placed(tmp_path, run_of([(50_000, 0.9), (90_000, 0.057)], "rnnt"), "v2.1", "rnnt")
+    new = placed(tmp_path, run_of([(50_000, 0.9)], "new"), "v2.1", "new")
+    runs, skipped, _ = sort_out(read_mlperf(tmp_path, target=Target("top1_accuracy", 0.75)))
+    assert [(run.task, run.seconds) for run in runs] == [("resnet", 81.0)]
+    assert {item.path for item in skipped} == {str(rnnt), str(new)}
+    assert "measures word_error_rate, not 'top1_accuracy'" in next(i.reason for i in skipped if i.path == str(rnnt))
+    assert "import the folder of this benchmark alone" in next(i.reason for i in skipped if i.path == str(new))
+
+
+def test_target_of_ones_own_may_be_either_of_two(tmp_path: Path) -> None:
+    both = ("eval_accuracy", 50_000, {"BBOX": 0.2, "SEGM": 0.35}, {})
+    log = mllog(("submission_benchmark", 0, "maskrcnn", {}), ("run_start", 0, None, {}), both)
+    file = placed(tmp_path, log, "v1.1", "maskrcnn")
+    assert one_run(read_mlperf(file, target=Target("mask_map", 0.34))).outcome == "reached"
+    assert one_run(read_mlperf(file, target=Target("box_map", 0.34))).outcome == "failed"
+
+
+def test_newer_rounds_are_read_with_their_targets(real: Callable[[str], Path]) -> None:
+    runs, skipped, _ = sort_out(read_mlperf(real("mlperf_newer")))
+    assert not skipped
+    assert Counter((run.task, str(run.target), run.outcome) for run in runs) == {
+        ("retinanet", "map>=0.34", "reached"): 3,
+        ("llama31_8b", "log_perplexity<=3.3", "reached"): 3,
+        ("llama31_405b", "log_perplexity<=5.6", "reached"): 3,
+        ("flux1", "loss<=0.586", "reached"): 3,
+    }
+    assert all(run.seconds == run.details["run_seconds"] for run in runs)
+    assert not any("notes" in run.details for run in runs)

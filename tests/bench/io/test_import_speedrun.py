@@ -63,3 +63,31 @@ def test_every_real_log_is_read(real: Callable[[str], Path]) -> None:
     finals = [run.points[-1].metrics["val_loss"] for run in runs]
     assert statistics.mean(finals) < 3.28
     assert all(run.points[-1].slices == run.details["scheduled_steps"] for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("place", "entry"),
+    [
+        ("2025-01-04-SoftCap/logs/run_0.txt", "2025-01-04-SoftCap"),
+        ("2025-01-04_SoftCap/run_0.txt", "2025-01-04_SoftCap"),
+        ("20260504_soap_mlp_3148/seed01.txt", "20260504_soap_mlp_3148"),
+        ("muon/results/logs/seed01.txt", "muon"),
+        ("2025-01-04_SoftCap/ablation/logs/run_0.txt", "2025-01-04_SoftCap/ablation"),
+    ],
+)
+def test_record_is_named_after_its_folder_whatever_that_is_called(place: str, entry: str, tmp_path: Path) -> None:
+    write(tmp_path / "records" / place, SPEEDRUN)
+    assert one_run(read_speedrun(tmp_path)).workload == entry
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("80694ms", 80.694), ("80.694s", 80.694), ("1.5min", 90.0)])
+def test_training_time_has_a_unit(text: str, seconds: float, tmp_path: Path) -> None:
+    log = SPEEDRUN.replace("train_time:80694ms", f"train_time:{text}")
+    assert one_run(read_speedrun(write(tmp_path / "log.txt", log))).seconds == pytest.approx(seconds)
+
+
+def test_record_is_the_same_name_in_two_folders_and_two_entries(tmp_path: Path) -> None:
+    for record in ("2025-01-04-SoftCap", "2025-02-01-RotaryFix"):
+        write(tmp_path / record / "logs" / "run_0.txt", SPEEDRUN)
+    runs, _, _ = sort_out(read_speedrun(tmp_path))
+    assert len({run.workload for run in runs}) == 2

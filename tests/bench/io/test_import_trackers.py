@@ -230,3 +230,57 @@ def test_history_and_table_of_weights_and_biases(tmp_path: Path) -> None:
 def test_chart_over_steps_has_no_time(tmp_path: Path) -> None:
     (reason,) = reasons(read_wandb(write(tmp_path / "c.csv", '"Step","adam - loss"\n"1","2"\n'), target=LOSS))
     assert "has no time in it: export a chart with relative time on its x axis" in reason
+
+
+def tracked(root: Path, run_id: str, values: str, seed: str = "42", start: int = 1000) -> None:
+    write(root / "1" / "meta.yaml", "experiment_id: '1'\nname: digits\nlifecycle_stage: active\n")
+    meta = f"run_id: {run_id}\nrun_name: adam\nstatus: 3\nstart_time: {start}\nlifecycle_stage: active\n"
+    write(root / "1" / run_id / "meta.yaml", meta)
+    write(root / "1" / run_id / "metrics" / "acc", values)
+    write(root / "1" / run_id / "params" / "seed", seed)
+
+
+ACC = Target("acc", 0.9)
+
+
+def test_points_that_all_carry_step_0_stand_in_the_order_of_their_times(tmp_path: Path) -> None:
+    tracked(tmp_path, "a", "31000 0.89 0\n11000 0.7 0\n21000 0.91 0\n")
+    run = one_run(read_mlflow(tmp_path, target=ACC))
+    assert (run.seconds, [point.metrics["acc"] for point in run.points]) == (20.0, [0.7, 0.91, 0.89])
+    events = b"".join(record(scalar_event(1000.0 + t, 0, "acc", v)) for t, v in [(10, 0.7), (20, 0.91), (30, 0.89)])
+    write(tmp_path / "tb" / "events.out.tfevents.1", record(scalar_event(1000.0, 0, "lr", 0.1)) + events)
+    run = one_run(read_tensorboard(tmp_path / "tb", target=ACC))
+    assert (run.seconds, len(run.points)) == (20.0, 3)
+
+
+def test_repeats_that_logged_the_same_seed_differ_by_their_id(tmp_path: Path) -> None:
+    for number in range(5):
+        tracked(tmp_path, f"run{number}", f"11000 0.7 1\n{21000 + number} 0.92 2\n")
+    runs, skipped, _ = sort_out(read_mlflow(tmp_path, target=ACC))
+    assert not skipped
+    assert len({run.seed for run in runs}) == 5
+    assert [run.details["params"]["seed"] for run in runs] == ["42"] * 5
+    assert runs[0].seed == 42
+
+
+def test_steps_lost_to_a_restart_and_long_gaps_are_named(tmp_path: Path) -> None:
+    times = [(11, 0.1, 1), (21, 0.2, 2), (31, 0.3, 3), (41, 0.4, 4), (5041, 0.3, 3), (5051, 0.95, 4)]
+    tracked(tmp_path, "a", "".join(f"{1000 * t} {v} {step}\n" for t, v, step in times))
+    notes = one_run(read_mlflow(tmp_path, target=ACC)).details["notes"]
+    assert "step 3 follows step 4 at measurement 5: the run was resumed from a checkpoint" in notes[0]
+    assert "5000 s pass before measurement 5" in notes[1]
+
+
+def test_percent_against_a_fraction_is_refused_by_every_tracker(tmp_path: Path) -> None:
+    tracked(tmp_path, "a", "11000 70 1\n21000 92 2\n")
+    assert "--target 'acc>=90.0'" in reasons(read_mlflow(tmp_path, target=ACC))[0]
+    chart = '"Relative Time (Process)","adam - acc"\n"10","70"\n"20","92"\n'
+    assert "--target 'acc>=90.0'" in reasons(read_wandb(write(tmp_path / "c.csv", chart), target=ACC))[0]
+
+
+def test_mean_of_a_group_is_no_run(tmp_path: Path) -> None:
+    head = '"Relative Time (Process)","adam - acc","adam - acc__MIN","adam - acc__MAX"\n'
+    group = write(tmp_path / "g.csv", head + '"10","0.7","0.66","0.74"\n"20","0.92","0.9","0.93"\n')
+    assert "is the mean of a group of runs" in reasons(read_wandb(group, target=ACC))[0]
+    single = write(tmp_path / "s.csv", head + '"10","0.7","0.7","0.7"\n"20","0.92","0.92","0.92"\n')
+    assert one_run(read_wandb(single, target=ACC)).seconds == 20.0

@@ -33,7 +33,7 @@ def logs(tmp_path: Path) -> None:
 def test_import_says_what_it_kept_and_what_it_did_not_read(tmp_path: Path) -> None:
     logs(tmp_path)
     said = etesian("import", "mlperf", "logs", "--store", "a.db").stderr
-    assert "not read: logs/notes.md is no file of this format, by its name" in said
+    assert "not read: logs/notes.md does not match this format by its name" in said
     assert "added 2 runs to a.db; 0 were already there; 0 skipped" in said
     assert "added 0 runs to a.db; 2 were already there" in etesian("import", "mlperf", "logs", "--store", "a.db").stderr
 
@@ -43,8 +43,8 @@ def test_skipped_file_is_named_with_its_reason_and_the_exit_code_is_one(tmp_path
     write(tmp_path / "logs" / "result_2.txt", "not a log\n")
     result = etesian("import", "mlperf", "logs", "--store", "a.db", "--json", code=1)
     assert "skipped logs/result_2.txt: holds no line of an MLPerf log" in result.stderr
-    told = json.loads(result.stdout)
-    assert (told["added"], [item["path"] for item in told["skipped"]]) == (2, ["logs/result_2.txt"])
+    report = json.loads(result.stdout)
+    assert (report["added"], [item["path"] for item in report["skipped"]]) == (2, ["logs/result_2.txt"])
     with Store("a.db", create=False) as store:
         assert len(store.runs()) == 2
 

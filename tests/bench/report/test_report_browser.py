@@ -49,6 +49,31 @@ SLIDER = """(() => {
     document.getElementById("thresholds-reset").click();
     return { before, easiest, after: said(), focused: document.activeElement.id, isDisabled: slider.disabled };
 })()"""
+SORTED = """(() => {
+    const table = document.querySelector('section[aria-labelledby="leaderboard"] table');
+    const button = [...table.tHead.querySelectorAll("button")].find((each) => each.textContent.startsWith("median time"));
+    const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent.trim());
+    button.click();
+    const up = names();
+    button.click();
+    return { up, down: names() };
+})()"""
+FILTERED = """(() => {
+    const details = document.getElementById("curves-table");
+    const input = details.querySelector("input[type=search]");
+    input.value = "lock-free";
+    input.dispatchEvent(new Event("input"));
+    return [...details.querySelectorAll("tbody tr")].filter((row) => !row.hidden).length;
+})()"""
+LIT = """(() => {
+    const box = document.querySelector('[data-figure="curves"]');
+    const button = box.querySelector(".legend button");
+    button.click();
+    const lit = box.querySelectorAll("g.lit").length;
+    const before = box.classList.contains("muted");
+    button.click();
+    return { lit, before, after: box.classList.contains("muted") };
+})()"""
 LINES = "document.querySelectorAll('[data-figure=\"curves\"]  .curve').length"
 
 
@@ -94,7 +119,8 @@ def wavering():
 def wide(tmp_path_factory, wavering):
     """A visit with a window so high that every figure is drawn."""
     script = f"""
-        const found = {{ colors: {COLORS}, slider: {SLIDER}, ranked: {ranked_by_the_page(wavering)}, all: {LINES} }};
+        const found = {{ colors: {COLORS}, slider: {SLIDER}, ranked: {ranked_by_the_page(wavering)}, all: {LINES},
+            sorted: {SORTED}, filtered: {FILTERED}, lit: {LIT} }};
         document.querySelector('input[value="serial"]').click();
         setTimeout(() => tell({{ ...found, without: {LINES} }}), 500);
     """
@@ -149,6 +175,16 @@ def test_the_slider_takes_the_focus_and_says_what_changes(wide):
 
 def test_the_entries_drawn_are_chosen(wide):
     assert (wide[2]["all"], wide[2]["without"]) == (21, 14)
+
+
+def test_tables_are_sorted_by_their_values_and_filtered_by_name(wide):
+    assert wide[2]["sorted"]["up"] == ["conflict-free", "lock-free", "serial"]
+    assert wide[2]["sorted"]["down"] == ["serial", "lock-free", "conflict-free"]
+    assert wide[2]["filtered"] == 7
+
+
+def test_the_runs_of_an_entry_are_highlighted_on_demand(wide):
+    assert wide[2]["lit"] == {"lit": 7, "before": True, "after": False}
 
 
 def test_a_link_to_something_closed_opens_it(narrow_and_dark):

@@ -43,10 +43,19 @@ def check_tree(tree: TokenTree, *, max_nodes: int, max_depth: int, vocabulary_si
 
 
 def request_of(
-    text, *, sampling=GREEDY, max_nodes=16, max_depth=8, vocabulary_size=8, tokens_per_second=100.0
+    text,
+    *,
+    sampling=GREEDY,
+    max_nodes=16,
+    max_depth=8,
+    vocabulary_size=8,
+    tokens_per_second=100.0,
+    allows_passes=True,
 ) -> DraftRequest:
     tokens = np.asarray(text, np.int32)
-    return DraftRequest(tokens, max_nodes, max_depth, Chooser(sampling, vocabulary_size, 0), tokens_per_second)
+    return DraftRequest(
+        tokens, max_nodes, max_depth, Chooser(sampling, vocabulary_size, 0), tokens_per_second, allows_passes
+    )
 
 
 def walk(tree: TokenTree, decide) -> list[int]:

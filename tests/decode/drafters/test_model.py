@@ -17,7 +17,7 @@ from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.tree import ROOT, TokenTree
 
 VOCABULARY = 8
-FREE = 0.0  # tokens per second that make passes cost nothing
+FREE = None  # no limit on draft passes
 SAMPLED = Sampling(temperature=1.0, seed=3)
 texts = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=40)
 
@@ -91,7 +91,7 @@ def check_reading(drafter, text, sampling):
         fresh = drafter.model.context()
         whole = kept + path[::-1]
         fresh.extend(whole[:-1])
-        logits = fresh.score(np.array(whole[-1:]), np.array([ROOT]))
+        logits = fresh.score(np.array(whole[-1:]), np.array([ROOT])).logits
         tokens, confidences = chooser.rank(logits, np.array([len(whole)]), reading.ranked.shape[1])
         assert reading.ranked[slot].tolist() == tokens[0].tolist()
         assert reading.confidences[slot] == pytest.approx(confidences[0], abs=1e-6)
@@ -253,11 +253,11 @@ def test_where_no_pass_is_to_be_made_the_inner_drafters_tree_is_all():
     inner = Fixed(TokenTree.chain([1, 2], [0.1, 0.1], "fixed"))
     nested = drafter_of(inner=drafter_of(inner=inner, name="small"), name="large")
     for drafter in (drafter_of(inner=inner), nested):
-        tree = drafter.propose(request_of([1, 2, 3], tokens_per_second=np.inf))
+        tree = drafter.propose(request_of([1, 2, 3], allows_passes=False))
         assert tree.tokens.tolist() == [1, 2]
         assert drafter.model.passes == []
     assert nested.inner.model.passes == []
-    assert len(drafter_of().propose(request_of([1, 2, 3], tokens_per_second=np.inf))) == 0
+    assert len(drafter_of().propose(request_of([1, 2, 3], allows_passes=False))) == 0
 
 
 def test_after_a_text_that_it_was_not_asked_about_the_model_reads_what_it_missed():

@@ -153,7 +153,7 @@ def accepted_with(drafter, model, sampling, *, with_noise, n=200):
         text = np.array([seed % VOCABULARY, (seed // VOCABULARY) % VOCABULARY], np.int32)
         context = model.context()
         context.extend(text[:-1])
-        target = Chooser(chosen, VOCABULARY, 0).choose(context.score(text[-1:], [-1])[0], text).token
+        target = Chooser(chosen, VOCABULARY, 0).choose(context.score(text[-1:], [-1]).logits[0], text).token
         tree = drafter.propose(request_of(text, sampling=chosen if with_noise else Sampling(), max_nodes=1))
         total += int(tree.tokens[0]) == target
     return total

@@ -13,7 +13,7 @@ MODEL = TableModel(9, order=3, max_length=40)
 def read_plainly(tokens):
     context = MODEL.context()
     context.extend(tokens[:-1])
-    return context.score(tokens[-1:], [-1])[0]
+    return context.score(tokens[-1:], [-1]).logits[0]
 
 
 @given(seed=st.integers(0, 2**20), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4))
@@ -27,13 +27,13 @@ def test_b3_rows_and_kept_tokens_equal_the_path_read_alone(seed, sizes):
         tokens = rng.integers(0, 9, size).tolist()
         first = len(nodes)
         nodes += [(token, parent) for token, parent in zip(tokens, parents, strict=True)]
-        rows = context.score(tokens, parents)
+        rows = context.score(tokens, parents).logits
         for place, row in enumerate(rows):
             np.testing.assert_array_equal(row, read_plainly(kept + tokens_of(nodes, path_to(nodes, first + place))))
     path = path_to(nodes, int(rng.integers(0, len(nodes))))
     context.keep(path)
     assert context.tokens == kept + tokens_of(nodes, path)
-    np.testing.assert_array_equal(context.score([1], [-1])[0], read_plainly([*context.tokens, 1]))
+    np.testing.assert_array_equal(context.score([1], [-1]).logits[0], read_plainly([*context.tokens, 1]))
     context.truncate(1)
     assert context.tokens == kept[:1]
 

@@ -51,9 +51,7 @@ def test_pruned_choice_equals_the_choice_among_all(rng, scale, temperature):
     logits[rng.integers(0, 700, 5)] = -np.inf
     position = int(rng.integers(0, 10_000))
     scores = logits.astype(np.float64) / temperature + noise.gumbel(SEED, position, np.arange(700))
-    winner, best, second = noise.best_of_all(logits, temperature, SEED, position)
-    assert winner == np.argmax(scores)
-    np.testing.assert_allclose([best, second], np.sort(scores)[:-3:-1], rtol=1e-12)
+    assert noise.best_of_all(logits, temperature, SEED, position) == np.argmax(scores)
 
 
 samplings = st.sampled_from(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from etesian.decode.speculation.adaptive import CREDIT, MOST_CREDIT, OVERDRAFT, PROBING, Speculation
 from etesian.decode.speculation.costs import PassCosts
+from etesian.decode.speculation.policy import NO_DRAFT, DraftBudget
 from etesian.decode.tree import TokenTree
 
 FLAT = PassCosts([1, 16, 32, 64], [1.0, 1.1, 1.35, 2.0])  # measured on a machine with wide rows
@@ -28,7 +29,7 @@ class Decoding:
         self.tokens, self.seconds, self.asked, self.largest_loss = 0, 0.0, 0, 0.0
 
     def advance(self, tree, draft_seconds, accepted):
-        max_nodes, _, _ = self.policy.budget()
+        max_nodes = self.policy.budget().max_nodes
         rows, tokens, drafting = 1, 1, 0.0
         if max_nodes:
             self.asked += 1
@@ -99,7 +100,7 @@ def test_what_another_text_lost_does_not_outweigh_what_this_one_gains():
     decoding.policy.begin()
     decoding.advance(chain(16, 0.8), 0.3, 3)
     decoding.policy._saved = 0.0
-    assert decoding.policy.budget()[0] > 0
+    assert decoding.policy.budget().max_nodes > 0
 
 
 def test_a_text_that_begins_to_repeat_itself_is_seen_while_nothing_is_left_to_try_with():
@@ -110,13 +111,13 @@ def test_a_text_that_begins_to_repeat_itself_is_seen_while_nothing_is_left_to_tr
         decoding.advance(chain(0 if is_free else 16, 0.5), 0.005 if is_free else 2.0, 0)
     policy._saved = -0.4
     n_plain = 0
-    while n_plain < 20 and not (limits := policy.budget())[0]:
+    while n_plain < 20 and not (limits := policy.budget()).max_nodes:
         policy.observe(1, 1.0, 1, 0.0)
         n_plain += 1
     assert n_plain < 5
-    assert limits[2] == np.inf  # what takes no pass of a model is asked for
+    assert not limits.allows_passes  # only drafters without a model are asked
     policy.observe(9, FLAT.seconds(9), 9, 0.005)
-    assert policy.budget()[0] > 0
+    assert policy.budget().max_nodes > 0
 
 
 def test_what_takes_no_pass_is_asked_for_seldom_where_it_is_dear_and_not_at_all_on_debts():
@@ -125,7 +126,7 @@ def test_what_takes_no_pass_is_asked_for_seldom_where_it_is_dear_and_not_at_all_
         policy = Speculation(copied(FLAT))
         policy._saved, policy._free_seconds, n_asked = saved, seconds, 0
         for _ in range(100):
-            n_asked += policy.budget()[0] > 0
+            n_asked += policy.budget().max_nodes > 0
             policy.observe(1, 1.0, 1, seconds if policy._drafting == "free" else 0.0)
             policy._saved = saved
         asked.append(n_asked)
@@ -267,18 +268,18 @@ def test_dear_rows_give_small_trees_and_cheap_rows_large_ones():
 
 def test_before_any_pass_nothing_is_drafted():
     policy = Speculation(PassCosts.unmeasured())
-    assert policy.budget() == (0, 0, 0.0)
+    assert policy.budget() == NO_DRAFT
     policy.observe(1, 0.5, 1, 0.0)
-    assert policy.budget() == (31, 31, pytest.approx(2.0))
+    assert policy.budget() == DraftBudget(31, 31, tokens_per_second=pytest.approx(2.0))
 
 
 def test_a_second_is_worth_what_recent_steps_made_of_it():
     policy = Speculation(copied(FLAT))
-    assert policy.budget()[2] == pytest.approx(1.0)
+    assert policy.budget().tokens_per_second == pytest.approx(1.0)
     for _ in range(100):
         policy.budget()
         policy.observe(16, 1.1, 4, 0.4)
-    assert policy.budget()[2] == pytest.approx(4 / 1.5)
+    assert policy.budget().tokens_per_second == pytest.approx(4 / 1.5)
 
 
 @pytest.mark.parametrize("limits", [{"max_nodes": 0}, {"max_depth": 0}])

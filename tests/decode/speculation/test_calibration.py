@@ -11,7 +11,7 @@ from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.models.table import TableModel
 from etesian.decode.sampling import GREEDY, Sampling
-from etesian.decode.speculation.calibration import Calibration, put_to_test
+from etesian.decode.speculation.calibration import Calibration, scored_nodes
 from etesian.decode.tree import ROOT, TokenTree
 
 
@@ -65,7 +65,7 @@ def test_what_a_pass_put_to_the_test_worked_by_hand():
     # proposal: 5 -> (6, 7), 8; judged: 8, 5 -> (6 -> 9), of which 5 and 6 were taken
     proposal = TokenTree(np.array([5, 6, 7, 8]), np.array([ROOT, 0, 0, ROOT]), np.ones(4, np.float32), ("a",) * 4)
     judged = TokenTree(np.array([8, 5, 6, 9]), np.array([ROOT, ROOT, 1, 2]), np.ones(4, np.float32), ("b",) * 4)
-    nodes, taken = put_to_test(proposal, judged, [1, 2])
+    nodes, taken = scored_nodes(proposal, judged, [1, 2])
     assert dict(zip(nodes, taken, strict=True)) == {3: False, 0: True, 1: True}  # 7 was trimmed away: not tested
 
 
@@ -75,7 +75,7 @@ def test_a_node_is_tested_if_its_parent_was_taken_and_never_else(tree, data):
     while node in tree.children and data.draw(st.booleans()):
         node = data.draw(st.sampled_from(sorted(tree.children[node].values())))
         accepted.append(node)
-    nodes, taken = put_to_test(tree, tree, accepted)
+    nodes, taken = scored_nodes(tree, tree, accepted)
     parents = {ROOT, *accepted}
     assert sorted(nodes) == [child for child in range(len(tree)) if int(tree.parents[child]) in parents]
     assert sorted(child for child, was in zip(nodes, taken, strict=True) if was) == sorted(accepted)

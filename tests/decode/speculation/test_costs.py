@@ -185,3 +185,13 @@ def test_a_slow_first_pass_is_soon_forgotten():
     for _ in range(15):
         costs.observe(1, 1.0)
     assert costs.seconds(1) < 2.0
+
+
+@pytest.mark.parametrize(("factor", "is_kept"), [(1.0, True), (0.3, False), (4.0, False)])
+def test_kept_costs_are_measured_again_after_passes_disagreed_with_them(kept, factor, is_kept):
+    costs = cached_pass_costs(kept.named)
+    measured = costs.seconds(1)
+    for _ in range(100):
+        costs.observe(1, factor * measured)
+    files = list((cache_folder() / "pass_costs").iterdir())
+    assert bool(files) == is_kept

@@ -67,7 +67,8 @@ const charts = (() => {
     return (value) => from + ((f(value) - start) / (end - start)) * (to - from);
   }
 
-  function ticksOf(axis, span, most) {
+  function ticksOf(axis, [start, end], most) {
+    const span = start < end ? [start, end] : [end, start]; // thresholds to minimize run from high to low
     const inside = ([at]) => at >= span[0] - 1e-12 && at <= span[1] + 1e-12;
     if (!axis.ticks) return roundTicks(span, most).map((at) => [at, label(at, axis.share)]);
     const found = axis.ticks.filter(inside);

@@ -1,4 +1,4 @@
-"""A small trained target, draft and N-gram for first tries, demo and tests: where they lie. README.md says how they were made."""
+"""A small trained target, draft model and N-gram for demo and tests; README.md documents their training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who proposes candidates: an N-gram, the text itself, a smaller model, or several of them together."""
+"""Drafters: N-gram, lookup in the text itself, draft model, and combinations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
     "build_ngram",
 ]
 
-# Imported at first use: compiled functions are slow to import, and nobody needs every drafter.
+# Imported at first use, because compiled functions are slow to import.
 _HOMES = {
     "CombinedDrafter": "combined",
     "DraftRequest": "drafter",

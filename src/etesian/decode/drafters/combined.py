@@ -1,26 +1,30 @@
-"""Several drafters feed one tree. Knows none of them."""
+"""Combine the proposals of several drafters in one tree."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
+from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
 from etesian.decode.tree import ROOT, TokenTree
 
-SUREST = 0.999  # nobody is surer: odds are finite
+MAX_PROBABILITY = 0.999  # keeps odds finite
 
 
 class CombinedDrafter:
-    """Proposes what any of several drafters does, the likeliest first.
+    """Propose the most probable nodes of several drafters.
 
     Parameters
     ----------
-    drafters
-        Each is asked for every tree. Where several propose the same node, it bears the origin of the first and the highest
-        probability of all.
+    drafters : sequence of Drafter
+        A node proposed by several drafters keeps the origin of the first one and the highest probability.
+
+    Raises
+    ------
+    ValueError
+        If there is no drafter, or two stages have the same name.
     """
 
     def __init__(self, drafters: Sequence[Drafter]) -> None:
@@ -29,36 +33,32 @@ class CombinedDrafter:
         if not self.drafters:
             raise ValueError("drafters must hold at least one")
         if len(set(self.stages)) < len(self.stages):
-            raise ValueError(f"stages of drafters must differ in their names; got {', '.join(self.stages)}")
+            raise ValueError(f"stages of the drafters must have different names; got {', '.join(self.stages)}")
 
     def propose(self, request: DraftRequest) -> TokenTree:
-        """Merge the drafters' trees by path and keep the likeliest nodes."""
+        """Merge the trees of all drafters and return the most probable nodes."""
         trees = [tree for drafter in self.drafters if len(tree := drafter.propose(request))]
         return (trees[0] if len(trees) == 1 else merge(trees)).likeliest(request.max_nodes)
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
-        """Let each drafter learn about what it proposed itself."""
+        """Let each drafter learn from its own nodes."""
         for drafter in self.drafters:
             drafter.observe(tree, accepted)
 
     def fresh(self) -> CombinedDrafter | None:
-        """One of those drafters made anew that can be; None if none can."""
-        renewed = [drafter.fresh() for drafter in self.drafters if hasattr(drafter, "fresh")]
-        return CombinedDrafter(renewed) if renewed else None
+        """Return a combination of those drafters that can be created anew; None if none can."""
+        drafters = [fresh for drafter in self.drafters if (fresh := renewed(drafter)) is not None]
+        return CombinedDrafter(drafters) if drafters else None
 
-    def stage_statistics(self) -> Mapping[str, StageWork]:
-        """Work of the stages of all drafters that tell."""
-        return {
-            name: work
-            for drafter in self.drafters
-            for name, work in getattr(drafter, "stage_statistics", dict)().items()
-        }
+    def stage_statistics(self) -> dict[str, StageWork]:
+        """Return the work of all stages that count it, by name."""
+        return {name: work for drafter in self.drafters for name, work in work_by_stage(drafter).items()}
 
 
 def merge(trees: Sequence[TokenTree]) -> TokenTree:
-    """Return one tree of the paths of all.
+    """Return a tree of all paths.
 
-    Where chances of siblings exceed 1 together, they are shares of their odds: a long repetition is not held back by a guess.
+    If the probabilities of siblings sum to more than 1, they become shares of the odds, so that a confident node loses little.
     """
     merged: dict[tuple[int, int], int] = {}
     tokens: list[int] = []
@@ -83,8 +83,8 @@ def merge(trees: Sequence[TokenTree]) -> TokenTree:
 
 
 def _shared_out(parents: NDArray[np.int32], chances: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Chances by their odds where those of siblings exceed 1 together: who is nearly sure yields little to who is not."""
-    odds = chances / (1.0 - np.minimum(chances, SUREST))
+    """Normalize the probabilities of siblings whose sum exceeds 1, in proportion to their odds."""
+    odds = chances / (1.0 - np.minimum(chances, MAX_PROBABILITY))
     together, all_odds = (np.bincount(parents + 1, each, len(parents) + 1)[parents + 1] for each in (chances, odds))
     shares = np.minimum(chances, odds / np.maximum(all_odds, 1e-9))
     return np.where(together > 1.0, shares, chances).astype(np.float32)

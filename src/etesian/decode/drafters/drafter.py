@@ -1,10 +1,10 @@
-"""What the decoder asks of whoever proposes tokens: `Drafter` and `DraftRequest`."""
+"""The drafter protocol: what a drafter receives, and what it may report besides."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,40 +15,52 @@ from etesian.decode.tree import TokenTree
 
 @dataclass(frozen=True, slots=True)
 class DraftRequest:
-    """What to continue, and how much of it pays.
+    """The text to continue and the limits of the draft.
 
     Parameters
     ----------
     text : ndarray of int32, shape (n_tokens,)
         Prompt and output so far; valid during the call only.
-    max_nodes, max_depth
+    max_nodes, max_depth : int
         Limits of the tree.
-    chooser
-        The target's own rule of choice: with its noise on a drafter's logits the two agree more often.
-    tokens_per_second
-        What a second is worth: a further pass of a draft model pays if it adds more accepted tokens than this times its cost.
-        Infinite: none is to be made.
+    chooser : Chooser
+        The target's seeded choice. Applied to a drafter's own logits, with the same noise, it makes the two agree more often.
+    tokens_per_second : float or None
+        Decoding rate that each forward pass of a draft model must beat with the accepted tokens it is expected to add; None for no
+        limit on draft passes.
+    allows_passes : bool
+        Whether draft models may run.
+    hidden_states : ndarray of float32, shape (n_read, width), or None
+        The target's hidden states for the `n_read` tokens that its last pass added to the context: those before the last token of
+        `text`, in order. None before the first pass, or if the target does not provide them.
     """
 
     text: NDArray[np.int32]
     max_nodes: int
     max_depth: int
     chooser: Chooser
-    tokens_per_second: float
+    tokens_per_second: float | None = None
+    allows_passes: bool = True
+    hidden_states: NDArray[np.float32] | None = field(default=None, compare=False)
+
+    @property
+    def required_rate(self) -> float:
+        """The rate that a draft pass must beat, in tokens per second; 0 without a limit."""
+        return self.tokens_per_second or 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class StageWork:
-    """What one stage has done since its drafter was made.
+    """Work of one stage since its drafter was created.
 
     Parameters
     ----------
-    passes
-        Passes of its model; calls, for a stage without one.
-    seconds
-        Spent in this stage alone, without the stages inside it.
-    weight_bytes
-        Bytes of weights that its passes read.
+    passes : int
+        Forward passes of its model, or calls of a stage without a model.
+    seconds : float
+        Time spent in this stage, excluding its inner stages.
+    weight_bytes : int
+        Bytes of weights read by its passes.
     """
 
     passes: int = 0
@@ -57,21 +69,52 @@ class StageWork:
 
 
 class Drafter(Protocol):
-    """Proposes candidates; can make decoding slow, never wrong.
+    """Proposes candidate tokens. A bad drafter makes decoding slower, never different.
 
-    It may also have `stage_statistics()`, the `StageWork` of each of its `stages` by name, for the statistics of a request, and
-    `fresh()`, a drafter like it that has learned nothing and shares no state with it: `Decoder.warm_up` asks that one.
+    A drafter that also implements `ReportsWork` appears with passes and seconds in the statistics of a request; one that
+    implements `Renewable` is used by `Decoder.warm_up`.
     """
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names that its nodes bear as `origins`, the innermost first."""
+        """Names that its nodes bear as `origins`, innermost stage first."""
 
     def propose(self, request: DraftRequest) -> TokenTree:
-        """Continue the text by a tree; an empty one where there is nothing to say."""
+        """Propose a tree of continuations; an empty tree if there is nothing to propose."""
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
-        """Learn from a pass: of `tree`, as the target scored it, these nodes were taken, from the text's end down.
+        """Learn from a verified tree.
 
-        A node whose parent was taken (or that follows the text) was put to the test; all others were not.
+        Parameters
+        ----------
+        tree : TokenTree
+            The tree as the target scored it.
+        accepted : sequence of int
+            Accepted nodes, in order. Only children of accepted nodes, and nodes that follow the text, were decided on.
         """
+
+
+@runtime_checkable
+class ReportsWork(Protocol):
+    """A drafter that counts its work."""
+
+    def stage_statistics(self) -> Mapping[str, StageWork]:
+        """Return the work of its stages, by name."""
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A drafter that can be created anew."""
+
+    def fresh(self) -> Drafter | None:
+        """Return a drafter with the same options that has learned nothing and shares no state; None if that is impossible."""
+
+
+def work_by_stage(drafter: Drafter | None) -> dict[str, StageWork]:
+    """Return the work of a drafter's stages; empty for a drafter that does not count it."""
+    return dict(drafter.stage_statistics()) if isinstance(drafter, ReportsWork) else {}
+
+
+def renewed(drafter: Drafter | None) -> Drafter | None:
+    """Return a fresh drafter like this one; None if there is none."""
+    return drafter.fresh() if isinstance(drafter, Renewable) else None

@@ -1,4 +1,4 @@
-"""Best-first growth of trees in compiled loops: how nodes are kept in order, and the tree of a model's rankings."""
+"""Compiled best-first growth of trees."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from etesian.decode.speculation.calibration import chance_of
 from etesian.decode.tree import ROOT
 
 TOKEN, PARENT, RANK, DEPTH, SOURCE, SLOT = range(6)
-"""Columns of a node's whole numbers; the last two are for nodes that a model ranked."""
+"""Integer columns of a node; the last two are for nodes ranked by a model."""
 PATH, CHANCE, CONFIDENCE = range(3)
-"""Columns of a node's path probability, its chance after its parent, and the drafter's own estimate of that."""
+"""Float columns of a node: path probability, probability given its parent, and the drafter's confidence."""
 UNSCORED = -1
 
 
 @njit(nogil=True, cache=True)
 def make_place(numbers: Any, shares: Any, parent: Any, filled: Any, path: Any) -> int:
-    """Move leaves that are less likely by one place; the last falls out where there is no room."""
+    """Shift less probable leaves by one place; the last one is dropped if there is no room."""
     place = min(filled, len(shares) - 1)
     while place > parent + 1 and shares[place - 1, PATH] < path:
         for k in range(numbers.shape[1]):
@@ -34,11 +34,10 @@ def make_place(numbers: Any, shares: Any, parent: Any, filled: Any, path: Any) -
 def grow_ranked(
     ranked: Any, confidences: Any, sources: Any, children: Any, calibration: Any, root: Any, room: Any, max_depth: Any
 ) -> Any:
-    """Grow the tree of the `room` likeliest nodes, best first, from what a model finds likely after each scored token.
+    """Grow the tree of the `room` most probable nodes, best first, from a model's rankings.
 
-    `ranked`, `confidences`, `sources` and `children` are of shape (n_slots, n_children): the likeliest tokens after what stands
-    in a slot, the best first, and the slots in which they stand themselves, `UNSCORED` for those that the model has not read.
-    Rows of what is returned are nodes, parents before children.
+    `ranked`, `confidences`, `sources` and `children` have shape (n_slots, n_children): the best tokens after each slot, and the
+    slots of those tokens, or `UNSCORED` if the model has not read them. Rows of the result are nodes, parents before children.
     """
     numbers, shares = np.empty((room, 6), np.int32), np.empty((room, 3), np.float32)
     node, filled, slot, depth, path = ROOT, 0, root, 0, 1.0

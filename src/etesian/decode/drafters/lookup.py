@@ -1,4 +1,4 @@
-"""Drafts from the text itself: what followed the last time that it read as it does now (prompt lookup). Knows no model."""
+"""Prompt lookup: draft the continuation of earlier occurrences of the last tokens."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from etesian.decode.drafters.drafter import DraftRequest, StageWork
 from etesian.decode.speculation.calibration import CalibrationByChoice, chance_of
 from etesian.decode.tree import ROOT, TokenTree
 
-LONGEST_MATCH = 64  # tokens: a longer one is no surer
-MOST_LOOKED_AT = 64  # earlier places, the latest first; bounds the time of a call
-DOUBLINGS = 6  # of a match's length: 1, 2, 4, 8, 16, 32 tokens and more are each judged apart
-DOUBT = 1.0  # weight of "it will go on in a new way", against the square of a match's length
+LONGEST_MATCH = 64  # tokens; longer matches are not more reliable
+MOST_LOOKED_AT = 64  # earlier occurrences to inspect, latest first; bounds the time of a call
+DOUBLINGS = 6  # classes of match lengths (1, 2, 4, 8, 16, 32 and more tokens), calibrated separately
+DOUBT = 1.0  # weight of an unseen continuation, relative to squared match lengths
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class LookupDrafter:
-    """Proposes how prompt and output went on where they read the same before.
+    """Propose continuations that followed earlier occurrences of the last tokens in prompt or output.
 
-    Places with the same last few tokens are chained by a hash (as in Lempel and Ziv's compression, 1977), so that a token costs
-    the same however long the text is. Continuations of the longest matches are merged to one tree; a token's confidence is the
-    share of matches that go on with it, each counting by the square of its length; what that is worth is learned apart for short
-    matches and long ones.
+    Occurrences are chained by a hash of the last tokens (Lempel and Ziv 1977), so the time per token does not depend on the length
+    of the text. The continuations of the longest matches are merged into one tree. The confidence of a token is the share of
+    matches that continue with it, weighted by squared match length, and calibrated separately for short and long matches.
 
     Parameters
     ----------
-    min_match
-        Tokens that have to be the same at least.
-    max_matches
-        How many earlier places feed the tree: the longest matches, the latest of equal ones.
-    name
-        What nodes bear as their origin.
+    min_match : int
+        Minimum length of a match, in tokens.
+    max_matches : int
+        Number of matches that are merged: the longest, and the latest among equals.
+    name : str
+        Origin of the nodes.
     """
 
     def __init__(self, *, min_match: int = 2, max_matches: int = 8, name: str = "lookup") -> None:
@@ -46,15 +45,15 @@ class LookupDrafter:
         self.max_matches = max_matches
         self.stages = (name,)
         self._calibrations = CalibrationByChoice(DOUBLINGS)
-        self.calibration = self._calibrations.greedy  # of the latest request
+        self.calibration = self._calibrations.greedy  # of the current request
         self._text = np.empty(0, np.int32)
         self._length = 0
-        self._newest = np.full(64, -1, np.int32)  # by hash: the latest place where so many tokens end
-        self._before = np.empty(0, np.int32)  # for each place: the one before it with the same hash
+        self._newest = np.full(64, -1, np.int32)  # by hash: the latest position where such tokens end
+        self._before = np.empty(0, np.int32)  # for each position: the previous one with the same hash
         self._calls, self._seconds = 0, 0.0
 
     def propose(self, request: DraftRequest) -> TokenTree:
-        """Continue as the longest matches went on."""
+        """Propose the continuations of the longest matches."""
         started = time.perf_counter()
         tree = TokenTree.empty()
         self.calibration = self._calibrations.of(request.chooser.sampling)
@@ -65,15 +64,15 @@ class LookupDrafter:
         return tree
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
-        """Learn how often the text goes on as it did before."""
+        """Learn how often the text continues as it did before."""
         self.calibration.observe(tree, accepted)
 
     def fresh(self) -> LookupDrafter:
-        """One of the same options that has learned nothing."""
+        """Return a drafter with the same options that has learned nothing."""
         return LookupDrafter(min_match=self.min_match, max_matches=self.max_matches, name=self.stages[0])
 
     def stage_statistics(self) -> Mapping[str, StageWork]:
-        """Calls so far and their seconds."""
+        """Return the number of calls and their seconds."""
         return {self.stages[0]: StageWork(self._calls, self._seconds)}
 
     def _looked_up(self, max_nodes: int, max_depth: int) -> TokenTree:
@@ -88,7 +87,7 @@ class LookupDrafter:
         return self.calibration.remember(tree.subtree(chosen), sources[chosen], ranks[chosen], confidences[chosen])
 
     def _follow(self, text: NDArray[np.int32]) -> None:
-        """Bring the index up to date: take out what is no longer there, put in what is new."""
+        """Update the index: remove positions that changed, and add new ones."""
         shorter = min(self._length, len(text))
         differs = self._text[:shorter] != text[:shorter]
         n_common = int(np.argmax(differs)) if differs.any() else shorter
@@ -100,7 +99,7 @@ class LookupDrafter:
         self._length = len(text)
 
     def _make_room(self, text: NDArray[np.int32], n_common: int) -> None:
-        """Double what holds the text, and index anew what stays."""
+        """Double the capacity, and index the unchanged part again."""
         room = 2 * len(text)
         self._text = np.concatenate([self._text[:n_common], np.empty(room - n_common, np.int32)])
         self._before = np.empty(room, np.int32)
@@ -110,7 +109,7 @@ class LookupDrafter:
 
 @njit(nogil=True, cache=True)
 def _slot_of(text: Any, end: Any, length: Any, n_slots: Any) -> int:
-    """Hash of the `length` tokens before `end`."""
+    """Return the hash of the `length` tokens before `end`."""
     state = np.uint64(0)
     for place in range(end - length, end):
         state = (state ^ np.uint64(text[place])) * _SPREAD
@@ -120,7 +119,7 @@ def _slot_of(text: Any, end: Any, length: Any, n_slots: Any) -> int:
 
 @njit(nogil=True, cache=True)
 def _put_in(text: Any, newest: Any, before: Any, start: Any, stop: Any, length: Any) -> None:
-    """Index the places `start` to `stop`: a place is where tokens end and others go on."""
+    """Index the positions `start` to `stop`."""
     for end in range(max(start, length), stop):
         slot = _slot_of(text, end, length, len(newest))
         before[end] = newest[slot]
@@ -129,7 +128,7 @@ def _put_in(text: Any, newest: Any, before: Any, start: Any, stop: Any, length: 
 
 @njit(nogil=True, cache=True)
 def _take_out(text: Any, newest: Any, before: Any, start: Any, stop: Any, length: Any) -> None:
-    """Undo `_put_in`, the latest place first; a place counts while the token that goes on there does."""
+    """Undo `_put_in`, latest position first."""
     for end in range(stop - 1, max(start, length) - 1, -1):
         newest[_slot_of(text, end, length, len(newest))] = before[end]
 
@@ -138,7 +137,7 @@ def _take_out(text: Any, newest: Any, before: Any, start: Any, stop: Any, length
 def _matches(
     text: Any, newest: Any, before: Any, min_match: Any, max_matches: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Earlier places where the last tokens stand too, with how many of them: the longest first, the latest of equals."""
+    """Return earlier positions after the same last tokens, and match lengths; longest first, latest among equals."""
     places, lengths = np.empty(max_matches, np.int64), np.zeros(max_matches, np.int64)
     n_found, end = 0, len(text)
     place = newest[_slot_of(text, end, min_match, len(newest))] if end >= min_match else -1
@@ -161,7 +160,7 @@ def _matches(
 
 @njit(nogil=True, cache=True)
 def _merge_continuations(text: Any, places: Any, lengths: Any, max_depth: Any, calibration: Any) -> Any:
-    """One tree of what follows each place; returns tokens, parents, ranks, doublings of matches, chances and confidences."""
+    """Merge the continuations; returns tokens, parents, ranks, length classes, probabilities and confidences."""
     room = len(places) * max_depth
     tokens, parents, ranks = np.empty(room, np.int32), np.empty(room, np.int32), np.zeros(room, np.int32)
     weights, totals = (

@@ -1,21 +1,20 @@
-"""Drafts by a smaller model, for which another drafter drafts in turn: staged speculative decoding, to any depth.
+"""Draft model, for which another drafter drafts in turn: staged speculative decoding, to any depth.
 
-The model reads the inner drafter's tree in one pass, together with the tokens that its context is missing, keeps what it finds
-likely, and grows the best leaves in further passes while these pay (Spector and Re 2023, section 3).
+The model reads the inner drafter's tree and the tokens missing from its context in one pass, and then extends the best leaves in
+further passes as long as the expected gain exceeds their cost (Spector and Re 2023, section 3).
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
+from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
 from etesian.decode.drafters.growth import (
     CHANCE,
     CONFIDENCE,
@@ -35,29 +34,33 @@ from etesian.decode.speculation.calibration import CalibrationByChoice
 from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.tree import ROOT, TokenTree
 
-FIRST_TRUST = 0.6  # share of the best guesses that are right, before any was judged
-FORGETTING = 0.95  # of that share, in each pass
-BEST_CASE = 4.0  # tokens that a pass could add below a leaf, if the inner drafter's guesses were right
-FAR = 8  # tokens that an inner drafter must be sure of for its tree to be taken unread
+FIRST_TRUST = 0.6  # acceptance rate of the model's first choices, before any observation
+FORGETTING = 0.95  # decay of that rate per pass
+BEST_CASE = 4.0  # tokens that a pass can add below a leaf if the inner drafter is right
+FAR = 8  # depth at which an inner drafter must be confident for its tree to be used without a pass
 
 
 class ModelDrafter:
-    """Proposes what a model finds likely, in as many passes as pay: none where the inner drafter is sure enough by itself.
+    """Propose probable continuations under a draft model, in as many passes as are worth their time.
+
+    No pass is needed where the inner drafter is confident enough.
 
     Parameters
     ----------
-    model
-        The draft model, with the target's tokens; 15 to 20 times smaller than the target does well.
-    inner
-        Who drafts for it: usually an `NgramDrafter`, or another `ModelDrafter`. None: the model alone.
-    name
-        What nodes bear as their origin that the model came upon itself; those of the inner drafter keep theirs.
-    costs
-        Of the model's passes; None to learn them as they come.
-    n_children
-        How many of the likeliest tokens are looked at after each.
-    max_rows
-        The most tokens that one pass reads for growing the tree.
+    model : LanguageModel
+        The draft model, with the target's tokens; 15 to 20 times smaller than the target works well.
+    inner : Drafter or None
+        Drafts for the model: usually an `NgramDrafter` or another `ModelDrafter`; None for the model alone.
+    name : str
+        Origin of nodes found by the model itself; nodes of the inner drafter keep their origin.
+    costs : PassCosts or None
+        Costs of the model's passes; None to learn them.
+    n_children : int
+        Number of candidates per node.
+    max_rows : int
+        Maximum number of tokens that one pass reads to grow the tree.
+    excluded_tokens : sequence of int
+        Tokens that the model must not propose, because they mean something else to the target.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class ModelDrafter:
         costs: PassCosts | None = None,
         n_children: int = 4,
         max_rows: int = 16,
+        excluded_tokens: Sequence[int] = (),
     ) -> None:
         inner_stages = inner.stages if inner is not None else ()
         if name in inner_stages:
@@ -78,46 +82,58 @@ class ModelDrafter:
         if n_children < 1 or max_rows < 1:
             raise ValueError(f"n_children and max_rows must be at least 1; got {n_children} and {max_rows}")
         self.model = model
+        self._traits = model.traits
         self.inner = inner
         self.stages = (*inner_stages, name)
         self.costs = costs or PassCosts.unmeasured()
         self._calibrations = CalibrationByChoice(len(self.stages))
-        self.calibration = self._calibrations.greedy  # of the latest request
+        self.calibration = self._calibrations.greedy  # of the current request
         self.n_children = n_children
         self.max_rows = max_rows
+        self.excluded_tokens = tuple(excluded_tokens)
         self._reading: Reading | None = None
-        self._is_unread = False  # whether the latest proposal is the inner drafter's own
+        self._is_unread = False  # whether the last proposal is the inner drafter's own
         self._trusts = {self._calibrations.greedy: FIRST_TRUST, self._calibrations.sampled: FIRST_TRUST}
         self._passes = 0
         self._seconds = self._inner_seconds = 0.0
 
     def propose(self, request: DraftRequest) -> TokenTree:
-        """Read what is missing and the inner drafter's tree, then grow leaves while a pass is worth its time."""
+        """Read missing tokens and the inner drafter's tree, then extend leaves while a pass is worth its time."""
         started = time.perf_counter()
         self.calibration = self._calibrations.of(request.chooser.sampling)
-        reading, self._reading = self._reading or Reading(self.model, self.n_children, len(self.stages) - 1), None
+        reading, self._reading = self._reading or self._new_reading(), None
         tree = self._drafted(reading, request)
-        self._reading = reading  # a pass that failed midway leaves none: the next text is read anew
+        self._reading = reading  # after an interrupted pass there is none, so the next text is read anew
         self._seconds += time.perf_counter() - started
         return tree
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
-        """Learn how often the target takes what the model finds likely; the inner drafter is judged by the model, if that read."""
+        """Learn the acceptance rates of the model; the inner drafter learns from the model, or from the target if no pass ran."""
         if self._is_unread and self.inner is not None:
             self.inner.observe(tree, accepted)
         else:
             self.calibration.observe(tree, accepted)
 
     def fresh(self) -> ModelDrafter:
-        """One like it that has read and learned nothing; an inner drafter that cannot be made anew is left out."""
-        inner = getattr(self.inner, "fresh", lambda: None)()
-        return ModelDrafter(self.model, inner, name=self.stages[-1], n_children=self.n_children, max_rows=self.max_rows)
+        """Return a drafter with the same model and options that has learned nothing, and a fresh inner drafter if possible."""
+        inner = renewed(self.inner)
+        return ModelDrafter(
+            self.model,
+            inner,
+            name=self.stages[-1],
+            n_children=self.n_children,
+            max_rows=self.max_rows,
+            excluded_tokens=self.excluded_tokens,
+        )
 
-    def stage_statistics(self) -> Mapping[str, StageWork]:
-        """Work of each stage so far."""
-        inner: Mapping[str, StageWork] = getattr(self.inner, "stage_statistics", dict)()
-        weight_bytes = self._passes * getattr(self.model, "weight_bytes", 0)
+    def stage_statistics(self) -> dict[str, StageWork]:
+        """Return the work of each stage, by name."""
+        inner = work_by_stage(self.inner)
+        weight_bytes = self._passes * (self._traits.weight_bytes or 0)
         return {**inner, self.stages[-1]: StageWork(self._passes, self._seconds - self._inner_seconds, weight_bytes)}
+
+    def _new_reading(self) -> Reading:
+        return Reading(self.model, self.n_children, len(self.stages) - 1, self.excluded_tokens)
 
     def _drafted(self, reading: Reading, request: DraftRequest) -> TokenTree:
         longest = self.model.max_length
@@ -131,7 +147,7 @@ class ModelDrafter:
             return guess.likeliest(request.max_nodes)
         missing = reading.follow(request.text, request.chooser)
         if len(missing) and missing.max() >= self.model.vocabulary_size:
-            return TokenTree.empty()  # a token of the target's that the model cannot read
+            return TokenTree.empty()  # a token of the target that is outside the model's vocabulary
         if reading.catch_up(missing):
             self._passes += 1
             missing = missing[-1:]
@@ -142,7 +158,7 @@ class ModelDrafter:
         return self._proposal(grown)
 
     def _grown(self, reading: Reading, request: DraftRequest, end: int) -> _Grown:
-        """The tree of the likeliest nodes below the text's last token, which stands in the slot `end`."""
+        """Return the tree of the most probable nodes below the text's last token, which is in slot `end`."""
         rankings = reading.ranked, reading.confidences, reading.sources, reading.children
         return _Grown(end, *grow_ranked(*rankings, self.calibration.table, end, request.max_nodes, request.max_depth))
 
@@ -153,18 +169,18 @@ class ModelDrafter:
         return self.calibration.remember(tree, numbers[SOURCE], numbers[RANK], shares[CONFIDENCE])
 
     def _is_sure(self, guess: TokenTree, request: DraftRequest) -> bool:
-        """Whether the best that a pass could add where the inner drafter errs is not worth its time."""
-        if math.isinf(request.tokens_per_second):
+        """Return whether a pass is not worth its time even in the best case."""
+        if not request.allows_passes:
             return True
         depth = min(request.max_depth, FAR)
         reaching = guess.path_probabilities[guess.depths >= depth]
         if not len(reaching):
             return False
         best_case = min(BEST_CASE, depth) * (1.0 - float(reaching.max()))
-        return best_case < request.tokens_per_second * self.costs.seconds(1)
+        return best_case < request.required_rate * self.costs.seconds(1)
 
     def _read_end(self, reading: Reading, request: DraftRequest, missing: NDArray[np.int32], guess: TokenTree) -> int:
-        """Score missing tokens and as much of the inner drafter's tree as pays, in one pass; returns the text's slot."""
+        """Score missing tokens and the useful part of the inner drafter's tree in one pass; return the slot of the text's end."""
         guess = self._readable(guess, request.max_depth)
         gains = np.sort(self._worth(guess))[::-1]
         guess = guess.likeliest(self._n_that_pay(gains, request, n_before=len(missing)))
@@ -173,17 +189,17 @@ class ModelDrafter:
         return len(missing)
 
     def _read_leaves(self, reading: Reading, request: DraftRequest, grown: _Grown) -> bool:
-        """Score the likeliest leaves, and below the best of them what the inner drafter says, if that pays."""
+        """Score the best leaves, and the inner drafter's tree below the best one, if that is worth a pass."""
         leaves = grown.leaves(request.max_depth)[: self.max_rows]
         if not self._supports_trees:
             leaves = np.array([leaf for leaf in leaves[:1] if grown.slot_above(leaf) == reading.n_slots - 1], np.int64)
         if not len(leaves):
             return False
-        # A new node takes the place of the least likely one where there is no room left.
+        # If the tree is full, a new node replaces the least probable one.
         replaced = grown.shares[-1, PATH] if len(grown.shares) == request.max_nodes else 0.0
         paths = grown.shares[leaves, PATH]
         best_case = BEST_CASE * (paths[0] * self._trust - replaced)
-        if best_case <= request.tokens_per_second * self.costs.seconds(1):
+        if best_case <= request.required_rate * self.costs.seconds(1):
             return False
         max_depth = request.max_depth - int(grown.numbers[leaves[0], DEPTH])
         guess = TokenTree.empty()
@@ -202,31 +218,32 @@ class ModelDrafter:
         return True
 
     def _worth(self, guess: TokenTree) -> NDArray[np.float64]:
-        """Accepted tokens expected from reading each node: the target has to take all of its path, and one more."""
+        """Return the expected accepted tokens from reading each node: its whole path and one more must be accepted."""
         return guess.path_probabilities * self._trust ** (guess.depths + 1.0)
 
     def _n_that_pay(self, gains: NDArray[np.floating], request: DraftRequest, n_before: int = 0) -> int:
-        """How many of the best rows to read, when `n_before` are read anyway: those whose gains exceed their time the most."""
+        """Return how many of the best rows to read in addition to `n_before` for the largest net gain."""
         n_rows = np.arange(n_before, n_before + min(len(gains), self.max_rows) + 1)
         seconds = self.costs.curve(n_rows) * (n_rows > 0)
-        net = np.concatenate([[0.0], np.cumsum(gains[: self.max_rows])]) - request.tokens_per_second * seconds
+        net = np.concatenate([[0.0], np.cumsum(gains[: self.max_rows])]) - request.required_rate * seconds
         return int(np.argmax(net))
 
     def _ask_inner(self, request: DraftRequest, path: Sequence[int], max_nodes: int, max_depth: int) -> TokenTree:
-        """Let the inner drafter go on from a path below the text; a token that it gets right saves a pass of this model."""
+        """Ask the inner drafter to continue a path below the text; each correct token saves a pass of this model."""
         if self.inner is None:
             return TokenTree.empty()
         started = time.perf_counter()
         plain = self.costs.seconds(1)
-        is_free = math.isinf(request.tokens_per_second)
-        worth = 1 / plain if plain > 0 and not is_free else request.tokens_per_second
+        rate = 1 / plain if plain > 0 and request.allows_passes else request.tokens_per_second
         text = np.append(request.text, np.array(path, np.int32)) if path else request.text
-        guess = self.inner.propose(DraftRequest(text, max_nodes, max_depth, request.chooser, worth))
+        guess = self.inner.propose(
+            DraftRequest(text, max_nodes, max_depth, request.chooser, rate, request.allows_passes)
+        )
         self._inner_seconds += time.perf_counter() - started
         return guess.within(max_depth, request.chooser.vocabulary_size)
 
     def _readable(self, guess: TokenTree, max_depth: int) -> TokenTree:
-        """What of a guess the model can read to some end: nothing follows the last token of the deepest path."""
+        """Return the part of a guess that is useful to read: nothing follows nodes at the maximum depth."""
         guess = guess.within(max_depth - 1, self.model.vocabulary_size)
         return guess if self._supports_trees else guess.likeliest_path()
 
@@ -234,11 +251,11 @@ class ModelDrafter:
         self, reading: Reading, tokens: NDArray[np.int32], parents: NDArray[np.int32], guess: TokenTree, *, below: int,
         n_unranked: int = 0,
     ) -> None:  # fmt: skip
-        """Read tokens, and the inner drafter's guess below the node `below`, in one pass; tell that drafter what came of it."""
+        """Read tokens, and the inner drafter's guess below node `below`, in one pass; report the result to that drafter."""
         if not len(tokens) + len(guess):
             return
         first = reading.n_slots
-        start = first + len(tokens)  # slot of the guess's first node
+        start = first + len(tokens)  # slot of the first node of the guess
         under = np.where(guess.parents == ROOT, below, guess.parents + start - 1).astype(np.int32)
         sources = np.full(len(tokens) + len(guess), NOTHING, np.int32)
         sources[len(tokens) :] = [self.stages.index(origin) for origin in guess.origins]
@@ -260,33 +277,33 @@ class ModelDrafter:
 
     @property
     def _trust(self) -> float:
-        """Share of the model's best guesses that the target takes, in requests like this one."""
+        """Acceptance rate of the model's first choices in requests like this one."""
         return self._trusts[self.calibration]
 
     @property
     def _supports_trees(self) -> bool:
-        return getattr(self.model, "supports_trees", True)
+        return self._traits.supports_trees
 
 
 class _Grown(NamedTuple):
-    """A tree as `grow_ranked` makes it: columns of each node's numbers and shares."""
+    """A tree from `grow_ranked`: integer and float columns of each node."""
 
     end: int
     numbers: NDArray[np.int32]
     shares: NDArray[np.float32]
 
     def leaves(self, max_depth: int) -> NDArray[np.int64]:
-        """Nodes that the model has not read and that may have children, the likeliest first."""
+        """Return nodes that the model has not read and that may have children, most probable first."""
         (leaves,) = np.nonzero((self.numbers[:, SLOT] == UNSCORED) & (self.numbers[:, DEPTH] < max_depth))
         return leaves
 
     def slot_above(self, node: int) -> int:
-        """Slot of a node's parent; of the text's last token for those that follow it."""
+        """Return the slot of a node's parent, or of the text's last token."""
         parent = self.numbers[node, PARENT]
         return self.end if parent == ROOT else int(self.numbers[parent, SLOT])
 
     def path_to(self, node: int) -> list[int]:
-        """Tokens from the text's end down to a node."""
+        """Return the tokens from the first one after the text to a node."""
         path = []
         while node != ROOT:
             path.append(int(self.numbers[node, TOKEN]))
@@ -295,7 +312,7 @@ class _Grown(NamedTuple):
 
 
 def _agreed(guess: TokenTree, likeliest: NDArray[np.int32], end: int, start: int) -> list[int]:
-    """Nodes of a guess that the model would have chosen itself: the guess hangs below slot `end` and begins at slot `start`."""
+    """Return the nodes of a guess that the model chooses itself; the guess follows slot `end` and starts at slot `start`."""
     agreed: list[int] = []
     node, slot = ROOT, end
     while (child := guess.children.get(node, {}).get(int(likeliest[slot]))) is not None:

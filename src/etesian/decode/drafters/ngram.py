@@ -1,4 +1,4 @@
-"""Drafts from a table of what follows two tokens: microseconds a tree. How the table is counted is in `katz.py`."""
+"""N-gram drafter: trees from a trigram table, in microseconds."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from etesian.decode.sampling.noise import gumbel
 from etesian.decode.speculation.calibration import CalibrationByChoice, chance_of
 from etesian.decode.tree import ROOT, TokenTree
 
-SAMPLING_TEMPERATURE = 1.5  # of the text that is counted: Spector and Re (2023) found it to draft better than 1
-NOTHING = -1  # stands for a token before the text
+SAMPLING_TEMPERATURE = 1.5  # of sampled text; Spector and Re (2023) found that it drafts better than 1
+NOTHING = -1  # placeholder for a token before the text
 
 
 class NgramDrafter:
-    """Proposes what a trigram finds likely: a stage that costs about nothing (Spector and Re 2023, section 3.2).
+    """Propose probable continuations under a trigram, at almost no cost (Spector and Re 2023, section 3.2).
 
     Parameters
     ----------
-    table
-        Counted by `NgramDrafter.count`, or loaded by `NgramDrafter.load`.
-    name
-        What its nodes bear as their origin.
+    table : NgramTable
+        See `NgramDrafter.count` and `NgramDrafter.load`.
+    name : str
+        Origin of the nodes.
     """
 
     def __init__(self, table: NgramTable, *, name: str = "ngram") -> None:
         self.table = table
         self.stages = (name,)
         self._calibrations = CalibrationByChoice()
-        self.calibration = self._calibrations.greedy  # of the latest request
+        self.calibration = self._calibrations.greedy  # of the current request
         self._calls, self._seconds = 0, 0.0
 
     @classmethod
@@ -54,24 +54,28 @@ class NgramDrafter:
         min_probability: float = 0.02,
         name: str = "ngram",
     ) -> NgramDrafter:
-        """Count sequences of tokens, read once.
+        """Count the trigrams of token sequences, which are read once.
 
         Parameters
         ----------
-        sequences
-            Rows of tokens; no run reaches from one into the next.
-        vocabulary_size
-        temperature
-            At which a model sampled them; 1 for text that people wrote.
+        sequences : iterable of sequences of int
+            Texts; trigrams do not extend across them.
+        vocabulary_size : int
+        temperature : float
+            Temperature at which a model sampled the texts; 1 for human text.
         max_contexts, max_successors, min_probability
-            What is kept, as `NgramTable.reduce` has it.
-        name
-            What its nodes bear as their origin.
+            Size of the table; see `NgramTable.reduce`.
+        name : str
+            Origin of the nodes.
+
+        Returns
+        -------
+        NgramDrafter
 
         Raises
         ------
         InputError
-            If a token does not belong to the vocabulary, or there are no three tokens in a row.
+            If a token is outside the vocabulary, or no text has three tokens.
         """
         table = NgramTable.reduce(
             KatzTrigram.count(sequences, vocabulary_size),
@@ -84,15 +88,15 @@ class NgramDrafter:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, name: str = "ngram") -> NgramDrafter:
-        """Load what `save` wrote; raises InputError for anything else."""
+        """Load a file written by `save`; raises `InputError` for any other file."""
         return cls(NgramTable.load(path), name=name)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table as an npz file, whole or not at all; what was learned of acceptance is not kept."""
+        """Write the table to an npz file atomically; calibrations are not saved."""
         self.table.save(path)
 
     def propose(self, request: DraftRequest) -> TokenTree:
-        """Grow the tree of highest path probabilities, best first; with sampling, under the target's own noise."""
+        """Propose the most probable paths; with sampling, under the target's own noise."""
         if request.max_nodes < 1 or request.max_depth < 1:
             return TokenTree.empty()
         started = time.perf_counter()
@@ -102,15 +106,15 @@ class NgramDrafter:
         return tree
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
-        """Learn how often the target takes what the trigram finds likely."""
+        """Learn how often the target accepts the trigram's candidates."""
         self.calibration.observe(tree, accepted)
 
     def fresh(self) -> NgramDrafter:
-        """One of the same table that has learned nothing."""
+        """Return a drafter with the same table that has learned nothing."""
         return NgramDrafter(self.table, name=self.stages[0])
 
     def stage_statistics(self) -> Mapping[str, StageWork]:
-        """Calls so far and their seconds."""
+        """Return the number of calls and their seconds."""
         return {self.stages[0]: StageWork(self._calls, self._seconds)}
 
     def _grown(self, request: DraftRequest) -> TokenTree:
@@ -142,25 +146,30 @@ def build_ngram(
     progress: Callable[[int], object] | None = None,
     name: str = "ngram",
 ) -> NgramDrafter:
-    """Count a trigram from text that a model writes, so that it drafts in that model's manner.
+    """Build an N-gram drafter from text that a model samples, so that it imitates the model.
 
     Parameters
     ----------
-    model
-        Usually the draft model that it shall draft for. Text from a faster sampler is counted by `NgramDrafter.count`.
-    n_tokens
-        How many to sample; 20 or more for each entry of the vocabulary are worth having.
-    starts
-        Beginnings of texts, taken in turn, each of one token or more: a token that opens texts, or pieces of prompts.
-    temperature
-        Of the samples; Spector and Re (2023) take 1.5.
-    length
-        Tokens sampled for each text.
-    seed
-    progress
-        Called now and then with the number of tokens sampled so far.
-    name
-        What its nodes bear as their origin.
+    model : LanguageModel
+        Usually the draft model that the N-gram drafts for.
+    n_tokens : int
+        Number of tokens to sample; at least 20 per entry of the vocabulary are recommended.
+    starts : sequence of sequences of int
+        Beginnings of texts, used in turn, with at least one token each.
+    temperature : float
+        Sampling temperature; Spector and Re (2023) use 1.5.
+    length : int
+        Tokens sampled per text.
+    seed : int
+        Seed of the samples.
+    progress : callable, optional
+        Called with the number of tokens sampled so far.
+    name : str
+        Origin of the nodes.
+
+    Returns
+    -------
+    NgramDrafter
     """
     texts = sample_texts(
         model, n_tokens=n_tokens, starts=starts, temperature=temperature, length=length, seed=seed, progress=progress

@@ -1,7 +1,8 @@
-"""A text and a tree as a draft model has read them, and what it finds likely next after each token. Decides nothing."""
+"""The text and tree that a draft model has read, and its ranking of the next tokens after each node."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,31 +14,36 @@ from etesian.decode.models.language_model import LanguageModel
 from etesian.decode.sampling import Chooser
 from etesian.decode.tree import ROOT
 
-LONGEST_CATCH_UP = 16  # missing tokens that are scored with the tree; more are read beforehand, without logits
-NOTHING = -1  # stands for a token where the model was not asked what comes next
+LONGEST_CATCH_UP = 16  # missing tokens that are scored together with the tree; more are read before it, without logits
+NOTHING = -1  # placeholder where the model has not ranked the next tokens
 
 Tokens = NDArray[np.int32]
 
 
 class Reading:
-    """One context of a draft model with the rankings of its nodes.
+    """A context of a draft model with the rankings of its nodes.
 
-    What follows the kept text stands in slot 0; what follows node n stands in slot n + 1. Slots are dropped whenever tokens are
-    kept or forgotten; keys and values of nodes that the text went on with are kept.
+    Slot 0 ranks the tokens that follow the kept text, and slot n + 1 those that follow node n. Slots are dropped whenever tokens
+    are kept or dropped; keys and values of nodes that became part of the text are kept.
 
     Parameters
     ----------
-    model
-    n_children
-        How many of the likeliest tokens are looked at after each.
-    own_source
-        The number of the source of tokens that nobody proposed to this model.
+    model : LanguageModel
+    n_children : int
+        Number of ranked tokens per slot.
+    own_source : int
+        Source of tokens that no inner drafter proposed.
+    excluded_tokens : sequence of int
+        Tokens that are never ranked.
     """
 
-    def __init__(self, model: LanguageModel, n_children: int, own_source: int) -> None:
+    def __init__(
+        self, model: LanguageModel, n_children: int, own_source: int, excluded_tokens: Sequence[int] = ()
+    ) -> None:
         self.context = model.context()
+        self._excluded = np.array([token for token in excluded_tokens if token < model.vocabulary_size], np.int64)
         self.text: Tokens = np.empty(0, np.int32)
-        """Tokens that the context keeps."""
+        """Tokens kept by the context."""
         self._own_source = own_source
         self._chooser: Chooser | None = None
         self.tokens, self.parents, self.depths = np.zeros((3, 1), np.int32)
@@ -48,7 +54,7 @@ class Reading:
         self._clear()
 
     def follow(self, text: Tokens, chooser: Chooser) -> Tokens:
-        """Keep what was read of `text`, forget all else; returns its tokens that have to be read, perhaps none."""
+        """Keep the part of `text` that was read and drop the rest; return the tokens that are missing."""
         n_common = _common_length(self.text, text)
         if n_common < len(self.text):
             self._forget(n_common)
@@ -62,7 +68,7 @@ class Reading:
         return text[len(self.text) :]
 
     def catch_up(self, tokens: Tokens) -> bool:
-        """Read all but the last of many missing tokens beforehand; says whether that took a pass."""
+        """Read all but the last of many missing tokens; return whether a pass ran."""
         if len(tokens) <= LONGEST_CATCH_UP:
             return False
         self.context.extend(tokens[:-1])
@@ -71,19 +77,21 @@ class Reading:
         return True
 
     def score(self, tokens: Tokens, parents: Tokens, sources: Tokens, *, n_unranked: int = 0) -> None:
-        """Read tokens that follow nodes, and rank what comes next after each but the first `n_unranked`.
+        """Read tokens that follow nodes, and rank the next tokens after all but the first `n_unranked`.
 
-        `sources` holds the number of who proposed each token; `NOTHING` where that is known, or no matter.
+        `sources` holds the source of each token, or `NOTHING` to leave it unchanged.
         """
         assert self._chooser is not None  # `follow` comes first
         start, first_ranked, stop = self.n_slots, self.n_slots + n_unranked, self.n_slots + len(tokens)
         self._make_room(stop)
-        logits = self.context.score(tokens, parents)
+        logits = self.context.score(tokens, parents).logits
         self.tokens[start:stop], self.parents[start:stop] = tokens, parents
         _set_depths(self.parents, self.depths, start, stop)
         self.ranked[start:stop], self.children[start:stop] = NOTHING, UNSCORED
         self.sources[start:stop] = self._own_source
         if first_ranked < stop:
+            if len(self._excluded):
+                logits[n_unranked:, self._excluded] = -np.inf
             positions = len(self.text) + self.depths[first_ranked:stop]
             likeliest = self._chooser.rank(logits[n_unranked:], positions, self.ranked.shape[1])
             self.ranked[first_ranked:stop], self.confidences[first_ranked:stop] = likeliest
@@ -130,10 +138,10 @@ def _common_length(one: Tokens, other: Tokens) -> int:
 
 @njit(nogil=True, cache=True)
 def _path_along(tokens: Any, parents: Any, text: Any) -> NDArray[np.int32]:
-    """Nodes that bear the first tokens of `text`, one after another."""
+    """Return the path of nodes that hold the first tokens of `text`."""
     path = np.empty(len(text), np.int32)
     node, length = ROOT, 0
-    for candidate in range(len(tokens)):  # children come after their parents, so one look at each is enough
+    for candidate in range(len(tokens)):  # children come after their parents, so one scan is enough
         if length < len(text) and parents[candidate] == node and tokens[candidate] == text[length]:
             path[length] = candidate
             node, length = candidate, length + 1
@@ -150,7 +158,7 @@ def _set_depths(parents: Any, depths: Any, start: Any, stop: Any) -> None:
 def _link(
     tokens: Any, parents: Any, ranked: Any, children: Any, sources: Any, start: Any, stop: Any, new_sources: Any
 ) -> None:
-    """Note where ranked tokens stand that the model has read by now, and who proposed them."""
+    """Record the slots of ranked tokens that the model has read, and their sources."""
     for slot in range(start, stop):
         parent = parents[slot] + 1
         for rank in range(ranked.shape[1]):

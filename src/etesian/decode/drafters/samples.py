@@ -25,7 +25,7 @@ def sample_texts(
     seed: int,
     progress: Callable[[int], object] | None = None,
 ) -> Iterator[NDArray[np.int32]]:
-    """Let a model write texts, several in one pass: they are branches of one tree. Parameters as in `build_ngram`."""
+    """Sample texts from a model, several at once as branches of one tree; see `build_ngram` for the parameters."""
     if not starts or any(not len(start) for start in starts):
         raise InputError("starts must hold at least one beginning, each of one token or more")
     if n_tokens < 1 or length < 1 or temperature <= 0:
@@ -51,17 +51,16 @@ def _branches(
     temperature: float,
     rng: np.random.Generator,
 ) -> NDArray[np.int32]:
-    """Texts that begin alike, of shape (count, len(start) + length)."""
+    """Return texts with the same beginning, shape (count, len(start) + length)."""
     context = model.context()
     context.extend(start[:-1])
     texts = np.empty((count, len(start) + length), np.int32)
     texts[:, : len(start)] = start
     parents = np.full(count, ROOT)
     for place in range(len(start), texts.shape[1]):
-        single = place == len(start)  # the last token of the start is read once for all
-        logits = context.score(
-            texts[:1, place - 1] if single else texts[:, place - 1], parents[:1] if single else parents
-        )
+        single = place == len(start)  # the last token of the beginning is read once for all texts
+        n_rows = 1 if single else count
+        logits = context.score(texts[:n_rows, place - 1], parents[:n_rows]).logits
         scores = np.asarray(logits[:, : model.vocabulary_size], np.float64) / temperature
         texts[:, place] = np.argmax(scores + rng.gumbel(size=(count, scores.shape[1])), axis=1)
         parents = np.zeros(count, int) if single else np.arange(count) + (parents[-1] + 1)

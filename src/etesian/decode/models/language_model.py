@@ -1,8 +1,9 @@
-"""What the decoder asks of a model: `LanguageModel` and `Context`. Knows no sampling and no drafter."""
+"""The protocol that every model implements: `LanguageModel`, its `Context` and the `Scores` of a forward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,57 +12,101 @@ from numpy.typing import NDArray
 IntegerArray = Sequence[int] | NDArray[np.integer]
 
 
-class LanguageModel(Protocol):
-    """Weights and shape of a causal language model; every text it reads gets a `Context` of its own.
+@dataclass(frozen=True, kw_only=True)
+class ModelTraits:
+    """Properties of a model that its users may rely on. The defaults promise nothing.
 
-    It may also tell `weight_bytes`, the bytes of weights that a pass reads; `rows_are_exact`, False where a token's logits may
-    differ in their last bits by what else is in the pass (the decoder then checks close decisions again); and
-    `supports_trees`, False where nodes may only follow one another.
+    Parameters
+    ----------
+    rows_are_exact : bool
+        Whether the logits, keys and values of a token have the same bits whatever else is in the pass. Without this promise the
+        decoder does not speculate, because the text could change.
+    supports_trees : bool
+        Whether several nodes may have the same parent. If False, every node must follow the one before it.
+    weight_bytes : int or None
+        Bytes of weights that a forward pass reads; None if unknown.
+    fingerprint : str or None
+        Identifies the architecture, number type and device: models with the same fingerprint have the same pass costs on a machine.
+        None if costs must not be cached.
     """
+
+    rows_are_exact: bool = False
+    supports_trees: bool = True
+    weight_bytes: int | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Output of a forward pass, valid until the context is used again.
+
+    Parameters
+    ----------
+    logits : ndarray of float32, shape (n_new, vocabulary_size)
+        Logits of the token that follows each node.
+    hidden_states : ndarray of float32, shape (n_new, width), or None
+        Input of the output layer for each node, for draft heads; None if the model does not provide it.
+    """
+
+    logits: NDArray[np.float32]
+    hidden_states: NDArray[np.float32] | None = None
+
+
+class LanguageModel(Protocol):
+    """A causal language model. Each text that it reads has a `Context` of its own."""
 
     @property
     def vocabulary_size(self) -> int:
-        """Entries of a row of logits; a padded vocabulary counts in full."""
+        """Number of logits per row, including padding of the vocabulary."""
 
     @property
     def max_length(self) -> int | None:
-        """The longest text it can read, in tokens; None where there is no limit."""
+        """Length of the longest text that the model can read, in tokens; None if unlimited."""
+
+    @property
+    def traits(self) -> ModelTraits:
+        """Properties that the model promises."""
 
     def context(self) -> Context:
         """Open an empty text."""
 
 
 class Context(Protocol):
-    """One text as a model has read it: kept tokens, and a tree of scored ones that are not kept yet.
+    """The key-value cache of one text: the kept tokens, followed by a tree of scored nodes that are not kept yet.
 
-    `score` may be called again before `keep`: later nodes may follow earlier ones, whose keys and values stay. Nodes are
-    numbered through all these calls, from 0 after each `keep`, `extend` and `truncate`.
+    `score` may be called several times before `keep`; later nodes may follow earlier ones. Nodes are numbered across these calls,
+    starting at 0 after each `keep`, `extend` and `truncate`.
     """
 
     @property
     def length(self) -> int:
-        """Tokens kept so far."""
+        """Number of kept tokens."""
+
+    @property
+    def n_reusable(self) -> int:
+        """Number of leading tokens whose keys and values have the bits of a text read anew by `extend`."""
 
     def extend(self, tokens: IntegerArray) -> None:
-        """Keep these tokens, one after another, without asking for logits; drops all nodes."""
+        """Read and keep tokens without computing logits; drops all nodes."""
 
-    def score(self, tokens: IntegerArray, parents: IntegerArray) -> NDArray[np.float32]:
-        """Read each token after its ancestors and the kept text, in one pass.
+    def score(self, tokens: IntegerArray, parents: IntegerArray) -> Scores:
+        """Read each token after its ancestors and the kept text, in one forward pass.
 
         Parameters
         ----------
         tokens : sequence of int, length n_new
         parents : sequence of int, length n_new
-            The node that each token follows; -1 follows the kept text. Any node before it will do, of this call or an earlier.
+            The node that each token follows, of this call or an earlier one; -1 for tokens that follow the kept text. Parents come
+            before their children.
 
         Returns
         -------
-        ndarray of float32, shape (n_new, vocabulary_size)
-            Logits of the token that comes next after each; valid until the next call.
+        Scores
+            Rows are in the order of `tokens`.
         """
 
     def keep(self, nodes: IntegerArray) -> None:
-        """Keep these nodes, each the child of the one before and the first of the kept text; drops all others."""
+        """Keep a path of nodes that starts at the kept text; drops all other nodes."""
 
     def truncate(self, length: int) -> None:
-        """Forget every kept token from `length` on, and all nodes."""
+        """Drop the kept tokens from `length` on, and all nodes."""

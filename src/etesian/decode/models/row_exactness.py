@@ -1,55 +1,139 @@
-"""Whether a row of a pass has the bits of a pass of its own, tried on this machine with a model's own shapes."""
+"""Row exactness: probe whether a row of a forward pass has the same bits whatever else is in the pass.
+
+Speculation, prefix caches and batches cannot change a text if, and only if, this holds.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
-from etesian.decode.models.language_model import LanguageModel
+from etesian.decode.models.language_model import IntegerArray, LanguageModel
 
-ROW_COUNTS = (3, 6, 16)
-"""Sizes of the trees that are tried; few, since a model may be large and is waited for."""
-_DEPTH = 3
+_LENGTHS = (9, 23)
+_ROW_COUNTS = (2, 6, 16, 32)
+_DEPTH = 4
 
 
-def rows_are_exact(model: LanguageModel, *, row_counts: tuple[int, ...] = ROW_COUNTS, seed: int = 0) -> bool:
-    """Whether a path in trees of several sizes has, row by row, the bits of its own text read one token at a time.
+def probe_rows(
+    model: LanguageModel,
+    *,
+    text: IntegerArray | None = None,
+    lengths: Sequence[int] = _LENGTHS,
+    row_counts: Sequence[int] = _ROW_COUNTS,
+    supports_trees: bool | None = None,
+    seed: int = 0,
+) -> bool:
+    """Probe whether rows of large passes have the bits of one-row passes on this machine.
 
-    A probe, not a proof: it looks at one text and `len(row_counts)` trees.
+    For each prompt length and each tree size, a path through a tree is compared with the same tokens read one at a time: its
+    logits, and those of the token after it, which depend on the keys and values that the large pass wrote. This is a probe, not a
+    proof.
 
     Parameters
     ----------
-    model
-        Of any kind; it reads a few tokens in a context of its own.
-    row_counts : tuple of int
-        Rows of each tree, at least 3.
+    model : LanguageModel
+        Reads a few hundred tokens in contexts of its own.
+    text : sequence of int, optional
+        Realistic tokens; by default a text that the model samples itself.
+    lengths : sequence of int
+        Prompt lengths, in tokens; shortened where the model reads less.
+    row_counts : sequence of int
+        Tree sizes.
+    supports_trees : bool, optional
+        Whether to try trees, or chains only; by default as the model's traits say.
     seed : int
-        Of the tokens.
+        Seed of the text and of the trees.
+
+    Returns
+    -------
+    bool
+        True if all bits are equal.
     """
     random = np.random.default_rng(seed)
-    tokens = random.integers(0, model.vocabulary_size, max(row_counts))
-    plain = [_bits(row) for row in _read_plainly(model, tokens[:_DEPTH])]
-    return all(_path_in_tree(model, tokens, n_rows) == plain for n_rows in row_counts)
+    if supports_trees is None:
+        supports_trees = model.traits.supports_trees
+    room = max(lengths) + _DEPTH + 1 if model.max_length is None else model.max_length - 1
+    depth = min(_DEPTH, room - 1)
+    if depth < 1:
+        return False
+    lengths = sorted({max(min(length, room - depth - 1), 0) for length in lengths})
+    tokens = sampled_text(model, lengths[-1] + depth + 1, random) if text is None else np.asarray(text, np.int64)
+    return all(
+        _is_exact_after(model, tokens[: length + depth + 1], depth, row_counts, random if supports_trees else None)
+        for length in lengths
+    )
 
 
-def _read_plainly(model: LanguageModel, tokens: np.ndarray) -> list[np.ndarray]:
-    context, rows = model.context(), []
-    for token in tokens.tolist():
-        rows.append(context.score([token], [-1])[0].copy())
+def sampled_text(model: LanguageModel, length: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Sample a text from the model at temperature 1, starting with a random token."""
+    context, text = model.context(), [int(random.integers(model.vocabulary_size))]
+    while len(text) < length:
+        logits = context.score(text[-1:], [-1]).logits[0].astype(np.float64)
+        text.append(int(np.argmax(logits + random.gumbel(size=len(logits)))))
+        context.keep([0])
+    return np.array(text, np.int64)
+
+
+def _is_exact_after(
+    model: LanguageModel,
+    tokens: NDArray[np.int64],
+    depth: int,
+    row_counts: Sequence[int],
+    random: np.random.Generator | None,
+) -> bool:
+    """Compare passes that follow all but the last `depth` + 1 tokens; chains are tried if `random` is None."""
+    prompt, path = tokens[: -depth - 1], tokens[-depth - 1 :]
+    context, plain = model.context(), []
+    context.extend(prompt)
+    for token in path.tolist():
+        plain.append(_bits(context.score([token], [-1]).logits[0]))
+        context.keep([0])
+    return all(_in_one_pass(model, prompt, path, n_rows, random) == plain for n_rows in row_counts)
+
+
+def _in_one_pass(
+    model: LanguageModel,
+    prompt: NDArray[np.int64],
+    path: NDArray[np.int64],
+    n_rows: int,
+    random: np.random.Generator | None,
+) -> list[bytes]:
+    """Read all but the last token of `path` in one pass of `n_rows` rows, then the last in a pass of its own."""
+    depth = min(len(path) - 1, n_rows)
+    if random is None:
+        nodes, parents = np.arange(depth), np.arange(-1, n_rows - 1)
+        others = np.resize(path, n_rows)
+    else:
+        nodes = np.linspace(0, n_rows - 1, depth).astype(int)
+        parents = np.array([random.integers(-1, max(node, 0)) for node in range(n_rows)])
+        parents[nodes] = [-1, *nodes[:-1]]
+        others = random.integers(0, model.vocabulary_size, n_rows)
+    others[nodes] = path[:depth]
+    if model.max_length is not None:
+        parents = _within(parents, nodes, model.max_length - len(prompt))
+    context = model.context()
+    context.extend(prompt)
+    logits = context.score(others, parents).logits
+    rows = [_bits(logits[node]) for node in nodes]
+    context.keep(nodes)
+    for token in path[depth:].tolist():
+        rows.append(_bits(context.score([token], [-1]).logits[0]))
         context.keep([0])
     return rows
 
 
-def _path_in_tree(model: LanguageModel, tokens: np.ndarray, n_rows: int) -> list[bytes]:
-    """The path's rows in a tree where other nodes stand between and around them: its last one is the tree's last."""
-    nodes = np.linspace(0, n_rows - 1, _DEPTH).astype(int)
-    parents = np.maximum(np.arange(n_rows) - 2, -1)
-    parents[nodes] = [-1, *nodes[:-1]]
-    others = np.setdiff1d(np.arange(n_rows), nodes)
-    arranged = np.empty(n_rows, np.int64)
-    arranged[nodes], arranged[others] = tokens[:_DEPTH], tokens[_DEPTH:n_rows]
-    logits = model.context().score(arranged, parents)
-    return [_bits(logits[node]) for node in nodes]
+def _within(parents: NDArray[np.int64], path: NDArray[np.int64], max_depth: int) -> NDArray[np.int64]:
+    """Hang nodes that would stand too deep below the prompt itself."""
+    depths = np.ones(len(parents), np.int64)
+    for node, parent in enumerate(parents.tolist()):
+        depths[node] = 1 if parent < 0 else depths[parent] + 1
+        if depths[node] > max_depth and node not in path:
+            parents[node], depths[node] = -1, 1
+    return parents
 
 
-def _bits(row: np.ndarray) -> bytes:
+def _bits(row: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(row).tobytes()

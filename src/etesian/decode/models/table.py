@@ -1,4 +1,4 @@
-"""An exact toy: the next token's logits are looked up by the last few tokens. Strict about misuse; knows no sampling."""
+"""A toy model whose next-token logits are looked up by the last few tokens; it checks every call."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.models.language_model import IntegerArray
+from etesian.decode.models.language_model import IntegerArray, ModelTraits, Scores
 
 LogitsOf = Callable[[Sequence[int]], NDArray[np.float32]]
 _ROOT = -1
 
 
 class TableModel:
-    """A language model whose logits are exact, whatever else a pass holds: what tests and first drafters want.
+    """A language model whose logits come from a table, for tests and for developing drafters.
 
     Parameters
     ----------
-    vocabulary_size
-    order
-        How many of the last tokens the next one depends on.
-    n_rows
-        Rows of the table; each sequence of `order` tokens is hashed to one.
-    scale
-        Standard deviation of the logits: near 0 every token is as likely as any, far above 1 one of them takes it all.
-    max_length
-        The longest text it reads; None for no limit.
-    seed
+    vocabulary_size : int
+    order : int
+        Number of last tokens that the next one depends on.
+    n_rows : int
+        Rows of the table; each sequence of `order` tokens is hashed to one of them.
+    scale : float
+        Standard deviation of the logits: near 0 the distribution is uniform, far above 1 it is concentrated on one token.
+    max_length : int or None
+        Length of the longest text; None if unlimited.
+    seed : int
         Seed of the table.
     """
 
     rows_are_exact = True
+    supports_trees = True
+    fingerprint: str | None = None
 
     def __init__(
         self,
@@ -51,14 +53,24 @@ class TableModel:
 
     @classmethod
     def from_function(cls, logits_of: LogitsOf, vocabulary_size: int, *, max_length: int | None = None) -> TableModel:
-        """Ask `logits_of(tokens)` instead of a table: float32 of shape (vocabulary_size,), from all tokens so far."""
+        """Compute logits by `logits_of(tokens)`, float32 of shape (vocabulary_size,), from all tokens so far."""
         model = cls(vocabulary_size, n_rows=0, max_length=max_length)
         model.logits_of = logits_of
         return model
 
     @property
+    def traits(self) -> ModelTraits:
+        """Properties that the model promises."""
+        return ModelTraits(
+            rows_are_exact=self.rows_are_exact,
+            supports_trees=self.supports_trees,
+            weight_bytes=self.weight_bytes,
+            fingerprint=self.fingerprint,
+        )
+
+    @property
     def weight_bytes(self) -> int:
-        """Bytes that a pass reads at most."""
+        """Upper bound of the bytes that a pass reads."""
         return self.table.nbytes
 
     def context(self) -> TableContext:
@@ -73,7 +85,7 @@ class TableModel:
 
 
 class TableContext:
-    """One text as a `TableModel` has read it; see `Context`."""
+    """The context of a `TableModel`; hidden states are the table rows themselves. See `Context`."""
 
     def __init__(self, model: TableModel) -> None:
         self._model = model
@@ -82,18 +94,23 @@ class TableContext:
 
     @property
     def length(self) -> int:
-        """Tokens kept so far."""
+        """Number of kept tokens."""
         return len(self.tokens)
 
+    @property
+    def n_reusable(self) -> int:
+        """Number of kept tokens: all of them can be reused."""
+        return self.length
+
     def extend(self, tokens: IntegerArray) -> None:
-        """Keep these tokens; drops all nodes."""
+        """Read and keep tokens; drops all nodes."""
         added = [self._known(token) for token in tokens]
         self._check_fits(self.length + len(added))
         self.tokens += added
         self._nodes = []
 
-    def score(self, tokens: IntegerArray, parents: IntegerArray) -> NDArray[np.float32]:
-        """Logits after each of these nodes, of shape (n_new, vocabulary_size)."""
+    def score(self, tokens: IntegerArray, parents: IntegerArray) -> Scores:
+        """Read each token after its ancestors and the kept text."""
         rows = []
         for token, parent in zip(tokens, parents, strict=True):
             if not _ROOT <= parent < len(self._nodes):
@@ -102,10 +119,11 @@ class TableContext:
             path = self._path(len(self._nodes) - 1)
             self._check_fits(self.length + len(path))
             rows.append(self._model.logits_of(self.tokens + path))
-        return np.array(rows, np.float32).reshape(len(rows), self._model.vocabulary_size)
+        logits = np.array(rows, np.float32).reshape(len(rows), self._model.vocabulary_size)
+        return Scores(logits, hidden_states=logits.copy())
 
     def keep(self, nodes: IntegerArray) -> None:
-        """Keep this path, drop all other nodes."""
+        """Keep a path of nodes; drops all others."""
         parent = _ROOT
         for node in nodes:
             if not 0 <= node < len(self._nodes) or self._nodes[node][1] != parent:
@@ -115,7 +133,7 @@ class TableContext:
         self._nodes = []
 
     def truncate(self, length: int) -> None:
-        """Forget every kept token from `length` on, and all nodes."""
+        """Drop the kept tokens from `length` on, and all nodes."""
         if not 0 <= length <= self.length:
             raise ValueError(f"length must be from 0 to {self.length}, the tokens kept; got {length}")
         del self.tokens[length:]

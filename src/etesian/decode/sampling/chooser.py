@@ -10,61 +10,53 @@ from numpy.typing import NDArray
 from etesian.decode.sampling import noise
 from etesian.decode.sampling.options import Sampling
 from etesian.decode.sampling.processors import Processors
-from etesian.decode.sampling.truncation import likeliest, lowest_kept, uncertain_bounds
+from etesian.decode.sampling.truncation import likeliest, lowest_kept
 from etesian.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the target chose at one position.
+    """The target's decision at one position.
 
     Parameters
     ----------
-    token
-    is_close
-        Whether logits that differ by the chooser's `tolerance` might choose otherwise; False without a tolerance.
-    logprob
-        The logarithm of its probability; None unless `Sampling.logprobs` asks for it.
-    alternatives
-        The likeliest tokens with their logarithms, best first.
+    token : int
+    logprob : float or None
+        Log-probability of the token; None unless `Sampling.logprobs` requests it.
+    alternatives : tuple of (int, float)
+        The most probable tokens and their log-probabilities, best first.
     """
 
     token: int
-    is_close: bool = False
     logprob: float | None = None
     alternatives: tuple[tuple[int, float], ...] = ()
 
 
 class Chooser:
-    """The target's rule for one request: which token comes next, given its logits and the text.
+    """Choose the next token of one request from the target's logits.
 
-    The token at absolute position t is argmax(processed logits / temperature + Gumbel(seed, t)), so the choice depends on the
-    logits, the text and the seed alone (the Gumbel-max trick: it has the distribution of the softmax). Ties go to the lower
-    token. Noise is computed only for tokens that can be chosen.
+    The token at absolute position t is argmax(processed logits / temperature + Gumbel(seed, t)). By the Gumbel-max trick it has the
+    distribution of the softmax, and it depends on the logits, the text and the seed alone. Ties go to the lower token. Noise is
+    computed only for tokens that can be chosen.
 
     Parameters
     ----------
-    sampling
-    vocabulary_size
-        Entries of a row of the target's logits.
-    prompt_length
-        Tokens of the prompt; output is counted from here.
-    tolerance
-        Choices that a change of two logits by this much together might turn are marked as close; None marks none.
+    sampling : Sampling
+    vocabulary_size : int
+        Number of logits per row of the target.
+    prompt_length : int
+        Length of the prompt; penalties and forced tokens of the output count from here.
 
     Raises
     ------
     InputError
-        For tokens outside the vocabulary.
+        If an option names tokens outside the vocabulary.
     """
 
-    def __init__(
-        self, sampling: Sampling, vocabulary_size: int, prompt_length: int, *, tolerance: float | None = None
-    ) -> None:
+    def __init__(self, sampling: Sampling, vocabulary_size: int, prompt_length: int) -> None:
         self.sampling = sampling
         self.vocabulary_size = vocabulary_size
         self.prompt_length = prompt_length
-        self._tolerance = tolerance
         self._temperature = float(sampling.temperature or 1.0)
         self._seed = np.uint64(sampling.seed % 2**64)
         self._processors = Processors(sampling, vocabulary_size, prompt_length)
@@ -73,40 +65,40 @@ class Chooser:
 
     def choose(self, logits: NDArray[np.float32], text: NDArray[np.int32]) -> Choice:
         """Decide the token that follows `text`, from the logits after its last token, of shape (vocabulary_size,)."""
-        token, is_close = self._forced_or_best(logits, text)
+        token = self._forced_or_best(logits, text)
         if self.sampling.logprobs is None:
-            return Choice(token, is_close)
-        from scipy.special import logsumexp  # a second to import, and seldom asked for
+            return Choice(token)
+        from scipy.special import logsumexp  # slow to import, and rarely needed
 
         logprobs = logits.astype(np.float64) - logsumexp(logits.astype(np.float64))
         alternatives = tuple((other, float(logprobs[other])) for other in likeliest(logprobs, self.sampling.logprobs))
-        return Choice(token, is_close, float(logprobs[token]), alternatives)
+        return Choice(token, float(logprobs[token]), alternatives)
 
     def follow(self, text: NDArray[np.int32]) -> None:
-        """Let `rank` penalize by this text: the decoder calls it before a drafter is asked."""
+        """Let `rank` apply penalties for this text; the decoder calls it before each draft."""
         self._text = text
 
     def rank(
         self, logits: NDArray[np.float32], positions: NDArray[np.integer], count: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Tell which tokens are likeliest to be chosen, from a drafter's logits.
+        """Rank the tokens that the target is most likely to choose, by a drafter's logits.
 
         Parameters
         ----------
-        logits : ndarray of float32, shape (n_rows, any vocabulary size)
-            A padded vocabulary may be longer or shorter than the target's.
+        logits : ndarray of float32, shape (n_rows, n_logits)
+            The vocabulary may be padded to another size than the target's.
         positions : ndarray of int, shape (n_rows,)
-            Absolute position of the token to be chosen from each row; `len(text)` for the first after the text.
-        count
-            How many tokens are wanted for each row; the vocabulary at most.
+            Absolute position of the token to choose from each row; `len(text)` for the first one after the text.
+        count : int
+            Tokens per row; at most the vocabulary size.
 
         Returns
         -------
         tokens : ndarray of int32, shape (n_rows, count)
-            Best first; the first is what `choose` would take if the logits were the target's (but for penalties by what stands
-            between the text and the row).
+            Best first. The first one is the result of `choose` if the logits equal the target's, except that penalties ignore the
+            tokens between the text and the row.
         confidences : ndarray of float32, shape (n_rows, count)
-            Their share of exp(logits / temperature + the target's own noise) in the row, without noise if greedy; 0 for
+            Share of exp(logits / temperature + noise) in the row, with the target's own noise, or without noise if greedy; 0 for
             tokens that cannot be chosen.
         """
         count = min(count, logits.shape[1], self.vocabulary_size)
@@ -134,7 +126,7 @@ class Chooser:
         return noise.rank(every, row, weights, *rule)
 
     def _drafted(self, logits: NDArray[np.float32], position: int) -> NDArray[np.float32]:
-        """A drafter's row as the target would change its own."""
+        """Process a drafter's row as the target processes its own."""
         known = logits[: self.vocabulary_size]
         forced = self.sampling.forced_tokens.get(position - self.prompt_length)
         if forced is None or forced >= len(known):
@@ -143,40 +135,23 @@ class Chooser:
         row[forced] = 0
         return row
 
-    def _forced_or_best(self, logits: NDArray[np.float32], text: NDArray[np.int32]) -> tuple[int, bool]:
+    def _forced_or_best(self, logits: NDArray[np.float32], text: NDArray[np.int32]) -> int:
         forced = self.sampling.forced_tokens.get(len(text) - self.prompt_length)
         if forced is not None:
-            return forced, False
+            return forced
         row = self._processors.apply(logits, text)
-        if not np.isfinite(row.max()):
-            raise InputError(
-                f"no token can follow the {len(text)} of the text: all are banned, or the logits are no numbers"
-            )
-        if self.sampling.is_greedy:
-            token = int(np.argmax(row))
-            is_close = self._tolerance is not None and bool(np.sum(row > row[token] - self._tolerance) > 1)
-        elif self.sampling.is_truncated:
-            token, is_close = self._best_of_kept(row, len(text))
-        else:
-            token, best, second = noise.best_of_all(row, self._temperature, self._seed, len(text))
-            is_close = self._is_close(best - second)
+        token = self._best(row, len(text)) if np.isfinite(row.max()) else -1
         if token < 0 or not np.isfinite(row[token]):
             raise InputError(
-                f"no token can follow the {len(text)} of the text: all are banned, or the logits are no numbers"
+                f"no token can follow the {len(text)} tokens of the text: the logits contain NaN, or every token is banned"
             )
-        return token, is_close
+        return token
 
-    def _best_of_kept(self, row: NDArray[np.float32], position: int) -> tuple[int, bool]:
-        """Decide among the tokens that truncation keeps; close also where rounding might keep others."""
-        lowest = lowest_kept(row, self.sampling)
-        surely, maybe = lowest, lowest
-        if self._tolerance is not None:
-            surely, maybe = uncertain_bounds(row, self.sampling, self._tolerance)
-        tokens = np.flatnonzero(row >= maybe)
+    def _best(self, row: NDArray[np.float32], position: int) -> int:
+        if self.sampling.is_greedy:
+            return int(np.argmax(row))
+        if not self.sampling.is_truncated:
+            return noise.best_of_all(row, self._temperature, self._seed, position)
+        tokens = np.flatnonzero(row >= lowest_kept(row, self.sampling))
         scores = row[tokens].astype(np.float64) / self._temperature + noise.gumbel(self._seed, position, tokens)
-        place = int(np.argmax(np.where(row[tokens] >= lowest, scores, -np.inf)))
-        margin = float(scores[place] - np.max(np.delete(scores, place), initial=-np.inf))
-        return int(tokens[place]), self._is_close(margin) or bool(row[tokens[place]] < surely)
-
-    def _is_close(self, margin: float) -> bool:
-        return self._tolerance is not None and margin * self._temperature < self._tolerance
+        return int(tokens[np.argmax(scores)])

@@ -1,6 +1,6 @@
-"""Gumbel noise for every seed, position and token, from a counter-based hash: no state, and none computed that cannot matter.
+"""Gumbel noise for every seed, position and token, from a counter-based hash without state.
 
-The functions that call each other stand in this one file, as numba's cache on disk asks for. Knows no model and no text.
+Functions that call each other share this file, because numba's disk cache does not notice changes in other files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _R30, _R27, _R31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _STEP = 2.0**-52
 
 HIGHEST = 53 * math.log(2)
-"""No noise is above this: the smallest uniform number is 2**-53."""
+"""Upper bound of the noise: the smallest uniform number is 2**-53."""
 
 
 @njit(nogil=True, cache=True)
@@ -64,7 +64,7 @@ def _could_exceed(uniform: float, gap: float) -> bool:
 
 @njit(nogil=True, cache=True)
 def gumbel(seed: np.uint64, position: int, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Draw the noise of some tokens at one position, float64 of shape (n_tokens,)."""
+    """Return the noise of tokens at one position, float64 of shape (n_tokens,)."""
     key = position_key(seed, position)
     noise = np.empty(len(tokens))
     for place in range(len(tokens)):
@@ -73,18 +73,16 @@ def gumbel(seed: np.uint64, position: int, tokens: NDArray[np.int64]) -> NDArray
 
 
 @njit(nogil=True, cache=True)
-def best_of_all(
-    logits: NDArray[np.float32], temperature: float, seed: np.uint64, position: int
-) -> tuple[int, float, float]:
-    """Return argmax(logits / temperature + noise), its score, and the runner-up's score.
+def best_of_all(logits: NDArray[np.float32], temperature: float, seed: np.uint64, position: int) -> int:
+    """Return argmax(logits / temperature + noise); -1 if no logit is finite.
 
-    Logarithms are taken only for tokens that could still be among the two best: a few dozen of a large vocabulary.
+    Logarithms are taken only for tokens that could still be the best: a few dozen of a large vocabulary.
     """
     key = position_key(seed, position)
-    winner, best, second = -1, -np.inf, -np.inf
+    winner, best = -1, -np.inf
     for token in range(len(logits)):
         score = logits[token] / temperature
-        gap = second - score
+        gap = best - score
         if gap > HIGHEST:
             continue
         uniform = _uniform(key, token)
@@ -92,10 +90,8 @@ def best_of_all(
             continue
         score += _gumbel_of(uniform)
         if score > best:
-            winner, best, second = token, score, best
-        elif score > second:
-            second = score
-    return winner, best, second
+            winner, best = token, score
+    return winner
 
 
 @njit(nogil=True, cache=True)

@@ -1,4 +1,4 @@
-"""How tokens are chosen and where a text ends: the user's options."""
+"""Sampling options: how tokens are chosen and where the output ends."""
 
 from __future__ import annotations
 
@@ -12,42 +12,44 @@ from etesian.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How tokens are chosen and where the text ends.
+    """Sampling options of a request.
 
     Parameters
     ----------
-    temperature
-        Logits are divided by it; None or 0 takes the likeliest token (greedy).
-    top_k
-        Choose among this many likeliest tokens, and those that tie with the last.
-    top_p
-        Choose among the fewest likeliest tokens that hold this share of the probability.
-    min_p
-        Choose among tokens at least this share as likely as the likeliest.
-    repetition_penalty
-        Divides positive and multiplies negative logits of tokens that the text, prompt included, already holds.
-    presence_penalty, frequency_penalty
-        Taken off the logit of a token that the output holds: once, and once for each time.
-    logit_bias
-        Added to the logits of these tokens, before anything else.
-    banned_tokens
-        Never chosen.
-    forced_tokens
-        Token that stands at an index of the output (0 is the first after the prompt), whatever the model says.
-    stop
+    temperature : float or None
+        Divides the logits; None or 0 for greedy decoding.
+    top_k : int or None
+        Sample from the k most probable tokens and those that tie with the last of them.
+    top_p : float or None
+        Sample from the smallest set of most probable tokens whose probabilities add up to at least top_p.
+    min_p : float or None
+        Sample from tokens whose probability is at least min_p times that of the most probable token.
+    repetition_penalty : float or None
+        Divides positive and multiplies negative logits of tokens in the prompt or output.
+    presence_penalty : float or None
+        Subtracted from the logit of each token in the output.
+    frequency_penalty : float or None
+        Subtracted from the logit of each token once per occurrence in the output.
+    logit_bias : mapping of int to float
+        Added to the logits of these tokens, before all other options.
+    banned_tokens : sequence of int
+        Tokens that are never chosen.
+    forced_tokens : mapping of int to int
+        Tokens that are chosen at these indices of the output, regardless of the model; index 0 follows the prompt.
+    stop : sequence of str
         The output ends before the first of these strings.
-    stop_tokens
-        The output ends with the first of these tokens, besides the model's own end of text.
-    logprobs
-        None for no logarithms of probabilities; else how many of the likeliest tokens are told beside the chosen one. They
-        are the model's own: before penalties, temperature and truncation.
-    seed
-        Seed of the noise; with the same one, the text is the same.
+    stop_tokens : sequence of int
+        The output ends with the first of these tokens, in addition to the model's end-of-text tokens.
+    logprobs : int or None
+        Number of most probable tokens to return with log-probabilities in addition to the chosen token; None for no
+        log-probabilities. They are those of the model, before penalties, temperature and truncation.
+    seed : int
+        Seed of the noise; the same seed gives the same text.
 
     Raises
     ------
     InputError
-        For a value outside its range, naming it.
+        If a value is outside its range; the message names it.
     """
 
     temperature: float | None = None
@@ -97,14 +99,14 @@ class Sampling:
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the likeliest token is taken, without noise."""
+        """Whether decoding is greedy."""
         return not self.temperature
 
     @property
     def is_truncated(self) -> bool:
-        """Whether some tokens cannot be drawn, however high their noise; greedy choice needs no such bound."""
+        """Whether top-k, top-p or min-p restricts the tokens to sample from."""
         return not (self.is_greedy or self.top_k is self.top_p is self.min_p is None)
 
 
 GREEDY = Sampling()
-"""The likeliest token each time."""
+"""Greedy decoding."""

@@ -1,7 +1,4 @@
-"""What changes logits before a token is chosen: bias, penalties by what the text holds, bans. Knows no noise.
-
-In the order of transformers' processors: bias, repetition, (presence and frequency, which it lacks), bans.
-"""
+"""Logit processors: bias, penalties and bans, in the order of transformers."""
 
 from __future__ import annotations
 
@@ -17,10 +14,9 @@ from etesian.errors import InputError
 
 
 class Processors:
-    """The changes that a `Sampling` asks for, as a function of a row of logits and the text before it.
+    """Apply the bias, penalties and bans of a `Sampling` to a row of logits, given the text before it.
 
-    Penalties are counted from the text anew each time, a few nanoseconds a token, so there is no state to roll back when drafted
-    tokens are rejected.
+    Every call counts occurrences anew, at a few nanoseconds per token, so that rejected drafts leave no state behind.
     """
 
     def __init__(self, sampling: Sampling, vocabulary_size: int, prompt_length: int) -> None:
@@ -30,7 +26,9 @@ class Processors:
             ("forced_tokens", sampling.forced_tokens.values()),
         ):
             if tokens and max(tokens) >= vocabulary_size:
-                raise InputError(f"{name} must hold tokens below the vocabulary's {vocabulary_size}; got {max(tokens)}")
+                raise InputError(
+                    f"{name} must hold tokens below the vocabulary size {vocabulary_size}; got {max(tokens)}"
+                )
         self._bias = _sorted_columns(sampling.logit_bias)
         self._banned = np.array(sorted(sampling.banned_tokens), np.int64)
         self._repetition = np.float32(sampling.repetition_penalty or 1.0)
@@ -41,7 +39,7 @@ class Processors:
         self._scratch = np.zeros((vocabulary_size, 2) if self._has_penalties else (0, 2), np.int32)
 
     def apply(self, logits: NDArray[np.float32], text: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return the changed logits of the token after `text`; `logits` themselves where nothing changes."""
+        """Return the processed logits of the token after `text`; `logits` itself if nothing changes."""
         if not (self._has_penalties or len(self._bias[0]) or len(self._banned)):
             return logits
         row = np.array(logits, np.float32)
@@ -62,7 +60,7 @@ def _sorted_columns(bias: Mapping[int, float]) -> tuple[NDArray[np.int64], NDArr
 
 @njit(nogil=True, cache=True)
 def _penalize(row: Any, text: Any, prompt_length: int, penalties: Any, counts: Any) -> None:
-    """Keskar et al. (2019), section 4.1, for repetition; `counts` (of the text, of the output) are zeros, before and after."""
+    """Keskar et al. (2019), section 4.1, for repetition; `counts` holds zeros before and after."""
     repetition, presence, frequency = penalties
     for place in range(len(text)):
         counts[text[place], 0] += 1
@@ -70,7 +68,7 @@ def _penalize(row: Any, text: Any, prompt_length: int, penalties: Any, counts: A
             counts[text[place], 1] += 1
     for token in text:
         if counts[token, 0] == 0 or token >= len(row):
-            continue  # met before, or unknown to a drafter of a smaller vocabulary
+            continue  # counted already, or outside the smaller vocabulary of a drafter
         row[token] = row[token] * repetition if row[token] < 0 else row[token] / repetition
         if counts[token, 1] > 0:
             row[token] -= presence + frequency * np.float32(counts[token, 1])

@@ -1,4 +1,4 @@
-"""Which tokens may be chosen: top-k, top-p and min-p, each as the lowest logit that stays. Ties with it stay too."""
+"""Truncation by top-k, top-p and min-p, each as the lowest logit that is kept; ties with it are kept too."""
 
 from __future__ import annotations
 
@@ -13,44 +13,30 @@ from numpy.typing import NDArray
 from etesian.decode.sampling.options import Sampling
 
 Row = NDArray[np.float32]
-_BANDS = (3.0, 8.0, 20.0, math.inf)  # nats below the best: the few that hold the mass are mostly within the first
+_BANDS = (3.0, 8.0, 20.0, math.inf)  # nats below the best logit; the first band usually holds enough probability
 
 
-def lowest_kept(logits: Row, sampling: Sampling, *, mass_shift: float = 0.0) -> float:
-    """Return the lowest logit that may be chosen, in transformers' order: top-k, top-p of what is left, min-p.
+def lowest_kept(logits: Row, sampling: Sampling) -> float:
+    """Return the lowest logit that may be chosen; as in transformers, top-p applies to the tokens that top-k keeps.
 
     Parameters
     ----------
     logits : ndarray of float32, shape (vocabulary_size,)
-    sampling
-    mass_shift
-        Added to `top_p`: what the bound would be if rounding moved that much probability.
+    sampling : Sampling
     """
     temperature = float(sampling.temperature or 1.0)
     lowest = float(np.finfo(np.float32).min)  # what is ruled out, minus infinity, is below
     if sampling.top_k is not None and sampling.top_k < len(logits):
         lowest = max(lowest, _kth_largest(logits, sampling.top_k))
     if sampling.top_p is not None and sampling.top_p < 1:
-        lowest = max(lowest, _top_p_bound(logits, temperature, sampling.top_p + mass_shift, lowest))
+        lowest = max(lowest, _top_p_bound(logits, temperature, sampling.top_p, lowest))
     if sampling.min_p is not None:
         lowest = max(lowest, float(logits.max()) + temperature * math.log(sampling.min_p))
     return lowest
 
 
-def uncertain_bounds(logits: Row, sampling: Sampling, tolerance: float) -> tuple[float, float]:
-    """Return the logits from which a token is surely kept, and may be kept, if two logits are off by `tolerance` together."""
-    top_p = sampling.top_p or 1.0
-    shift = (
-        top_p * (1.0 - top_p) * tolerance / (sampling.temperature or 1.0)
-    )  # the derivative of the mass by its logits
-    shift = min(shift, 0.5 * top_p)
-    surely = lowest_kept(logits, sampling, mass_shift=-shift)
-    maybe = lowest_kept(logits, sampling, mass_shift=shift)
-    return surely + tolerance, maybe - tolerance
-
-
 def likeliest(scores: NDArray[np.floating], count: int) -> list[int]:
-    """Return the `count` tokens of the highest scores, best first, the lower of two that tie."""
+    """Return the `count` tokens with the highest scores, best first; ties go to the lower token."""
     if count == 0:
         return []
     lowest = np.partition(scores, -count)[-count] if count < len(scores) else -np.inf
@@ -60,7 +46,7 @@ def likeliest(scores: NDArray[np.floating], count: int) -> list[int]:
 
 
 def _top_p_bound(logits: Row, temperature: float, top_p: float, lowest: float) -> float:
-    """Nucleus sampling, Holtzman et al. (2020), section 3.1: a token stays while those before it hold less than `top_p`."""
+    """Nucleus sampling, Holtzman et al. (2020), section 3.1: keep tokens until their probabilities reach `top_p`."""
     best = float(logits.max())
     kept = logits if lowest < -1e30 else logits[logits >= lowest]
     mass = top_p * float(_weights(kept, best, temperature).sum(dtype=np.float64))

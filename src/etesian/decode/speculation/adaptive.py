@@ -1,48 +1,47 @@
-"""How much speculation pays at this moment: how large a tree, and whether any. Knows no model; costs come from `costs.py`.
+"""Adaptive policy: trees of the size that maximizes tokens per second, or none where plain decoding is faster.
 
-Gains are counted in plain passes: a step that decides n tokens gains n, less what it took over what a plain pass takes.
+Gains are counted in plain passes: a step that decides n tokens gains n minus its duration divided by that of a plain pass.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import Literal
 
 import numpy as np
 
 from etesian.decode.speculation.costs import PassCosts
+from etesian.decode.speculation.policy import NO_DRAFT, DraftBudget
 from etesian.decode.tree import TokenTree
 
-PROBING = 0.01  # share of its passes that a request may lose in trying whether drafts pay by now
-SET_ASIDE = 0.01  # share of them that is kept for the beginnings of requests after it
-CREDIT = 1.0  # plain passes that a request may lose before anything was gained: 1 + 0.01 * 64 are 2.6% of 64
-OVERDRAFT = 0.5  # plain passes that may be owed while drafts are asked for that take no pass of a model
-MOST_CREDIT = 5.0  # plain passes that are saved up for trying; and the most that is owed
-ASKING = 0.005  # share of the time for drafts that take no pass of a model, while others do not pay
-TRIED = 4  # nodes that are scored while drafts did not pay, or it would never be seen that they do by now
-USUAL = 9  # drafts whose median is what drafting usually takes
-ACCIDENT = 3.0  # times what drafting usually takes: what is longer was a new prompt or another program
-SOONEST, LATEST = 4, 64  # steps until a plain pass is measured among others, the latter also until drafts are asked for
-FORGETTING = 0.9  # of gains, in each step that speculates: about the last ten count
+PROBING = 0.01  # share of its passes that a request may spend on trying drafts again
+SET_ASIDE = 0.01  # share of them that is reserved for the start of later requests
+CREDIT = 1.0  # plain passes that a request may lose before any gain: 1 + 0.01 * 64 is 2.6% of 64
+OVERDRAFT = 0.5  # plain passes that drafts without a model may lose beyond the credit
+MOST_CREDIT = 5.0  # upper bound of credit and debt, in plain passes
+ASKING = 0.005  # share of the time for drafts without a model, while other drafts are off
+TRIED = 4  # minimum number of nodes while drafts lose, so that an improvement is noticed
+USUAL = 9  # number of recent drafts whose median is the usual drafting time
+ACCIDENT = 3.0  # times the usual drafting time; longer drafts are due to new prompts or other programs
+SOONEST, LATEST = 4, 64  # steps between plain passes that refresh their cost; the latter also between trial drafts
+FORGETTING = 0.9  # decay of gains per speculative step: about the last ten count
 
 
 class Speculation:
-    """As many rows as bring the most tokens per second, down to none where plain decoding is faster.
+    """Choose the tree size that maximizes tokens per second, down to no draft where plain decoding is faster.
 
-    Losing is bounded, whatever the drafter proposes: while recent steps lost on the whole, further ones are tried only from what
-    is saved up for it. A request begins with at most `CREDIT` passes, however the last one ended, and may lose `PROBING` of its
-    own; what it begins with was set aside by the requests before it, or won by them. A draft that takes far longer than usual
-    counts as `ACCIDENT` times the usual, or a plain pass, so that it does not switch off what pays as a rule; the rest of its
-    time is taken from what later requests may begin with. While nothing is left to try with, drafts that take no pass of a draft
-    model are still asked for: a text that begins to repeat itself is seen soon.
+    Losses are bounded for any drafter. While recent steps lost on balance, further drafts are paid from a credit: a request starts
+    with at most `CREDIT` plain passes, reserved or gained by earlier requests, and earns `PROBING` per token. A draft that takes
+    far longer than usual counts as `ACCIDENT` times the usual time or one plain pass, so that a single accident does not turn
+    useful drafts off; the rest is charged to later requests. Without credit, drafters that need no model are still tried now and
+    then, so that a text that starts to repeat itself is noticed.
 
     Parameters
     ----------
-    costs
-        Of the target's passes; learns from every one.
-    max_nodes, max_depth
-        Limits of a tree, beyond which it is not worth looking.
+    costs : PassCosts
+        Costs of the target's passes, updated by every pass.
+    max_nodes, max_depth : int
+        Limits of a tree.
     """
 
     def __init__(self, costs: PassCosts, *, max_nodes: int = 31, max_depth: int = 31) -> None:
@@ -52,16 +51,16 @@ class Speculation:
         self.max_nodes = max_nodes
         self.max_depth = max_depth
         self._recent_gain = 0.0  # plain passes
-        self._saved, self._set_aside = CREDIT, 0.0  # for this request, and for those after it
-        self._drafting: Literal["off", "free", "full"] = "off"  # in this step; "free" takes no pass of a draft model
-        self._has_speculated = False  # in full, in the step before
+        self._saved, self._set_aside = CREDIT, 0.0  # for this request, and for later ones
+        self._drafting: Literal["off", "free", "full"] = "off"  # in this step; "free" uses no draft model
+        self._has_speculated = False  # with a model, in the previous step
         self._free_gain, self._free_seconds, self._since_free = 0.0, 0.0, 0
-        self._drafts: deque[float] = deque(maxlen=USUAL)  # seconds of the latest
+        self._drafts: deque[float] = deque(maxlen=USUAL)  # recent drafting times in seconds
         self._since_plain, self._patience = 0, SOONEST
-        self._tokens = self._seconds = 0.0  # of recent steps that speculated
+        self._tokens = self._seconds = 0.0  # of recent speculative steps
 
     def begin(self) -> None:
-        """Start a request: give it credit, and forget what another text lost."""
+        """Start a request: refill its credit, and forget the gains and losses of the previous text."""
         lacking = max(CREDIT - self._saved, 0.0)
         given = min(lacking, self._set_aside)
         self._saved += given
@@ -69,27 +68,24 @@ class Speculation:
         self._recent_gain = self._free_gain = self._tokens = self._seconds = 0.0
         self._has_speculated = False
 
-    def budget(self) -> tuple[int, int, float]:
-        """Return limits of the next tree, and the tokens per second that a draft's passes have to compete with.
-
-        These are infinite where no pass of a draft model is to be made.
-        """
+    def budget(self) -> DraftBudget:
+        """Return the limits of the next draft and the decoding rate that draft passes must beat."""
         plain = self.costs.seconds(1)
-        if plain == 0:  # the first pass of all shows what a pass costs
-            return 0, 0, 0.0
+        if plain == 0:  # the first pass shows what a pass costs
+            return NO_DRAFT
         self._drafting = self._chosen(plain)
         if self._drafting == "off":
-            return 0, 0, 1 / plain
+            return NO_DRAFT
         if self._drafting == "free":
-            return self.max_nodes, self.max_depth, math.inf
+            return DraftBudget(self.max_nodes, self.max_depth, allows_passes=False)
         self._since_plain += 1
         rate = self._tokens / self._seconds if self._seconds > 0 else 0.0
-        return self.max_nodes, self.max_depth, max(rate, 1 / plain)
+        return DraftBudget(self.max_nodes, self.max_depth, tokens_per_second=max(rate, 1 / plain))
 
     def trim(self, tree: TokenTree) -> TokenTree:
-        """Keep as many of the likeliest nodes as bring the most tokens per second, drafting included.
+        """Return the most probable nodes, as many as maximize tokens per second including the drafting time.
 
-        The expected number of tokens is 1, the target's own, and the sum of the path probabilities.
+        The expected number of tokens is 1 plus the sum of the path probabilities.
         """
         likeliest_first = np.sort(tree.path_probabilities.astype(np.float64))[::-1]
         tokens = 1 + np.concatenate([[0.0], np.cumsum(likeliest_first)])
@@ -101,19 +97,7 @@ class Speculation:
         return tree.likeliest(max(int(np.argmax(tokens / seconds)), 0 if is_free or self._recent_gain > 0 else TRIED))
 
     def observe(self, rows: int, seconds: float, tokens: int, draft_seconds: float) -> None:
-        """Learn from a step.
-
-        Parameters
-        ----------
-        rows
-            Of the target's pass: 1 and the nodes of the tree.
-        seconds
-            Of that pass.
-        tokens
-            Decided by it; 0 where a close decision has to be made again.
-        draft_seconds
-            Spent before it on the draft.
-        """
+        """Record a step; see `Policy.observe`."""
         self.costs.observe(rows, seconds)
         plain = self.costs.seconds(1)
         if plain == 0:
@@ -136,16 +120,16 @@ class Speculation:
         return "free" if self._free_gain > 0 or (is_due and self._saved > -OVERDRAFT) else "off"
 
     def _usual_draft(self) -> float:
-        """Median of the seconds of recent drafts, the lower of two middle ones; 0 before any."""
+        """Return the lower median of recent drafting times in seconds; 0 before any."""
         return sorted(self._drafts)[(len(self._drafts) - 1) // 2] if self._drafts else 0.0
 
     def _count(self, tokens: int, draft_seconds: float, target_seconds: float, plain: float) -> None:
-        """Add a step that speculated to what is saved, and to what is known of recent ones."""
+        """Account for a step whose draft could use a model."""
         usual = self._usual_draft()
         drafting = min(draft_seconds, max(ACCIDENT * usual, plain))
         self._saved = min(self._saved + tokens - (drafting + target_seconds) / plain, MOST_CREDIT)
         self._set_aside = max(self._set_aside - (draft_seconds - drafting) / plain, -MOST_CREDIT)
-        # After plain steps a draft model has their tokens to read, which it would not if drafts were made all the time.
+        # After plain steps a draft model reads the tokens it missed, which takes longer than usual.
         if self._has_speculated or not self._drafts:
             self._drafts.append(drafting)
         else:
@@ -156,7 +140,7 @@ class Speculation:
         self._seconds = FORGETTING * self._seconds + spent
 
     def _count_free(self, tokens: int, draft_seconds: float, target_seconds: float, plain: float) -> None:
-        """Add a step whose drafts took no pass of a model to what is saved, and to what is known of such steps."""
+        """Account for a step whose draft used no model."""
         gain = tokens - (draft_seconds + target_seconds) / plain
         self._saved = min(self._saved + gain, MOST_CREDIT)
         self._free_gain = FORGETTING * self._free_gain + gain

@@ -1,38 +1,73 @@
-"""What the decoder asks of whoever decides how much to draft: `Policy`; and the plainest of them."""
+"""The policy protocol, which decides how much to draft, and a policy with fixed limits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from etesian.decode.tree import TokenTree
 
 
-class Policy(Protocol):
-    """Decides how many rows a pass of the target should have."""
-
-    def begin(self) -> None:
-        """Start a request that speculates; what was learned of other texts may hold for it or not."""
-
-    def budget(self) -> tuple[int, int, float]:
-        """Return the most nodes and the greatest depth of the next tree, and the tokens a second is worth.
-
-        No nodes means not to speculate now.
-        """
-
-    def trim(self, tree: TokenTree) -> TokenTree:
-        """Return the part of a proposed tree that pays."""
-
-    def observe(self, rows: int, seconds: float, tokens: int, draft_seconds: float) -> None:
-        """Learn from a pass of so many rows: the time it took, the tokens it gave, and the time drafting took."""
-
-
-class FixedPolicy:
-    """The same limits always, whatever passes cost.
+@dataclass(frozen=True, slots=True)
+class DraftBudget:
+    """Limits of the next draft.
 
     Parameters
     ----------
-    max_nodes, max_depth
-        Of each tree.
+    max_nodes, max_depth : int
+        Limits of the tree; 0 nodes means no draft at all.
+    tokens_per_second : float or None
+        Decoding rate that each forward pass of a draft model must beat with the accepted tokens it is expected to add; None for no
+        limit on draft passes.
+    allows_passes : bool
+        Whether draft models may run. If False, only drafters without a model propose tokens.
+    """
+
+    max_nodes: int
+    max_depth: int
+    tokens_per_second: float | None = None
+    allows_passes: bool = True
+
+
+NO_DRAFT = DraftBudget(max_nodes=0, max_depth=0)
+"""Decode the next token without a draft."""
+
+
+class Policy(Protocol):
+    """Decides how many tokens to draft for each forward pass of the target."""
+
+    def begin(self) -> None:
+        """Start a request that speculates."""
+
+    def budget(self) -> DraftBudget:
+        """Return the limits of the next draft."""
+
+    def trim(self, tree: TokenTree) -> TokenTree:
+        """Return the part of a proposed tree that is worth verifying."""
+
+    def observe(self, rows: int, seconds: float, tokens: int, draft_seconds: float) -> None:
+        """Record a step.
+
+        Parameters
+        ----------
+        rows : int
+            Rows of the target's forward pass: 1 plus the number of nodes.
+        seconds : float
+            Duration of that pass.
+        tokens : int
+            Tokens decided by it.
+        draft_seconds : float
+            Time spent on the draft.
+        """
+
+
+class FixedPolicy:
+    """Use the same limits for every draft, whatever passes cost.
+
+    Parameters
+    ----------
+    max_nodes, max_depth : int
+        Limits of each tree.
     """
 
     def __init__(self, max_nodes: int = 16, max_depth: int = 8) -> None:
@@ -42,13 +77,13 @@ class FixedPolicy:
     def begin(self) -> None:
         """Do nothing."""
 
-    def budget(self) -> tuple[int, int, float]:
-        """Return the limits; a second is worth nothing, so that a draft model spends what passes it wants."""
-        return self.max_nodes, self.max_depth, 0.0
+    def budget(self) -> DraftBudget:
+        """Return the limits, with no limit on draft passes."""
+        return DraftBudget(self.max_nodes, self.max_depth)
 
     def trim(self, tree: TokenTree) -> TokenTree:
-        """Return the likeliest nodes."""
+        """Return the most probable nodes."""
         return tree.likeliest(self.max_nodes)
 
     def observe(self, rows: int, seconds: float, tokens: int, draft_seconds: float) -> None:
-        """Learn nothing."""
+        """Do nothing."""

@@ -8,8 +8,9 @@ import tiny_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from etesian.decode import ModelTraits, Scores
 from etesian.decode.models.cpu.model import LONGEST_PASS, CpuModel
-from etesian.decode.models.row_exactness import rows_are_exact
+from etesian.decode.models.row_exactness import probe_rows
 
 torch = pytest.importorskip("torch")
 
@@ -35,7 +36,7 @@ def read_plainly(model: CpuModel, tokens: np.ndarray, n_kept: int) -> np.ndarray
     """Logits after each token from `n_kept` on, one token at a time; what comes before is read one by one, too."""
     context, rows = model.context(), []
     for token in tokens:
-        rows.append(context.score([token], [-1])[0])
+        rows.append(context.score([token], [-1]).logits[0])
         context.keep([0])
     return np.array(rows[n_kept:])
 
@@ -60,7 +61,7 @@ def test_logits_are_those_of_transformers(family, dtype):
         expected = reference(torch.tensor(tokens)[None]).logits[0, 60:].float().numpy()
     context = packed(family, dtype).context()
     context.extend(tokens[:60])
-    logits = context.score(tokens[60:], np.arange(30) - 1)
+    logits = context.score(tokens[60:], np.arange(30) - 1).logits
     np.testing.assert_allclose(logits, expected, atol=TOLERANCES[dtype], rtol=0)
 
 
@@ -72,7 +73,7 @@ def test_rows_of_a_tree_have_the_bits_of_plain_decoding(family, dtype, n_kept, p
     model, tokens = packed(family, dtype), random_tokens(n_kept + len(parents), seed)
     context = model.context()
     context.extend(tokens[:n_kept])
-    logits = context.score(tokens[n_kept:], parents)
+    logits = context.score(tokens[n_kept:], parents).logits
     path = path_to(parents, len(parents) - 1)
     expected = read_plainly(model, np.concatenate([tokens[:n_kept], tokens[n_kept:][path]]), n_kept)
     np.testing.assert_array_equal(logits[path], expected)
@@ -83,8 +84,8 @@ def test_rows_of_a_tree_have_the_bits_of_plain_decoding(family, dtype, n_kept, p
 def test_rows_do_not_depend_on_how_many_there_are(n_rows, dtype):
     model, tokens = packed("llama", dtype), random_tokens(LONGEST_PASS + 1, 3)
     context = model.context()
-    together = context.score(tokens[:n_rows], [-1] * n_rows)
-    alone = [model.context().score(tokens[row : row + 1], [-1])[0] for row in range(n_rows)]
+    together = context.score(tokens[:n_rows], [-1] * n_rows).logits
+    alone = [model.context().score(tokens[row : row + 1], [-1]).logits[0] for row in range(n_rows)]
     np.testing.assert_array_equal(together, alone)
 
 
@@ -93,8 +94,8 @@ def test_the_number_of_threads_changes_no_bit(n_threads):
     reference = tiny_models.tiny_model("qwen3")
     tokens, parents = random_tokens(12), [-1, 0, 0, 1, 1, 2, -1, 6, 6, 3, 4, 9]
     model = CpuModel.from_transformers(reference, n_threads=n_threads)
-    expected = packed("qwen3", "float32").context().score(tokens, parents)
-    np.testing.assert_array_equal(model.context().score(tokens, parents), expected)
+    expected = packed("qwen3", "float32").context().score(tokens, parents).logits
+    np.testing.assert_array_equal(model.context().score(tokens, parents).logits, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -123,7 +124,9 @@ def test_the_cache_after_commits_is_one_built_fresh(family, dtype, data):
     fresh.extend(text)
     assert context.length == fresh.length == len(text)
     probe = random.integers(0, 300, 5)
-    np.testing.assert_array_equal(context.score(probe, [-1, 0, 0, 1, 2]), fresh.score(probe, [-1, 0, 0, 1, 2]))
+    np.testing.assert_array_equal(
+        context.score(probe, [-1, 0, 0, 1, 2]).logits, fresh.score(probe, [-1, 0, 0, 1, 2]).logits
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -133,7 +136,7 @@ def test_a_prompt_gives_the_same_bits_however_it_is_cut(dtype):
     whole.extend(tokens)
     for first, last in ((0, 1), (1, 64), (64, 130), (130, 130), (130, 200)):
         pieces.extend(tokens[first:last])
-    np.testing.assert_array_equal(whole.score([7], [-1]), pieces.score([7], [-1]))
+    np.testing.assert_array_equal(whole.score([7], [-1]).logits, pieces.score([7], [-1]).logits)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -146,7 +149,7 @@ def test_a_text_outgrows_its_first_cache(dtype):
     context = packed("llama", dtype, **longer).context()
     for first in range(0, n_kept, 100):  # grown twice in between
         context.extend(tokens[first : min(first + 100, n_kept)])
-    logits = context.score(tokens[n_kept:], np.arange(10) - 1)
+    logits = context.score(tokens[n_kept:], np.arange(10) - 1).logits
     np.testing.assert_allclose(logits, expected, atol=TOLERANCES[dtype], rtol=0)
 
 
@@ -156,7 +159,7 @@ def test_a_sliding_window_is_seen_by_trees_too(family):
     model, reference = packed(family, "float32", sliding_window=8), tiny_models.tiny_model(family, sliding_window=8)
     context = model.context()
     context.extend(tokens[:30])
-    logits = context.score(tokens[30:], parents)
+    logits = context.score(tokens[30:], parents).logits
     path = path_to(parents, 9)
     with torch.no_grad():
         text = torch.tensor(np.concatenate([tokens[:30], tokens[30:][path]]))
@@ -165,7 +168,7 @@ def test_a_sliding_window_is_seen_by_trees_too(family):
 
 
 def test_the_probe_says_that_rows_are_exact():
-    assert packed("gpt2", "bfloat16").rows_are_exact
+    assert packed("gpt2", "bfloat16").traits.rows_are_exact
 
 
 def test_the_probe_finds_a_model_whose_rows_depend_on_their_number():
@@ -174,14 +177,17 @@ def test_the_probe_finds_a_model_whose_rows_depend_on_their_number():
 
         vocabulary_size = 300
         max_length = 256
+        traits = ModelTraits()
 
         def context(self):
             context = packed("gpt2", "float32").context()
             score = context.score
-            context.score = lambda tokens, parents: score(tokens, parents) * np.float32(1 + 1e-7 * len(tokens))
+            context.score = lambda tokens, parents: Scores(
+                score(tokens, parents).logits * np.float32(1 + 1e-7 * len(tokens))
+            )
             return context
 
-    assert not rows_are_exact(Leaning())
+    assert not probe_rows(Leaning())
 
 
 @pytest.mark.parametrize(
@@ -216,7 +222,7 @@ def test_misuse_is_told_and_changes_nothing(misuse, words):
     with pytest.raises(ValueError, match=words):
         misuse(context)
     assert context.length == 0
-    assert context.score([5], [-1]).shape == (1, 300)
+    assert context.score([5], [-1]).logits.shape == (1, 300)
 
 
 def test_fingerprints_tell_models_apart():

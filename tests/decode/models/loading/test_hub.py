@@ -16,7 +16,7 @@ from etesian.decode.models.loading import (  # noqa: E402
     load_transformers_model,
     transformers_loading,
 )
-from etesian.decode.models.loading.hub import asked_of_hub  # noqa: E402
+from etesian.decode.models.loading.hub import resolve_model_source  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
 LOADERS = [load_tokenizer, load_transformers_model]
@@ -63,7 +63,7 @@ def unmade(kind):
 def test_what_looks_like_a_path_is_never_asked_of_the_hub(asked, load, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="does not exist"):
         load(name, LoadOptions(device="cpu"))
     assert asked == []
 
@@ -72,10 +72,10 @@ def test_what_looks_like_a_path_is_never_asked_of_the_hub(asked, load, name, tmp
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (unmade(errors.RepositoryNotFoundError), "neither a folder nor a model on the hub"),
+        (unmade(errors.RepositoryNotFoundError), "neither a folder nor an accessible model on the hub"),
         (unmade(errors.RevisionNotFoundError), "has no revision 'v7'"),
-        (errors.HFValidationError("Repo id must use letters"), "no hub name: Repo id must use letters"),
-        (OSError("no route\nto host"), r"the hub could not be asked \(no route to host\)"),
+        (errors.HFValidationError("Repo id must use letters"), "nor a hub name: Repo id must use letters"),
+        (OSError("no route\nto host"), r"the hub cannot be reached \(no route to host\)"),
     ],
 )
 def test_a_name_that_the_hub_does_not_know_is_told_after_one_question(asked, load, answer, message):
@@ -87,7 +87,7 @@ def test_a_name_that_the_hub_does_not_know_is_told_after_one_question(asked, loa
 
 def test_a_model_on_the_hub_is_asked_for_once(asked):
     options = LoadOptions()
-    assert asked_of_hub("gpt2", options) == asked_of_hub("gpt2", options) == options
+    assert resolve_model_source("gpt2", options) == resolve_model_source("gpt2", options) == options
     assert asked == [("gpt2", None)]
 
 
@@ -95,18 +95,18 @@ def test_a_model_on_the_hub_is_asked_for_once(asked):
 def test_without_an_answer_the_local_cache_is_enough(asked, is_offline, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", is_offline)
     asked.answer, asked.is_cached = TimeoutError(), True
-    assert asked_of_hub("gpt2", LoadOptions(dtype="bf16")) == LoadOptions(dtype="bf16", local_files_only=True)
+    assert resolve_model_source("gpt2", LoadOptions(dtype="bf16")) == LoadOptions(dtype="bf16", local_files_only=True)
     assert len(asked) == (not is_offline)
 
 
 def test_who_wants_to_stay_offline_asks_nobody(asked, monkeypatch):
-    assert asked_of_hub("gpt2", LoadOptions(local_files_only=True)) == LoadOptions(local_files_only=True)
+    assert resolve_model_source("gpt2", LoadOptions(local_files_only=True)) == LoadOptions(local_files_only=True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="told to stay offline"):
-        asked_of_hub("gpt2", LoadOptions())
+    with pytest.raises(InputError, match="offline mode is set"):
+        resolve_model_source("gpt2", LoadOptions())
     assert asked == []
 
 
 def test_a_folder_is_not_asked_for(asked, tmp_path):
-    assert asked_of_hub(str(tmp_path), LoadOptions()) == LoadOptions()
+    assert resolve_model_source(str(tmp_path), LoadOptions()) == LoadOptions()
     assert asked == []

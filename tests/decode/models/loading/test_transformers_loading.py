@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model  # noqa: E402
-from etesian.decode.models.loading.tokenizer import check_same_tokens  # noqa: E402
+from etesian.decode.models.loading.tokenizer import tokens_not_shared  # noqa: E402
 from etesian.decode.models.transformers.model import load_huggingface  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
@@ -137,7 +137,7 @@ def test_missing_shards_are_told(folder):
     index.write_text(json.dumps({"metadata": {}, "weight_map": shards}))
     assert "lacks model-00002-of-00002.safetensors" in refusal(folder)
     index.write_text("{}")
-    assert "is no index of weights" in refusal(folder)
+    assert "is not an index of weights" in refusal(folder)
 
 
 def test_folders_without_a_model_tell_what_they_hold(folder):
@@ -150,7 +150,7 @@ def test_folders_without_a_model_tell_what_they_hold(folder):
     (folder / "model.gguf").touch()
     assert "holds GGUF files" in refusal(folder)
     (folder / "adapter_config.json").touch()
-    assert "holds an adapter" in refusal(folder)
+    assert "holds a LoRA adapter without its model" in refusal(folder)
 
 
 def test_folder_without_weights_tells_so(folder):
@@ -159,8 +159,8 @@ def test_folder_without_weights_tells_so(folder):
 
 
 def test_names_that_lead_nowhere_are_told(folder, tmp_path):
-    assert "there is no folder" in refusal(tmp_path / "none")
-    assert "there is no folder" in refusal("./none")
+    assert "does not exist" in refusal(tmp_path / "none")
+    assert "does not exist" in refusal("./none")
     assert "name must be a folder or a hub name; got ''" in refusal("")
     assert "is a file; give the folder" in refusal(folder / "config.json")
     assert "no folder" in refusal("nobody/has-this-model")
@@ -179,7 +179,7 @@ def test_missing_tokenizer_is_told(folder):
 
 
 def test_same_vocabularies_pass_whatever_the_sizes_of_the_models():
-    check_same_tokens(tokenizer_of(["?", "a", "b"]), tokenizer_of(["?", "a", "b"]))
+    tokens_not_shared(tokenizer_of(["?", "a", "b"]), tokenizer_of(["?", "a", "b"]))
 
 
 @pytest.mark.parametrize(
@@ -192,4 +192,31 @@ def test_same_vocabularies_pass_whatever_the_sizes_of_the_models():
 )
 def test_other_vocabularies_are_refused_by_a_token(words, message):
     with pytest.raises(InputError, match=message):
-        check_same_tokens(tokenizer_of(["?", "a", "b"]), tokenizer_of(words), draft_name="small")
+        tokens_not_shared(tokenizer_of(["?", "a", "b"]), tokenizer_of(words), draft_name="small")
+
+
+def test_tokenizers_may_differ_in_added_tokens_which_are_never_proposed():
+    target, draft = tokenizer_of(["?", "a", "b"]), tokenizer_of(["?", "a", "b"])
+    target.add_special_tokens({"additional_special_tokens": ["<user>", "<answer>"]})
+    draft.add_special_tokens({"additional_special_tokens": ["<answer>", "<think>"]})
+    assert tokens_not_shared(target, draft) == [3, 4]  # <answer> is 4 for the target
+    assert tokens_not_shared(target, tokenizer_of(["?", "a", "b"])) == []
+
+
+def test_an_adapter_next_to_the_weights_is_refused(folder):
+    (folder / "adapter_config.json").write_text("{}")
+    message = refusal(folder)
+    assert "holds a LoRA adapter (adapter_config.json)" in message
+    assert "merge_and_unload" in message
+
+
+@pytest.mark.parametrize(
+    "file", ["../model.safetensors", "weights/model.safetensors", "x.bin", "/tmp/model.safetensors", 3]
+)
+def test_an_index_may_only_name_safetensors_in_its_own_folder(folder, file):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00001.safetensors", "b": file}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    message = refusal(folder)
+    assert "may name only *.safetensors files in its own folder" in message
+    assert str(file) in message

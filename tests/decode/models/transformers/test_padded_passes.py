@@ -57,11 +57,11 @@ def test_padded_rows_are_the_rows_without_padding(shape, calls, length):
     for context in contexts:
         context.extend(random_tokens(length))
     for seed, parents in enumerate(calls):
-        plain, padded = (context.score(random_tokens(len(parents), seed), parents) for context in contexts)
+        plain, padded = (context.score(random_tokens(len(parents), seed), parents).logits for context in contexts)
         np.testing.assert_allclose(padded, plain, rtol=0, atol=1e-5)
     for context in contexts:
         context.keep([0])
-    plain, padded = (context.score([5], [-1]) for context in contexts)
+    plain, padded = (context.score([5], [-1]).logits for context in contexts)
     np.testing.assert_allclose(padded, plain, rtol=0, atol=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_replayed_passes_are_those_of_the_cpu(family, dtype):
         for context in contexts:
             context.extend(random_tokens(20))
         for parents in ([-1, 0, 0, 1, 2], [3, 3, -1], [-1]):
-            rows = [context.score(random_tokens(len(parents)), parents) for context in contexts]
+            rows = [context.score(random_tokens(len(parents)), parents).logits for context in contexts]
             np.testing.assert_allclose(rows[1], rows[0], rtol=0, atol=0.1)
     recordings = [r for found in replayed._passes._recordings.values() for r in found.by_shape.values()]
     assert recordings

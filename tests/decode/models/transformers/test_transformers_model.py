@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from etesian.decode import ModelTraits, Scores  # noqa: E402
+from etesian.decode.models.row_exactness import probe_rows  # noqa: E402
 from etesian.decode.models.transformers.model import HuggingFaceModel  # noqa: E402
-from etesian.decode.models.transformers.self_check import probe_rows  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
 FAMILIES = tiny_models.FAMILIES
@@ -71,7 +72,7 @@ def test_each_row_of_a_tree_is_the_row_of_its_own_path(family, changes, data, le
     context = model.context()
     context.extend(text)
     rows = np.concatenate(
-        [context.score(new[: len(first)], first).copy(), context.score(new[len(first) :], second).copy()]
+        [context.score(new[: len(first)], first).logits.copy(), context.score(new[len(first) :], second).logits.copy()]
     )
     parents = first + second
     for node in range(len(parents)):
@@ -135,7 +136,7 @@ def test_b3_cache_after_any_history_is_one_built_fresh(family, changes, data):
         n = len(history.text)
         torch.testing.assert_close(used.keys[:, :, :n], new.keys[:, :, :n], rtol=0, atol=1e-5)
         torch.testing.assert_close(used.values[:, :, :n], new.values[:, :, :n], rtol=0, atol=1e-5)
-    row = history.context.score([5], [-1])[0]
+    row = history.context.score([5], [-1]).logits[0]
     np.testing.assert_allclose(row, plain_logits(model, [*history.text, 5])[-1], rtol=0, atol=1e-5)
 
 
@@ -149,7 +150,7 @@ def speculate_greedily(model: HuggingFaceModel, prompt: list[int], guess: list[i
         wrong = rng.integers(0, tiny_models.VOCABULARY_SIZE, len(ahead)).tolist()
         tokens = [text[-1], *wrong, *ahead]  # both chains hang from the text's last token
         parents = [-1, *range(len(wrong)), *([0, *range(len(wrong) + 1, len(tokens) - 1)][: len(ahead)])]
-        rows = context.score(tokens, parents)
+        rows = context.score(tokens, parents).logits
         path = [0]
         while True:
             chosen = int(rows[path[-1]].argmax())
@@ -181,7 +182,7 @@ def test_long_texts_are_read_in_parts_and_memory_grows():
     context = model.context()
     context.extend(text)
     assert context._cache.capacity == 2048
-    rows = context.score([3, 4, 5], [-1, 0, 0])
+    rows = context.score([3, 4, 5], [-1, 0, 0]).logits
     np.testing.assert_allclose(rows[0], plain_logits(model, [*text, 3])[-1], rtol=0, atol=1e-5)
     np.testing.assert_allclose(rows[2], plain_logits(model, [*text, 3, 5])[-1], rtol=0, atol=1e-5)
 
@@ -192,7 +193,7 @@ def test_memory_grows_under_nodes_that_are_not_kept_yet():
     context = model.context()
     context.extend(text)
     context.score([1, 2, 3, 4], [-1, 0, 0, 1])
-    rows = context.score([7, 8, 9, 10], [2, 4, 3, 3])  # slots 254 to 257
+    rows = context.score([7, 8, 9, 10], [2, 4, 3, 3]).logits  # slots 254 to 257
     np.testing.assert_allclose(rows[1], plain_logits(model, [*text, 1, 3, 7, 8])[-1], rtol=0, atol=1e-5)
 
 
@@ -249,16 +250,16 @@ def test_interrupted_pass_leaves_no_nodes(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(model._passes, "logits", interrupt)
+        patch.setattr(model._passes, "_forward", interrupt)
         with pytest.raises(KeyboardInterrupt):
             context.score([4, 5], [-1, 0])
     context.score([6], [-1])
-    row = context.score([7], [0])[0]  # 6 is node 0, not 4
+    row = context.score([7], [0]).logits[0]  # 6 is node 0, not 4
     np.testing.assert_allclose(row, plain_logits(model, [1, 2, 3, 6, 7])[-1], rtol=0, atol=1e-5)
 
 
 def test_no_tokens_are_no_rows():
-    assert wrapped("llama").context().score([], []).shape == (0, 300)
+    assert wrapped("llama").context().score([], []).logits.shape == (0, 300)
 
 
 # Number types, and what is told of a model.
@@ -269,7 +270,7 @@ def test_logits_of_16_bit_models_are_products_in_float32_and_the_model_stays_as_
     model = HuggingFaceModel(network)
     context = model.context()
     context.extend([1, 2, 3])
-    row = context.score([4], [-1])[0]
+    row = context.score([4], [-1]).logits[0]
     with torch.no_grad():
         hidden = network.base_model(input_ids=torch.tensor([[1, 2, 3, 4]])).last_hidden_state[0, -1]
     expected = (network.lm_head.weight.double() @ hidden.double()).detach().numpy()
@@ -313,6 +314,7 @@ class RowsDependOnTheirNumber:
 
     vocabulary_size = 300
     max_length = None
+    traits = ModelTraits()
 
     def __init__(self, n_rows_that_differ: int) -> None:
         self.n_rows_that_differ = n_rows_that_differ
@@ -330,9 +332,9 @@ class RowContext:
     def extend(self, tokens) -> None:
         pass
 
-    def score(self, tokens, parents) -> np.ndarray:
+    def score(self, tokens, parents) -> Scores:
         rows = np.random.default_rng(7).standard_normal((300, 300)).astype(np.float32)[np.asarray(tokens)]
-        return np.nextafter(rows, np.inf) if len(tokens) >= self.n_rows_that_differ else rows
+        return Scores(np.nextafter(rows, np.inf) if len(tokens) >= self.n_rows_that_differ else rows)
 
     def keep(self, nodes) -> None:
         pass

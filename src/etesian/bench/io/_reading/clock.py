@@ -139,7 +139,7 @@ def elapsed(times: Sequence[Time], *, column: str, start: Time | None, starts_at
     start
         When the run started, where the file says so.
     starts_at_first
-        Whether the first row was taken before any work, so that its point in time is the start.
+        True if the first row was taken before any work, so that its point in time is the start.
 
     Raises
     ------

@@ -15,7 +15,7 @@ TIME_ROLES = {"seconds": 1.0, "milliseconds": 1e-3, "minutes": 60.0, "hours": 36
 IDENTITY = ("suite", "workload", "seed", "run", "target")
 _OF_THE_RUN = ("task", "organization", "system", "outcome", "budget_seconds", "started", "error", "progress")
 ROLES = (*IDENTITY, *TIME_ROLES, "slices", *_OF_THE_RUN, "metric")
-"""What a column may be. `run` is any text that distinguishes repeats, in place of a number in `seed`."""
+"""Roles that a column may have. `run` is any text that distinguishes repeats, in place of a number in `seed`."""
 
 _RUN_COLUMNS = (
     "run_id",

@@ -14,7 +14,7 @@ from etesian.bench.io._reading.errors import UnreadableError
 
 _LONGEST_MAGIC = 6
 ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
-"""What a file name may end with after its own suffix."""
+"""Endings that may follow the suffix of a file name."""
 
 
 @contextmanager

@@ -19,6 +19,9 @@ _NUMBERED = re.compile(
 )
 
 
+_BIGGEST_SEED = 2**63 - 1
+
+
 class Measurement(NamedTuple):
     """Metrics, the time on the clock when they were taken, and the steps of work done before where they are known."""
 
@@ -111,6 +114,19 @@ def seed_of(name: str) -> int:
     return int.from_bytes(digest, "big")
 
 
+def whole_seed(seed: Any) -> int:
+    """Read a seed that is a whole number of at most 64 bits."""
+    number = number_of(seed, role="seed")
+    if not number.is_integer() or abs(number) > _BIGGEST_SEED:
+        raise UnreadableError(f"seed must be a whole number; got {shortened(seed)} (text belongs in the role run)")
+    return int(seed) if isinstance(seed, int) or str(seed).lstrip("+-").isdigit() else int(number)
+
+
+def seed_named(text: str) -> int:
+    """Return the number that a text is, or a seed made of it."""
+    return int(text) if text.isdigit() and len(text) < 19 else seed_of(text)
+
+
 def split_name(name: str) -> tuple[str, int | None]:
     """Take the number of the repeat off the end of a name: ``"adam/seed_3"`` is the entry ``"adam"``, number 3."""
     match = _NUMBERED.fullmatch(name)
@@ -127,6 +143,15 @@ def number_of(text: Any, *, role: str) -> float:
         return float(text)
     except ValueError:
         raise UnreadableError(f"{role} must be a number; got {shortened(text)}") from None
+
+
+def is_number(cell: Any) -> bool:
+    """Return True if `number_of` reads the cell."""
+    try:
+        number_of(cell, role="")
+    except UnreadableError:
+        return False
+    return True
 
 
 def plain(value: Any) -> Any:

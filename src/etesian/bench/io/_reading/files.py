@@ -164,7 +164,7 @@ def opened_text(path: Path) -> Iterator[IO[bytes]]:
 
 
 class _Raw(io.RawIOBase):
-    """Any stream with ``read`` as a raw one; decompressors differ in what else they offer."""
+    """Any stream with ``read`` as a raw one; decompressors differ in their other methods."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""What every importer gives: runs, and what it could not read. Walks the files; knows nothing of their formats."""
+"""Items that importers yield (runs, skipped and ignored files), and the walk over files. Knows no formats."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Skipped:
     Parameters
     ----------
     path
-        Where it is.
+        The file, or the place in it.
     reason
-        What was wrong, with the number of the line where there is one.
+        Reason and, where possible, the number of the line.
     """
 
     path: str
@@ -29,22 +29,22 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Ignored:
-    """A file that is no run: not one of the format by its name, or a description that runs can do without.
+    """A file that holds no run: its name does not match the format, or it describes runs that can do without it.
 
     Parameters
     ----------
     path
-        Where it is.
+        The file.
     reason
-        Why it was not read.
+        Reason for not reading it.
     """
 
     path: str
-    reason: str = "is no file of this format, by its name"
+    reason: str = "does not match this format by its name"
 
 
 Found = StoredRun | Skipped | Ignored
-"""What importers give, one after the other: nothing of what lies below a path is left unmentioned."""
+"""Item that an importer yields; every file below a path is accounted for by one."""
 
 
 def read_each(
@@ -54,23 +54,23 @@ def read_each(
     is_candidate: Callable[[Path], bool],
     sought: str,
 ) -> Iterator[Found]:
-    """Read a file, or each candidate in a folder in sorted order; what cannot be read is skipped with its reason.
+    """Read a file, or each candidate in a folder in sorted order; files that cannot be read are skipped with the reason.
 
     Parameters
     ----------
     path
-        A file, which is a candidate by whatever name, or a folder.
+        A file, whatever its name, or a folder.
     read
-        Gives the runs of one file; its errors make the file skipped.
+        Function that yields the runs of one file. If it raises an error, the file is skipped.
     is_candidate
-        Whether a file in a folder is to be read.
+        Function that returns True for files of a folder that should be read.
     sought
-        What candidates look like, for the message if there is none.
+        Description of the candidates, for the message if there is none.
 
     Raises
     ------
     InputError
-        If there is no such path, or no candidate in the folder.
+        If the path does not exist, or the folder holds no candidate.
     """
     path = Path(path)
     files = {file: file == path or is_candidate(file) for file in files_below(path)}
@@ -84,7 +84,7 @@ def read_each(
 
 
 def attempt(path: str, read: Callable[[], Iterable[Found]]) -> Iterator[Found]:
-    """Give what `read` gives; an error in it becomes the reason for which `path` is skipped."""
+    """Yield the items of `read`; an error in it becomes the reason for skipping `path`."""
     try:
         yield from read()
     except InputError:
@@ -94,7 +94,7 @@ def attempt(path: str, read: Callable[[], Iterable[Found]]) -> Iterator[Found]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Write in one line why a file cannot be read."""
+    """Describe in one line why a file cannot be read."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, RecursionError):
@@ -103,7 +103,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace what terminals and databases cannot take: control characters, and bytes of names that are not UTF-8."""
+    """Replace control characters and invalid bytes, which terminals and databases cannot hold."""
     clean = text.encode(errors="replace").decode()
     return "".join(sign if sign.isprintable() else "?" for sign in clean)
 

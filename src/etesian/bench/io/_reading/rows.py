@@ -138,7 +138,7 @@ def _normalized(rows: list[tuple[int, dict[str, str]]]) -> list[Row]:
     by_line = {name: [(numbers[index], cell) for index, cell in cells] for name, cells in columns.items()}
     clean: list[dict[str, Any]] = [{} for _ in rows]
     for name, normal in normalize(by_line).items():
-        for (index, _), (_, cell) in zip(columns[name], normal, strict=True):
-            if cell is not None:
-                clean[index][name] = cell
+        for (index, _), (_, text) in zip(columns[name], normal, strict=True):
+            if text is not None:
+                clean[index][name] = text
     return [Row(number, cells) for number, cells in zip(numbers, clean, strict=True)]

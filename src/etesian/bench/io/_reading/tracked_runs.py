@@ -25,7 +25,7 @@ def ordered_points(
     target
         Names the metric.
     is_wall_time
-        Whether time passes on this clock while the run is down.
+        True if time passes on this clock while the run is down.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def _lost_steps(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def checked(location: str, target: Target, found: Iterable[tuple[str, Found]]) -> Iterator[Found]:
-    """Hand on what was found; refuse runs measured on another scale than the target, and give repeats their own seeds.
+    """Yield the items; refuse runs measured on another scale than the target, and give repeats their own seeds.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class RunRecorder:
     suite
         Suite to store the run under.
     stop_at_target
-        Whether training stops as soon as the target is reached.
+        If True, training stops as soon as the target is reached.
     synchronize
         Waits for work on accelerators before the clock is read. None means PyTorch's, if CUDA is in use.
     clock

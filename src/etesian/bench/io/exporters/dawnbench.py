@@ -22,19 +22,19 @@ def write_dawnbench(entries: Iterable[StoredRun], folder: str | Path) -> int:
     Parameters
     ----------
     entries
-        Runs. Those without a measurement have no curve and are left out; the number returned does not count them.
+        Runs with their suites. Those without a measurement have no curve and are left out.
     folder
-        To be made; there must be nothing of that name.
+        Folder to make; it must not exist.
 
     Returns
     -------
     int
-        How many runs were written. A run's epochs are its measure of progress, else its slices.
+        Number of runs written. The epochs of a run are its measure of progress, or else its slices.
 
     Raises
     ------
     InputError
-        If there is something at that path, or the folder around it does not exist.
+        If the path exists, or its parent folder does not.
     """
     with_curve = [entry for entry in entries if entry.run.points]
     names: Counter[str] = Counter()

@@ -47,7 +47,7 @@ def read_dawnbench(path: str | Path, *, target: Target | None = None) -> Iterato
     Raises
     ------
     InputError
-        If there is no such path, or nothing in it that could be an entry.
+        If the path does not exist, or holds nothing in it that could be an entry.
     """
     single = Path(path)
 
@@ -154,7 +154,7 @@ def _details(file: Path, description: Mapping[str, Any], track: str, latency: fl
 
 
 def _task_of(file: Path, metrics: Mapping[str, float]) -> str:
-    """The task by the folders that the file lies in, else by what was measured."""
+    """Return the task of the folders that the file lies in, or else that of its metrics."""
     for part in reversed(file.resolve().parts):
         if part in TARGETS:
             return part

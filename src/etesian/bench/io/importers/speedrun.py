@@ -57,7 +57,7 @@ def read_speedrun(path: str | Path, *, target: Target = TARGET) -> Iterator[Foun
     Raises
     ------
     InputError
-        If there is no such path, or no log in it.
+        If the path does not exist, or holds no log in it.
     """
 
     def read(file: Path) -> list[Found]:

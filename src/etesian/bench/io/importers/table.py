@@ -10,7 +10,7 @@ from typing import Any, get_args
 from etesian.bench.io._reading.clock import check_unit, elapsed, gaps_in, is_finite_time, parse_time
 from etesian.bench.io._reading.columns import IDENTITY, ROLES, TIME_ROLES, Columns, run_columns, step_column
 from etesian.bench.io._reading.consistency import scale_conflict, with_distinct_seeds
-from etesian.bench.io._reading.curves import number_of, outcome_of, plain, seed_of
+from etesian.bench.io._reading.curves import is_number, number_of, outcome_of, plain, seed_named, seed_of, whole_seed
 from etesian.bench.io._reading.files import DAMAGES, UnreadableError, has_suffix, shortened
 from etesian.bench.io._reading.found import Found, Skipped, printable, read_each, reason_of
 from etesian.bench.io._reading.order import Ordered, in_order
@@ -22,7 +22,6 @@ _NO_TIMES = (
     ". Logs of Lightning, Keras and Hugging Face's Trainer hold no times; their callbacks in etesian.bench.io.callbacks record "
     "them"
 )
-_BIGGEST_SEED = 2**63 - 1
 
 
 def read_csv(
@@ -150,7 +149,7 @@ class _Reader:
         for row in rows:
             for name, cell in row.cells.items():
                 if name not in taken and are_numbers.get(name, True):
-                    are_numbers[name] = _is_number(cell)
+                    are_numbers[name] = is_number(cell)
         return tuple(name for name, yes in are_numbers.items() if yes)
 
     def _run_of(self, file: Path, rows: list[Row], metrics: tuple[str, ...]) -> StoredRun:
@@ -206,7 +205,7 @@ class _Reader:
 
     def _steps(self, rows: list[Row]) -> tuple[str, list[float]] | None:
         name = step_column(rows, self.columns)
-        if name is None or not all(_is_number(row.cells[name]) for row in rows):
+        if name is None or not all(is_number(row.cells[name]) for row in rows):
             return None
         return name, [number_of(row.cells[name], role=name) for row in rows]
 
@@ -248,11 +247,11 @@ class _Reader:
     def _seed(self, rows: list[Row]) -> int:
         seed, name = (rows[0].cells.get(self.columns.of(role)) for role in ("seed", "run"))
         if seed is not None:
-            return _whole_seed(seed)
+            return whole_seed(seed)
         if name is not None:
             return seed_of(str(name))
         names = [str(rows[0].cells[name]) for name in run_columns(rows, self.columns) if name in rows[0].cells]
-        return 0 if not names else _seed_named(" ".join(names))
+        return 0 if not names else seed_named(" ".join(names))
 
     def _details(self, rows: list[Row], metrics: tuple[str, ...]) -> dict[str, Any]:
         taken = {self.columns.of(role) for role in ROLES} | {*metrics}
@@ -292,24 +291,5 @@ def _check_outcome(text: Any) -> Outcome | None:
     return outcome
 
 
-def _whole_seed(seed: Any) -> int:
-    number = number_of(seed, role="seed")
-    if not number.is_integer() or abs(number) > _BIGGEST_SEED:
-        raise UnreadableError(f"seed must be a whole number; got {shortened(seed)} (text belongs in the role run)")
-    return int(seed) if isinstance(seed, int) or str(seed).lstrip("+-").isdigit() else int(number)
-
-
-def _seed_named(text: str) -> int:
-    return int(text) if text.isdigit() and len(text) < 19 else seed_of(text)
-
-
 def _text(value: Any) -> str:
     return "" if value is None else printable(str(value))
-
-
-def _is_number(cell: Any) -> bool:
-    try:
-        number_of(cell, role="")
-    except UnreadableError:
-        return False
-    return True

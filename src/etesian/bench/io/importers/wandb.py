@@ -44,7 +44,7 @@ def read_wandb(path: str | Path, *, target: Target, suite: str = "wandb") -> Ite
     Raises
     ------
     InputError
-        If there is no such path, or no CSV file in it.
+        If the path does not exist, or holds no CSV file in it.
     """
 
     def read(file: Path) -> Iterator[Found]:
@@ -135,7 +135,7 @@ def _measurement(row: Row, clock: str, columns: Mapping[str, str]) -> Measuremen
             try:
                 metrics[name] = number(column)
             except UnreadableError:
-                continue  # pictures, tables and text stand among the metrics; the target's is asked for below
+                continue  # metrics include pictures, tables and text; the target's metric is checked below
     step = row.cells.get("Step", row.cells.get("_step"))
     return Measurement(number(clock), metrics, None if step is None else int(number_of(step, role="the step")))
 

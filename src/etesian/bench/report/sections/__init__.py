@@ -1,7 +1,7 @@
 """The sections of a report, one file each.
 
-A module of this folder defines `PLACE`, its position, and either ``of_race(context) -> Section | None``, called for
-each race, or ``of_page(context) -> Section | None``, called once. A new section is one new file.
+A module of this folder defines `PLACE`, its position; `SCOPE`, either ``"race"`` or ``"page"``; and
+``build(context) -> Section | None``, which is called for each race, or once. A new section is one new file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from etesian.bench.report.model import Section
 
 def race_sections(context: RaceContext) -> list[Section]:
     """Make the sections of one race, in order."""
-    made = [module.of_race(context) for module in _modules() if hasattr(module, "of_race")]
+    made = [module.build(context) for module in _modules() if module.SCOPE == "race"]
     return [section for section in made if section is not None]
 
 
 def page_sections(context: PageContext) -> list[Section]:
     """Make the sections about the analysis as a whole, in order."""
-    made = [module.of_page(context) for module in _modules() if hasattr(module, "of_page")]
+    made = [module.build(context) for module in _modules() if module.SCOPE == "page"]
     return [section for section in made if section is not None]
 
 

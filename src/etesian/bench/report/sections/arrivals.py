@@ -10,11 +10,12 @@ from etesian.bench.report.context import RaceContext
 from etesian.bench.report.model import Section, Table, estimate_cell, number_cell
 
 PLACE = 50
+SCOPE = "race"
 
 _SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
-def of_race(context: RaceContext) -> Section | None:
+def build(context: RaceContext) -> Section | None:
     """Make the section; None for single runs."""
     if not any(each.runs > 1 for each in context.entries):
         return None

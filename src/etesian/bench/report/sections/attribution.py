@@ -12,6 +12,7 @@ from etesian.bench.report.model import Cell, Section, Table, estimate_cell, numb
 from etesian.bench.statistics import Ratio
 
 PLACE = 90
+SCOPE = "race"
 
 _PARTS = {"statistical": "less work to the target", "throughput": "more work per second"}
 _NOTE = (
@@ -20,7 +21,7 @@ _NOTE = (
 )
 
 
-def of_race(context: RaceContext) -> Section | None:
+def build(context: RaceContext) -> Section | None:
     """Make the section; None without a baseline."""
     order = {each.name: place for place, each in enumerate(context.entries)}
     ranked = sorted(context.race.attribution, key=lambda each: order[each.entry])

@@ -7,9 +7,10 @@ from etesian.bench.report.context import PageContext
 from etesian.bench.report.model import Section
 
 PLACE = 210
+SCOPE = "page"
 
 
-def of_page(context: PageContext) -> Section | None:
+def build(context: PageContext) -> Section | None:
     """Make the section; None without caveats."""
     found = caveats(context.analysis)
     return Section("caveats", "Caveats", points=found) if found else None

@@ -8,6 +8,7 @@ from etesian.bench.report.format import MISSING, number, p_value
 from etesian.bench.report.model import Cell, Section, Table, estimate_cell, words_cell
 
 PLACE = 70
+SCOPE = "race"
 
 _NOTE = (
     "Ratios compare geometric means of the times where every run reached the target, and medians otherwise. p: log-rank "
@@ -15,7 +16,7 @@ _NOTE = (
 )
 
 
-def of_race(context: RaceContext) -> Section | None:
+def build(context: RaceContext) -> Section | None:
     """Make the section; None without a baseline or other entries."""
     compared = {each.entry: each for each in context.race.comparisons}
     rows = [context.row(each.name, _cells(compared[each.name])) for each in context.entries if each.name in compared]

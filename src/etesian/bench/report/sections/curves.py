@@ -15,11 +15,12 @@ from etesian.bench.report.model import Cell, Row, Section, Table, words_cell
 from etesian.bench.statistics import Passage
 
 PLACE = 30
+SCOPE = "race"
 
 _HEADINGS = ("entry", "seed", "outcome", "target passed between", "measurements", "first value", "last value", "time")
 
 
-def of_race(context: RaceContext) -> Section:
+def build(context: RaceContext) -> Section:
     """Make the section."""
     target = context.race.race.target
     figure = chart.figure(
@@ -27,7 +28,7 @@ def of_race(context: RaceContext) -> Section:
         chart.axis("seconds on the clock", from_zero=True),
         chart.axis(target.metric, span=_whole_range(context.race)),
         [chart.rule("y", target.threshold, f"target: {target_words(target)}")],
-        **_focus(context.race),
+        **_focus(context),
     )
     note = "Each line is a run. Hover over an entry, or select it, to highlight its runs."
     table = Table(f"Runs, {context.race.race}", _HEADINGS, _rows(context))
@@ -78,16 +79,17 @@ def _whole_range(race: RaceAnalysis) -> list[float] | None:
     return _padded(min(low, target.threshold), max(high, target.threshold))
 
 
-def _focus(race: RaceAnalysis) -> dict[str, dict[str, list[float]]]:
-    """Return the window around the target that is drawn first; nothing where no run comes near it."""
+def _focus(context: RaceContext) -> dict[str, dict[str, list[float]]]:
+    """Return the window around the target that is drawn first; nothing where no drawn run comes near it."""
+    race = context.race
     around, sign = race.sensitivity, 1.0 if race.race.target.direction == "at_least" else -1.0
     if around is None:
         return {}
     easiest, hardest = around.rows[0].threshold, around.rows[-1].threshold
     width = abs(hardest - easiest)
     first, last = math.inf, 0.0
-    for entry in race.race.entries:
-        curves = entry.curves
+    for each in context.drawn:
+        curves = context.runs_of[each.name].curves
         near = curves.heights >= sign * easiest - width
         if near.any():
             first, last = min(first, float(curves.seconds[near].min())), max(last, float(curves.seconds[near].max()))

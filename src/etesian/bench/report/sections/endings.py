@@ -10,9 +10,10 @@ from etesian.bench.report.format import OUTCOMES, ending
 from etesian.bench.report.model import Cell, Row, Section, Table
 
 PLACE = 120
+SCOPE = "race"
 
 
-def of_race(context: RaceContext) -> Section:
+def build(context: RaceContext) -> Section:
     """Make the section."""
     errors = _errors(context)
     return Section("endings", "Outcomes", _table(context), more=(errors,) if errors.rows else (), on_terminal=())

@@ -11,6 +11,7 @@ from etesian.bench.report.format import number, p_value
 from etesian.bench.report.model import Cell, Section, Table, estimate_cell, number_cell
 
 PLACE = 110
+SCOPE = "race"
 
 _NOTE = (
     "The metric that decided when to stop, and the same metric on held-out data, at the end of the runs that reached the "
@@ -18,7 +19,7 @@ _NOTE = (
 )
 
 
-def of_race(context: RaceContext) -> Section | None:
+def build(context: RaceContext) -> Section | None:
     """Make the section; None where no run has a held-out metric."""
     entries = context.race.generalization
     if not entries:

@@ -12,6 +12,7 @@ from etesian.bench.report.format import MISSING, counted, p_value
 from etesian.bench.report.model import Cell, Section, Table, estimate_cell, number_cell, words_cell
 
 PLACE = 10
+SCOPE = "race"
 
 _COSTS = {
     "cost": "cost",
@@ -27,7 +28,7 @@ _RANKED_BY = {
 _LONGEST_BASELINE = 24
 
 
-def of_race(context: RaceContext) -> Section:
+def build(context: RaceContext) -> Section:
     """Make the section."""
     race, options = context.race, context.options
     table = _fixed_schedule_table(context) if race.standing.ranked_by == "fixed_schedule" else _table(context)

@@ -12,9 +12,10 @@ from etesian.bench.report.format import counted
 from etesian.bench.report.model import Row, Section, Table, words_cell
 
 PLACE = 220
+SCOPE = "page"
 
 
-def of_page(context: PageContext) -> Section:
+def build(context: PageContext) -> Section:
     """Make the section."""
     runs = [run for race in context.analysis.races for entry in race.race.entries for run in entry.runs]
     tables = [_table(count, rows) for count, rows in machine_records(runs) if rows]

@@ -7,6 +7,7 @@ from etesian.bench.report.context import MOST_DRAWN, PageContext
 from etesian.bench.report.model import Row, Section, Table, number_cell
 
 PLACE = 200
+SCOPE = "page"
 
 _HORIZON = 4.0
 _WITHIN = (1.0, 1.5, 2.0, 4.0)
@@ -16,7 +17,7 @@ _NOTE = (
 )
 
 
-def of_page(context: PageContext) -> Section | None:
+def build(context: PageContext) -> Section | None:
     """Make the section; None when no entry is in several races."""
     ranked = sorted(context.analysis.profiles.items(), key=lambda each: -each[1].score)
     if not ranked:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from etesian.bench.record import Run
 from etesian.bench.report.context import PageContext
 from etesian.bench.report.model import Cell, Row, Section, Table, words_cell
 
 PLACE = 230
+SCOPE = "page"
 
 _RULES = {
     "first_passage": "first measurement at the target",
@@ -15,7 +17,7 @@ _RULES = {
 }
 
 
-def of_page(context: PageContext) -> Section:
+def build(context: PageContext) -> Section:
     """Make the section."""
     analysis = context.analysis
     runs = [run for race in analysis.races for entry in race.race.entries for run in entry.runs]
@@ -27,11 +29,11 @@ def of_page(context: PageContext) -> Section:
     if budgets:
         rows.append(Row("Budgets", [words_cell(", ".join(f"{budget:g} s" for budget in budgets))]))
     seeds = [
-        Row(entry.name, [words_cell(_ranges([run.seed for run in entry.runs]))])
+        Row(entry.name, [words_cell(_ranges([run.seed for run in entry.runs])), words_cell(_codes(entry.runs))])
         for race in analysis.races
         for entry in race.race.entries
     ]
-    more = (Table("Seeds", ("entry", "seeds"), seeds),)
+    more = (Table("Seeds and code", ("entry", "seeds", "digest of the code"), seeds),)
     table = Table("How to reproduce", ("", ""), rows)
     return Section("reproduce", "How to reproduce", table, more=more, on_terminal=())
 
@@ -45,6 +47,11 @@ def _commands(context: PageContext) -> dict[str, str]:
         if "command" in run.details
     }
     return dict(context.commands) | recorded
+
+
+def _codes(runs: Sequence[Run]) -> str:
+    """List the digests of the code of the runs; more than one only if they were pooled."""
+    return ", ".join(dict.fromkeys(run.code for run in runs if run.code))
 
 
 def _ranges(seeds: Sequence[int]) -> str:

@@ -7,9 +7,10 @@ from etesian.bench.report.format import p_value
 from etesian.bench.report.model import Cell, Section, Table, estimate_cell, words_cell
 
 PLACE = 80
+SCOPE = "race"
 
 
-def of_race(context: RaceContext) -> Section | None:
+def build(context: RaceContext) -> Section | None:
     """Make the section; None where no schedule can be tested, or where the leaderboard shows the tests."""
     if context.race.standing.ranked_by == "fixed_schedule":
         return None

@@ -10,9 +10,10 @@ from etesian.bench.report.context import RaceContext
 from etesian.bench.report.model import Cell, Row, Section, Table, number_cell, words_cell
 
 PLACE = 20
+SCOPE = "race"
 
 
-def of_race(context: RaceContext) -> Section | None:
+def build(context: RaceContext) -> Section | None:
     """Make the section; None where the runs say nothing about other thresholds."""
     around = context.race.sensitivity
     if around is None:

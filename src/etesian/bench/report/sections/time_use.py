@@ -8,9 +8,10 @@ from etesian.bench.report.format import MISSING, number
 from etesian.bench.report.model import Section, Table, estimate_cell, words_cell
 
 PLACE = 100
+SCOPE = "race"
 
 
-def of_race(context: RaceContext) -> Section | None:
+def build(context: RaceContext) -> Section | None:
     """Make the section; None where no run records its use of time."""
     uses = context.race.time_use
     if not uses:

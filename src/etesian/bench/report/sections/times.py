@@ -14,6 +14,7 @@ from etesian.bench.report.format import MISSING, ending, number, value_and_inter
 from etesian.bench.report.model import Cell, Section, Table, estimate_cell, number_cell
 
 PLACE = 40
+SCOPE = "race"
 
 _MARGIN = 1.1  # position of runs without a time, as a multiple of the longest time
 _SYMBOLS = {"reached": "arrow", "out_of_time": "arrow", "exhausted": "cross", "diverged": "fork", "failed": "ban"}
@@ -24,7 +25,7 @@ _NOTE = (
 )
 
 
-def of_race(context: RaceContext) -> Section:
+def build(context: RaceContext) -> Section:
     """Make the section."""
     return Section(
         "times", "Times to target", _table(context), _figure(context), _NOTE + context.drawn_note, on_terminal=()

@@ -12,6 +12,7 @@ from etesian.bench.report.format import MISSING, value_and_interval
 from etesian.bench.report.model import Cell, Section, Table, estimate_cell
 
 PLACE = 60
+SCOPE = "race"
 
 _PARTS = {"time": "time", "passing_point": "passing point", "speed": "speed"}
 _SYMBOLS = ("circle", "square", "diamond")
@@ -22,7 +23,7 @@ _NOTE = (
 )
 
 
-def of_race(context: RaceContext) -> Section:
+def build(context: RaceContext) -> Section:
     """Make the section."""
     known = [each for each in context.drawn if each.variation.time.value is not None]
     figure = _figure(known) if known else None

@@ -1,8 +1,7 @@
-"""Machine instructions that numba does not offer: bfloat16, an exponential, atomic counters. Knows no model."""
+"""Machine instructions that numba does not offer: bfloat16 conversion and a vectorizable exponential."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +11,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 instruction: Callable[[Callable[..., Any]], Any] = intrinsic
-
-give_up_core = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.intc())
-"""Let another thread run on this core; call it while waiting for one that may not have a core of its own."""
 
 BIT, BYTE, SHORT, WORD, LONG = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
 FLOAT = ir.FloatType()
@@ -36,7 +32,7 @@ def multiply_add(builder: Any, x: Any, y: Any, total: Any) -> Any:
 
 @instruction
 def read(typing_context, array, index):
-    """An element of a flat array of float32, or of bfloat16 held as uint16, as a float32."""
+    """Read an element of a flat array of float32, or of bfloat16 stored as uint16, as float32."""
 
     def generate(context, builder, signature, arguments):
         value = builder.load(builder.gep(data_of(context, builder, array, arguments[0]), [arguments[1]]))
@@ -49,7 +45,7 @@ def read(typing_context, array, index):
 
 @instruction
 def write(typing_context, array, index, value):
-    """Set an element of a flat array of float32, or of bfloat16 held as uint16: rounded to nearest, ties to even."""
+    """Write an element of a flat array of float32, or of bfloat16 stored as uint16, rounded to nearest even."""
 
     def generate(context, builder, signature, arguments):
         place = builder.gep(data_of(context, builder, array, arguments[0]), [arguments[1]])
@@ -67,7 +63,7 @@ def write(typing_context, array, index, value):
 
 @instruction
 def larger(typing_context, x, y):
-    """The larger of two numbers; NaN is not expected, so that loops can take many at once."""
+    """Return the larger of two numbers that are not NaN; loops over it vectorize."""
 
     def generate(context, builder, signature, arguments):
         declared = ir.FunctionType(FLOAT, [FLOAT, FLOAT])
@@ -82,7 +78,7 @@ _EXPONENTIAL = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e
 
 @instruction
 def exponential(typing_context, value):
-    """The exponential of a number, to 2 units in the last place; 0 below -87, which loops can take many of at once."""
+    """Return the exponential to 2 units in the last place, and 0 below -87; loops over it vectorize."""
 
     def generate(context, builder, signature, arguments):
         (value,) = arguments
@@ -101,25 +97,3 @@ def exponential(typing_context, value):
         return builder.select(is_zero, FLOAT(0.0), builder.fmul(series, power))
 
     return types.float32(types.float32), generate
-
-
-@instruction
-def atomic_add(typing_context, array, index, value):
-    """Add to an element of an int64 array, in one step as every thread sees it; the value before."""
-
-    def generate(context, builder, signature, arguments):
-        place = builder.gep(data_of(context, builder, array, arguments[0]), [arguments[1]])
-        return builder.atomic_rmw("add", place, arguments[2], "seq_cst")
-
-    return types.int64(array, types.int64, types.int64), generate
-
-
-@instruction
-def atomic_load(typing_context, array, index):
-    """Read an element of an int64 array; what its writer wrote before changing it can be seen afterwards."""
-
-    def generate(context, builder, signature, arguments):
-        place = builder.gep(data_of(context, builder, array, arguments[0]), [arguments[1]])
-        return builder.load_atomic(place, "acquire", 8)
-
-    return types.int64(array, types.int64), generate

@@ -1,4 +1,4 @@
-"""Whether a name can be loaded from the hub, asked once and shortly: transformers itself tries again for half a minute."""
+"""Check once, with a short timeout, whether the hub has a model; transformers itself would retry for half a minute."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from etesian.decode.models.loading.options import LoadOptions
 from etesian.errors import InputError
 
-PATIENCE = 2.0  # seconds for an answer
+TIMEOUT_SECONDS = 2.0
 
 
-def asked_of_hub(location: str, options: LoadOptions) -> LoadOptions:
-    """Options by which a folder or a hub name can be loaded: from the local cache alone where the hub gives no answer.
+def resolve_model_source(location: str, options: LoadOptions) -> LoadOptions:
+    """Return options with which a folder or hub name can be loaded: the local cache only if the hub does not answer.
 
     Raises
     ------
     InputError
-        If the hub has no such model or revision, or cannot be asked for one that is not in the local cache.
+        If the hub does not have the model or revision, or does not answer and the model is not in the local cache.
     """
     if options.local_files_only or Path(location).is_dir():
         return options
@@ -27,28 +27,28 @@ def asked_of_hub(location: str, options: LoadOptions) -> LoadOptions:
 
 @cache  # a tokenizer and a model are loaded by each name
 def _is_on_hub(name: str, revision: str | None) -> bool:
-    """True if it is; False if that is not known, and it lies in the local cache."""
+    """Return whether the hub has a model; False if the hub does not answer but the local cache has it."""
     from huggingface_hub import HfApi, constants, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    reason = "it is told to stay offline"
+    reason = "offline mode is set"
     try:
         if not constants.is_offline_mode():
-            HfApi().model_info(name, revision=revision, timeout=PATIENCE)
+            HfApi().model_info(name, revision=revision, timeout=TIMEOUT_SECONDS)
             return True
     except HFValidationError as error:
-        raise InputError(f"{name!r} is no folder, and no hub name: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{name!r} is neither a folder nor a hub name: {str(error).splitlines()[0]}") from error
     except RevisionNotFoundError as error:
         raise InputError(f"model {name!r} has no revision {revision!r} on the hub") from error
     except RepositoryNotFoundError as error:
         raise InputError(
-            f"{name!r} is neither a folder nor a model on the hub that may be read; check the name, or log in to the hub"
+            f"{name!r} is neither a folder nor an accessible model on the hub; check the name, or log in to the hub"
         ) from error
-    except Exception as error:  # of which kind depends on the HTTP client that the hub's library happens to use
+    except Exception as error:  # its class depends on the HTTP client of the hub library
         reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return False
     raise InputError(
-        f"{name!r} is no folder, not in the local cache, and the hub could not be asked ({reason[:100]}); give a folder, or "
+        f"{name!r} is neither a folder nor in the local cache, and the hub cannot be reached ({reason[:100]}); give a folder, or "
         "go online"
     )

@@ -1,4 +1,4 @@
-"""What is wrong with a model's folder, as far as the names of its files tell. Reads no weights and runs nothing."""
+"""Check the folder of a model by its file names, before any weights are opened."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _HUB_NAME_PARTS = 2
 
 
 def check_model_folder(name: str | Path) -> str:
-    """Refuse a folder whose model cannot be loaded, as far as its files' names tell; the name or folder for transformers.
+    """Return the folder or hub name of a model as transformers takes it; refuse a folder that cannot be loaded safely.
 
     Raises
     ------
     InputError
-        Saying what is there instead, and what would work.
+        If the folder lacks a configuration or safetensors, holds a LoRA adapter, or its index names other files.
     """
     location = check_location(name)
     folder = Path(location)
@@ -29,12 +29,17 @@ def check_model_folder(name: str | Path) -> str:
         _refuse_without_config(location, names)
     if not any(file.endswith(".safetensors") for file in names):
         _refuse_without_safetensors(location, names)
+    if "adapter_config.json" in names:
+        raise InputError(
+            f"folder {location!r} holds a LoRA adapter (adapter_config.json), which would not be applied; merge it into the model "
+            "with peft (merge_and_unload) and save that, or remove the file"
+        )
     _check_shards(folder)
     return location
 
 
 def check_location(name: str | Path) -> str:
-    """The folder or hub name as transformers takes it; refuse a file, and a folder that is not there."""
+    """Return the folder or hub name as transformers takes it; refuse a file, and a folder that does not exist."""
     location = str(Path(name).expanduser()) if str(name).startswith("~") else str(name)
     if not location.strip():
         raise InputError(f"name must be a folder or a hub name; got {location!r}")
@@ -45,7 +50,7 @@ def check_location(name: str | Path) -> str:
     looks_like_a_path = location.startswith((".", "/")) or location.count("/") >= _HUB_NAME_PARTS or is_in_a_folder
     if (looks_like_a_path or isinstance(name, Path)) and not path.exists():
         raise InputError(
-            f"there is no folder {location!r}; give a folder with config.json and model.safetensors, or a hub name"
+            f"folder {location!r} does not exist; give a folder with config.json and model.safetensors, or a hub name"
         )
     return location
 
@@ -53,7 +58,7 @@ def check_location(name: str | Path) -> str:
 def _refuse_without_config(location: str, names: list[str]) -> None:
     if "adapter_config.json" in names:
         raise InputError(
-            f"folder {location!r} holds an adapter, not a model; merge it into its base model and save that"
+            f"folder {location!r} holds a LoRA adapter without its model; merge it into the base model and save that"
         )
     if any(file.endswith(".gguf") for file in names):
         raise InputError(
@@ -77,16 +82,26 @@ def _check_shards(folder: Path) -> None:
     if not index.exists() or (folder / "model.safetensors").exists():
         return
     try:
-        files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        files = sorted(set(json.loads(index.read_text())["weight_map"].values()), key=str)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{str(index)!r} is no index of weights ({type(error).__name__}: {error})") from error
+        raise InputError(f"{str(index)!r} is not an index of weights ({type(error).__name__}: {error})") from error
+    foreign = [str(file) for file in files if not _is_safetensors_name(file)]
+    if foreign:
+        raise InputError(
+            f"{str(index)!r} may name only *.safetensors files in its own folder; got {first_of(foreign)}; save the model again"
+        )
     missing = [file for file in files if not (folder / file).exists()]
     if missing:
         raise InputError(f"folder {str(folder)!r} lacks {first_of(missing)}, which model.safetensors.index.json names")
 
 
+def _is_safetensors_name(file: object) -> bool:
+    is_plain = isinstance(file, str) and file == Path(file).name and "\\" not in file
+    return is_plain and str(file).endswith(".safetensors")
+
+
 def first_of(names: Iterable[str], count: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names and the number of the others."""
     listed = sorted(names)
     more = f" and {len(listed) - count} more" if len(listed) > count else ""
     return (", ".join(listed[:count]) or "nothing") + more

@@ -1,4 +1,4 @@
-"""Where a model comes from and how its weights are held."""
+"""Loading options: where a model comes from and how its weights are stored."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ NUMBER_TYPES = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """Where a model comes from and how its weights are held.
+    """Loading options of a model.
 
     Parameters
     ----------
-    dtype
-        ``"auto"`` as the weights are stored, or ``"bf16"``, ``"fp16"``, ``"fp32"``.
-    quantize
-        The type to which the matrices of safetensors are rounded on loading, such as ``"q8_0"`` or ``"q4_0"``, in blocks of 32
-        inputs; None to keep them. For the CPU only.
-    device
-        ``"cpu"``, ``"cuda"`` or any other that torch names; ``"auto"`` for CUDA where there is a device.
-    trust_remote_code
+    dtype : {'auto', 'bf16', 'fp16', 'fp32'}
+        Number type of the weights; ``"auto"`` for the type in the files.
+    quantize : str or None
+        Block format to which the matrices of safetensors are rounded on loading, such as ``"q8_0"`` or ``"q4_0"``; None for no
+        rounding. CPU only.
+    device : str
+        ``"cpu"``, ``"cuda"`` or another device of torch; ``"auto"`` for CUDA if available.
+    trust_remote_code : bool
         Whether code that comes with a model may run.
-    revision
+    revision : str or None
         Branch, tag or commit on the hub; None for the main branch.
-    local_files_only
-        Whether to stay off the network.
+    local_files_only : bool
+        Whether to use the local cache only.
     """
 
     dtype: NumberType = "auto"
@@ -52,7 +52,7 @@ class LoadOptions:
 
     @property
     def sources(self) -> dict[str, Any]:
-        """Where to look, as transformers' `from_pretrained` takes it."""
+        """Arguments of `from_pretrained` in transformers."""
         return {
             "trust_remote_code": self.trust_remote_code,
             "revision": self.revision or "main",
@@ -60,12 +60,12 @@ class LoadOptions:
         }
 
     def torch_device(self) -> Any:
-        """The device itself.
+        """Return the torch device.
 
         Raises
         ------
         InputError
-            If torch knows no such device, or it is not there.
+            If torch does not know the device, or it is not available.
         """
         import torch
 
@@ -76,10 +76,10 @@ class LoadOptions:
             device = torch.device(self.device)
         except RuntimeError as error:
             raise InputError(
-                f"device must be 'auto', 'cpu', 'cuda' or another that torch names; got {self.device!r}"
+                f"device must be 'auto', 'cpu', 'cuda' or another device of torch; got {self.device!r}"
             ) from error
         if device.type == "cuda" and not (has_cuda and (device.index or 0) < torch.cuda.device_count()):
             raise InputError(
-                f"device {self.device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
+                f"device {self.device!r} is not available: torch finds {torch.cuda.device_count()} CUDA devices"
             )
         return device

@@ -1,4 +1,4 @@
-"""Whether two models speak the same tokens. Knows no model: vocabularies are mappings from token to number."""
+"""Compare the vocabularies of target and draft model."""
 
 from __future__ import annotations
 
@@ -7,33 +7,40 @@ from typing import Any
 from etesian.errors import InputError
 
 
-def check_same_tokens(target: Any, draft: Any, *, draft_name: str = "draft") -> None:
-    """Refuse a draft model whose tokens are not the target's.
+def tokens_not_shared(target: Any, draft: Any, *, draft_name: str = "draft") -> list[int]:
+    """Return the draft model's tokens that the target does not share; refuse a draft with another tokenizer.
 
-    Sizes of the models' output layers may differ, since they are padded as hardware likes it; what the numbers stand for may not.
+    Two tokenizers agree if they differ in added tokens only, such as the special tokens of a chat format. The sizes of the output
+    layers may differ, because vocabularies are padded.
 
     Parameters
     ----------
-    target, draft : transformers.PreTrainedTokenizerBase
-        Or anything else whose `get_vocab()` maps tokens to numbers.
-    draft_name
-        What to call the draft model in the message.
+    target, draft : TextTokenizer, GgufTokenizer or transformers.PreTrainedTokenizerBase
+    draft_name : str
+        Name of the draft model in error messages.
+
+    Returns
+    -------
+    list of int
+        Tokens that the draft model must not propose, ascending.
 
     Raises
     ------
     InputError
-        Naming a token on which the two differ.
+        If a token that is not an added one differs; the message names it.
     """
     ours: dict[str, int] = target.get_vocab()
     theirs: dict[str, int] = draft.get_vocab()
-    if ours == theirs:
-        return
     differing = [token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)]
-    token = min(differing, key=lambda token: (ours.get(token, theirs.get(token, 0)), token))
-    raise InputError(
-        f"the tokenizer of {draft_name} differs from the target's in {len(differing)} of {len(ours)} tokens: {token!r} is "
-        f"{_number(ours, token)} for the target and {_number(theirs, token)} for {draft_name}; give a draft of the same tokenizer"
-    )
+    added = target.get_added_vocab().keys() | draft.get_added_vocab().keys()
+    if regular := [token for token in differing if token not in added]:
+        token = min(regular, key=lambda token: (ours.get(token, theirs.get(token, 0)), token))
+        raise InputError(
+            f"the tokenizer of {draft_name} differs from the target's in {len(regular)} of {len(ours)} tokens: {token!r} is "
+            f"{_number(ours, token)} for the target and {_number(theirs, token)} for {draft_name}; use a draft model with the "
+            "target's tokenizer"
+        )
+    return sorted(theirs[token] for token in differing if token in theirs)
 
 
 def _number(vocabulary: dict[str, int], token: str) -> str:

@@ -1,7 +1,4 @@
-"""Models and tokenizers from a folder or by their hub name: safetensors alone, no code from a model's folder unless asked for.
-
-Whatever is wrong is told in plain words; `model_folder` tells what can be seen before weights are read.
-"""
+"""Load models and tokenizers of transformers, from safetensors only and without running code of a model unless asked to."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from etesian.decode.models.loading.hub import asked_of_hub
+from etesian.decode.models.loading.hub import resolve_model_source
 from etesian.decode.models.loading.model_folder import check_location, check_model_folder, first_of
 from etesian.decode.models.loading.options import NUMBER_TYPES, LoadOptions
 from etesian.errors import InputError
@@ -21,24 +18,29 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 
 
 def load_transformers_model(name: str | Path, options: LoadOptions | None = None) -> Any:
-    """A causal language model as transformers knows it, ready on its device.
+    """Load a causal language model of transformers onto its device.
 
     Parameters
     ----------
-    name
-        A folder with ``config.json`` and safetensors, or a name on the hub.
-    options
-        Number type, device and where to look; the defaults of `LoadOptions` if None.
+    name : str or Path
+        A folder with ``config.json`` and safetensors, or a hub name.
+    options : LoadOptions, optional
+        Number type, device and source.
+
+    Returns
+    -------
+    transformers.PreTrainedModel
+        In evaluation mode.
 
     Raises
     ------
     InputError
-        If there is no such model, its weights are pickled, incomplete or damaged, or it brings code that nobody asked to run.
+        If the model does not exist, its weights are pickled, incomplete or damaged, or it needs code of its own.
     """
     options = options or LoadOptions()
     device = options.torch_device()
     location = check_model_folder(name)
-    options = asked_of_hub(location, options)
+    options = resolve_model_source(location, options)
 
     def load() -> Any:
         from transformers import AutoModelForCausalLM
@@ -60,12 +62,23 @@ def load_transformers_model(name: str | Path, options: LoadOptions | None = None
 
 
 def load_tokenizer(name: str | Path, options: LoadOptions | None = None) -> Any:
-    """The tokenizer beside a model, as transformers knows it.
+    """Load the tokenizer of a model.
+
+    Parameters
+    ----------
+    name : str or Path
+        A folder or a hub name.
+    options : LoadOptions, optional
+        Source of the model.
+
+    Returns
+    -------
+    transformers.PreTrainedTokenizerBase
 
     Raises
     ------
     InputError
-        If there is none, or it brings code that nobody asked to run.
+        If the tokenizer does not exist, or needs code of its own.
     """
     options = options or LoadOptions()
     location = check_location(name)
@@ -74,7 +87,7 @@ def load_tokenizer(name: str | Path, options: LoadOptions | None = None) -> Any:
         raise InputError(
             f"folder {location!r} has no tokenizer; save one there with tokenizer.save_pretrained({location!r})"
         )
-    options = asked_of_hub(location, options)
+    options = resolve_model_source(location, options)
 
     def load() -> Any:
         from transformers import AutoTokenizer
@@ -85,7 +98,7 @@ def load_tokenizer(name: str | Path, options: LoadOptions | None = None) -> Any:
 
 
 def _in_plain_words(load: Callable[[], Loaded], location: str) -> Loaded:
-    """Carry out `load`, quietly; what transformers raises over a damaged or unknown model becomes one line."""
+    """Call `load` without progress bars, and turn errors of transformers into one-line input errors."""
     import torch
     from safetensors import SafetensorError
 
@@ -104,21 +117,26 @@ def _explained(location: str, error: Exception) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     if "trust_remote_code" in reason:
         return (
-            f"model {location!r} brings code of its own, which runs only if asked for; read it, then give "
+            f"model {location!r} brings code of its own, which does not run by default; review it, then pass "
             "trust_remote_code=True"
         )
     if "couldn't connect" in reason or "offline" in reason:
-        return f"{location!r} is no folder, not in the local cache, and the hub could not be asked; give a folder, or go online"
+        return (
+            f"{location!r} is neither a folder nor in the local cache, and the hub cannot be reached; give a folder, or go "
+            "online"
+        )
     if "not a valid model identifier" in reason or "not a local folder" in reason or "gated" in reason:
-        return f"{location!r} is neither a folder nor a model on the hub that may be read; check the name, or log in to the hub"
+        return (
+            f"{location!r} is neither a folder nor an accessible model on the hub; check the name, or log in to the hub"
+        )
     if "safetensors" in reason and isinstance(error, OSError):
-        return f"model {location!r} has no safetensors; convert it: load it with transformers where you trust it, and save it again"
+        return f"model {location!r} has no safetensors; if you trust it, load it with transformers and save it again"
     return f"model {location!r} could not be loaded: {reason[:300]}"
 
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """No progress bars and no reports: what is wrong is raised."""
+    """Disable progress bars and reports; problems are raised."""
     from transformers.utils import logging
 
     verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,7 +1,4 @@
-"""Whether a model scores a tree as its own plain passes score each path: a wrong mask or position does not go unseen.
-
-Knows no family of models; the proof is that the numbers agree.
-"""
+"""Compare the logits of trees with the model's own plain passes over each path, so that wrong masks or positions are detected."""
 
 from __future__ import annotations
 
@@ -15,17 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from etesian.decode.models.language_model import LanguageModel
 from etesian.decode.models.transformers.context import HuggingFaceContext
 from etesian.decode.models.transformers.model_limits import ModelLimits
 from etesian.decode.models.transformers.passes import EagerPasses
 from etesian.errors import InputError
 
-# Errors are root mean squares over the spread of a row's logits. A chain may differ from plain passes by rounding alone, at most by
-# the first number; a tree by as much as four chains do, or by the second number where rounding hardly shows.
+# Errors are root mean squares relative to the spread of a row's logits. A chain may differ from plain passes by at most the first
+# number, which allows for rounding; a tree by at most four times the chain's error, or the second number if that is larger.
 _TOLERANCES = {torch.float32: (1e-4, 1e-5), torch.float16: (0.02, 0.002), torch.bfloat16: (0.1, 0.01)}
 _CHAINS = 4.0
-# Scored in two calls, the second below the first: nodes whose index is not their depth, cousins that must not see each other.
+# Scored in two calls: nodes whose index is not their depth, and cousins that must not see each other.
 _TREE = ([-1, -1, 0, 1, 0], [3, 2, 2, 4])
 _CHAIN = ([-1, 0, 1], [2, 3])
 _TEXT_LENGTH, _SMALL_WINDOW = 9, 5
@@ -35,14 +31,14 @@ _FORWARD_ERRORS = (TypeError, ValueError, RuntimeError, AttributeError, IndexErr
 def check_scores(
     make_passes: Callable[[Any, ModelLimits], EagerPasses], model: Any, limits: ModelLimits
 ) -> EagerPasses:
-    """Passes of a model that were seen to be right: for trees or, failing that, for chains.
+    """Return passes of a model whose logits agree with its own plain passes, for trees or at least for chains.
 
-    Where sliding windows cannot be shown to be right, texts are limited to the window's length.
+    If sliding windows do not agree, texts are limited to the length of the window.
 
     Raises
     ------
     InputError
-        If neither is right, or the model cannot be run at all.
+        If neither trees nor chains agree, or the model does not run.
     """
     try:
         passes = make_passes(model, limits)
@@ -54,9 +50,9 @@ def check_scores(
             f"{_named(model)} cannot be run with a key-value cache ({type(error).__name__}: {error})"
         ) from error
     tolerance, floor = _TOLERANCES.get(passes.dtype, _TOLERANCES[torch.bfloat16])
-    if not chain_error <= tolerance:  # not a number is no agreement either
+    if not chain_error <= tolerance:  # also if it is NaN
         raise InputError(
-            f"{_named(model)} scores drafted tokens otherwise than its own plain passes; give a model of another type, such as "
+            f"{_named(model)} scores drafted tokens differently from its own plain passes; use a model of another type, such as "
             "GPT-2, Llama, Mistral, Qwen, Gemma, Phi-3, OPT or GPT-NeoX"
         )
     tree_tolerance = max(floor, _CHAINS * chain_error)
@@ -66,34 +62,8 @@ def check_scores(
     return passes
 
 
-def probe_rows(model: LanguageModel, *, row_counts: tuple[int, ...] = (2, 8, 16, 32)) -> bool:
-    """Whether rows of a pass of several tokens carry the very bits of passes of one token, on this machine.
-
-    Parameters
-    ----------
-    model
-        Any model of `etesian.decode`; reads a few dozen tokens.
-    row_counts
-        Sizes of the passes that are compared.
-    """
-    text = _tokens(_TEXT_LENGTH, model.vocabulary_size)
-    new = _tokens(_TEXT_LENGTH + max(row_counts), model.vocabulary_size)[_TEXT_LENGTH:]
-    alone = model.context()
-    alone.extend(text)
-    rows = []
-    for token in new:
-        rows.append(alone.score([token], [-1])[0].copy())
-        alone.keep([0])
-    for count in row_counts:
-        together = model.context()
-        together.extend(text)
-        if not np.array_equal(together.score(new[:count], np.arange(-1, count - 1)), rows[:count]):
-            return False
-    return True
-
-
 def _error(passes: EagerPasses, calls: tuple[list[int], ...]) -> float:
-    """How far all rows of a tree, and those after its last path was kept, lie from plain passes of their own paths."""
+    """Return the error of all rows of a tree, and of rows after its last path was kept, relative to plain passes."""
     parents = [parent for call in calls for parent in call]
     tokens = _tokens(_TEXT_LENGTH + len(parents) + 2, passes.n_embeddings)
     text, new, last = np.split(tokens, [_TEXT_LENGTH, _TEXT_LENGTH + len(parents)])
@@ -106,12 +76,12 @@ def _error(passes: EagerPasses, calls: tuple[list[int], ...]) -> float:
         pairs.append((rows[nodes], _plain_rows(passes, [*text, *new[nodes]], len(nodes))))
     path = _path_to(len(parents) - 1, parents)
     context.keep(path)
-    pairs.append((context.score(last, [-1, 0]), _plain_rows(passes, [*text, *new[path], *last], 2)))
+    pairs.append((context.score(last, [-1, 0]).logits, _plain_rows(passes, [*text, *new[path], *last], 2)))
     return _mean_error(pairs)
 
 
 def _tree_error(passes: EagerPasses) -> float:
-    """The error of a tree; infinite where the model does not take one at all."""
+    """Return the error of a tree; infinite if the model does not take trees."""
     try:
         return _error(passes, _TREE)
     except torch.OutOfMemoryError:
@@ -121,7 +91,7 @@ def _tree_error(passes: EagerPasses) -> float:
 
 
 def _windowed_error(passes: EagerPasses) -> float:
-    """The same where a window, made small for the moment, hides part of the text."""
+    """Return the error of a tree under a temporarily small window that hides part of the text."""
     with _small_window(passes):
         return _tree_error(passes)
 
@@ -142,7 +112,7 @@ def _score_in_calls(
 ) -> NDArray[np.float32]:
     rows, start = [], 0
     for parents in calls:
-        rows.append(context.score(tokens[start : start + len(parents)], parents).copy())
+        rows.append(context.score(tokens[start : start + len(parents)], parents).logits.copy())
         start += len(parents)
     return np.concatenate(rows)
 
@@ -164,7 +134,7 @@ def _mean_error(pairs: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) ->
 
 
 def _tokens(count: int, n_embeddings: int) -> NDArray[np.int64]:
-    """Different tokens from all over the vocabulary."""
+    """Return distinct tokens spread over the vocabulary."""
     return (11 + np.arange(count) * max(n_embeddings // (count + 1), 1)) % n_embeddings
 
 

@@ -1,9 +1,9 @@
 """Penalties on coefficients. A new one is one file, which registers its compiled functions; see `functions.register`."""
 
-from etesian.sparse.problems.penalties.elastic_net import ElasticNet
 from etesian.sparse.problems.penalties.functions import Penalty
 from etesian.sparse.problems.penalties.l1 import L1
 from etesian.sparse.problems.penalties.l2 import L2
+from etesian.sparse.problems.penalties.mixed import ElasticNet
 
 __all__ = ["L1", "L2", "ElasticNet", "Penalty", "elastic_net"]
 

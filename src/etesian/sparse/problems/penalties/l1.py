@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from etesian.sparse.problems.penalties.elastic_net import after_steps, shrink
 from etesian.sparse.problems.penalties.functions import register
+from etesian.sparse.problems.penalties.mixed import after_steps, shrink
 
 
 class L1(NamedTuple):

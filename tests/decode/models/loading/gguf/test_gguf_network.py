@@ -35,7 +35,7 @@ def random_tokens(n: int, seed: int = 0) -> np.ndarray:
 
 
 def logits_of(model: CpuModel, tokens: np.ndarray) -> np.ndarray:
-    return model.context().score(tokens, np.arange(-1, len(tokens) - 1))
+    return model.context().score(tokens, np.arange(-1, len(tokens) - 1)).logits
 
 
 def expected_logits(model, tokens: np.ndarray) -> np.ndarray:
@@ -74,9 +74,9 @@ def test_rows_of_a_quantized_model_are_exact(type_name, tmp_path):
     tokens = random_tokens(70)
     context, rows = one.context(), []
     for token in tokens:
-        rows.append(context.score([token], [-1])[0].copy())
+        rows.append(context.score([token], [-1]).logits[0].copy())
         context.keep([0])
-    assert one.rows_are_exact
+    assert one.traits.rows_are_exact
     assert np.array_equal(logits_of(one, tokens), rows)
     assert np.array_equal(logits_of(three, tokens), rows)
 

@@ -48,7 +48,7 @@ def read_mlflow(
     Raises
     ------
     InputError
-        If there is no such store, or it cannot be read at all.
+        If the store does not exist or cannot be read at all.
     """
     yield from checked(str(location), target, _found_in(location, target, clock, entry))
 

@@ -1,4 +1,4 @@
-"""MLflow's tracking server, by its REST API and the standard library. Asks only for what is to be read."""
+"""MLflow's tracking server, through its REST API. Requests only the metrics that are read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Server:
         self._api = f"{url}/api/2.0/mlflow"
 
     def pages(self, method: str, body: dict[str, Any], key: str) -> Iterator[Any]:
-        """Post, and give what all pages of the answer list under `key`."""
+        """Post a request, and yield the items that all pages of the answer list under `key`."""
         token = ""
         for _ in range(_MOST_PAGES):
             page = {**body, "max_results": _PAGE} | ({"page_token": token} if token else {})
@@ -63,7 +63,7 @@ class _Server:
         raise UnreadableError(f"{method} does not come to an end")
 
     def history(self, run_id: str, metric: str) -> Iterator[Any]:
-        """The values that a metric of a run had."""
+        """Yield the values of a metric of a run."""
         token = ""
         for _ in range(_MOST_PAGES):
             query = {"run_id": run_id, "metric_key": metric, "max_results": _PAGE * 25}
@@ -87,7 +87,7 @@ class _Server:
         except ValueError:
             raise UnreadableError("an answer is not JSON") from None
         if not isinstance(data, dict):
-            raise UnreadableError("an answer is no JSON object")
+            raise UnreadableError("an answer is not a JSON object")
         return data
 
 

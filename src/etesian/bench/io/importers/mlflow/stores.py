@@ -19,7 +19,7 @@ _NOT_EXPERIMENTS = (".trash", "models")
 
 
 class Place(NamedTuple):
-    """Where a run is kept, and how to read it; reading may raise what `DAMAGES` lists."""
+    """Location of a run and the function that reads it, which may raise the errors in `DAMAGES`."""
 
     path: str
     read: Callable[[], Tracked]

@@ -29,7 +29,7 @@ class Tracked:
     start
         Milliseconds since 1970.
     is_deleted
-        Whether it was moved to the trash.
+        True if it was moved to the trash.
     params
         By name, as text.
     history
@@ -58,7 +58,7 @@ def status_of(text: str) -> Status:
 
 
 def value_of(value: float, *, is_nan: bool = False) -> float:
-    """Undo how databases keep what is not finite: a flag for NaN, the biggest number for infinity."""
+    """Restore values that are not finite: databases keep a flag for NaN, and the largest number for infinity."""
     if is_nan:
         return math.nan
     return math.copysign(math.inf, value) if abs(value) >= _BIGGEST else value

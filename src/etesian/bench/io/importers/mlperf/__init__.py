@@ -1,4 +1,4 @@
-"""MLPerf training logs: lines to events, events to what a log says, and that to a run."""
+"""MLPerf training logs: lines to events, events to the content of a log, and that to a run."""
 
 from etesian.bench.io.importers.mlperf.read import read_mlperf
 

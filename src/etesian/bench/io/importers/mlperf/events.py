@@ -113,7 +113,7 @@ def _read_v05(number: int, rest: str) -> Event:
 
 
 def _read_dated(number: int, rest: str) -> Event | None:
-    """Other messages bear this mark too, and processes write over each other: what has no key is no event."""
+    """Read an event. Other messages bear this mark too, and processes write over each other: a line without a key is skipped."""
     match = _V06_DATED.match(rest)
     if match is None:
         return None
@@ -126,7 +126,7 @@ def _read_dated(number: int, rest: str) -> Event | None:
 
 
 def _split_value(text: str | None) -> tuple[Any, Mapping[str, Any]]:
-    """The value, and what else stands in the same object."""
+    """Return the value, and the other fields of the same object."""
     if text is None or not text.strip():
         return None, {}
     if not text.startswith("{"):

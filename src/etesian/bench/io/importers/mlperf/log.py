@@ -140,7 +140,7 @@ def _status_of(event: Event) -> str | None:
 
 
 def _take_evaluation(log: Log, event: Event) -> None:
-    """Begin an evaluation, or add to the last one what it had not measured yet at the same point of the run."""
+    """Begin an evaluation, or add another metric to the last one if it is of the same point of the run."""
     values, progress = _values_of(event), _progress_of(event.metadata)
     last = log.evaluations[-1] if log.evaluations else None
     if last is not None and last.progress == progress and not values.keys() & last.values.keys():

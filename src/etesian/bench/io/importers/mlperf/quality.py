@@ -29,7 +29,7 @@ class Quality:
     targets
         One target, or several that must be met together.
     is_bleu
-        Whether the metric is a BLEU score, which some logs give as a fraction and others in points of a hundred.
+        True if the metric is a BLEU score, which some logs give as a fraction and others in points of a hundred.
     worst_ratio
         Threshold of the metric that stands for several targets.
     """

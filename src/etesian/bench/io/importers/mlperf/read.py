@@ -106,7 +106,7 @@ def _official_quality(log: Log, place: Place) -> tuple[Quality, list[str]]:
         if official is None:
             raise
     if official is None:
-        hint = "" if stated is None else f"; the log states {stated:g}, not whether that is a maximum or a minimum"
+        hint = "" if stated is None else f"; the log states {stated:g}, but not the direction"
         raise UnreadableError(
             f"the target of {place.benchmark or 'its benchmark'!r} is not known; give it by --target{hint}"
         )
@@ -223,7 +223,7 @@ def _ending(log: Log, points: tuple[Point, ...], target: Target) -> tuple[Outcom
 
 
 def _doubts(log: Log, points: tuple[Point, ...], target: Target, run_seconds: float | None) -> list[str]:
-    """Return what contradicts a stated success: a target that is met long before run_stop, or never."""
+    """Return notes on a stated success whose target is met long before run_stop, or never."""
     if not log.is_success or not points or run_seconds is None:
         return []
     at = next((at for at, point in enumerate(points) if target.is_reached(point.metrics[target.metric])), None)

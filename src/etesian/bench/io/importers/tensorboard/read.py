@@ -40,7 +40,7 @@ def read_tensorboard(
     Raises
     ------
     InputError
-        If there is no such path, or no event file in it.
+        If the path does not exist, or holds no event file in it.
     """
     root = Path(path)
     folders: dict[Path, list[Path]] = {}

@@ -52,7 +52,7 @@ def read_events(path: Path) -> Iterator[Event]:
     CutOffError
         After the last whole event, if the file ends within one.
     UnreadableError
-        If a checksum is wrong or a message is no event; names the record.
+        If a checksum is wrong or a message is not an event; names the record.
     """
     with opened(path) as file:
         number = total = 0

@@ -64,6 +64,10 @@ class GgufTokenizer:
         vocabulary: dict[str, int] = self.backend.get_vocab()
         return vocabulary
 
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the added tokens, such as special ones, with their numbers."""
+        return {token.content: number for number, token in self.backend.get_added_tokens_decoder().items()}
+
     @cached_property
     def for_transformers(self) -> Any:
         """The same as transformers' own class, whose `apply_chat_template` runs the template in a sandbox."""

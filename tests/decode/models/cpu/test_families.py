@@ -1,0 +1,72 @@
+"""Each family in the compiled engine against transformers, on small random models with windows shorter than the text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny_models
+
+from etesian.decode.models.cpu.model import CpuModel
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+HALF = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "sliding_window": 7}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 10_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+CASES = {
+    "llama": {"rope_parameters": LLAMA3},
+    "mistral": {"sliding_window": 7},
+    "qwen2": {"use_sliding_window": True, **HALF},
+    "qwen3": {"use_sliding_window": True, **HALF},
+    "smollm3": {"no_rope_layers": [1, 0, 1]},
+    "granite": {
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.4,
+        "logits_scaling": 2.0,
+    },
+    "gemma": {},
+    "gemma2": {
+        **HALF,
+        "head_dim": 16,
+        "attn_logit_softcapping": 3.0,
+        "final_logit_softcapping": 2.0,
+        "query_pre_attn_scalar": 20,
+    },
+    "gemma3_text": {
+        **HALF,
+        "num_hidden_layers": 3,
+        "head_dim": 16,
+        "query_pre_attn_scalar": 20,
+        "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 4.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+        },
+    },
+    "olmo2": {},
+    "starcoder2": {"sliding_window": 7},
+    "phi3": {"partial_rotary_factor": 0.5},
+    "gpt2": {},
+    "gpt_neox": {"rotary_pct": 0.5},
+    "opt": {},
+}
+
+
+@pytest.mark.parametrize("family", CASES)
+def test_logits_are_those_of_transformers(family):
+    network = tiny_models.tiny_model(family, attn_implementation="eager", **CASES[family])
+    tokens = np.random.default_rng(0).integers(3, tiny_models.VOCABULARY_SIZE, 40)
+    with torch.no_grad():
+        expected = network(input_ids=torch.tensor(tokens[None])).logits[0].numpy()
+    context = CpuModel.from_transformers(network, n_threads=2).context()
+    context.extend(tokens[:20])
+    logits = context.score(tokens[20:], np.arange(20) - 1).logits
+    np.testing.assert_allclose(logits, expected[20:], rtol=2e-4, atol=2e-4)
+    assert np.abs(expected[20:]).max() > 0.5
