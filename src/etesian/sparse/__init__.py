@@ -1,4 +1,4 @@
-"""Stochastic optimization of sparse problems on all cores, whose parallel result equals the serial one bit for bit."""
+"""Parallel stochastic optimization of sparse problems, with the result of a serial run, bit for bit."""
 
 from etesian.sparse._engine.workers import Workers
 from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences

@@ -14,7 +14,7 @@ from etesian.sparse.problems.problem import MeasuredProblem, Problem, SumOver, V
 from etesian.sparse.schedules.plan import Plan
 
 DIVERGED = 100.0  # multiple of the initial objective, from which no observed run recovered
-LEAST_OBJECTIVE = 1e-9  # fraction of the initial objective, for problems whose minimum is 0
+LEAST_OBJECTIVE = 1e-9  # fraction of the initial objective, for problems with a minimum of 0
 
 Callback = Callable[[int, float, float], object]
 """``callback(epoch, objective, seconds)`` after each epoch, counted from 1; a true return value stops the run."""

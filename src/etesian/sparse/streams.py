@@ -45,7 +45,7 @@ def stream_of(
 def _conflict_free_stream(
     problem: StreamedProblem, workers: Workers, blocks: Blocks, *, is_given: bool
 ) -> Stream | None:
-    """Return a stream whose batches are blocks, or a serial one if no batch size is predicted to help."""
+    """Return a stream with blocks as batches, or a serial one if no batch size is predicted to help."""
     sample = head(blocks.first, problem.touches.shape[0], SAMPLE)
     balance = best_batch_size(as_touches(problem.touches), sample, n_workers=workers.n_workers)
     if is_given or (balance.batch_size == BLOCK and balance.predicted_speedup >= WORTH_PLANNING):

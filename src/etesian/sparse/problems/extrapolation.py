@@ -3,7 +3,7 @@
 The subspace is spanned by the moves of the last epochs, the intercept, and the direction in which coefficients act as
 an intercept. Moves between epochs point along the slow directions of a method, so extrapolating along them saves many
 epochs, as in sequential subspace optimization (Narkiss and Zibulevsky 2005, section 3). No update changes the
-intercept; on data whose columns sum to a constant, solving for it alone would take thousands of epochs. The objective
+intercept; if the columns sum to a constant, solving for it alone would take thousands of epochs. The objective
 never rises.
 """
 

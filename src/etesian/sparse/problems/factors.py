@@ -140,7 +140,7 @@ class Ratings:
         return float(np.average(self.rating, weights=self.weight.astype(np.float64)))
 
     def start(self, rng: np.random.Generator) -> Variables:
-        """Return random factors whose predictions are near the mean rating, biases of 0, and the known rows."""
+        """Return random factors with predictions near the mean rating, biases of 0, and the known rows."""
         n_rows, dtype = self.n_users + self.n_items, self.rating.dtype
         factors = 0.1 * rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
         if not self.biased:  # <u, v> is then about n_factors level^2

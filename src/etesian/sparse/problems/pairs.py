@@ -63,7 +63,7 @@ def copy_pairs(first, rows, source, target):
 
 
 def room_for(n: int, data: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Allocate n pairs of the types of `data`, whose values after the four arrays of pairs are shared."""
+    """Allocate n pairs of the types of `data`; values after the four arrays of pairs are shared."""
     arrays = [np.empty(n if len(array) else 0, array.dtype) for array in data[:4]]
     return (*arrays, *data[4:])
 

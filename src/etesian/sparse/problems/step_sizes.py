@@ -45,7 +45,7 @@ def coefficient_scales(
 
 
 def scale_advice(X: csr_array, fit_intercept: bool, scales_steps: bool) -> str:
-    """Return a sentence that names a column whose scale slows convergence, and the remedy; empty if there is none."""
+    """Return a sentence that names a column with a scale that slows convergence, and the remedy; empty if there is none."""
     count = np.diff(X.tocsc().indptr)
     total = np.maximum(count, 1)
     mean = np.asarray(X.sum(axis=0)).ravel() / total

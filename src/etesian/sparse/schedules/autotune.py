@@ -40,7 +40,7 @@ class Choice:
         Parameters
         ----------
         plan
-            Plan whose result equals that of the serial run.
+            Plan with the same result as the serial run.
         run
             Function that runs a plan or some of its batches.
         """

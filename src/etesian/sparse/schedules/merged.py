@@ -16,7 +16,7 @@ from etesian.sparse.schedules.serial import WORTH_PLANNING, warn
 
 @register("merged")
 def plan_merged(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
-    """Exempt hot variables from conflicts: lists work on copies of them, whose changes are merged after each batch.
+    """Exempt hot variables from conflicts: lists work on copies of them, and the changes of the copies are merged after each batch.
 
     Ignoring hot variables, updates split into components, which are assigned to lists as in `conflict_free`. Within a
     batch a list does not see the changes that others make to hot variables, so the result differs from that of the

@@ -13,7 +13,7 @@ from numba.extending import overload
 
 
 class Penalty(Protocol):
-    """Separable convex penalty: a `NamedTuple` of floats whose class is registered by `register`."""
+    """Separable convex penalty: a `NamedTuple` of floats, with a class that `register` registers."""
 
     @property
     def strong_convexity(self) -> float:
