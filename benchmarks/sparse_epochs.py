@@ -1,8 +1,8 @@
 """Epochs to a relative gap of 1e-6, by default parameters: `SparseClassifier` and `SparseRegressor` beside scikit-learn's saga.
 
-An epoch is one pass of updates over all rows. Ours adds a few products with the matrix, or passes over the predictions, after
-each epoch (extrapolation and the objective); scikit-learn's has none. Neither solver sees the optimum, which comes from
-scikit-learn's newton-cholesky and from ridge regression by singular values. Example:
+An epoch is one pass of updates over all rows. Ours adds a few products with the matrix, or passes over the predictions,
+after each epoch (extrapolation and the objective); scikit-learn's has none. Neither solver sees the optimum, which
+comes from scikit-learn's newton-cholesky and from ridge regression by singular values. Example:
 
     python benchmarks/sparse_epochs.py --data ../shared/data --out benchmarks/results/2026-11-29_sparse_epochs
 """
@@ -120,7 +120,7 @@ def saga(X: Any, y: np.ndarray, alpha: float, is_squared: bool, floor: float) ->
 def main() -> None:
     """Count epochs on every data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder that holds libsvm/a1a, w8a and cocoa_small_train.dat")
+    parser.add_argument("--data", type=Path, help="folder that contains libsvm/a1a, w8a and cocoa_small_train.dat")
     parser.add_argument("--only", nargs="+", help="names of data sets")
     parser.add_argument("--out", type=Path, help="folder of the records")
     asked = parser.parse_args()
