@@ -84,7 +84,7 @@ def read_metis_edges(path: Path) -> np.ndarray:
 
 
 def differences_along(edges: np.ndarray) -> tuple[csr_array, np.ndarray]:
-    """Return rows with 1 and -1 at the endpoints of edges, shape (n_edges, n_vertices), and noisy differences of heights as targets."""
+    """Return a row with 1 and -1 per edge, shape (n_edges, n_vertices), and noisy differences of heights as targets."""
     rng = np.random.default_rng(SEED)
     n_edges, n_vertices = len(edges), int(edges.max()) + 1
     values = np.tile([1.0, -1.0], n_edges)

@@ -1,9 +1,8 @@
 """Milliseconds of a forward pass by rows: the packed CPU model, transformers, products alone, and what the machine allows.
 
-A GPT-2 of random weights at the size asked for, bfloat16, after a text of some tokens. Rows of one round are timed one
-after another, both models in turn; ratios are taken round by round. Two floors: the bytes of the weights over the
-bandwidth of a sum of many numbers, and two operations a weight and row over the rate of a product that stays in the
-cache. Example:
+A GPT-2 of random weights at the size asked for, bfloat16, after a text of some tokens. Rows of one round are timed one after
+another, both models in turn; ratios are taken round by round. Two floors: the bytes of the weights over the bandwidth of a sum
+of many numbers, and two operations a weight and row over the rate of a product that stays in the cache. Example:
 
     python benchmarks/decode_pass_costs.py --out benchmarks/results/2026-11-23_pass_costs
 """

@@ -1,9 +1,8 @@
 """MAIN PATH: tokens a second of decoders that write the same text, plain to staged, and of peers on the same weights.
 
-Each round continues each prompt by every entry, one after another in an order that turns from round to round; ratios
-are taken within a round. Reading the prompt is off the clock. Runs are added to `runs.jsonl` in the folder `--out`, so
-that several short calls add up, and `table.md` is made anew from all of them. Peers that do not start are left out, and
-said to be. Example:
+Each round continues each prompt by every entry, one after another in an order that turns from round to round; ratios are taken
+within a round. Reading the prompt is off the clock. Runs are added to `runs.jsonl` in the folder `--out`, so that several short
+calls add up, and `table.md` is made anew from all of them. Peers that do not start are left out, and said to be. Example:
 
     python benchmarks/widen.py bundled/target runs/wide/target --times 4 --layers 36
     python benchmarks/widen.py bundled/draft runs/wide/draft --times 4 --layers 14

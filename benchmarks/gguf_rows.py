@@ -1,8 +1,8 @@
 """Processor seconds of passes of 1 to 16 rows over a GGUF file, on one thread, by Etesian or by llama.cpp.
 
-Processor time leaves out the time that other programs take, so it can be compared on a shared machine; it leaves out
-the gain from several threads, too. Each pass follows a text of 64 tokens. A line of JSON says what was found. Run it
-once with each engine, llama.cpp in an environment of its own (built with `CMAKE_ARGS=-DGGML_NATIVE=ON`):
+Processor time leaves out the time that other programs take, so it can be compared on a shared machine; it leaves out the gain from
+several threads, too. Each pass follows a text of 64 tokens. A line of JSON says what was found. Run it once with each engine,
+llama.cpp in an environment of its own (built with `CMAKE_ARGS=-DGGML_NATIVE=ON`):
 
     python benchmarks/gguf_rows.py model.gguf
     ../llama/bin/python benchmarks/gguf_rows.py model.gguf --engine llama.cpp

@@ -1,8 +1,7 @@
 """Whether decoding in stages writes plain decoding's tokens, counted on real prompts: law B1 on HumanEval's 164.
 
-Each prompt is continued twice, plainly and speculating, greedily and sampled, in each type of numbers; a line of
-`runs.jsonl` in the folder `--out` says for each pair whether all token ids are equal. What the file holds already is
-not run again. Example:
+Each prompt is continued twice, plainly and speculating, greedily and sampled, in each type of numbers; a line of `runs.jsonl` in
+the folder `--out` says for each pair whether all token ids are equal. What the file holds already is not run again. Example:
 
     python benchmarks/same_text.py bundled --data ../shared/data --out benchmarks/results/<date>_same_text
 """

@@ -20,11 +20,10 @@ LARGEST_MIB = 25.0
 PAGE = """\
 # The bundled models
 
-A target, a draft and an N-gram for first tries, the demo and the tests: they write text in the manner of Python, and
-nothing that should be relied on. All were trained by `benchmarks/bundled_models/` (`corpus.py`, `tokens.py`,
-`train.py`, `loops.py`, `ngram.py`, `judge.py`, `export.py`; each says in its first lines how it is run) on Python
-source that a development environment of Etesian holds anyway. This page and `training.json` were written by `export.py`
-from the records of the runs.
+A target, a draft and an N-gram for first tries, the demo and the tests: they write text in the manner of Python, and nothing that
+should be relied on. All were trained by `benchmarks/bundled_models/` (`corpus.py`, `tokens.py`, `train.py`, `loops.py`,
+`ngram.py`, `judge.py`, `export.py`; each says in its first lines how it is run) on Python source that a development environment of
+Etesian holds anyway. This page and `training.json` were written by `export.py` from the records of the runs.
 
 | | target | draft |
 | --- | ---: | ---: |
@@ -48,10 +47,10 @@ Greedily, and at temperature 0.8, after the first two lines:
 
 ## Data
 
-{megabytes:.0f} MB of source, {tokens:,} tokens of a byte-level BPE of {vocabulary:,} tokens learned from it. Left out:
-tests, copies and near-copies of other files, tables, vendored and generated code, files beyond ASCII. Whole modules
-were held out by a hash of their path ({held_out} files; named in `training.json`). Every license is permissive;
-matplotlib's and Python's are the Python Software Foundation's or like it.
+{megabytes:.0f} MB of source, {tokens:,} tokens of a byte-level BPE of {vocabulary:,} tokens learned from it. Left out: tests,
+copies and near-copies of other files, tables, vendored and generated code, files beyond ASCII. Whole modules were held
+out by a hash of their path ({held_out} files; named in `training.json`). Every license is permissive; matplotlib's and Python's
+are the Python Software Foundation's or like it.
 
 | package | version | license | files | MB |
 | --- | --- | --- | ---: | ---: |

@@ -1,8 +1,8 @@
 """A penalty on greedy texts that fall into loops, to train with: unlikelihood at the level of texts (Welleck et al. 2020).
 
-The model writes on greedily from the beginnings of some windows. Where a text has said the same for the third time or
-so, the probability of the token that goes on with the cycle is pushed down. Repetition that code is made of stays below
-that. Knows no optimizer.
+The model writes on greedily from the beginnings of some windows. Where a text has said the same for the third time or so, the
+probability of the token that goes on with the cycle is pushed down. Repetition that code is made of stays below that. Knows no
+optimizer.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def write_greedily(model: Any, beginnings: torch.Tensor, n_tokens: int) -> torch
 def against_loops(loss: Loss, *, n_texts: int = 12, n_read: int = 64, n_tokens: int = 160) -> Loss:
     """Return a loss with -log(1 - p) added for tokens that go on in a cycle, p their probability, over all tokens written.
 
-    So its weight falls with the loops. A mean over the marked tokens alone went on at full weight when few were left,
-    and cost far more of the held-out loss.
+    So its weight falls with the loops. A mean over the marked tokens alone went on at full weight when few were left, and cost far
+    more of the held-out loss.
     """
 
     def with_penalty(model: Any, ids: torch.Tensor) -> torch.Tensor:

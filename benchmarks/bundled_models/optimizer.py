@@ -1,7 +1,7 @@
 """Muon for the matrices inside blocks, Adam for the rest, on float32 copies of bfloat16 weights.
 
-Muon (Jordan et al. 2024) steps along the nearest orthogonal matrix to the momentum, nearly, by a Newton-Schulz
-iteration. Learns about twice as much a token as Adam at these sizes.
+Muon (Jordan et al. 2024) steps along the nearest orthogonal matrix to the momentum, nearly, by a Newton-Schulz iteration. Learns
+about twice as much a token as Adam at these sizes.
 """
 
 from collections.abc import Sequence

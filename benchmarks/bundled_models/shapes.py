@@ -1,7 +1,6 @@
 """The shapes of the bundled models, and how one is stored.
 
-Heads are 64 wide and widths divide 1280, so that `benchmarks/widen.py` can repeat both models to the shapes of the
-paper.
+Heads are 64 wide and widths divide 1280, so that `benchmarks/widen.py` can repeat both models to the shapes of the paper.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Train the bundled target or draft for so many minutes of work. MAIN PATH of benchmarks/bundled_models.
 
-The rate warms up, stays, and falls linearly to zero over the last minutes, so a run can be brought to its end at any
-time by writing a file `finish` into its folder. Minutes are minutes worked: a stopped process does not age. A run that
-was cut off goes on from its last checkpoint.
+The rate warms up, stays, and falls linearly to zero over the last minutes, so a run can be brought to its end at any time
+by writing a file `finish` into its folder. Minutes are minutes worked: a stopped process does not age. A run that was
+cut off goes on from its last checkpoint.
 
     python benchmarks/bundled_models/train.py target --data runs/bundled --out runs/target --minutes 100
     python benchmarks/bundled_models/train.py draft --data runs/bundled --out runs/draft --teacher runs/target/model

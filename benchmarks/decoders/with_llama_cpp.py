@@ -1,7 +1,6 @@
 """llama.cpp on the same weights, in bfloat16 and in 8 and 4 bits: plain, by prompt lookup, and with the draft model.
 
-python -m decoders.with_llama_cpp MODELS THREADS     (in the folder benchmarks; `pip install xllamacpp` brings llama.cpp
-itself)
+python -m decoders.with_llama_cpp MODELS THREADS     (in the folder benchmarks; `pip install xllamacpp` brings llama.cpp itself)
 """
 
 from __future__ import annotations
