@@ -57,7 +57,7 @@ def planning_seconds(problem: Ratings, n_workers: int, rounds: int) -> dict[str,
 
 
 def compare(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
-    """Time interleaved epochs of the three schedules; return ratios by round, and whether the bits equal those of the serial run."""
+    """Time interleaved epochs of the three schedules; return ratios by round, and whether bits are those of the serial run."""
     times: dict[str, list[float]] = {schedule: [] for schedule in SCHEDULES}
     with Workers(n_workers) as workers:
         runs = {

@@ -1,4 +1,4 @@
-"""etesian fit, predict and inspect: what goes where, which exit code, and one clear line for every mistake."""
+"""etesian fit, predict and inspect: output streams, exit codes, and errors of one line."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_options_reach_the_estimator() -> None:
     assert (model.step_size, model.method) == (0.25, "sgd")
 
 
-def test_help_tells_every_option_with_its_default() -> None:
+def test_help_shows_every_option_with_its_default() -> None:
     text = options_of(etesian("fit", "ratings", "--help").stdout)
     assert "[default: 32]" in text["--n-factors"]
     assert "confidence" in text["--alpha"]
@@ -295,7 +295,7 @@ def write_files(folder: Path) -> None:
         ("inspect classes --picture no/a.svg", "there is no folder no"),
     ],
 )
-def test_mistake_gives_one_clear_line_and_exit_code_2(folder: Path, arguments: str, complaint: str) -> None:
+def test_user_error_gives_one_line_and_exit_code_2(folder: Path, arguments: str, complaint: str) -> None:
     write_files(folder)
     if "model.npz" in arguments:
         fitted("logistic")
@@ -306,7 +306,7 @@ def test_mistake_gives_one_clear_line_and_exit_code_2(folder: Path, arguments: s
     assert complaint in line
 
 
-def test_step_size_that_is_no_number_is_told() -> None:
+def test_invalid_step_size_is_reported() -> None:
     result = etesian("fit", "logistic", "classes", "--step-size", "big")
     assert (result.exit_code, result.stdout) == (2, "")
     assert re.fullmatch(

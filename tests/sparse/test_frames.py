@@ -113,7 +113,7 @@ def test_common_names_have_a_role(name, role):
     assert role_of(name) == role
 
 
-def test_columns_are_found_or_the_doubt_is_named():
+def test_columns_are_recognized_or_the_ambiguity_is_reported():
     assert find_columns(["", "movie", "movieId", "rating", "userId"]) == {"user": 4, "item": 2, "rating": 3}
     with pytest.raises(ValueError, match="several columns may be the item: 'asin', 'parent_asin'"):
         find_columns(["user_id", "asin", "parent_asin"])

@@ -20,7 +20,7 @@ def random_pairs(n=5_000, n_side=2_000):
     return coo_array((np.ones(n), (rng.integers(0, n_side, n), rng.integers(0, n_side, n))), shape=(n_side, n_side))
 
 
-def test_hub_in_every_update_is_named_and_threads_are_advised_against():
+def test_hub_in_every_update_is_named_and_threads_are_not_recommended():
     report = inspect_conflicts(star(), names=["the hub", *map(str, range(599))])
     assert report.hottest[0].name == "the hub"
     assert report.hottest[0].share == 1.0
@@ -118,6 +118,6 @@ def test_few_updates_make_one_batch():
         (star(), {"names": ["one"]}, ValueError, "names must name 600 variables; got 1"),
     ],
 )
-def test_what_cannot_be_inspected_is_refused(X, options, error, message):
+def test_invalid_input_is_refused(X, options, error, message):
     with pytest.raises(error, match=message):
         inspect_conflicts(X, **options)

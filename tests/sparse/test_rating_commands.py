@@ -57,7 +57,7 @@ def pairs(liked: str, other: str) -> str:
         ("1e3", "1000"),
     ],
 )
-def test_ids_that_look_alike_stay_two_items(liked, other):
+def test_similar_ids_remain_distinct(liked, other):
     Path("ratings.csv").write_text(pairs(liked, other))
     fit("ratings.csv")
     Path("new.csv").write_text(f"user,item,rating\nu3,{liked},0\nu3,{other},0\n")

@@ -22,7 +22,7 @@ def model():
     return MatrixFactorization(**options).fit((USER + 100, ITEM + 900, RATING))
 
 
-def test_many_users_get_what_each_gets_alone(model):
+def test_recommendations_of_a_user_do_not_depend_on_the_others(model):
     users = model.user_ids_[::-1]
     for exclude in (True, False):
         items, ratings = model.recommend(users, 7, exclude_rated=exclude)

@@ -1,4 +1,4 @@
-"""The model file: what was saved is loaded, bit for bit; nothing else is."""
+"""Model files: saved models are loaded bit for bit, and other files are refused."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_reader_that_has_the_old_file_open_reads_it_to_its_end(tmp_path):
     assert isinstance(load_model(path), WordEmbedding)
 
 
-def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path):
+def test_unsupported_values_are_refused_before_anything_is_written(tmp_path):
     from etesian.sparse.problems.losses import CLASSIFICATION
 
     y = np.where(rows().toarray()[:, 0] > 0, 1, -1)

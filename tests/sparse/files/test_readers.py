@@ -75,7 +75,7 @@ def complaint_of(path, **options):
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("zero_based", [True, False])
 @pytest.mark.parametrize("comment", [None, "two\nlines"])
-def test_libsvm_is_what_scikit_learn_wrote(tmp_path, compression, zero_based, comment):
+def test_libsvm_files_of_scikit_learn_are_read(tmp_path, compression, zero_based, comment):
     X, y = random_rows(0)
     written = io.BytesIO()
     query = np.arange(len(y))
@@ -121,7 +121,7 @@ def test_metis_graph_is_read_back(tmp_path, seed, options):
     assert is_equal(read_file(tmp_path / "mesh.graph").matrix, graph)
 
 
-def test_edges_make_a_graph_whether_they_stand_once_or_both_ways_round(tmp_path):
+def test_edges_make_a_graph_in_one_or_both_directions(tmp_path):
     graph = random_graph(3)
     graph = graph[graph.sum(axis=1) > 0][:, graph.sum(axis=0) > 0]
     u, v = graph.nonzero()
@@ -139,7 +139,7 @@ def test_edge_from_a_vertex_to_itself_counts_once(tmp_path):
     assert graph.ids.tolist() == [1, 3]
 
 
-def test_npz_is_what_scipy_wrote_and_labels_stand_beside(tmp_path):
+def test_npz_files_of_scipy_are_read_with_labels(tmp_path):
     X, y = random_rows(1)
     for matrix in (X, X.tocoo(), X.tocsc(), sparse.csr_matrix(X)):
         sparse.save_npz(tmp_path / "a.npz", matrix)

@@ -19,7 +19,7 @@ from etesian.sparse.io import MalformedFileError, read_file, source
 from etesian.sparse.io.source import Source
 
 ROWS = [("101", "901", 4.5), ("102", "902", 3.0), ("103", "901", 1.0), ("101", "903", 5.0)] * 3
-RATINGS = ("ratings", "matrixmarket", "npz")  # what a command that fits ratings accepts
+RATINGS = ("ratings", "matrixmarket", "npz")  # formats accepted by `fit ratings`
 
 
 def zipped(content, *names):
@@ -130,13 +130,13 @@ def test_columns_used_are_described_and_can_be_chosen(tmp_path):
         ("a,b,c", "no column name is recognized as user or item"),
     ],
 )
-def test_header_in_doubt_is_refused(tmp_path, header, complaint):
+def test_ambiguous_header_is_refused(tmp_path, header, complaint):
     (tmp_path / "ratings").write_text(table("{u},{i},{r}\n", f"{header}\n"))
     with pytest.raises(InputError, match=complaint):
         read_file(tmp_path / "ratings", accepted=RATINGS)
 
 
-def test_ids_are_kept_as_they_stand(tmp_path):
+def test_ids_are_not_altered(tmp_path):
     (tmp_path / "ratings").write_text(
         "user,item,rating\n007,1234567890123456789,5\n7,1234567890123456788,1\n+7,044023722X,2\n"
     )
@@ -179,7 +179,7 @@ def test_invalid_matrix_market_files_are_refused(tmp_path, text, complaint):
         read_file(tmp_path / "m.mtx")
 
 
-# Limits on what a file may cost.
+# Limits on memory and time.
 
 
 def test_long_lines_are_refused_before_they_fill_the_memory(tmp_path, monkeypatch):
@@ -194,13 +194,13 @@ def test_long_lines_are_refused_before_they_fill_the_memory(tmp_path, monkeypatc
             read_file(tmp_path / name)
 
 
-def test_one_endless_line_is_refused_at_once(tmp_path):
+def test_endless_line_is_refused_immediately(tmp_path):
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"0" * 300_000))
     with pytest.raises(MalformedFileError, match=r"a\.gz:1: the line is too long to detect the format"):
         read_file(tmp_path / "a.gz")
 
 
-def test_content_that_grows_beyond_reason_is_refused(tmp_path, monkeypatch):
+def test_decompression_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "ALWAYS_ALLOWED", 10_000)
     (tmp_path / "a.bz2").write_bytes(bz2.compress(b"1,2,3\n" * 100_000))
     with pytest.raises(InputError, match=r"decompresses to more than 100 times its size and 10,\d+ bytes"):
