@@ -21,8 +21,8 @@ def check_integer(name: str, value: Any, *, at_least: int) -> int:
 
 
 def check_tol(tol: Any) -> None:
-    """Raise a `ValueError` unless `tol` is None or a number, 0 or more."""
-    if tol is not None and not (isinstance(tol, Real) and tol >= 0):
+    """Raise a `ValueError` unless `tol` is None or a non-negative number."""
+    if tol is not None and not (isinstance(tol, Real) and float(tol) >= 0):
         raise ValueError(f"tol must be None or a non-negative number; got {tol!r}")
 
 
