@@ -321,13 +321,13 @@ class Linear:
         return means * self._steps
 
 
-ROUGH = (
-    100.0  # SAGA's mean gradient is up to one epoch old, so only lengths this many times too large rule out the optimum
-)
+ROUGH = 100.0
+"""Factor by which SAGA's mean gradient, up to one epoch old, must exceed the tolerance to rule out the optimum."""
 
 CAUTION: dict[Reduction | None, float] = {None: 0.5, "svrg": 0.5, "saga": 2.0}
 """Factor of the bound on the curvature of a batch, which limits the sum of the changes of lists.
 
 With a factor of one half, a direction that attains the bound moves by less than twice its distance, so it does not
-diverge. The
-memory of SAGA lags by up to one epoch, which repeats overshoots: on correlated features it diverged at one half, but not at two."""
+diverge. The memory of SAGA lags by up to one epoch, which repeats overshoots: on correlated features it diverged at one
+half, but not at two.
+"""
