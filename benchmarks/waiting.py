@@ -35,7 +35,7 @@ def _predecessors(order, offsets, indptr, indices, n_variables):
     return needed
 
 
-def _carry_out(update_range, data, variables, step_size, offsets, needed, worker, progress):
+def _run_plan(update_range, data, variables, step_size, offsets, needed, worker, progress):
     for batch in range(offsets.shape[0]):
         for other in range(offsets.shape[1] - 1):
             spins = 0
@@ -58,7 +58,7 @@ class Waiting:
         signature = types.void(types.int64, types.int64, *typed, types.float64)
         loop = types.void(types.FunctionType(signature), *typed, types.float64, types.int64[:, ::1],
                           types.int64[:, :, ::1], types.int64, types.int64[::1])  # fmt: skip
-        self._loop = njit(loop, nogil=True)(_carry_out)
+        self._loop = njit(loop, nogil=True)(_run_plan)
 
     def advance(self, workers: Workers, step_size: float) -> None:
         """Run every update once; started as `Workers.run` starts an epoch, so that the two compare."""

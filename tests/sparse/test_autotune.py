@@ -37,7 +37,7 @@ class Pretend:
 def epochs_until_made(plan, run):
     choice, epochs, taken = Choice(), 0, plan
     while not choice.is_made:
-        taken = choice.carry_out(plan, run)
+        taken = choice.run_plan(plan, run)
         epochs += 1
     return epochs, taken
 
@@ -98,6 +98,6 @@ def test_serial_plan_is_not_measured():
     plan = make_plan("serial", touches_of([{0}], 1), n_workers=1, rng=np.random.default_rng(0))
     plan, ran = replace(plan, note="as it was"), []
     choice = Choice()
-    assert choice.carry_out(plan, ran.append) is plan
+    assert choice.run_plan(plan, ran.append) is plan
     assert ran == [plan]
     assert not choice.is_made

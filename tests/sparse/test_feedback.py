@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from scipy.stats import chisquare
 
 from etesian.sparse import MatrixFactorization, Ratings, Workers
-from etesian.sparse.estimators.feedback import draw_unmet, preferences
+from etesian.sparse.estimators.feedback import draw_negatives, preferences
 from etesian.sparse.estimators.ranking import recall
 from etesian.sparse.estimators.ratings import read_ratings
 
@@ -40,7 +40,7 @@ def fitted(triples, **options):
 def test_negative_samples_are_unrated_and_missing_only_if_all_items_are_rated(pairs, seed):
     user, item = np.array(pairs).T
     wanted = np.sort(np.repeat(np.unique(user), 5))
-    drawn = draw_unmet(user, item, wanted, n_items=7, rng=np.random.default_rng(seed))
+    drawn = draw_negatives(user, item, wanted, n_items=7, rng=np.random.default_rng(seed))
     met = set(pairs)
     for u, i in zip(wanted.tolist(), drawn.tolist(), strict=True):
         if i == -1:
@@ -52,7 +52,7 @@ def test_negative_samples_are_unrated_and_missing_only_if_all_items_are_rated(pa
 
 def test_unrated_items_are_drawn_uniformly():
     user, item = np.array([0, 0, 0, 1]), np.array([1, 2, 7, 0])
-    drawn = draw_unmet(user, item, np.zeros(70_000, int), n_items=10, rng=np.random.default_rng(0))
+    drawn = draw_negatives(user, item, np.zeros(70_000, int), n_items=10, rng=np.random.default_rng(0))
     times = np.bincount(drawn, minlength=10)
     assert not times[[1, 2, 7]].any()
     assert chisquare(np.delete(times, [1, 2, 7])).pvalue > 0.001

@@ -26,7 +26,7 @@ from etesian.sparse import (
     minimize,
 )
 from etesian.sparse._engine.kernels import Merging
-from etesian.sparse.problems.linear_merging import share_of_gains
+from etesian.sparse.problems.linear_merging import merge_factor
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
 from etesian.sparse.problems.penalties import L2
 from etesian.sparse.problems.penalties import ElasticNet as ElasticNetPenalty
@@ -323,7 +323,7 @@ def solved(problem, epochs=300, schedule="merged"):
 
 @given(n_lists=st.integers(1, 20), reach=st.floats(0.0, 50.0))
 def test_share_makes_the_sum_of_changes_that_of_consecutive_lists(n_lists, reach):
-    share = share_of_gains(n_lists, reach)
+    share = merge_factor(n_lists, reach)
     assert 1 / n_lists <= share * (1 + 1e-12) <= 1 + 1e-9
     assert share * n_lists * -np.expm1(-reach / n_lists) == pytest.approx(-np.expm1(-reach), rel=1e-9, abs=1e-11)
 

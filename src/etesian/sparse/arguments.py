@@ -26,7 +26,7 @@ def check_tol(tol: Any) -> None:
         raise ValueError(f"tol must be None or a non-negative number; got {tol!r}")
 
 
-def levels_to_the_caller() -> int:
+def caller_stacklevel() -> int:
     """Return the `stacklevel` of `warnings.warn` for the line that called into the package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("etesian."):

@@ -37,7 +37,7 @@ def role_of(name: str) -> str | None:
     return ROLE_OF.get(re.sub(r"[\W_]+", "", name).casefold())
 
 
-def names_columns(names: Sequence[str]) -> bool:
+def is_header(names: Sequence[str]) -> bool:
     """Whether a line of fields is a header that names both a user and an item."""
     return {"user", "item"} <= {role_of(name) for name in names}
 

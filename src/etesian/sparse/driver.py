@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sklearn.exceptions import ConvergenceWarning
 
 from etesian.sparse._engine.workers import Workers, count_workers
-from etesian.sparse.arguments import check_integer, check_tol, levels_to_the_caller
+from etesian.sparse.arguments import caller_stacklevel, check_integer, check_tol
 from etesian.sparse.epochs import Epochs, Order, Seed
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.problem import MeasuredProblem, Problem, Variables
@@ -146,7 +146,7 @@ def minimize(
             while epochs.done < max_iter:
                 epochs.advance()
                 mean.add(epochs)
-                stop = watch.look(epochs)
+                stop = watch.observe(epochs)
                 if stop is not None:
                     outcome = stop
                     break
@@ -154,7 +154,7 @@ def minimize(
             outcome = "interrupted"
     if outcome != "interrupted":
         watch.restore_best(epochs)
-    mean.put(epochs)
+    mean.apply(epochs)
     _warn(outcome, problem, epochs.done, method, tol)
     return Result(epochs.variables, epochs.plan, watch.objective, watch.monitored, epochs.done, outcome)
 
@@ -169,4 +169,4 @@ def _warn(outcome: str, problem: Problem, n_epochs: int, method: SGD, tol: float
         advice = problem.advice()
         message += f". {advice}" if advice else ""
     if message:
-        warnings.warn(message, ConvergenceWarning, stacklevel=levels_to_the_caller())
+        warnings.warn(message, ConvergenceWarning, stacklevel=caller_stacklevel())

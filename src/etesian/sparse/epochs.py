@@ -136,7 +136,7 @@ class Epochs:
         elif self._choice is None:
             run(self.plan)
         else:
-            self._plan = self._choice.carry_out(self.plan, run)
+            self._plan = self._choice.run_plan(self.plan, run)
             if self._choice.is_made and self.order == "fixed":
                 self._choice = None  # the plan no longer changes
 

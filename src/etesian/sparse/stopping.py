@@ -73,7 +73,7 @@ class Watch:
         if self.verbose:
             print(run.plan)
 
-    def look(self, run: Run) -> str | None:
+    def observe(self, run: Run) -> str | None:
         """Observe a run after an epoch; return the outcome if the run should stop."""
         if not all(np.isfinite(array.sum()) for array in run.variables):
             return "diverged"
@@ -145,7 +145,7 @@ class Mean:
         for mean, array in zip(self.means, run.variables, strict=True):
             mean[...] = mean + (array - mean) / self.n
 
-    def put(self, run: Run) -> None:
+    def apply(self, run: Run) -> None:
         """Replace the last variables by their means."""
         if self.n:
             for array, mean in zip(run.variables, self.means, strict=True):

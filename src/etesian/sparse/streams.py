@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.sparse._engine.streaming import Desk, new_arrangement, new_desk, plan_of_blocks
+from etesian.sparse._engine.streaming import Workspace, new_arrangement, new_workspace, plan_of_blocks
 from etesian.sparse._engine.workers import Workers
 from etesian.sparse.problems.problem import StreamedProblem, Variables
-from etesian.sparse.schedules.conflict_free import why_not_components
+from etesian.sparse.schedules.conflict_free import reason_for_serial_plan
 from etesian.sparse.schedules.conflicts import as_touches, best_batch_size
 from etesian.sparse.schedules.orders import BLOCK, FEWEST_BLOCKS, Blocks, Drawing, head
 from etesian.sparse.schedules.plan import Plan, balance_of
@@ -52,7 +52,7 @@ def _conflict_free_stream(
         return Stream(problem, workers, blocks, "conflict_free", n_workers=workers.n_workers)
     if balance.predicted_speedup >= WORTH_PLANNING:
         return None
-    note = why_not_components(balance)
+    note = reason_for_serial_plan(balance)
     warn(note, problem.touches.shape[0])
     return Stream(problem, workers, blocks, "serial", n_workers=1, note=note)
 
@@ -90,15 +90,15 @@ class Stream:
         self._synchronized = schedule == "conflict_free"
         n_lists, n_slots = (n_workers, 2 * n_workers) if self._synchronized else (1, n_workers)
         self._arrangement = new_arrangement(blocks.dealt, n_lists=n_lists, n_slots=n_slots)
-        self._desks = [self._new_desk() for _ in range(n_workers)]
+        self._workspaces = [self._new_workspace() for _ in range(n_workers)]
         self._given = _as_writable(problem.rows())
         self._dealt_rows = problem.room_for(problem.touches.shape[0], self._given)
         self._rows = problem.room_for(n_slots * BLOCK, self._given)
         self._drawing: Drawing | None = None
 
-    def _new_desk(self) -> Desk:
+    def _new_workspace(self) -> Workspace:
         n_lists = self._n_workers if self._synchronized else 1
-        return new_desk(self._touches, n_lists=n_lists)
+        return new_workspace(self._touches, n_lists=n_lists)
 
     def run(self, variables: Variables, step_size: float) -> None:
         """Draw the next order and run it."""
@@ -109,14 +109,14 @@ class Stream:
             variables,
             step_size,
             (self._drawing, self._arrangement, self._touches),
-            self._desks,
+            self._workspaces,
             synchronized=self._synchronized,
         )
 
     def plan(self) -> Plan:
         """Return the plan of the last epoch, or of the first before any has run."""
         drawing = self._blocks.first if self._drawing is None else self._drawing
-        order, offsets = plan_of_blocks(drawing, self._arrangement, self._touches, self._new_desk())
+        order, offsets = plan_of_blocks(drawing, self._arrangement, self._touches, self._new_workspace())
         if self._schedule == "lock_free":
             offsets = _one_block_each(drawing.starts, self._n_workers)
         batch_size = BLOCK * (self._n_workers if self._schedule == "lock_free" else 1)

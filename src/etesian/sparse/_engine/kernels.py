@@ -35,7 +35,7 @@ _list = types.int64[::1]
 _lists = types.int64[:, ::1]
 
 
-def _carry_out(update_range, data, variables, step_size, offsets, worker, synchronized, shared):
+def _run_plan(update_range, data, variables, step_size, offsets, worker, synchronized, shared):
     """Run the lists of one worker in every batch; return the number of batches completed."""
     n_workers = offsets.shape[1] - 1
     for batch in range(offsets.shape[0]):
@@ -48,10 +48,10 @@ def _carry_out(update_range, data, variables, step_size, offsets, worker, synchr
     return offsets.shape[0]
 
 
-def _carry_out_in_copies(
+def _run_plan_in_copies(
     update_range, spread_range, merge_range, data, variables, step_size, offsets, hot, lists, worker, shared
 ):
-    """Run lists as `_carry_out` does, and merge this worker's share of the hot variables after every batch."""
+    """Run lists as `_run_plan` does, and merge this worker's share of the hot variables after every batch."""
     n_workers = offsets.shape[1] - 1
     first, last = len(hot) * worker // n_workers, len(hot) * (worker + 1) // n_workers
     spread_range(first, last, hot, lists.shape[1] - 1, variables)
@@ -90,25 +90,25 @@ def compile_update_range(update_range: Callable[..., None], data: types.Type, va
 
     Returns
     -------
-    The compiled `update_range`, and the compiled ``carry_out(update_range, data, variables, step_size, offsets, worker,
+    The compiled `update_range`, and the compiled ``run_plan(update_range, data, variables, step_size, offsets, worker,
     synchronized, shared)``. Declared signatures allow caching both on disk.
     """
     signature = types.void(_indices, _indices, data, variables, types.float64)
     loop = types.int64(
         types.FunctionType(signature), data, variables, types.float64, _offsets, _indices, types.boolean, _shared
     )
-    kept = is_found_again(update_range)
+    kept = is_cacheable(update_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(update_range)
-    return compiled, entry_of(njit(loop, nogil=True, cache=kept)(_carry_out))
+    return compiled, compiled_entry(njit(loop, nogil=True, cache=kept)(_run_plan))
 
 
 @cache
 def compile_merging(merging: Merging, data: types.Type, variables: types.Type) -> tuple[Any, Any, Any, Any]:
-    """Compile `_carry_out_in_copies` and the functions that it calls. Merging omits `FAST`, to add in list order.
+    """Compile `_run_plan_in_copies` and the functions that it calls. Merging omits `FAST`, to add in list order.
 
     Returns
     -------
-    The compiled ``update_range``, ``spread_range`` and ``merge_range``, and ``carry_out(update_range, spread_range,
+    The compiled ``update_range``, ``spread_range`` and ``merge_range``, and ``run_plan(update_range, spread_range,
     merge_range, data, variables, step_size, offsets, hot, lists, worker, shared)``.
     """
     update, _ = compile_update_range(merging.update_range, data, variables)
@@ -118,10 +118,10 @@ def compile_merging(merging: Merging, data: types.Type, variables: types.Type) -
     folding = types.void(number, number, _list, _list, data, variables, real)
     functions = [types.FunctionType(each) for each in (updating, spreading, folding)]
     loop = number(*functions, data, variables, real, _offsets, _list, _lists, number, _shared)
-    spread = njit(spreading, nogil=True, cache=is_found_again(merging.spread_range))(merging.spread_range)
-    merge = njit(folding, nogil=True, cache=is_found_again(merging.merge_range))(merging.merge_range)
-    carry_out = njit(loop, nogil=True, cache=is_found_again(merging.update_range))(_carry_out_in_copies)
-    return update, spread, merge, entry_of(carry_out)
+    spread = njit(spreading, nogil=True, cache=is_cacheable(merging.spread_range))(merging.spread_range)
+    merge = njit(folding, nogil=True, cache=is_cacheable(merging.merge_range))(merging.merge_range)
+    run_plan = njit(loop, nogil=True, cache=is_cacheable(merging.update_range))(_run_plan_in_copies)
+    return update, spread, merge, compiled_entry(run_plan)
 
 
 @cache
@@ -132,17 +132,17 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
     loop = types.void(
         types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table, _shared
     )
-    kept = is_found_again(sum_range)
+    kept = is_cacheable(sum_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(sum_range)
-    return compiled, entry_of(njit(loop, nogil=True, cache=kept)(_sum_chunks))
+    return compiled, compiled_entry(njit(loop, nogil=True, cache=kept)(_sum_chunks))
 
 
-def entry_of(loop: Any) -> Any:
+def compiled_entry(loop: Any) -> Any:
     """Return the compiled loop itself, since type dispatch takes 60 microseconds per call."""
     (only,) = loop.overloads.values()
     return only.entry_point
 
 
-def is_found_again(function: Callable[..., None]) -> bool:
+def is_cacheable(function: Callable[..., None]) -> bool:
     """Whether numba can cache a function on disk: false for closures and for functions defined in an interactive session."""
     return function.__closure__ is None and Path(function.__code__.co_filename).is_file()

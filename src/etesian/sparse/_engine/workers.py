@@ -79,11 +79,11 @@ class Workers:
         self._check(plan)
         if plan.copies is not None:
             raise ValueError("the plan has copies of hot variables: call run_in_copies")
-        compiled, carry_out = compile_update_range(update_range, *_types(data, variables))
+        compiled, run_plan = compile_update_range(update_range, *_types(data, variables))
         shared = new_shared()
 
         def work(worker: int) -> None:
-            carry_out(compiled, data, variables, step_size, plan.offsets, worker, plan.synchronized, shared)
+            run_plan(compiled, data, variables, step_size, plan.offsets, worker, plan.synchronized, shared)
 
         self._run_all(work, plan.n_workers, shared)
 
@@ -92,10 +92,10 @@ class Workers:
         self._check(plan)
         assert plan.copies is not None
         hot, lists, shared = plan.copies.hot, plan.copies.lists, new_shared()
-        update, spread, merge, carry_out = compile_merging(merging, *_types(data, variables))
+        update, spread, merge, run_plan = compile_merging(merging, *_types(data, variables))
 
         def work(worker: int) -> None:
-            carry_out(update, spread, merge, data, variables, step_size, plan.offsets, hot, lists, worker, shared)
+            run_plan(update, spread, merge, data, variables, step_size, plan.offsets, hot, lists, worker, shared)
 
         self._run_all(work, plan.n_workers, shared)
 
@@ -106,7 +106,7 @@ class Workers:
         variables: tuple,
         step_size: float,
         planning: tuple,
-        desks: list,
+        workspaces: list,
         *,
         synchronized: bool,
     ) -> None:
@@ -122,22 +122,22 @@ class Workers:
             Variables and step size of every update.
         planning
             `Drawing`, `Arrangement` and `Touches` of the epoch.
-        desks
-            One `Desk` per worker.
+        workspaces
+            One `Workspace` per worker.
         synchronized
             Whether workers run lists of every block, or whole blocks.
         """
-        types = _types(rows[0], variables, *planning, desks[0])
+        types = _types(rows[0], variables, *planning, workspaces[0])
         update, copy, run = compile_stream(
             problem.update_range, problem.copy_range, types[0], types[1], types[2:], synchronized=synchronized
         )
         shared = new_shared()
 
         def work(worker: int) -> None:
-            desk = desks[worker]
-            run(update, copy, *rows, variables, step_size, *planning, desk, worker, len(desks), shared)
+            workspace = workspaces[worker]
+            run(update, copy, *rows, variables, step_size, *planning, workspace, worker, len(workspaces), shared)
 
-        self._run_all(work, len(desks), shared)
+        self._run_all(work, len(workspaces), shared)
 
     def _check(self, plan: Plan) -> None:
         if plan.n_workers > self.n_workers:

@@ -22,7 +22,7 @@ def is_single(value: Any) -> bool:
     return isinstance(value, str | bytes | Number) or (not is_foreign(value) and np.ndim(value) == 0)
 
 
-def in_blocks(rows: NDArray[np.int64], scores: Scores) -> list[NDArray[np.floating]]:
+def score_in_blocks(rows: NDArray[np.int64], scores: Scores) -> list[NDArray[np.floating]]:
     """Score all items for some rows, `ROWS` rows at a time: a list of arrays of shape (n_items,)."""
     found: list[NDArray[np.floating]] = []
     for start in range(0, len(rows), ROWS):
@@ -32,7 +32,7 @@ def in_blocks(rows: NDArray[np.int64], scores: Scores) -> list[NDArray[np.floati
     return found
 
 
-def best_places(score: NDArray[np.floating], n: int) -> NDArray[np.int64]:
+def highest_places(score: NDArray[np.floating], n: int) -> NDArray[np.int64]:
     """Return the indices of the n highest scores above -inf in descending order; the lower index wins ties."""
     if n < len(score):
         least = np.partition(score, len(score) - n)[len(score) - n]
@@ -61,7 +61,7 @@ def best_of_each(scored: list[NDArray[np.floating]], ids: NDArray[Any], n: int, 
     ids, scores : arrays of shape (n_rows, n), or (n,) for a single row
         Ids and scores in descending order. Rows with fewer ids are padded with scores of NaN and ids of -1 or "".
     """
-    places = [best_places(score, n) for score in scored]
+    places = [highest_places(score, n) for score in scored]
     if is_single:
         return ids[places[0]], scored[0][places[0]]
     width = min(n, len(ids))

@@ -35,7 +35,7 @@ def preferences(read: RatingTriples, *, alpha: float, n_negatives: int, rng: np.
     if len(liked) == 0:
         raise ValueError("implicit ratings must include at least one above 0; all are 0")
     source = np.repeat(liked[np.argsort(read.user[liked], kind="stable")], n_negatives)
-    item = draw_unmet(read.user, read.item, read.user[source], n_items=len(read.item_ids), rng=rng)
+    item = draw_negatives(read.user, read.item, read.user[source], n_items=len(read.item_ids), rng=rng)
     source, item = source[item >= 0], item[item >= 0]
     zeros = np.zeros(len(source), read.rating.dtype)
     return replace(
@@ -47,7 +47,7 @@ def preferences(read: RatingTriples, *, alpha: float, n_negatives: int, rng: np.
     )
 
 
-def draw_unmet(
+def draw_negatives(
     user: NDArray[np.int64],
     item: NDArray[np.int64],
     wanted: NDArray[np.int64],

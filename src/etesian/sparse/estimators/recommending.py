@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from etesian.sparse.arguments import check_integer
-from etesian.sparse.estimators.best_items import Best, best_of_each, in_blocks, is_single
+from etesian.sparse.estimators.best_items import Best, best_of_each, is_single, score_in_blocks
 from etesian.sparse.estimators.folding import FoldedUser, solve_ridge
 from etesian.sparse.estimators.ranking import recall
 from etesian.sparse.estimators.ratings import read_pairs, read_ratings
@@ -115,7 +115,7 @@ class Recommending:
             rated: list[NDArray[Any]] = [user.items]
         else:
             rows = self._rows_of(user, self.user_ids_, "user")
-            scored = in_blocks(rows, self._predict_all)
+            scored = score_in_blocks(rows, self._predict_all)
             rated = [self._rated.indices[slice(*self._rated.indptr[row : row + 2])] for row in rows]
         if exclude_rated:
             for score, items in zip(scored, rated, strict=True):
@@ -147,7 +147,7 @@ class Recommending:
                 f"item {self.item_ids_[rows[norms[rows] == 0]].tolist()[0]!r} has no factors: no rating in the fit"
             )
         directions = factors / np.where(norms > 0, norms, 1)[:, None]
-        scored = in_blocks(rows, lambda block: np.where(norms > 0, directions[block] @ directions.T, -np.inf))
+        scored = score_in_blocks(rows, lambda block: np.where(norms > 0, directions[block] @ directions.T, -np.inf))
         for row, score in zip(rows, scored, strict=True):
             score[row] = -np.inf
         return best_of_each(scored, self.item_ids_, n, is_single=is_single(item))

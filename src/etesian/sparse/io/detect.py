@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Literal
 
 from etesian.errors import InputError
-from etesian.sparse.columns import names_columns
+from etesian.sparse.columns import is_header
 from etesian.sparse.io.dialect import SPACES, best_delimiter, is_comment, is_number, split_line
 from etesian.sparse.io.matrix_market import BANNER
 from etesian.sparse.io.source import HEAD, MalformedFileError, Source
@@ -71,7 +71,7 @@ def _is_table(source: Source, data: list[str], accepted: Collection[Format]) -> 
     if delimiter is None or (delimiter == SPACES and source.has_ending(*_GRAPH_NAMES)):
         return False
     rows = [split_line(line, delimiter) for line in data]
-    if names_columns(rows[0]) or ("ratings" in accepted and not _ALTERNATIVES & set(accepted)):
+    if is_header(rows[0]) or ("ratings" in accepted and not _ALTERNATIVES & set(accepted)):
         return True
     below = rows[1:] or rows
     return not _are_edges(rows, delimiter) and _most(len(r) > 1 and all(map(is_number, r[2:3] or r)) for r in below)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from etesian.errors import InputError
-from etesian.sparse.columns import names_columns
+from etesian.sparse.columns import is_header
 from etesian.sparse.io.source import Source
 
 DELIMITERS = ("::", "\t", ";", ",", "|")
@@ -82,7 +82,7 @@ def find_dialect(source: Source, lines: Sequence[tuple[int, str]]) -> Dialect:
     """
     comments = sum(1 for _ in _leading_comments(lines))
     data = list(lines[comments:])
-    if comments and names_columns(split_line(lines[comments - 1][1].lstrip(" #%"), best_delimiter(data) or SPACES)):
+    if comments and is_header(split_line(lines[comments - 1][1].lstrip(" #%"), best_delimiter(data) or SPACES)):
         comments -= 1  # the header is a comment
         data = [(lines[comments][0], lines[comments][1].lstrip(" #%")), *data]
     if not data:
@@ -120,7 +120,7 @@ def _score(rows: list[list[str]], *, usual: float) -> int:
     ((n_columns, n_rows),) = Counter(map(len, rows)).most_common(1)
     if n_columns < 2 or n_rows < usual * len(rows):
         return 0
-    if names_columns(rows[0]):
+    if is_header(rows[0]):
         return 4
     has_ratings = n_columns > 2 and _share(len(row) == n_columns and _is_rating(row[2]) for row in rows) > USUAL
     return 3 if has_ratings else 2 if n_columns > 2 else 1
@@ -138,7 +138,7 @@ def _share(facts: Iterable[bool]) -> float:
 def _has_header(rows: list[list[str]]) -> bool:
     """Whether the first row names a user and an item, or has text in numeric columns."""
     first, below = rows[0], rows[1:]
-    if names_columns(first):
+    if is_header(first):
         return True
     numeric = [
         place

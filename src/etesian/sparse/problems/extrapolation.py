@@ -39,7 +39,7 @@ class Extrapolation:
         Starting point of the run.
     evaluate, predict
         See `Evaluate` and `Predict`.
-    stand_in : array of shape (n_features,), optional
+    constant_direction : array of shape (n_features,), optional
         Coefficients with nearly constant predictions.
     keeps_zeros
         Whether coefficients that an epoch sets to 0 stay at 0.
@@ -53,7 +53,7 @@ class Extrapolation:
         *,
         evaluate: Evaluate,
         predict: Predict,
-        stand_in: Array | None,
+        constant_direction: Array | None,
         keeps_zeros: bool,
     ) -> None:
         self.coef, self.predicted, self.intercept = coef, predicted.copy(), intercept.astype(np.float64)
@@ -61,8 +61,8 @@ class Extrapolation:
         self._evaluate, self._predict, self._keeps_zeros = evaluate, predict, keeps_zeros
         self._fixed: list[tuple[Array, Array]] = []
         self._moves: list[tuple[Array, Array]] = []
-        if stand_in is not None:
-            coef_move = np.repeat(stand_in[:, None], len(intercept), axis=1)
+        if constant_direction is not None:
+            coef_move = np.repeat(constant_direction[:, None], len(intercept), axis=1)
             predicted_move = predict(coef_move)
             if predicted_move.mean() ** 2 > STANDS_IN * (predicted_move**2).mean():
                 self._fixed.append((coef_move, predicted_move))

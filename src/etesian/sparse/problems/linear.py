@@ -201,7 +201,7 @@ class Linear:
             self._solve_intercept(state.intercept, sum_over)
         if renews:
             looked = (self._predicted, self.target, self._weight, self._value, self._derivative)
-            (losses,) = sum_over(sums.look_at_rows, self.X.shape[0], 1, looked, state)
+            (losses,) = sum_over(sums.update_memory, self.X.shape[0], 1, looked, state)
             sum_over(sums.average_gradients, self.X.shape[1], 0, self._columns, state)
             if objective is None:
                 objective = float(losses / self.X.shape[0]) + penalty
@@ -286,7 +286,7 @@ class Linear:
                 predict=lambda coef: self._predict(
                     np.ascontiguousarray(coef), np.empty_like(self._predicted), sum_over
                 ),
-                stand_in=self._stand_in() if self.fit_intercept else None,
+                constant_direction=self._constant_direction() if self.fit_intercept else None,
                 keeps_zeros=self.penalty.sets_zeros,
             )
         found = self._extrapolation
@@ -315,7 +315,7 @@ class Linear:
             gradient[:, -1] = hessian[:, -1] = hessian[:, :, -1] = 0.0
         return total[:, 0], gradient, hessian
 
-    def _stand_in(self) -> NDArray[np.float64]:
+    def _constant_direction(self) -> NDArray[np.float64]:
         """Return coefficients with nearly constant predictions, or 0 if the columns do not sum to a constant."""
         means = np.asarray(self.X.T @ self._weight).ravel() / self.X.shape[0]
         return means * self._steps

@@ -57,7 +57,7 @@ def _finish_lists(start, stop, hot, cuts, rows, state, step_size):
 
 
 @njit(nogil=True)
-def share_of_gains(n_lists, reach):
+def merge_factor(n_lists, reach):
     """Return the factor of the summed changes of lists, which avoids overshoot when lists correct the same error.
 
     Along a direction of curvature c, n updates of step size s reduce a distance by the factor exp(-n s c). Each of
@@ -78,7 +78,7 @@ def _add_gains(start, stop, hot, n_lists, array, curvature, step_size, stops_at_
     """
     first = len(array) - n_lists * len(hot)
     for rank in range(start, stop):
-        j, share = hot[rank], share_of_gains(n_lists, step_size * curvature[rank])
+        j, share = hot[rank], merge_factor(n_lists, step_size * curvature[rank])
         for k in range(array.shape[1]):
             sign = -1.0 if array[j, k] < 0.0 else 1.0
             size, gained, past_zero = sign * array[j, k], 0.0, 0.0

@@ -29,7 +29,7 @@ def sum_slopes(start, stop, data, shift, sums):
             sums[k] += weight[e] * derivative(predicted[e, k] + shift[k], aim)
 
 
-def look_at_rows(start, stop, data, state, sums):
+def update_memory(start, stop, data, state, sums):
     """Sum the losses, and store the slopes in the memory."""
     predicted, target, weight, value, derivative = data
     intercept, memory = state.intercept, state.memory

@@ -34,7 +34,7 @@ class Choice:
         """Whether there are enough timings."""
         return all(len(rates) >= N_TIMINGS for rates in self._rates)
 
-    def carry_out(self, plan: Plan, run: Callable[[Plan], None]) -> Plan:
+    def run_plan(self, plan: Plan, run: Callable[[Plan], None]) -> Plan:
         """Run every update of an epoch once, and return the plan, with a note once the choice is made.
 
         Parameters

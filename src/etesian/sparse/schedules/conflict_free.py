@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from etesian.sparse.schedules.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
 from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
 from etesian.sparse.schedules.registry import register
-from etesian.sparse.schedules.serial import WORTH_PLANNING, plan_serial, serial_instead
+from etesian.sparse.schedules.serial import WORTH_PLANNING, fall_back_to_serial, plan_serial
 
 
 @register("conflict_free")
@@ -30,13 +30,13 @@ def plan_conflict_free(touches: csr_array, order: NDArray[np.int64], sizes: Size
     if batch_size is None:
         balance = best_batch_size(taken, order, n_workers=sizes.n_workers)
         if balance.predicted_speedup < WORTH_PLANNING:
-            return serial_instead(order, why_not_components(balance))
+            return fall_back_to_serial(order, reason_for_serial_plan(balance))
         batch_size = balance.batch_size
     offsets = plan_batches(taken, order, batch_size, sizes.n_workers, n_threads=sizes.n_workers)
     return Plan("conflict_free", order, offsets, True, batch_size, balance_of(offsets))
 
 
-def why_not_components(balance: Balance) -> str:
+def reason_for_serial_plan(balance: Balance) -> str:
     """Return the reason for a serial plan in place of a conflict-free one."""
     return (
         f"serial in place of conflict_free: at batches of {balance.batch_size:,} the largest component holds "

@@ -182,7 +182,7 @@ def find_components(updates, touches, stamp, scratch):
 
 
 @njit(nogil=True, cache=True)
-def allot(m, scratch):
+def assign_components(m, scratch):
     """Assign whole components of m updates to workers, largest first, each to the least loaded (the first of ties)."""
     component, size, by_size = scratch.component, scratch.size, scratch.by_size
     buckets, load = scratch.buckets, scratch.load
@@ -223,7 +223,7 @@ def sort_batches(order, touches, batch_size, first, last, offsets, scratch):
             for a in range(start + batch_size, min(start + 2 * batch_size, len(order))):
                 prefetch_to_read(touches.indices, (order[a] * touches.width,))
         find_components(updates[:m], touches, start, scratch)
-        allot(m, scratch)
+        assign_components(m, scratch)
         position = start
         for p in range(n_workers):
             offsets[batch, p] = position
@@ -243,7 +243,7 @@ def _measure(order, starts, batch_size, touches, scratch):
     for sample in range(len(starts)):
         updates = order[starts[sample] : starts[sample] + batch_size]
         find_components(updates, touches, sample * batch_size, scratch)
-        allot(len(updates), scratch)
+        assign_components(len(updates), scratch)
         total += len(updates)
         busiest += scratch.load.max()
         largest = max(largest, scratch.size[scratch.by_size[0]])

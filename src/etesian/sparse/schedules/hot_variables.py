@@ -50,7 +50,7 @@ def find_hot(matrix: csr_array, *, batch_size: int, n_lists: int) -> NDArray[np.
     too_few, enough = -1, len(hottest_first)  # without variables there are no conflicts
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
-        if _spreads(leave_out(sample, hottest_first[:middle]), batch_size, n_lists):
+        if _spreads(without_variables(sample, hottest_first[:middle]), batch_size, n_lists):
             enough = middle
         else:
             too_few = middle
@@ -64,7 +64,7 @@ def _spreads(touches: Touches, batch_size: int, n_lists: int) -> bool:
     return balance.predicted_speedup >= SPLIT * batch_size / (longest + BARRIER_UPDATES)
 
 
-def leave_out(touches: Touches, variables: NDArray[np.int64]) -> Touches:
+def without_variables(touches: Touches, variables: NDArray[np.int64]) -> Touches:
     """Return the touches without some variables."""
     is_kept = np.ones(touches.n_variables, bool)
     is_kept[variables] = False

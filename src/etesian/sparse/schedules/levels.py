@@ -25,7 +25,7 @@ from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, Touches, as_touc
 from etesian.sparse.schedules.counting_sort import sort_by_key
 from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
 from etesian.sparse.schedules.registry import register
-from etesian.sparse.schedules.serial import WORTH_PLANNING, plan_serial, serial_instead
+from etesian.sparse.schedules.serial import WORTH_PLANNING, fall_back_to_serial, plan_serial
 
 AHEAD = 24  # prefetch distance, in updates
 STRETCH = 250_000  # updates per planning thread; each stretch begins with new levels
@@ -275,7 +275,7 @@ def plan_levels(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> P
                 f"serial in place of levels: chains of updates that share variables leave {n_workers} workers nothing to gain "
                 f"(predicted speed-up {balance.predicted_speedup:.2f})"
             )
-            return serial_instead(order, note)
+            return fall_back_to_serial(order, note)
         capacity = balance.capacity
     sorted_order, offsets = sort_into_levels(taken, order, capacity=capacity, n_workers=n_workers)
     return Plan("levels", sorted_order, offsets, True, capacity * n_workers, balance_of(offsets))

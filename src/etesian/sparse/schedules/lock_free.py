@@ -15,10 +15,10 @@ UNSYNCHRONIZED_BATCH = 2_048  # updates of a worker between two checks for an in
 @register("lock_free")
 def plan_lock_free(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """Plan equal shares for all workers; the result depends on the timing of their writes."""
-    return even_cuts(order, n_workers=sizes.n_workers)
+    return plan_even_lists(order, n_workers=sizes.n_workers)
 
 
-def even_cuts(order: NDArray[np.int64], *, n_workers: int) -> Plan:
+def plan_even_lists(order: NDArray[np.int64], *, n_workers: int) -> Plan:
     """Cut an order into batches of equally long lists."""
     size = UNSYNCHRONIZED_BATCH * n_workers
     starts = np.arange(0, len(order), size)

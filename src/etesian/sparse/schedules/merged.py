@@ -8,7 +8,13 @@ from scipy.sparse import csr_array
 
 from etesian.sparse.schedules.conflict_free import plan_batches
 from etesian.sparse.schedules.conflicts import as_touches
-from etesian.sparse.schedules.hot_variables import N_LISTS, default_merged_batch, find_hot, leave_out, predict_speedup
+from etesian.sparse.schedules.hot_variables import (
+    N_LISTS,
+    default_merged_batch,
+    find_hot,
+    predict_speedup,
+    without_variables,
+)
 from etesian.sparse.schedules.plan import Copies, Plan, Sizes
 from etesian.sparse.schedules.registry import register
 from etesian.sparse.schedules.serial import WORTH_PLANNING, warn
@@ -29,7 +35,7 @@ def plan_merged(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> P
     batch_size = default_merged_batch(len(order)) if sizes.batch_size is None else sizes.batch_size
     n_lists = N_LISTS if sizes.n_lists is None else sizes.n_lists
     hot = find_hot(touches, batch_size=batch_size, n_lists=n_lists)
-    lists = plan_batches(leave_out(as_touches(touches), hot), order, batch_size, n_lists, n_threads=n_workers)
+    lists = plan_batches(without_variables(as_touches(touches), hot), order, batch_size, n_lists, n_threads=n_workers)
     copies = Copies(hot, lists)
     predicted = predict_speedup(copies, n_workers=n_workers, mean_touches=touches.nnz / len(order))
     note = f"{len(hot):,} hot of {touches.shape[1]:,} variables in {n_lists} copies each, merged after every batch"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.arguments import levels_to_the_caller
-from etesian.sparse.schedules.lock_free import even_cuts
+from etesian.sparse.arguments import caller_stacklevel
+from etesian.sparse.schedules.lock_free import plan_even_lists
 from etesian.sparse.schedules.plan import Plan, ScheduleWarning, Sizes
 from etesian.sparse.schedules.registry import register
 
@@ -24,13 +24,13 @@ _warned_of_small_data = threading.Event()
 @register("serial")
 def plan_serial(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
     """Plan for one worker, in the sampled order."""
-    return replace(even_cuts(order, n_workers=1), schedule="serial")
+    return replace(plan_even_lists(order, n_workers=1), schedule="serial")
 
 
-def serial_instead(order: NDArray[np.int64], note: str) -> Plan:
+def fall_back_to_serial(order: NDArray[np.int64], note: str) -> Plan:
     """Make a serial plan, and issue a `ScheduleWarning` with the reason."""
     warn(note, len(order))
-    return replace(even_cuts(order, n_workers=1), schedule="serial", note=note)
+    return replace(plan_even_lists(order, n_workers=1), schedule="serial", note=note)
 
 
 def warn(note: str, n_updates: int) -> None:
@@ -39,4 +39,4 @@ def warn(note: str, n_updates: int) -> None:
         if _warned_of_small_data.is_set():
             return
         _warned_of_small_data.set()
-    warnings.warn(note, ScheduleWarning, stacklevel=levels_to_the_caller())
+    warnings.warn(note, ScheduleWarning, stacklevel=caller_stacklevel())
