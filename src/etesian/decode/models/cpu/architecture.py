@@ -227,7 +227,8 @@ def _speeds(rotary: Any, kind: str) -> Tensor | None:
 def _second_speeds(config: Any, rotary: Any) -> Tensor | None:
     """Return the rotary frequencies of sliding layers, or zeros for layers without rotation; None without such layers."""
     if _unrotated_layers(config) is not None:
-        return _speeds(rotary, "full_attention") * 0
+        speeds = _speeds(rotary, "full_attention")
+        return None if speeds is None else speeds * 0
     return _speeds(rotary, "sliding_attention") if hasattr(rotary, "sliding_attention_inv_freq") else None
 
 
