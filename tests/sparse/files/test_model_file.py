@@ -15,6 +15,9 @@ from etesian.errors import InputError
 from etesian.sparse import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.io import load_model, save_model
 
+# Three epochs suffice for these models.
+pytestmark = pytest.mark.filterwarnings("ignore:max_iter:sklearn.exceptions.ConvergenceWarning")
+
 
 def rows():
     rng = np.random.default_rng(0)
