@@ -104,8 +104,8 @@ def test_columns_used_are_described_and_can_be_chosen(tmp_path):
     with pytest.raises(InputError) as caught:
         read_file(path, accepted=RATINGS)
     assert str(caught.value) == (
-        f"{path}: no column name is recognized as user or item; its header is 'how, by, which one': name the columns, as by "
-        "--columns user=NAME,item=NAME,rating=NAME (numbers from 1 do as well)"
+        f"{path}: no column name is recognized as user or item; its header is 'how, by, which one': name the columns with "
+        "--columns user=NAME,item=NAME,rating=NAME (or numbers from 1)"
     )
     chosen = {"user": "by", "item": "which one", "rating": "how"}
     assert triples_of(path, columns=chosen) == ROWS
