@@ -46,7 +46,7 @@ def test_second_run_of_the_same_key_is_refused_unless_it_replaces(location: str)
     with Store(location) as store:
         store.add(failed, suite="demo")
         with pytest.raises(
-            AlreadyStoredError, match=r"already holds a run of words in demo with seed 0 towards loss<=3.28"
+            AlreadyStoredError, match=r"already holds a run of words in demo with seed 0 and target loss<=3.28"
         ):
             store.add(make_run(), suite="demo")
         assert store.runs() == [failed]
@@ -154,7 +154,7 @@ def test_importing_twice_adds_nothing(location: str) -> None:
 def test_import_that_contradicts_the_store_adds_nothing(location: str) -> None:
     with Store(location) as store:
         store.add(make_run(seed=1), suite="demo")
-        with pytest.raises(AlreadyStoredError, match=r"seed 1 towards loss<=3.28, and it differs"):
+        with pytest.raises(AlreadyStoredError, match=r"seed 1 and target loss<=3.28, and it differs"):
             store.add_all([StoredRun("demo", make_run(seed=0)), StoredRun("demo", make_run(seed=1, started="later"))])
         assert [run.seed for run in store.runs()] == [1]
 

@@ -52,7 +52,7 @@ def test_other_requests_that_cannot_be_carried_out_are_refused():
         decoder.generate([1], Sampling(stop=["a"]))
     with pytest.raises(InputError, match="max_tokens must be a whole number, at least 0; got -1"):
         decoder.generate([1], max_tokens=-1)
-    with pytest.raises(InputError, match=f"below the vocabulary's {VOCABULARY}; got 77"):
+    with pytest.raises(InputError, match=f"below the vocabulary size {VOCABULARY}; got 77"):
         decoder.generate([1], Sampling(banned_tokens=[77]))
 
 

@@ -218,7 +218,7 @@ class Child:
 
 
 class _Tail:
-    """The end of what a process prints."""
+    """The end of the output of a process."""
 
     def __init__(self) -> None:
         self._reader, self.writer = _SPAWN.Pipe(duplex=False)

@@ -68,7 +68,7 @@ class Run:
     Parameters
     ----------
     workload, seed, target
-        What was run, and its target.
+        Workload, seed and target of the run.
     outcome
         See `Outcome`.
     points

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,8 @@ def compare_revisions(
         base, new = (
             _load(folder, file.relative_to(root), commit) for folder, commit in zip(folders, commits, strict=True)
         )
+        if base.label == new.label:
+            new = replace(new, label=f"{new.label}-again")
         finished = _run_interleaved(base, new, seeds, store, limit_seconds, announce)
     return check_runs(finished[base.stored_name, "base"], finished[new.stored_name, "new"])
 

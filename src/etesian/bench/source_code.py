@@ -149,7 +149,7 @@ def _canonical(value: Any, *, depth: int) -> Any:
 
 
 def _contents(value: Any, depth: int) -> Any:
-    """Describe what a container or an object holds; None where that is not known."""
+    """Describe the contents of a container or an object; None if they are unknown."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):

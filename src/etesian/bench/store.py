@@ -290,4 +290,4 @@ def _same_key(row: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
 
 
 def _named(row: dict[str, Any]) -> str:
-    return f"a run of {row['workload']} in {row['suite']} with seed {row['seed']} towards {row['target']}"
+    return f"a run of {row['workload']} in {row['suite']} with seed {row['seed']} and target {row['target']}"

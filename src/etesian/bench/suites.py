@@ -164,11 +164,11 @@ def _name_for_code(suite: Suite, store: Store, *, any_code: bool) -> tuple[str, 
     others = sum(count for (name, code), count in stored.items() if code != current.get(name, code))
     if not others:
         return suite.name, ""
-    what = f"{others} stored run{'s' * (others != 1)} of {suite.name} come{'s' * (others == 1)} from other code or arguments"
+    problem = f"{others} stored run{'s' * (others != 1)} of {suite.name} come{'s' * (others == 1)} from other code or arguments"
     if any_code:
-        return suite.name, f"{what} and are pooled with the new ones"
+        return suite.name, f"{problem} and are pooled with the new ones"
     name = f"{suite.name}@{suite_digest(suite)}"
-    return name, f"{what}; the runs of the present code are kept apart as {name} (--any-code pools them)"
+    return name, f"{problem}; the runs of the present code are kept apart as {name} (--any-code pools them)"
 
 
 def plan_jobs(suite: Suite, seeds: Sequence[int], *, limit_seconds: float | None = None) -> list[Job]:

@@ -64,7 +64,7 @@ class Concluding(Protocol):
 
 @runtime_checkable
 class WithResources(Protocol):
-    """A workload that states what a run requires of a cluster."""
+    """A workload that states the resources of a run on a cluster."""
 
     @property
     def resources(self) -> Mapping[str, float]:

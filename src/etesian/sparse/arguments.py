@@ -22,7 +22,7 @@ def check_integer(name: str, value: Any, *, at_least: int) -> int:
 
 def check_tol(tol: Any) -> None:
     """Raise a `ValueError` unless `tol` is None or a number, 0 or more."""
-    if tol is not None and not (isinstance(tol, Real) and tol >= 0):
+    if tol is not None and not (isinstance(tol, Real) and float(tol) >= 0):
         raise ValueError(f"tol must be None or a number, 0 or more; got {tol!r}")
 
 

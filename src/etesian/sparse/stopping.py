@@ -27,9 +27,12 @@ class Run(Protocol):
     """A minimization under way; see `etesian.sparse.driver.Epochs`."""
 
     problem: Problem
-    plan: Plan
     variables: Variables
     done: int
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the last epoch."""
 
     def objective(self) -> float:
         """Return the objective after the last epoch."""

@@ -53,7 +53,7 @@ def _conflict_free_stream(
     if balance.predicted_speedup >= WORTH_PLANNING:
         return None
     note = why_not_components(balance)
-    warn(note)
+    warn(note, problem.touches.shape[0])
     return Stream(problem, workers, blocks, "serial", n_workers=1, note=note)
 
 

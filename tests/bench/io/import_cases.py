@@ -16,10 +16,13 @@ from etesian.bench.io import (
     read_algoperf,
     read_csv,
     read_dawnbench,
+    read_hyperfine,
     read_mlflow,
     read_mlperf,
+    read_pytest_benchmark,
     read_speedrun,
     read_tensorboard,
+    read_vllm,
     read_wandb,
 )
 from etesian.bench.io.importers.tensorboard.records import checksum
@@ -147,6 +150,16 @@ sgd,0,2.0,3.2,nan,y
 """
 
 
+HYPERFINE = '{"results": [{"command": "sleep 1", "mean": 1.0, "times": [1.01, 1.02], "exit_codes": [0, 0]}]}'
+PYTEST_BENCHMARK = """\
+{"machine_info": {"cpu": {"brand_raw": "A CPU"}}, "commit_info": {"id": "abc"}, "datetime": "2026-11-01T10:00:00",
+ "benchmarks": [{"name": "test_a", "fullname": "t.py::test_a", "stats": {"median": 0.002, "mean": 0.003, "rounds": 5}}]}
+"""
+VLLM = """\
+{"model_id": "a/model", "num_prompts": 10, "request_rate": "inf", "duration": 12.5, "completed": 10, "p99_ttft_ms": 55.0}
+"""
+
+
 def record(message: bytes) -> bytes:
     """Frame a message as TensorBoard's files do."""
     length = struct.pack("<Q", len(message))
@@ -231,6 +244,9 @@ SAMPLES: dict[str, Sample] = {
     "csv": (lambda root: write(root / "runs.csv", CSV), lambda root: read_csv(root, target=LOSS)),
     "csv.gz": (lambda root: write(root / "runs.csv.gz", CSV), lambda root: read_csv(root, target=LOSS)),
     "dawnbench": (_dawnbench, read_dawnbench),
+    "hyperfine": (lambda root: write(root / "h.json", HYPERFINE), read_hyperfine),
+    "pytest-benchmark": (lambda root: write(root / "b.json", PYTEST_BENCHMARK), read_pytest_benchmark),
+    "vllm": (lambda root: write(root / "v.json", VLLM), read_vllm),
     "mlflow": (_mlflow, lambda root: read_mlflow(root, target=LOSS)),
     "mlflow database": (
         lambda root: write_mlflow_database(root / "mlflow.db"),

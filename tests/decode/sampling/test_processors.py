@@ -117,7 +117,7 @@ def test_a_row_with_nothing_to_choose_is_refused():
     row = np.zeros(4, np.float32)
     for sampling in (Sampling(), Sampling(temperature=1.0), Sampling(temperature=1.0, top_k=2)):
         banned = Sampling(**{**vars(sampling), "banned_tokens": range(4)})
-        with pytest.raises(InputError, match="no token can follow the 3 of the text"):
+        with pytest.raises(InputError, match="no token can follow the 3 tokens of the text"):
             Chooser(banned, 4, 1).choose(row, np.zeros(3, np.int32))
         with pytest.raises(InputError, match="no token can follow"):
             Chooser(sampling, 4, 1).choose(np.full(4, np.nan, np.float32), np.zeros(3, np.int32))

@@ -61,9 +61,9 @@ def _rate(figure: PerEntry, entry: Entry, detail: str) -> float | None:
     given = figure_of(figure, entry.name)
     if given is not None:
         return given
-    told = [number_in(run, detail) for run in entry.runs]
-    known = [each for each in told if each is not None]
-    return float(np.mean(known)) if known and len(known) == len(told) else None
+    recorded = [number_in(run, detail) for run in entry.runs]
+    known = [each for each in recorded if each is not None]
+    return float(np.mean(known)) if known and len(known) == len(recorded) else None
 
 
 def _published_cost(entry: Entry, passage: Passage) -> Estimate | None:

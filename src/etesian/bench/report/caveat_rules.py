@@ -40,8 +40,8 @@ def describe_outlier(outlier: Outlier) -> str:
     values = outlier.values
     match outlier.kind:
         case "clock" | "work":
-            what = "the clock" if outlier.kind == "clock" else "the work count"
-            return f"{what} goes back from {values[0]:g} to {values[1]:g}: a timestamp is wrong"
+            series = "the clock" if outlier.kind == "clock" else "the work count"
+            return f"{series} goes back from {values[0]:g} to {values[1]:g}: a timestamp is wrong"
         case "slower" | "faster":
             return f"{values[0]:.3g} times {outlier.kind} per unit of work than the entry's median"
         case "pause":

@@ -62,7 +62,7 @@ def _runs(each: EntryCheck) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Escape what Markdown and HTML would interpret, including mentions."""
+    """Escape Markdown, HTML and mentions."""
     escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
     for sign in "\\`*_[]|#@~":
         escaped = escaped.replace(sign, f"&#{ord(sign)};") if sign != "#" else escaped

@@ -1,4 +1,4 @@
-"""What a section is made from: a race, or the whole analysis, and how its entries are drawn and linked."""
+"""Input of sections: a race or the whole analysis, and the appearance and anchors of its entries."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class RaceContext:
 
 @dataclass(frozen=True, eq=False)
 class PageContext:
-    """An analysis and what its page says about its origin.
+    """An analysis and its origin.
 
     Parameters
     ----------
     analysis
         All races.
     commands
-        Commands that made the runs and the page, by what each made.
+        Commands that made the runs and the page, by their outputs.
     """
 
     analysis: Analysis

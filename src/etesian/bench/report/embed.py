@@ -29,7 +29,7 @@ def points_per_run(races: Sequence[RaceAnalysis]) -> int | None:
         return None
     short = np.sort(lengths)
     shares = (MOST_POINTS - np.cumsum(short) + short) / np.arange(len(short), 0, -1)
-    return max(FEWEST_POINTS, int(shares[short > shares][0]))  # long runs share what short runs leave
+    return max(FEWEST_POINTS, int(shares[short > shares][0]))  # long runs share the room that short runs leave
 
 
 def embed_race(analysis: RaceAnalysis, *, rule: Rule, most: int | None) -> dict[str, Any]:

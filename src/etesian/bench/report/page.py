@@ -81,7 +81,7 @@ def write_page(
     title
         Heading of the page.
     commands
-        Commands that made the runs and the page, by what each made.
+        Commands that made the runs and the page, by their outputs.
     extra_sections
         Sections to add after those about the runs.
 

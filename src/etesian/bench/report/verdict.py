@@ -1,4 +1,4 @@
-"""The headline of a race: one sentence that says what the runs show, and no more."""
+"""The headline of a race: one sentence about the result that the runs show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from etesian.bench.report.format import counted, listed, number, p_value, ranged
 
 
 def verdict(race: RaceAnalysis, *, level: float) -> str:
-    """State the winner, its lead and whether the lead is shown; relative to the baseline where one was named."""
+    """State the winner and its lead, if that is shown; relative to the baseline where one was named."""
     goal = target_words(race.race.target)
     if race.standing.ranked_by == "fixed_schedule":
         return _fixed_schedule(race, goal)

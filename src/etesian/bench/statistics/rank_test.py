@@ -42,7 +42,7 @@ class RankTest:
 
 
 def log_rank(first: Arrivals, second: Arrivals) -> RankTest:
-    """Test whether two sets of runs reach the target at the same times.
+    """Test if two sets of runs reach the target at the same times.
 
     Runs are paired if both sets have the same seeds, one run each, and at least `PAIRS` of them. Otherwise a common
     effect of the seed is ignored, which makes the test conservative.

@@ -32,9 +32,9 @@ class Speculation:
 
     Losses are bounded for any drafter. While recent steps lost on balance, further drafts are paid from a credit: a request starts
     with at most `CREDIT` plain passes, reserved or gained by earlier requests, and earns `PROBING` per token. A draft that takes
-    far longer than usual counts as `ACCIDENT` times the usual time or one plain pass, so that one accident does not turn useful
-    drafts off; the rest is charged to later requests. Without credit, drafters that need no model are still tried now and then, so
-    that a text that starts to repeat itself is noticed.
+    far longer than usual counts as `ACCIDENT` times the usual time or one plain pass, so that a single accident does not turn
+    useful drafts off; the rest is charged to later requests. Without credit, drafters that need no model are still tried now and
+    then, so that a text that starts to repeat itself is noticed.
 
     Parameters
     ----------

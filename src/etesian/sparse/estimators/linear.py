@@ -125,7 +125,7 @@ class SparseLinear(Minimizer):
         number, labels = np.zeros(len(target), np.intp), None
         if self._losses is CLASSIFICATION:
             number = np.unique(target, return_inverse=True)[1]
-            labels = self.classes_  # type: ignore[attr-defined]
+            labels = self.classes_
         return hold_out_rows(number, labels, fraction=self.validation_fraction, rng=np.random.default_rng(seed))
 
     def _publish(self, coef: NDArray[Any], intercept: NDArray[Any]) -> None:

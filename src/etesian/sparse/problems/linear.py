@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -87,7 +87,7 @@ class Linear:
         self.touches = self.X
         n_rows = self.X.shape[0]
         kind: Any = type(self.penalty)
-        self.penalty = kind(*map(float, self.penalty))  # type: ignore[call-overload]
+        self.penalty = kind(*map(float, self.penalty))
         self._weight: NDArray[np.float64] = (
             np.ones(n_rows) if self.weight is None else np.asarray(self.weight, np.float64)
         )
@@ -281,7 +281,7 @@ class Linear:
                 coef,
                 self._predicted,
                 state.intercept,
-                evaluate=lambda *point: self._along(*point, sum_over),
+                evaluate=partial(self._along, sum_over=sum_over),
                 predict=lambda coef: self._predict(
                     np.ascontiguousarray(coef), np.empty_like(self._predicted), sum_over
                 ),

@@ -25,6 +25,7 @@ CASES = {
     "mistral": {"sliding_window": 7},
     "qwen2": {"use_sliding_window": True, **HALF},
     "qwen3": {"use_sliding_window": True, **HALF},
+    "smollm3": {"no_rope_layers": [1, 0, 1]},
     "granite": {
         "embedding_multiplier": 3.0,
         "attention_multiplier": 0.2,

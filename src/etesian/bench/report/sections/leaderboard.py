@@ -62,7 +62,7 @@ def _table(context: RaceContext) -> Table:
 
 
 def _fixed_schedule_table(context: RaceContext) -> Table:
-    """Tabulate runs of fixed schedules: first whether the mean result reaches the target, then the time."""
+    """Tabulate runs of fixed schedules: first the test of the mean result, then the time."""
     race = context.race
     rows = []
     for index, each in enumerate(context.entries):

@@ -1,4 +1,4 @@
-"""Machines: what the runs ran on."""
+"""Machines of the runs."""
 
 from __future__ import annotations
 

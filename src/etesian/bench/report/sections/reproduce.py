@@ -22,7 +22,7 @@ def build(context: PageContext) -> Section:
     analysis = context.analysis
     runs = [run for race in analysis.races for entry in race.race.entries for run in entry.runs]
     budgets = sorted({run.budget_seconds for run in runs if run.budget_seconds is not None})
-    rows = [Row(what, [Cell(command, kind="code")]) for what, command in _commands(context).items()]
+    rows = [Row(output, [Cell(command, kind="code")]) for output, command in _commands(context).items()]
     rows.append(Row("Targets", [words_cell(", ".join(str(race.race.target) for race in analysis.races))]))
     rows.append(Row("Confidence level", [words_cell(f"{100 * analysis.options.level:g}%")]))
     rows.append(Row("Time to target ends at", [words_cell(_RULES[analysis.options.rule])]))

@@ -1,4 +1,4 @@
-"""Fixed schedules: whether the mean result of runs of equal length reaches the target."""
+"""Fixed schedules: tests of the mean result of runs of equal length."""
 
 from __future__ import annotations
 

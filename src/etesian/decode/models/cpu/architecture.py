@@ -1,6 +1,6 @@
-"""What a decoder-only transformer computes, read from a loaded transformers model: its shape and weights in one layout.
+"""Architecture and weights of decoder-only transformers in one layout, read from a loaded transformers model.
 
-Nine families differ in names and in a few switches; all are one network here. Knows no packing, no cache and no text.
+Families differ in names and in a few switches.
 """
 
 from __future__ import annotations
@@ -29,26 +29,28 @@ _STATIC_ROTATIONS = ("default", "linear", "llama3", "yarn")
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that is not a weight.
+    """Hyperparameters of a network.
 
     Parameters
     ----------
     family : str
-        transformers' `model_type`.
+        `model_type` of transformers.
     head_width, width, inner_width : int
-        Numbers of a head, of the residual stream and inside the feed-forward block.
+        Widths of a head, of the residual stream and of the feed-forward block.
     rotary_width : int or None
-        Numbers of a head that are turned by position; None where positions are learned.
+        Number of rotated dimensions per head; None for learned positions.
     is_gated : bool
         Whether the activation of one product multiplies another, as in Llama.
     is_parallel : bool
         Whether attention and feed-forward read the same input, as in GPT-NeoX.
     windows : tuple of int or None, length n_layers
-        How many tokens back each layer sees, itself included; None is all.
+        Number of tokens that each layer sees, including the row's own; None for all.
     residual_scale, logit_scale : float
-        Factors of what attention and feed-forward add to the residual stream, and of the logits.
+        Factors of the outputs of attention and feed-forward, and of the logits.
     attention_cap, logit_cap : float or None
-        Bounds that attention scores and logits approach as a hyperbolic tangent does.
+        Soft caps c of attention scores and logits x, which become c * tanh(x / c); None for no cap.
+    second_rotation : tuple of bool, length n_layers, or None
+        Layers that use the second table of rotary frequencies; None for the layers with a window, if there is a second table.
     """
 
     family: str
@@ -73,6 +75,7 @@ class Architecture:
     logit_scale: float = 1.0
     attention_cap: float | None = None
     logit_cap: float | None = None
+    second_rotation: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A whole model; layers are read one at a time, so that no second copy of all weights is held."""
+    """A whole model; layers are read one at a time to avoid a second copy of all weights."""
 
     architecture: Architecture
     embedding: Any
@@ -119,12 +122,12 @@ class Network:
     rotation_speeds: Any
     rotation_scale: float
     read_layer: Callable[[int], Layer]
-    window_rotation_speeds: Any = None
+    second_rotation_speeds: Any = None
 
 
 @dataclass(frozen=True)
 class _Names:
-    """Where a family keeps its weights."""
+    """Module names of a family."""
 
     body: str
     embedding: str = "embed_tokens"
@@ -152,6 +155,7 @@ _FAMILIES = {
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "gemma": _LLAMA,
+    "smollm3": _LLAMA,
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
     "granite": _LLAMA,
@@ -183,16 +187,16 @@ _FAMILIES = {
     ),
 }  # fmt: skip
 FAMILIES = tuple(sorted(_FAMILIES))
-"""The values of transformers' `model_type` that are known here."""
+"""Supported values of `model_type`."""
 
 
 def read_network(model: Any) -> Network | None:
-    """Shape and weights of a loaded transformers model; None where it is, or has a switch set, that is not known here.
+    """Return architecture and weights of a loaded transformers model; None if its family or a switch is not supported.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        A causal language model. Weights are shared with it, not copied, wherever layouts agree.
+        A causal language model. Weights are shared with it where layouts agree.
     """
     config = model.config
     names = _FAMILIES.get(config.model_type)
@@ -209,9 +213,7 @@ def read_network(model: Any) -> Network | None:
         output=_read_linear(model.get_output_embeddings()),
         rotation_speeds=_speeds(rotary, "full_attention"),
         rotation_scale=getattr(rotary, "attention_scaling", getattr(rotary, "full_attention_attention_scaling", 1.0)),
-        window_rotation_speeds=_speeds(rotary, "sliding_attention")
-        if hasattr(rotary, "sliding_attention_inv_freq")
-        else None,
+        second_rotation_speeds=_second_speeds(config, rotary),
         read_layer=lambda layer: _read_layer(_get(body, names.layers)[layer], names, architecture),
     )
 
@@ -222,12 +224,26 @@ def _speeds(rotary: Any, kind: str) -> Tensor | None:
     return speeds
 
 
+def _second_speeds(config: Any, rotary: Any) -> Tensor | None:
+    """Return the rotary frequencies of sliding layers, or zeros for layers without rotation; None without such layers."""
+    if _unrotated_layers(config) is not None:
+        speeds = _speeds(rotary, "full_attention")
+        return None if speeds is None else speeds * 0
+    return _speeds(rotary, "sliding_attention") if hasattr(rotary, "sliding_attention_inv_freq") else None
+
+
+def _unrotated_layers(config: Any) -> tuple[bool, ...] | None:
+    """Return the layers without rotary positions, as in SmolLM 3, whose `no_rope_layers` is 1 for layers that have them."""
+    rotated = getattr(config, "no_rope_layers", None)
+    return None if rotated is None else tuple(not is_rotated for is_rotated in rotated)
+
+
 def _get(module: Any, path: str) -> Any:
     return reduce(getattr, path.split("."), module)
 
 
 def _first(config: Any, *names: str, otherwise: Any = None) -> Any:
-    """The first of these entries that the configuration has and that is not None."""
+    """Return the first of these entries of the configuration that is not None."""
     return next((value for name in names if (value := getattr(config, name, None)) is not None), otherwise)
 
 
@@ -278,6 +294,7 @@ def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
         logit_scale=1 / _first(config, "logits_scaling", otherwise=1.0),
         attention_cap=getattr(config, "attn_logit_softcapping", None),
         logit_cap=getattr(config, "final_logit_softcapping", None),
+        second_rotation=_unrotated_layers(config),
     )
 
 
@@ -305,7 +322,7 @@ def _read_positions(body: Any, names: _Names, architecture: Architecture) -> Ten
 def _read_norm(module: Any, architecture: Architecture) -> Linear:
     weight = module.weight.detach().float()
     bias = getattr(module, "bias", None)
-    is_offset = architecture.family.startswith("gemma")  # whose factors are kept as differences from 1
+    is_offset = architecture.family.startswith("gemma")  # which stores differences from 1
     return Linear(weight + 1 if is_offset else weight, None if bias is None else bias.detach())
 
 
@@ -348,10 +365,10 @@ def _read_norms(
 
 
 def _read_attention_in(module: Any, names: _Names, architecture: Architecture) -> Linear:
-    """Queries, keys and values of all heads, one after another."""
+    """Return queries, keys and values of all heads as one product."""
     parts = [_read_linear(_get(module, name)) for name in names.attention_in]
     weight, bias = _stack([part.weight for part in parts]), _stack([part.bias for part in parts])
-    if architecture.family == "gpt_neox":  # which has them head by head
+    if architecture.family == "gpt_neox":  # which stores them head by head
         weight, bias = (_heads_last(tensor, architecture) for tensor in (weight, bias))
     assert weight is not None
     return Linear(weight, bias)

@@ -1,9 +1,9 @@
-"""The compiled forward pass: a tree of tokens through all layers, on several threads that wait for one another in between.
+"""MAIN PATH of the CPU engine: `run_pass`, the compiled forward pass of a tree of tokens on several threads.
 
-MAIN PATH of the CPU model: `run_pass`. Every number of a row is summed in one order, whatever rows stand beside it, wherever
-its keys lie and however many threads there are: terms of a product in order of the input, keys in order of position. Slots
-that a row does not see weigh exactly zero, and adding zero changes no bit. A row of a tree therefore has the bits of plain
-decoding. Functions that call each other stay in this file: numba recompiles when a function's own file changes.
+All sums of a row have one order, whatever other rows are in the pass, wherever its keys are, and for any number of threads: terms
+of a product in the order of the input, keys in the order of positions. Slots that a row does not see have a weight of exactly zero,
+which changes no bit. A row of a tree therefore has the bits of plain decoding. Functions that call each other share this file,
+because numba recompiles a function only when its own file changes.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ OUTPUT, FINAL_NORM = ATTENTION_IN, FIRST_NORM  # in the row after the last layer
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 _GELU, _GELU_TANH, _RELU, _SILU = range(4)
 MIXED = PANEL + VECTOR
-"""Columns that a summed tile writes."""
+"""Columns written by a summed tile."""
 
 
 class Shape(NamedTuple):
-    """The numbers of an architecture that the pass needs; `lanes` inputs are taken a step (2 of bfloat16, 1 of float32)."""
+    """Hyperparameters of the pass; a step takes `lanes` inputs (2 in bfloat16, 1 in float32)."""
 
     n_layers: int
     n_heads: int
@@ -65,7 +65,7 @@ class Shape(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """Keys in panels of slots, values by slot, flat; one slot a token. Rotations by position."""
+    """Keys in panels of slots and values by slot, flat, with one slot per token; rotations by position."""
 
     keys: NDArray[Any]  # (layer, head, panel of slots, step, slot, lane)
     values: NDArray[Any]  # (layer, head, slot, value_width)
@@ -76,7 +76,7 @@ class Cache(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory of a pass: rows that all threads share, and blocks of one's own."""
+    """Working memory of a pass: rows shared by all threads, and blocks per thread."""
 
     hidden: NDArray[np.float32]  # the residual stream: (row, width)
     branch: NDArray[np.float32]  # what is to be normed before it joins the stream: (row, width)
@@ -93,7 +93,7 @@ class Scratch(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What is asked: tokens, their positions, and which nodes each of them sees, itself included."""
+    """Input of a pass: tokens, positions, and the nodes that each token sees, including itself."""
 
     tokens: NDArray[np.int64]
     positions: NDArray[np.int64]  # of all nodes; the rows' own are the last
@@ -103,7 +103,7 @@ class Rows(NamedTuple):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
-    """One thread's part of a pass. Where `logits`, flat, has room, all rows are filled; else keys and values alone are wanted."""
+    """Run one thread's part of a pass; an empty `logits` array skips the output layer."""
     _embed(worker, n_workers, shape, weights, scratch, rows)
     for layer in range(shape.n_layers):
         _normalize(worker, n_workers, shape, weights, layer, FIRST_NORM, scratch, rows, scratch.normed)
@@ -152,7 +152,7 @@ def _embed(worker, n_workers, shape, weights, scratch, rows):
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _mean_and_square(x, start, n, center):
-    """The mean, and the mean square about `center`: one order of sums for a length, whatever the row."""
+    """Return the mean, and the mean square about `center`; the order of sums depends on `n` alone."""
     total, squares = np.float32(0), np.float32(0)
     for i in range(n):
         value = read(x, start + i)
@@ -222,7 +222,7 @@ def _normalize_heads(worker, n_workers, shape, weights, layer, scratch, rows):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _project_heads(worker, n_workers, shape, weights, layer, scratch, rows):
-    """Queries, keys and values of all heads."""
+    """Compute queries, keys and values of all heads."""
     n_panels = ((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width + PANEL - 1) // PANEL
     bias, stride = weights.vector_starts[layer, ATTENTION_IN], n_panels * PANEL
     n_rows, panel, records = len(rows.tokens), scratch.panels[worker], scratch.records[worker]
@@ -283,7 +283,7 @@ def _capped(value, cap):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _activate(worker, n_workers, shape, weights, layer, scratch, rows):
-    """The feed-forward block up to its activation; a gate's panels alternate with those that it multiplies."""
+    """Compute the feed-forward block up to its activation; panels of gate and up projection alternate."""
     n_rows, n_parts = len(rows.tokens), 2 if shape.is_gated else 1
     n_panels, panel = (shape.inner_width + PANEL - 1) // PANEL, scratch.panels[worker]
     records, stride = scratch.records[worker], stride_of(shape.inner_width)
@@ -317,7 +317,7 @@ def _add_bias(panel, start, n_rows, vectors, bias):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _apply(activation, x, n):
-    """One loop for each activation: a choice inside would keep the compiler from taking many numbers at once."""
+    """Apply the activation in a loop of its own, so that the compiler can vectorize it."""
     one = np.float32(1)
     if activation == _RELU:
         for i in range(n):
@@ -348,7 +348,7 @@ def _normal_chance(x):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows):
-    """Store new keys and values, and mix what every row sees; a head is one thread's."""
+    """Store new keys and values, and attend; each key head belongs to one thread."""
     group = shape.n_heads // shape.n_key_heads
     n_slots = rows.n_kept + len(rows.positions)
     queries, scores, mixed = scratch.queries[worker], scratch.scores[worker], scratch.mixed[worker]
@@ -373,7 +373,7 @@ def _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _turn(shape, weights, start, cache, table, heads, place, position):
-    """Normalize (where the family does) and rotate a head's query or key, in place."""
+    """Normalize (if the family does) and rotate a query or key in place."""
     if shape.has_head_norms and not shape.norms_all_heads:
         _, scale = _spread_of(shape, heads, place, shape.head_width)
         for i in range(shape.head_width):
@@ -394,7 +394,7 @@ def _row_stride_of_heads(shape):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _store(shape, weights, layer, head, cache, scratch, rows):
-    """Keep a head's keys and values of all rows in their slots."""
+    """Store the keys and values of all rows."""
     n_rows, width = len(rows.tokens), shape.head_width
     n_old, start = len(rows.positions) - n_rows, weights.vector_starts[layer, KEY_NORM]
     for row in range(n_rows):
@@ -404,14 +404,14 @@ def _store(shape, weights, layer, head, cache, scratch, rows):
         slot = (layer * shape.n_key_heads + head) * cache.capacity + rows.n_kept + n_old + row
         for i in range(width):
             write(cache.values, slot * shape.value_width + i, read(scratch.heads, value + i))
-        for i in range(width):  # apart, lest values go one at a time too
+        for i in range(width):  # a separate loop, so that the other one vectorizes
             write(cache.keys, key_place(slot, i, width, shape.lanes), read(scratch.heads, key + i))
 
 
 @njit(nogil=True, cache=True)
 def key_place(slot, i, width, lanes):
-    """Where number `i` of a slot's key stands; slots are counted through layers and heads. There are 1 or 2 lanes."""
-    step, lane = i >> (lanes - 1), i & (lanes - 1)  # a division would take longer than all the rest
+    """Return the place of number `i` of a slot's key; slots are numbered across layers and heads. There are 1 or 2 lanes."""
+    step, lane = i >> (lanes - 1), i & (lanes - 1)  # avoids a slow division
     return (slot // PANEL * width + step * lanes) * PANEL + slot % PANEL * lanes + lane
 
 
@@ -449,7 +449,7 @@ def _largest(x, start, n):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _weigh(shape, window, rows, row, scores, start):
-    """Turn a row's scores into weights: exactly zero at slots that it does not see; their sum is taken with the mixture."""
+    """Turn a row's scores into unnormalized weights, exactly zero at hidden slots; `mix` also sums them."""
     n_nodes, scale = len(rows.positions), shape.attention_scale
     if shape.attention_cap > 0:
         for slot in range(rows.n_kept + n_nodes):
@@ -480,7 +480,7 @@ def _write_mixed(shape, mixed, height, first, group, head, column, out):
 
 @njit(nogil=True, cache=True)
 def move_slots(shape, cache, source, target, n):
-    """Copy keys and values of `n` slots into earlier ones, in ascending order."""
+    """Copy keys and values of `n` slots to earlier ones, in ascending order."""
     for head in range(shape.n_layers * shape.n_key_heads):
         for k in range(n):
             a, b = head * cache.capacity + source[k], head * cache.capacity + target[k]

@@ -1,4 +1,4 @@
-"""Machine instructions that numba does not offer: bfloat16, an exponential. Knows no model."""
+"""Machine instructions that numba does not offer: bfloat16 conversion and a vectorizable exponential."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def multiply_add(builder: Any, x: Any, y: Any, total: Any) -> Any:
 
 @instruction
 def read(typing_context, array, index):
-    """An element of a flat array of float32, or of bfloat16 held as uint16, as a float32."""
+    """Read an element of a flat array of float32, or of bfloat16 stored as uint16, as float32."""
 
     def generate(context, builder, signature, arguments):
         value = builder.load(builder.gep(data_of(context, builder, array, arguments[0]), [arguments[1]]))
@@ -45,7 +45,7 @@ def read(typing_context, array, index):
 
 @instruction
 def write(typing_context, array, index, value):
-    """Set an element of a flat array of float32, or of bfloat16 held as uint16: rounded to nearest, ties to even."""
+    """Write an element of a flat array of float32, or of bfloat16 stored as uint16, rounded to nearest even."""
 
     def generate(context, builder, signature, arguments):
         place = builder.gep(data_of(context, builder, array, arguments[0]), [arguments[1]])
@@ -63,7 +63,7 @@ def write(typing_context, array, index, value):
 
 @instruction
 def larger(typing_context, x, y):
-    """The larger of two numbers; NaN is not expected, so that loops can take many at once."""
+    """Return the larger of two numbers that are not NaN; loops over it vectorize."""
 
     def generate(context, builder, signature, arguments):
         declared = ir.FunctionType(FLOAT, [FLOAT, FLOAT])
@@ -78,7 +78,7 @@ _EXPONENTIAL = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e
 
 @instruction
 def exponential(typing_context, value):
-    """The exponential of a number, to 2 units in the last place; 0 below -87, which loops can take many of at once."""
+    """Return the exponential to 2 units in the last place, and 0 below -87; loops over it vectorize."""
 
     def generate(context, builder, signature, arguments):
         (value,) = arguments

@@ -1,6 +1,6 @@
-"""A causal language model on the CPU whose rows have the same bits in a pass of any size: `CpuModel`.
+"""`CpuModel`: a causal language model in the compiled engine, whose rows have the same bits in passes of any size.
 
-Takes the families that `etesian.decode.models.cpu.architecture` knows; others go through transformers' own code.
+It runs the families of `etesian.decode.models.cpu.architecture`; `HuggingFaceModel` runs the others.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from etesian.decode.models.language_model import IntegerArray, ModelTraits, Scor
 from etesian.decode.models.row_exactness import probe_rows
 
 LONGEST_PASS = 64
-"""Rows that go through the layers at once; longer texts go in pieces, which changes no bit."""
+"""Maximum rows per pass; longer texts are split, which does not change any bit."""
 _PROBED_LENGTH, _PROBED_ROWS = 9, (3, 16)  # few: a large model would delay loading
 SMALL_BYTES = 2_000_000
-"""Weights below which a second thread costs more than it saves."""
+"""Bytes of weights below which a second thread costs more than it saves."""
 
 
 class CpuModel:
-    """A packed network and its threads. A row of a pass has the bits that it has in a pass of its own.
+    """A packed network and its threads. Rows have the same bits in passes of any size.
 
     Parameters
     ----------
     network
         Shape and weights, of bfloat16 or float32; see `etesian.decode.models.cpu.architecture.read_network`.
     n_threads : int, optional
-        By default torch's own number, or one where weights are few. The answer does not depend on it.
+        Default: the number of threads of torch, or one for small models. The result does not depend on it.
 
     Raises
     ------
@@ -61,15 +61,15 @@ class CpuModel:
         self.shape, self.weights = _packed(network)
         self._table = network.embedding if isinstance(network.embedding, BlockMatrix) else None
         self._rotation_speeds = [network.rotation_speeds]
-        if network.window_rotation_speeds is not None:
-            self._rotation_speeds.append(network.window_rotation_speeds)
+        if network.second_rotation_speeds is not None:
+            self._rotation_speeds.append(network.second_rotation_speeds)
         self._rotation_scale = network.rotation_scale
         self.n_threads = n_threads or (default_threads() if self.weight_bytes > SMALL_BYTES else 1)
         self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
 
     @classmethod
     def from_transformers(cls, model: Any, *, n_threads: int | None = None, quantize: str | None = None) -> CpuModel:
-        """Pack a loaded transformers model; it can be dropped afterwards.
+        """Pack a loaded transformers model, which is no longer needed afterwards.
 
         Parameters
         ----------
@@ -94,17 +94,17 @@ class CpuModel:
 
     @property
     def vocabulary_size(self) -> int:
-        """Entries of a row of logits."""
+        """Number of logits per row."""
         return self.architecture.vocabulary_size
 
     @property
     def max_length(self) -> int | None:
-        """The longest text it can read, in tokens."""
+        """Length of the longest text, in tokens."""
         return self.architecture.max_length
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of weights that a pass reads, its look-ups of tokens left out."""
+        """Bytes of weights that a pass reads, without the embeddings of tokens."""
         return self.weights.packed.nbytes + self.weights.vectors.nbytes
 
     @cached_property
@@ -122,7 +122,7 @@ class CpuModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells models apart by shape and a sample of their weights: what is measured of one is kept under it."""
+        """Identifier of the shape, the number type and a sample of the weights."""
         sample = np.ascontiguousarray(self.weights.packed[:: max(len(self.weights.packed) // 4_096, 1)])
         digest = hashlib.sha256(repr(self.architecture).encode())
         digest.update(sample.tobytes())
@@ -146,7 +146,7 @@ class CpuModel:
     def run(
         self, cache: forward.Cache, scratch: forward.Scratch, rows: forward.Rows, logits: NDArray[np.float32]
     ) -> None:
-        """One pass, on all threads."""
+        """Run one pass on all threads."""
         weights = self.weights
         if self._table is not None:  # its rows are looked up here, and stand in the order of the tokens
             weights = weights._replace(embedding=self._table.floats(rows.tokens).reshape(-1))
@@ -165,7 +165,7 @@ class CpuModel:
 
 
 class CpuContext:
-    """One text as the model has read it; see `etesian.decode.models.language_model.Context`."""
+    """One text of a `CpuModel`; see `etesian.decode.models.language_model.Context`."""
 
     def __init__(self, model: CpuModel) -> None:
         self._model = model
@@ -182,7 +182,7 @@ class CpuContext:
         return self.length
 
     def extend(self, tokens: IntegerArray) -> None:
-        """Keep these tokens, one after another, without asking for logits; drops all nodes."""
+        """Read and keep tokens without computing logits; drops all nodes."""
         tokens = self._checked(tokens)
         self._check_room(self.length + len(tokens))
         self._drop_nodes()
@@ -209,7 +209,7 @@ class CpuContext:
         return Scores(logits, hidden_states)
 
     def keep(self, nodes: IntegerArray) -> None:
-        """Keep these nodes, each the child of the one before and the first of the kept text; drops all others."""
+        """Keep a path of nodes that starts at the kept text; drops all other nodes."""
         nodes = np.asarray(nodes, np.int64)
         parent = -1
         for node in nodes.tolist():
@@ -222,7 +222,7 @@ class CpuContext:
         self._drop_nodes()
 
     def truncate(self, length: int) -> None:
-        """Forget every kept token from `length` on, and all nodes."""
+        """Drop the kept tokens from `length` on, and all nodes."""
         if not 0 <= length <= self.length:
             raise ValueError(f"length must be between 0 and {self.length}, the tokens kept; got {length}")
         self.length = length
@@ -244,7 +244,7 @@ class CpuContext:
         return checked
 
     def _add_nodes(self, parents: NDArray[np.int64], n_new: int) -> None:
-        """Note depths and ancestors of new nodes; refuses parents that do not stand before them."""
+        """Record depths and ancestors of new nodes; refuse parents that do not come before them."""
         n_old = len(self._parents)
         if len(parents) != n_new:
             raise ValueError(f"parents must have one entry for each of the {n_new} tokens; got {len(parents)}")
@@ -286,7 +286,7 @@ class CpuContext:
         self._model.run(self._cache, self._scratch, rows, logits)
 
     def _grow(self, n_slots: int) -> None:
-        """Twice the slots, or more; what is kept stays."""
+        """Double the slots, or more; kept tokens stay."""
         old, model = self._cache, self._model
         capacity = max(2 * old.capacity, -(-n_slots // PANEL) * PANEL)
         self._cache = _new_cache(model, capacity)

@@ -1,4 +1,4 @@
-"""A network's weights laid out once for the compiled pass: matrices in panels of columns, biases and norms behind each other."""
+"""Pack the weights of a network for the compiled pass: matrices in panels of columns, biases and norms in one vector."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ UNLIMITED = 2**62
 
 
 def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
-    """Lay out all weights for `etesian.decode.models.cpu.forward.run_pass`.
+    """Pack all weights for `etesian.decode.models.cpu.forward.run_pass`.
 
     Parameters
     ----------
     network
-        Of bfloat16, kept as its bits in uint16, or of float32.
+        With weights in float32, or in bfloat16, whose bits are stored as uint16.
 
     Raises
     ------
     ValueError
-        Another type of numbers, or widths that do not come in whole steps.
+        If the weights have another number type, or a width is not a multiple of the step.
     """
     architecture = network.architecture
     dtype = _numpy_type(network.embedding.dtype)
@@ -54,7 +54,7 @@ def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
 
 
 def as_array(tensor: Tensor) -> NDArray[Any]:
-    """A flat numpy array of a tensor: bfloat16 as its bits, float32 as it is."""
+    """Return a flat numpy array of a tensor; bfloat16 as its bits."""
     import torch
 
     flat = tensor.detach().contiguous().reshape(-1)
@@ -63,7 +63,7 @@ def as_array(tensor: Tensor) -> NDArray[Any]:
 
 
 def aligned_zeros(n: int, dtype: Any) -> NDArray[Any]:
-    """Zeros that begin at a multiple of what memory moves at once."""
+    """Return zeros aligned to a cache line."""
     raw = np.zeros(n * np.dtype(dtype).itemsize + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
     return raw[start : start + n * np.dtype(dtype).itemsize].view(dtype)
@@ -131,7 +131,7 @@ def with_norms(shape: forward.Shape, layer: Layer) -> forward.Shape:
 
 
 def _rounded(value: float, dtype: Any) -> np.float32:
-    """As the model itself rounds it."""
+    """Round a value as the model does."""
     import torch
 
     return np.float32(torch.tensor(value).to(dtype).float().item())
@@ -142,13 +142,15 @@ def _whole_panels(n: int) -> int:
 
 
 def rotation_tables(network: Network) -> NDArray[np.int64]:
-    """Which table of rotations each layer reads: the second, if there is one, where the layer has a window."""
-    has_second = network.window_rotation_speeds is not None
+    """Return the table of rotations of each layer: by default the second one, if it exists, for layers with a window."""
+    if network.architecture.second_rotation is not None:
+        return np.array(network.architecture.second_rotation, np.int64)
+    has_second = network.second_rotation_speeds is not None
     return np.array([has_second and window is not None for window in network.architecture.windows], np.int64)
 
 
 class _Packer:
-    """Fills one array with matrices, panel by panel, and one with vectors, and notes where each begins."""
+    """Fills one array with matrices, panel by panel, and one with vectors, and records where each begins."""
 
     def __init__(self, architecture: Architecture, lanes: int, dtype: Any) -> None:
         self._lanes = lanes
@@ -160,7 +162,7 @@ class _Packer:
         self._vector_starts = np.zeros((architecture.n_layers + 1, forward.N_VECTORS), np.int64)
 
     def add_matrix(self, layer: int, kind: int, *parts: Linear) -> None:
-        """Weights and biases; of several parts, panels take turns."""
+        """Add weights and biases; the panels of several parts alternate."""
         panels = [self._cut(part.weight) for part in parts]
         size, stride = panels[0][0].size, len(parts)
         self._matrix_starts[layer, kind] = self._n_packed
@@ -172,7 +174,7 @@ class _Packer:
         self._add_vector(layer, kind, biases.reshape(-1))
 
     def add_norm(self, layer: int, kind: int, norm: Linear | None) -> None:
-        """Factors, then terms."""
+        """Add factors, then terms."""
         if norm is None:
             return
         factor = norm.weight.float().numpy()
@@ -180,7 +182,7 @@ class _Packer:
         self._add_vector(layer, kind, np.concatenate([factor, term]))
 
     def finish(self, network: Network) -> products.Weights:
-        """Everything, with the tables that tokens, positions and layers look up."""
+        """Return all weights with the tables of tokens, positions and layers."""
         assert self._n_packed == len(self._packed)
         positions = network.positions
         return products.Weights(
@@ -200,7 +202,7 @@ class _Packer:
         self._n_vectors += len(vector)
 
     def _cut(self, weight: Tensor) -> NDArray[Any]:
-        """Panels of columns, shape (panel, step, column, lane); a last, partial one is filled with zeros."""
+        """Return panels of columns, shape (panel, step, column, lane), padded with zeros."""
         import torch
 
         n_out, n_in = weight.shape
@@ -219,7 +221,7 @@ def _padded_bias(part: Linear) -> NDArray[np.float32]:
 
 
 def _count_packed(architecture: Architecture) -> int:
-    """Numbers in all panels."""
+    """Return the size of all panels."""
     attended = architecture.n_heads * architecture.head_width
     heads = (architecture.n_heads + 2 * architecture.n_key_heads) * architecture.head_width
     layer = (

@@ -1,7 +1,7 @@
-"""Passes on a CUDA device, recorded once for each shape and replayed, so that launching kernels does not take the time.
+"""Passes on a CUDA device, recorded as CUDA graphs once per shape and replayed, which avoids the cost of kernel launches.
 
-A recording belongs to the memory of one text, whose addresses it bears; contexts that are no longer used leave theirs, with its
-recordings, to those that are opened next.
+A recording contains the addresses of one cache. Contexts that are no longer used pass their cache, with its recordings, on to new
+ones.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from etesian.decode.models.transformers.key_value_cache import KeyValueCache
 from etesian.decode.models.transformers.model_limits import ModelLimits
 from etesian.decode.models.transformers.padded_passes import ROW_COUNTS, PaddedPasses, PassInputs, PassShape
 
-_WARM_UPS = 2  # libraries choose their kernels, and lay out their memory, in the first calls
+_WARM_UPS = 2  # libraries choose kernels and allocate memory in the first calls
 
 
 @dataclass
 class Recording:
-    """A pass of one shape, ready to be replayed.
+    """A recorded pass of one shape.
 
     Parameters
     ----------
-    inputs
-        The tensors that it reads.
-    graph, logits
-        What to replay, and where its logits then lie; None until the first pass.
+    inputs : PassInputs
+        Tensors that the pass reads.
+    graph : torch.cuda.CUDAGraph or None
+        None until the first pass.
+    logits : tensor or None
+        Output of the graph.
     """
 
     inputs: PassInputs
@@ -40,30 +42,30 @@ class Recording:
 
 @dataclass
 class Recordings:
-    """The recordings that bear the addresses of one cache, as long as it has this capacity."""
+    """Recordings with the addresses of one cache, valid while it has this capacity."""
 
     capacity: int
     by_shape: dict[PassShape, Recording] = field(default_factory=dict)
 
 
 class ReplayedPasses(PaddedPasses):
-    """Padded passes that are replayed from a CUDA graph; a model that cannot be recorded runs them as they come."""
+    """Padded passes replayed from CUDA graphs; models that cannot be recorded run normally."""
 
     def __init__(self, model: Any, limits: ModelLimits) -> None:
         self._recordings: WeakKeyDictionary[KeyValueCache, Recordings] = WeakKeyDictionary()
         self._unused: list[KeyValueCache] = []
         self._can_record = True
         super().__init__(model, limits)
-        # Recordings share their working memory: no two run at once, and logits are fetched before the next one runs.
+        # Recordings share working memory: they never run concurrently, and logits are fetched before the next one runs.
         self._memory = torch.cuda.graph_pool_handle()
         self._host = torch.empty((max(ROW_COUNTS), self.vocabulary_size), dtype=torch.float32, pin_memory=True)
 
     def open_cache(self) -> KeyValueCache:
-        """Lay out memory for one text, or take what an earlier one left."""
+        """Return a cache of an earlier text, or allocate one."""
         return self._unused.pop() if self._unused else super().open_cache()
 
     def close_cache(self, cache: KeyValueCache) -> None:
-        """Leave this memory to the next text."""
+        """Keep the cache for the next text."""
         self._unused.append(cache)
 
     def _inputs(self, shape: PassShape, cache: KeyValueCache) -> PassInputs:
@@ -88,7 +90,7 @@ class ReplayedPasses(PaddedPasses):
         return recording.logits
 
     def _record(self, recording: Recording, shape: PassShape, cache: KeyValueCache) -> None:
-        """Record a pass; its keys are written several times, which changes nothing."""
+        """Record a pass. It writes the same keys several times."""
         side = torch.cuda.Stream(self.device)
         side.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(side):
@@ -101,7 +103,7 @@ class ReplayedPasses(PaddedPasses):
                 recording.logits = super()._run_padded(recording.inputs, shape, cache)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError:  # the model asks the device for numbers as it goes, as mixtures of experts may
+        except RuntimeError:  # the model synchronizes with the device, as mixtures of experts may
             self._can_record = False
             recording.logits = None
             return

@@ -1,7 +1,6 @@
-"""Keys and values of one text in memory that is laid out once: a pass writes in place, a kept path is moved down.
+"""Preallocated key-value cache of one text. Passes write in place, and accepted paths are moved behind the kept slots.
 
-Knows no trees: who calls says which slots a pass fills and which are kept. Layers of equal shape share one tensor, so that moving
-a path takes one copy for all of them.
+Layers of equal shape share one tensor, so that moving a path takes one copy for all of them.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 SMALLEST_CAPACITY = 256
-"""Slots that are laid out at first; more come by doubling."""
+"""Initial number of slots; it grows by doubling."""
 
 
 class LayerShape(NamedTuple):
-    """What a layer keeps of each token."""
+    """Shape of a layer's keys and values per token."""
 
     key_heads: int
     key_size: int
@@ -29,16 +28,16 @@ class LayerShape(NamedTuple):
 
 @dataclass
 class WritePlace:
-    """Where the next pass writes, and how far its rows may look; one for all layers.
+    """Slots that the next pass writes, shared by all layers.
 
     Parameters
     ----------
-    start
-        The first slot that is written.
+    start : int
+        First slot that is written.
     slots : tensor of int64, shape (n_rows,), or None
-        The slots themselves, for passes that are recorded once and replayed: they read `start` from no Python number.
-    n_visible
-        How many slots such a pass is shown.
+        The slots as a tensor, for recorded passes, which cannot read `start`.
+    n_visible : int
+        Number of slots that a recorded pass sees.
     """
 
     start: int = 0
@@ -47,9 +46,9 @@ class WritePlace:
 
 
 class PreallocatedLayer(CacheLayerMixin):
-    """One layer's keys and values, each of shape (1, n_heads, capacity, head_size), in memory that the cache owns."""
+    """Keys and values of a layer, shape (1, n_heads, capacity, head_size), in memory owned by the cache."""
 
-    is_sliding = False  # every key stays: a window shorter than the text is the mask's business
+    is_sliding = False  # all keys stay; the mask implements windows
     is_compileable = False
     keys: torch.Tensor
     values: torch.Tensor
@@ -60,12 +59,12 @@ class PreallocatedLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Nothing is left to do: the cache was laid out as a whole."""
+        """Do nothing: the cache is already allocated."""
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write a pass's rows, and show them what was written so far."""
+        """Write the rows of a pass, and return all keys and values so far."""
         if self.place.slots is not None:
             n_visible = self.place.n_visible
             self.keys.index_copy_(2, self.place.slots, key_states)
@@ -78,30 +77,31 @@ class PreallocatedLayer(CacheLayerMixin):
         return self.keys[:, :, :stop], self.values[:, :, :stop]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """How many keys a pass of `query_length` rows sees, and the position of the first."""
+        """Return the number of keys that a pass of `query_length` rows sees, and the position of the first."""
         if self.place.slots is not None:
             return self.place.n_visible, 0
         return self.place.start + query_length, 0
 
     def get_seq_length(self) -> int:
-        """Tokens written so far."""
+        """Return the number of tokens written so far."""
         return self.place.start
 
     def get_max_length(self) -> int:
-        """No maximum: -1, as transformers has it."""
+        """Return -1, for no maximum."""
         return -1
 
 
 class KeyValueCache(Cache):
-    """The keys and values of one text, as transformers' models read and write them.
+    """Keys and values of one text, as a `Cache` of transformers.
 
     Parameters
     ----------
     shapes : sequence of LayerShape, one for each layer
-    dtype, device
-        Of keys and values.
-    capacity
-        Slots to lay out at first.
+    dtype : torch.dtype
+        Number type of keys and values.
+    device : torch.device
+    capacity : int
+        Initial number of slots.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class KeyValueCache(Cache):
 
     @property
     def capacity(self) -> int:
-        """Slots that are laid out."""
+        """Number of allocated slots."""
         return next(iter(self._stacks.values())).shape[2]
 
     def reserve(self, n_slots: int) -> None:
-        """Lay out at least `n_slots`; what was written stays."""
+        """Allocate at least `n_slots` slots; the contents stay."""
         if n_slots <= self.capacity:
             return
         capacity = max(self.capacity, SMALLEST_CAPACITY)
@@ -142,7 +142,7 @@ class KeyValueCache(Cache):
                 setattr(self.layers[layer], role, stack[row : row + 1])
 
     def move(self, slots: Sequence[int], start: int) -> None:
-        """Copy these slots, ascending, to `start` and on."""
+        """Copy these slots, which must be ascending, to `start` and the following ones."""
         first = next((i for i, slot in enumerate(slots) if slot != start + i), len(slots))
         if first == len(slots):
             return
@@ -152,7 +152,7 @@ class KeyValueCache(Cache):
 
 
 def _homes_by_shape(shapes: Sequence[LayerShape]) -> dict[tuple[int, int], list[tuple[int, str]]]:
-    """Which keys and which values, named by layer and role, fit into one tensor."""
+    """Group keys and values, named by layer and role, by shape."""
     homes: dict[tuple[int, int], list[tuple[int, str]]] = defaultdict(list)
     for layer, shape in enumerate(shapes):
         homes[shape.key_heads, shape.key_size].append((layer, "keys"))

@@ -38,7 +38,7 @@ class HuggingFaceModel:
     ----------
     model : transformers.PreTrainedModel
         On one device, of any 16- or 32-bit type. Rows are exact, and speculation possible, on the CPU in float32 or bfloat16, for
-        models whose products are linear layers; `traits` tells the result of a probe on this machine. Row-exact products hold a
+        models whose products are linear layers; `traits` holds the result of a probe on this machine. Row-exact products hold a
         packed copy of the weights.
 
     Raises

@@ -1,7 +1,4 @@
-"""What a configuration of transformers says of a model's texts: how long, seen through which window, and what cannot be undone.
-
-Knows no weights. What it cannot tell is left to `self_check`.
-"""
+"""Limits of a model according to its configuration: text length, sliding windows, and unsupported architectures."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any
 from etesian.errors import InputError
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
-# Names under which models look at nearby keys only, in ways that a tree's mask does not reproduce.
+# Entries of models with local attention that a tree's mask does not reproduce.
 _UNKNOWN_WINDOWS = ("attention_chunk_size", "window_size", "attention_window", "attention_window_size", "block_size")
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 _ATTENTION_LAYERS = {_FULL, _SLIDING, "chunked_attention"}
@@ -20,16 +17,16 @@ _TAKES_ANY_MASK = ("sdpa", "eager")
 
 @dataclass(frozen=True)
 class ModelLimits:
-    """How far a model's texts may reach, and what its layers see of them.
+    """Text length and attention window of a model.
 
     Parameters
     ----------
-    max_length
-        The longest text in tokens; None where there is no limit.
-    window
-        How many tokens a layer of sliding attention sees, the row's own among them; None without such layers.
-    mixes_layers
-        Whether other layers see everything, so that each kind needs a mask of its own.
+    max_length : int or None
+        Length of the longest text in tokens; None if unlimited.
+    window : int or None
+        Number of tokens that sliding layers see, including the row's own; None without such layers.
+    mixes_layers : bool
+        Whether other layers see the whole text, so that each kind needs its own mask.
     """
 
     max_length: int | None
@@ -37,7 +34,7 @@ class ModelLimits:
     mixes_layers: bool
 
     def without_window(self) -> ModelLimits:
-        """The same for texts that fit into the window, where it hides nothing."""
+        """Return limits for texts that fit into the window."""
         lengths = [length for length in (self.max_length, self.window) if length is not None]
         return ModelLimits(min(lengths, default=None), None, False)
 
@@ -45,8 +42,8 @@ class ModelLimits:
 def model_limits(config: Any) -> ModelLimits:
     """Read the limits from a configuration.
 
-    Where only the length is known within which a model's attention is full, that is the longest text: beyond it a tree could be
-    scored wrongly. So it is with frequencies of rotary positions that change once a text is long: cached keys would be stale.
+    Texts end where attention stops being full in a way that trees do not reproduce, and where rotary frequencies change with the
+    length of the text, because cached keys would become stale.
     """
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
@@ -59,13 +56,13 @@ def model_limits(config: Any) -> ModelLimits:
 
 
 def check_is_decoder(model: Any) -> None:
-    """Refuse what this adapter cannot run, by the model's own type.
+    """Refuse models that the adapter cannot run.
 
     Raises
     ------
     InputError
-        For encoder-decoders, recurrent models, models without an output layer, in pieces on several devices, or whose attention
-        takes no mask.
+        If the model is an encoder-decoder or recurrent, has no output layer, is split over several devices, or its attention takes
+        no mask.
     """
     config = model.config.get_text_config()
     kind = f"model type {model.config.model_type!r}"
@@ -75,8 +72,8 @@ def check_is_decoder(model: Any) -> None:
     if recurrent or getattr(model, "_is_stateful", False):
         detail = f" (layers: {', '.join(recurrent)})" if recurrent else ""
         raise InputError(
-            f"{kind} keeps a running state that cannot go back to an earlier token{detail}, so drafted tokens cannot be dropped; "
-            "give a model whose layers are all attention"
+            f"{kind} keeps a running state that cannot return to an earlier token{detail}, so drafted tokens cannot be dropped; "
+            "use a model with attention layers only"
         )
     if model.get_output_embeddings() is None:
         raise InputError(f"{type(model).__name__} has no output layer; load it through AutoModelForCausalLM")
@@ -95,7 +92,7 @@ def _check_placement(model: Any, kind: str) -> None:
 
 
 def _changing_frequencies(rope: Any) -> list[int]:
-    """Text lengths at which rotary frequencies change; `rope` may hold one description for each kind of layer."""
+    """Return text lengths at which rotary frequencies change; `rope` may hold one entry per kind of layer."""
     if any(isinstance(value, dict) for value in rope.values()):
         return [n for value in rope.values() if isinstance(value, dict) for n in _changing_frequencies(value)]
     changes = rope.get("rope_type") in ("dynamic", "longrope")

@@ -1,4 +1,4 @@
-"""The output layer's product in float32: logits of 16-bit weights that would otherwise tie outright. Knows no text."""
+"""Output layers that compute in float32, because 16-bit logits of different tokens are often equal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Product = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Float32OutputLayer:
-    """While it is `in_use`, a model's output layer answers in float32; at all other times the model is as it was.
+    """Let a model's output layer compute in float32 while `in_use`; otherwise the model is unchanged.
 
     Parameters
     ----------
-    layer
-        What `model.get_output_embeddings()` returns. Only a plain `torch.nn.Linear` of 16-bit weights is changed: any other
-        layer, a quantized one say, computes as it does, and its logits are cast.
+    layer : torch.nn.Module
+        Result of `model.get_output_embeddings()`. Only a plain `torch.nn.Linear` with 16-bit weights is changed; the logits of
+        other layers, such as quantized ones, are cast.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -28,7 +28,7 @@ class Float32OutputLayer:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Let the layer answer in float32 meanwhile."""
+        """Compute in float32 meanwhile."""
         if self._product is None:
             yield
             return
@@ -42,7 +42,7 @@ class Float32OutputLayer:
 def _float32_product(layer: torch.nn.Linear) -> Product:
     if _sums_in_float32(layer.weight):
         return lambda hidden: _mixed_product(hidden, layer.weight, layer.bias)
-    # A copy of twice the bytes: 16-bit products round their sums to 16 bits.
+    # 16-bit products round their sums to 16 bits, hence a copy with twice the bytes.
     weight = layer.weight.detach().float()
     bias = None if layer.bias is None else layer.bias.detach().float()
     return lambda hidden: torch.nn.functional.linear(hidden.float(), weight, bias)
@@ -55,7 +55,7 @@ def _mixed_product(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tenso
 
 
 def _sums_in_float32(weight: torch.Tensor) -> bool:
-    """Whether this device multiplies 16-bit matrices into a float32 one."""
+    """Return whether the device multiplies 16-bit matrices with a float32 result."""
     if weight.device.type != "cuda":
         return False
     try:

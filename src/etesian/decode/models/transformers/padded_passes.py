@@ -1,6 +1,6 @@
-"""Passes of few shapes: rows are padded to the next of `ROW_COUNTS` and the text to a power of two, all numbers lie in tensors.
+"""Passes of few shapes: rows are padded to the next of `ROW_COUNTS`, and the text to a power of two.
 
-So a pass can be recorded once and replayed (see `cuda`). Runs on any device; without a recording it only costs more.
+All numbers are in tensors, so that a pass can be recorded once and replayed (see `cuda`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ ROW_COUNTS = (1, 2, 4, 8, 16, 24, 32)
 
 
 class PassShape(NamedTuple):
-    """What is fixed of a pass that may be replayed.
+    """Shape of a pass that may be replayed.
 
     Parameters
     ----------
-    n_rows
-        Rows, padding among them.
-    n_visible
-        Slots of the cache that attention reads, hidden ones among them.
-    mask_kinds
-        Which masks it takes: where a window hides nothing, one serves all layers.
+    n_rows : int
+        Number of rows, including padding.
+    n_visible : int
+        Number of cache slots that attention reads, including hidden ones.
+    mask_kinds : tuple of str
+        Kinds of masks; one mask serves all layers if no window hides anything.
     """
 
     n_rows: int
@@ -40,7 +40,7 @@ class PassShape(NamedTuple):
 
 @dataclass(frozen=True)
 class PassInputs:
-    """The tensors that a pass of one shape reads; filled anew for each.
+    """Input tensors of passes of one shape.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class PassInputs:
 
     @classmethod
     def empty(cls, shape: PassShape, *, dtype: torch.dtype, device: torch.device) -> PassInputs:
-        """Lay out the tensors for passes of one shape."""
+        """Allocate the tensors for passes of one shape."""
 
         def numbers(*sizes: int) -> torch.Tensor:
             return torch.zeros(sizes, dtype=torch.int64, device=device)
@@ -69,7 +69,7 @@ class PassInputs:
 
 
 class PaddedPasses(EagerPasses):
-    """Passes whose rows and visible slots are padded; the rows that are asked for come out as if they were not."""
+    """Passes with padded rows and slots; padding does not affect the other rows."""
 
     def score(self, tokens: NDArray[np.int64], nodes: ScoredNodes, cache: KeyValueCache, length: int) -> Scores:
         """Read the last of `nodes`, which hold `tokens`, after a text of `length` tokens; without hidden states."""
@@ -97,7 +97,7 @@ class PaddedPasses(EagerPasses):
         positions: NDArray[np.int64],
         masks: dict[str, NDArray[np.float32]],
     ) -> None:
-        """Padding rows bear token 0 at position 0, and see themselves alone; what they write is written over later."""
+        """Fill the tensors. Padding rows hold token 0 at position 0 and see only themselves; later passes overwrite their slots."""
         n_new, n_padding = len(tokens), shape.n_rows - len(tokens)
         inputs.tokens.copy_(torch.from_numpy(np.pad(tokens, (0, n_padding)))[None])
         inputs.positions.copy_(torch.from_numpy(np.pad(positions, (0, n_padding)))[None])
@@ -111,7 +111,7 @@ class PaddedPasses(EagerPasses):
 
     @torch.no_grad()
     def _run_padded(self, inputs: PassInputs, shape: PassShape, cache: KeyValueCache) -> torch.Tensor:
-        """Logits of all rows, padding among them, in float32."""
+        """Return the float32 logits of all rows, including padding."""
         masks = inputs.masks if len(inputs.masks) > 1 else next(iter(inputs.masks.values()))
         cache.place.slots, cache.place.n_visible = inputs.slots, shape.n_visible
         try:

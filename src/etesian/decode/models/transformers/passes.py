@@ -1,4 +1,4 @@
-"""Passes of a model of transformers over rows of tokens: what goes in, what comes out. Knows no text and no choice of tokens."""
+"""Forward passes of a transformers model over rows of tokens."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ from etesian.decode.models.transformers.output_layer import Float32OutputLayer
 from etesian.decode.models.transformers.tree_attention_mask import ScoredNodes, tree_attention_mask
 
 PREFILL_ROWS = 512
-"""Rows of a pass that reads a long text: enough to be limited by arithmetic, few enough for a small mask."""
+"""Rows of a pass that reads a long text: enough to be compute-bound, few enough for a small mask."""
 
 Masks = torch.Tensor | dict[str, torch.Tensor]
 
 
 class EagerPasses:
-    """Passes that run as they come, one operation after another.
+    """Passes that run the model's own operations.
 
     Parameters
     ----------
-    model
-        A causal language model of transformers, on one device.
-    limits
-        What its layers see of a text.
+    model : transformers.PreTrainedModel
+        A causal language model on one device.
+    limits : ModelLimits
 
     Attributes
     ----------
     takes_positions : bool
-        Whether rows may stand elsewhere than one after another.
+        Whether the model accepts positions.
     takes_trees : bool
-        Whether rows may branch; set by who has seen that such rows are right.
+        Whether rows may branch; set by the self-check.
     """
 
     takes_trees = True
@@ -54,20 +53,20 @@ class EagerPasses:
         self._shapes = self._layer_shapes()
 
     def open_cache(self) -> KeyValueCache:
-        """Lay out memory for one text."""
+        """Allocate a cache for one text."""
         return KeyValueCache(self._shapes, dtype=self.dtype, device=self.device)
 
     def close_cache(self, cache: KeyValueCache) -> None:
-        """Take back what `open_cache` gave: here, memory that nobody else wants."""
+        """Release a cache of `open_cache`."""
 
     @torch.no_grad()
     def read(self, tokens: NDArray[np.int64], cache: KeyValueCache, start: int) -> None:
-        """Write the keys and values of tokens that follow `start` kept ones; no logits."""
+        """Write the keys and values of tokens that follow `start` kept ones, without logits."""
         for first in range(0, len(tokens), PREFILL_ROWS):
             part = tokens[first : first + PREFILL_ROWS]
             cache.reserve(start + first + len(part))
             cache.place.start = start + first
-            # The model itself, less its output layer; its own causal mask is as good as ours.
+            # The model without its output layer, with its own causal mask.
             self.model.base_model(input_ids=self._on_device(part), past_key_values=cache, use_cache=True)
 
     @torch.no_grad()
@@ -115,7 +114,7 @@ class EagerPasses:
         return logits
 
     def mask_arrays(self, nodes: ScoredNodes, n_new: int, length: int) -> dict[str, NDArray[np.float32]]:
-        """The mask for each kind of layer, under the name that transformers gives the kind."""
+        """Return the mask of each kind of layer, by the name that transformers gives the kind."""
         hidden = float(torch.finfo(self.dtype).min)
         window = self.limits.window
         sees_all = window is None or length + len(nodes) <= window
@@ -141,7 +140,7 @@ class EagerPasses:
 
     @torch.no_grad()
     def _layer_shapes(self) -> list[LayerShape]:
-        """What each layer writes for a token, by letting it write one."""
+        """Find the shape of each layer's keys and values by writing one token."""
         cache = DynamicCache()
         self.model(
             input_ids=torch.zeros((1, 1), dtype=torch.int64, device=self.device), past_key_values=cache, use_cache=True

@@ -1,4 +1,4 @@
-"""Who sees whom in a tree of scored tokens: ancestry, depths, and the additive mask that attention takes. Knows no model."""
+"""Ancestry and depths of scored nodes, and the attention mask of a tree."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from etesian.decode.tree import ROOT
 
 @dataclass(frozen=True)
 class ScoredNodes:
-    """The nodes that hang from a text's end, in the order in which they were scored.
+    """The nodes that follow a text, in the order in which they were scored.
 
     Parameters
     ----------
     parents : ndarray of int64, shape (n_nodes,)
-        The node that each follows; `ROOT` for those that follow the text.
+        Parent of each node; `ROOT` for nodes that follow the text.
     depths : ndarray of int64, shape (n_nodes,)
-        0 for nodes that follow the text: how far past the text's next position each stands.
+        Depth of each node; 0 for nodes that follow the text.
     ancestors : ndarray of bool, shape (n_nodes, n_nodes)
-        In each node's row: its ancestors and itself.
+        True in each node's row for its ancestors and itself.
     """
 
     parents: NDArray[np.int64]
@@ -30,7 +30,7 @@ class ScoredNodes:
 
     @classmethod
     def none(cls) -> ScoredNodes:
-        """No nodes: nothing was scored since the text last changed."""
+        """Return no nodes."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), bool))
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class ScoredNodes:
         return bool((self.parents == np.arange(-1, len(self) - 1)).all())
 
     def followed_by(self, new_parents: NDArray[np.int64]) -> ScoredNodes:
-        """These nodes and then new ones, each after a node that stands before it."""
+        """Return these nodes followed by new ones."""
         n_old, n_all = len(self), len(self) + len(new_parents)
         depths = np.concatenate([self.depths, np.zeros(len(new_parents), np.int64)])
         ancestors = np.zeros((n_all, n_all), bool)
@@ -76,18 +76,19 @@ class ScoredNodes:
 def tree_attention_mask(
     nodes: ScoredNodes, n_new: int, length: int, *, hidden: float, window: int | None = None
 ) -> NDArray[np.float32]:
-    """What is added to attention's scores: 0 for tokens that a row sees, `hidden` for all others.
+    """Return the additive attention mask: 0 for tokens that a row sees, `hidden` for all others.
 
     Parameters
     ----------
-    nodes
+    nodes : ScoredNodes
         All nodes; the last `n_new` are the rows of the pass.
-    length
-        Tokens of the text itself, which stand before the nodes.
-    hidden
-        A large negative number; finite, since some attention kernels make a NaN of infinities.
-    window
-        How many tokens a row sees, itself the last; None for all.
+    n_new : int
+    length : int
+        Number of tokens of the text before the nodes.
+    hidden : float
+        A large negative number; finite, because some attention kernels turn infinities into NaN.
+    window : int or None
+        Number of tokens that a row sees, including itself; None for all.
 
     Returns
     -------

@@ -30,9 +30,9 @@ def quantized(network: Network, type_name: str) -> Network:
         final_norm=_norm(network.final_norm),
         output=_rounded(network.output, type_name),
         rotation_speeds=None if network.rotation_speeds is None else _floats(network.rotation_speeds),
-        window_rotation_speeds=None
-        if network.window_rotation_speeds is None
-        else _floats(network.window_rotation_speeds),
+        second_rotation_speeds=None
+        if network.second_rotation_speeds is None
+        else _floats(network.second_rotation_speeds),
         read_layer=partial(_layer, network, type_name),
     )
 

@@ -163,7 +163,7 @@ def fill_float_tile(function: Any, form: FloatFormat, arithmetic: Arithmetic, n_
         for line in range(0, STRIP * form.item_bytes, LINE):
             tile.prefetch(base, BYTES_AHEAD + line)
         columns = [_float_columns(tile, form, base, part * form.item_bytes) for part in tile.parts]
-        sums = []
+        sums: list[Any] = []
         for r in range(n_rows):
             offset = builder.add(tile.starts[r], builder.mul(step, LONG(4)))
             x = tile.broadcast(tile.load(tile.rows, offset, FLOAT))

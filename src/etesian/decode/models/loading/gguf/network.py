@@ -67,7 +67,7 @@ class _Reader:
             output=Linear(stack([output]), self._bias("output", architecture.vocabulary_size)),
             rotation_speeds=speeds,
             rotation_scale=scale,
-            window_rotation_speeds=self._window_speeds(architecture),
+            second_rotation_speeds=self._window_speeds(architecture),
             read_layer=partial(self._layer, architecture),
         )
 
