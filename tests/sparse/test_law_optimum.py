@@ -22,7 +22,9 @@ from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
 from etesian.sparse.problems.penalties import L2
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::etesian.sparse.ScheduleWarning", "ignore:max_iter:sklearn.exceptions.ConvergenceWarning"
+    "ignore::etesian.sparse.ScheduleWarning",
+    "ignore:max_iter:sklearn.exceptions.ConvergenceWarning",
+    "ignore:Inner solver:sklearn.exceptions.ConvergenceWarning",  # celer, just above its tolerance
 )
 LIBSVM = Path(os.environ.get("ETESIAN_DATA", Path(__file__).parents[3] / "shared" / "data")) / "libsvm"
 GAP = 1e-6
