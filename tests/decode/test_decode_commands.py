@@ -375,9 +375,7 @@ def write_files(folder: Path, bundle: Path) -> None:
         ("ngram build -o a.npz --model models --starts latin", "latin cannot be read: "),
     ],
 )
-def test_mistake_gives_one_clear_line_and_exit_code_2(
-    folder: Path, bundle: Path, arguments: str, complaint: str
-) -> None:
+def test_user_error_gives_one_line_and_exit_code_2(folder: Path, bundle: Path, arguments: str, complaint: str) -> None:
     write_files(folder, bundle)
     result = etesian(*arguments.split())
     assert (result.exit_code, result.stdout) == (2, "")
