@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args(arguments)
     runs = made_runs(options.entries, options.runs, options.points)
-    analysis = analyze(runs)  # what is imported at first use is imported here
+    analysis = analyze(runs)  # warm-up, for lazy imports
     analyzing = [seconds_of(lambda: analyze(runs)) for _ in range(options.rounds)]
     writing = [seconds_of(lambda: json.dumps(analysis.as_dict(), allow_nan=False)) for _ in range(options.rounds)]
     report = {

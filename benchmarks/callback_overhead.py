@@ -1,7 +1,8 @@
 """Time that the callbacks for Trainer, Lightning and Keras add to training, as a share of it.
 
-The hooks of a callback are called as often as the library calls them and timed by themselves, since a difference of two whole
-training runs is far noisier than the overhead. The share is that of a training step of 10 ms, which is short for a real model.
+The hooks of a callback are called as often as the library calls them and timed by themselves, since a difference of two
+whole training runs is far noisier than the overhead. The share is that of a training step of 10 ms, which is short for
+a real model.
 
 Command: ``python benchmarks/callback_overhead.py [STEPS_PER_EVALUATION]``
 """

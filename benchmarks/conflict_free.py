@@ -1,6 +1,6 @@
-"""What conflict-free plans cost and gain: epoch times of serial, lock-free and conflict-free runs of one kernel, side by side.
+"""Cost and speed-up of conflict-free plans: epoch times of serial, lock-free and conflict-free runs of one kernel.
 
-All three stream data that was shuffled and laid out beforehand, so they differ in their plan alone. Epochs are interleaved
+All three read data that was shuffled and laid out beforehand, so they differ only in their plan. Epochs are interleaved
 (serial, lock-free, conflict-free, serial, ...) and compared round by round. Example:
 
     python benchmarks/conflict_free.py --workers 1 2 --rounds 15 --out benchmarks/results/2026-11-23_conflict_free
@@ -31,7 +31,7 @@ REGULARIZATION, STEP_SIZE = 0.02, 0.01
 
 
 def data_sets(n: int, folder: Path | None) -> Iterator[tuple[str, Pairs]]:
-    """The synthetic ratings, and the real ones where they are to be had."""
+    """The synthetic ratings, and the real ones if available."""
     yield f"power law, {n:,} ratings", power_law_ratings(n)
     file = folder / RATINGS_FILE if folder else None
     if file is not None and file.exists():
@@ -41,7 +41,7 @@ def data_sets(n: int, folder: Path | None) -> Iterator[tuple[str, Pairs]]:
 
 
 def planning_seconds(problem: Ratings, n_workers: int, rounds: int) -> dict[str, float]:
-    """Medians of what happens once before the epochs: sampling an order, planning it, laying the data out."""
+    """Return median times of the steps before the epochs: sampling an order, planning it, laying out the data."""
     seconds: dict[str, list[float]] = {"sampling": [], "planning": [], "layout": []}
     for _ in range(rounds):
         started = time.perf_counter()
@@ -57,7 +57,7 @@ def planning_seconds(problem: Ratings, n_workers: int, rounds: int) -> dict[str,
 
 
 def compare(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
-    """Interleaved epochs of the three schedules, with ratios by round, and whether the bits are those of the serial run."""
+    """Time interleaved epochs of the three schedules; return ratios by round, and whether bits are those of the serial run."""
     times: dict[str, list[float]] = {schedule: [] for schedule in SCHEDULES}
     with Workers(n_workers) as workers:
         runs = {
@@ -88,7 +88,7 @@ def _have_equal_bits(one: Epochs, other: Epochs) -> bool:
 
 
 def as_text(results: list[dict[str, Any]], bandwidth: dict[int, float]) -> str:
-    """The table that a reader wants; milliseconds and ratios as median [middle eight tenths of the rounds]."""
+    """Format a table, with milliseconds and ratios as median [10th to 90th percentile of the rounds]."""
     lines = [
         "| data | rank | workers | serial ms | lock-free ms | conflict-free ms | over serial | time / lock-free | planning / epoch "
         "| row GB/s (copy reaches) | same bits |",
@@ -106,13 +106,13 @@ def as_text(results: list[dict[str, Any]], bandwidth: dict[int, float]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    """Run what the command line asks for."""
+    """Run the benchmark with command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=int, default=5_000_000, help="synthetic ratings")
     parser.add_argument("--ranks", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
     parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each schedule, after one of warm-up")
-    parser.add_argument("--data", type=Path, help="folder that holds ratings/ml-latest-small_ratings.csv")
+    parser.add_argument("--data", type=Path, help="folder that contains ratings/ml-latest-small_ratings.csv")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
     asked = parser.parse_args(arguments)
     results = []

@@ -1,4 +1,4 @@
-"""Data that the benchmarks share: made here in the shapes that matter, or read from files where they are to be had."""
+"""Shared data of the benchmarks: synthetic data of realistic shapes, or real data from files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ SEED = 0
 RATINGS_FILE = Path("ratings/ml-latest-small_ratings.csv")
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Left, right and value of each: users, items and ratings, or two words and their count."""
+"""Left ids, right ids and values: users, items and ratings, or two words and their counts."""
 
 
 def power_law_ratings(n: int, *, planted_rank: int = 0, noise: float = 1.0) -> Pairs:
-    """Ratings like MovieLens 10M's in shape: 70,000 users and 10,000 items at 5 million, some of them far busier than others.
+    """Generate power-law ratings shaped like MovieLens 10M, with 70,000 users and 10,000 items at 5 million ratings.
 
-    Ratings are 3.5, plus a product of planted factors of variance 1 where a rank is given, plus noise of that size.
+    Ratings are 3.5, plus a product of planted factors with variance 1 if a rank is given, plus noise of the given
+    standard deviation.
     """
     rng = np.random.default_rng(SEED)
     n_users, n_items = max(n * 70_000 // 5_000_000, 10), max(n * 10_000 // 5_000_000, 10)
@@ -35,7 +36,7 @@ def power_law_ratings(n: int, *, planted_rank: int = 0, noise: float = 1.0) -> P
 
 
 def read_movielens(path: Path) -> Pairs:
-    """A ratings file of MovieLens: userId,movieId,rating,timestamp. Items of one rating and ids above a million are left out."""
+    """Read a ratings file of MovieLens (userId,movieId,rating,timestamp), without items with one rating and ids above a million."""
     with path.open(newline="") as file:
         rows = [(int(r["userId"]), int(r["movieId"]), float(r["rating"])) for r in csv.DictReader(file)]
     users, items, ratings = (np.array(column) for column in zip(*rows, strict=True))
@@ -46,7 +47,7 @@ def read_movielens(path: Path) -> Pairs:
 
 
 def power_law_pairs(n: int) -> Pairs:
-    """Counts of word pairs like a corpus's in shape: frequent words meet many others, and often."""
+    """Generate co-occurrence counts of words with a realistic power-law distribution."""
     rng = np.random.default_rng(SEED)
     n_words = max(n // 50, 20)
     words = np.sort((n_words * rng.random((n, 2)) ** 2.0).astype(np.int64), axis=1)
@@ -58,9 +59,9 @@ def power_law_pairs(n: int) -> Pairs:
 
 
 def mesh_edges(n_vertices: int) -> np.ndarray:
-    """Edges of a planar mesh with holes, shape (n_edges, 2): a Delaunay triangulation of random points, like a map of districts.
+    """Generate the edges of a planar mesh with holes, shape (n_edges, 2): a Delaunay triangulation of random points.
 
-    Points inside some discs are left out, and so are edges that would span them.
+    Points inside some discs are removed, and so are edges across them.
     """
     rng = np.random.default_rng(SEED)
     centers, radius = rng.random((12, 2)), 0.06
@@ -76,14 +77,14 @@ def mesh_edges(n_vertices: int) -> np.ndarray:
 
 
 def read_metis_edges(path: Path) -> np.ndarray:
-    """Edges of a graph file in METIS's format without weights, shape (n_edges, 2): line i holds the neighbors of vertex i."""
+    """Read the edges of a METIS graph without weights, shape (n_edges, 2)."""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("%")][1:]
     edges = [(vertex, int(other) - 1) for vertex, line in enumerate(lines) for other in line.split()]
     return np.array([edge for edge in edges if edge[0] < edge[1]])
 
 
 def differences_along(edges: np.ndarray) -> tuple[csr_array, np.ndarray]:
-    """Noisy differences of a height along edges: rows with 1 and -1 at an edge's ends, shape (n_edges, n_vertices); targets."""
+    """Return a row with 1 and -1 per edge, shape (n_edges, n_vertices), and noisy differences of heights as targets."""
     rng = np.random.default_rng(SEED)
     n_edges, n_vertices = len(edges), int(edges.max()) + 1
     values = np.tile([1.0, -1.0], n_edges)
@@ -93,9 +94,9 @@ def differences_along(edges: np.ndarray) -> tuple[csr_array, np.ndarray]:
 
 
 def scattered_rows(n_rows: int, *, n_features: int, n_nonzero: int = 5) -> tuple[csr_array, np.ndarray]:
-    """Rows of a few features out of many, so that batches shatter, with labels of a planted linear model."""
+    """Generate rows with a few of many features, so that batches split, and labels of a planted linear model."""
     rng = np.random.default_rng(SEED)
-    step = n_features // n_nonzero  # one feature from each of as many ranges: no repeats, sorted
+    step = n_features // n_nonzero  # one feature per range, for sorted columns without duplicates
     columns = (rng.integers(0, step, (n_rows, n_nonzero)) + step * np.arange(n_nonzero)).astype(np.int32)
     indptr = np.arange(0, n_rows * n_nonzero + 1, n_nonzero, dtype=np.int32)
     X = csr_array((rng.standard_normal(columns.size), columns.ravel(), indptr), shape=(n_rows, n_features))
@@ -104,6 +105,6 @@ def scattered_rows(n_rows: int, *, n_features: int, n_nonzero: int = 5) -> tuple
 
 
 def read_labeled_rows(path: Path) -> tuple[csr_array, np.ndarray]:
-    """Rows and labels, -1 and 1, of a file in libsvm's format."""
+    """Read rows and labels (-1 and 1) in the libsvm format."""
     X, y = load_svmlight_file(str(path))
     return csr_array(X), np.where(y > 0, 1.0, -1.0)

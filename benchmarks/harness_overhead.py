@@ -1,4 +1,4 @@
-"""What the harness adds to a workload whose slices take 10 ms: the clock of `run`, less the time that the slices say they took.
+"""Overhead of the harness on a workload with slices of 10 ms: time on the clock of `run` minus the time of the slices.
 
 python benchmarks/harness_overhead.py --rounds 9
 """
@@ -16,16 +16,16 @@ SLICE_SECONDS = 0.010
 
 
 class Spin:
-    """Computes for 10 ms a slice, and keeps its own count of the time that this took."""
+    """Workload with slices of 10 ms that also measures their time itself."""
 
     name = "spin"
 
     def prepare(self, seed: int) -> None:
-        """Start at nothing."""
+        """Reset the counters."""
         self.slices, self.seconds = 0, 0.0
 
     def advance(self) -> bool:
-        """Look at the clock until the slice is over."""
+        """Busy-wait until the slice is over."""
         started = time.perf_counter()
         while time.perf_counter() - started < SLICE_SECONDS:
             pass
@@ -34,12 +34,12 @@ class Spin:
         return True
 
     def measure(self) -> dict[str, float]:
-        """Count slices."""
+        """Return the number of slices."""
         return {"slices": float(self.slices)}
 
 
 def share_added(n_slices: int) -> float:
-    """Return what one run's clock shows beyond the slices' own time, as a share of that."""
+    """Return the overhead of one run as a fraction of the time of its slices."""
     spin = Spin()
     seconds = run(spin, Target("slices", n_slices), seed=0).seconds
     assert seconds is not None
@@ -47,7 +47,7 @@ def share_added(n_slices: int) -> float:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run what the command line asks for."""
+    """Run the benchmark with command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--slices", type=int, default=150)
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     shares = [share_added(given.slices) for _ in range(given.rounds)]
     low, median, high = np.percentile(shares, [10, 50, 90])
     print(
-        f"added to slices of 10 ms: {median:.4%} (middle eight tenths of {given.rounds} runs: {low:.4%} to {high:.4%})"
+        f"overhead on slices of 10 ms: {median:.4%} (10th to 90th percentile of {given.rounds} runs: {low:.4%} to {high:.4%})"
     )
 
 

@@ -1,10 +1,10 @@
-"""What it costs to exempt hot variables from the plan: private copies in each list, merged after every batch.
+"""Cost of merged plans, which exempt hot variables: epochs to a target loss, and time per epoch.
 
-Where a few features stand in most rows, all rows are one component. A merged plan leaves such features out, gives each list of a
-batch a copy of them, and merges what the copies gained, always in the same order: the same bits for any number of threads, but no
-longer the serial run's. Counted are epochs until a loss that the serial order reaches, each with the step size that suits it best,
-by logistic regression without penalties: for the schedule as it is, and for lists whose changes are added up whole. Timed are
-epochs of the schedule, interleaved with those of the serial and the lock-free one, by SGD and by SAGA. Example:
+If a few features occur in most rows, all rows form one component. A merged plan ignores such features, gives each list
+of a batch a copy of them, and merges the changes of the copies in a fixed order, with the same bits for any number of
+threads. The benchmark counts the epochs of logistic regression without a penalty to the loss that the serial order
+reaches, each with its best step size, for the schedule and for a plain sum of the changes of lists. It times epochs of
+the merged, serial and lock-free schedules, interleaved, with SGD and SAGA. Example:
 
     python benchmarks/hot_variables.py --data ../shared/data --out benchmarks/results/2026-11-23_hot_variables
 """
@@ -36,9 +36,9 @@ N_LISTS = (1, 2, 4, 16)
 BATCHES = (64, 512, 4_096)
 WITH_HUBS = "with hubs"  # only timed: lists that copy all of their features would take an hour to count
 MAX_EPOCHS = 60
-SERIAL_EPOCHS = 10  # those of the loss to be reached
+SERIAL_EPOCHS = 10  # epochs of the serial run that define the target loss
 TIMED = {"SGD": {}, "SAGA, ridge": {"reduction": "saga", "penalty": L2(1e-4)}}
-HUBS, HUB_SHARE = 10, 0.5  # of the made rows: features that stand in so many of them
+HUBS, HUB_SHARE = 10, 0.5  # number of hot features of synthetic rows, and the fraction of rows with each
 
 
 @njit(nogil=True, cache=True)
@@ -67,7 +67,7 @@ def run_epoch(order, indptr, indices, values, y, w, batch_size, n_lists, step_si
 
 
 Found = tuple[int | None, float | None]
-"""Epochs, and the step size that needed so few."""
+"""Number of epochs, and the step size with that number."""
 
 
 class Rows:
@@ -78,7 +78,7 @@ class Rows:
         self.order = np.random.default_rng(seed).permutation(len(y))
 
     def losses(self, batch_size: int, n_lists: int, step_size: float, epochs: int) -> list[float]:
-        """Return the mean loss after each epoch, up to one that is not finite or far above the first."""
+        """Return the mean loss after each epoch, until it diverges."""
         w, losses = np.zeros(self.X.shape[1]), []
         for _ in range(epochs):
             run_epoch(self.order, self.X.indptr, self.X.indices, self.X.data, self.y, w, batch_size, n_lists, step_size)
@@ -88,7 +88,7 @@ class Rows:
         return losses
 
     def merged_losses(self, step_size: float, epochs: int) -> list[float]:
-        """The same by the schedule itself: what it exempts, its batches, its share of the gains."""
+        """Return the losses of the merged schedule."""
         with Workers(1) as workers:
             problem = Linear(self.X, self.y, CLASSIFICATION["logistic"])
             run = Epochs(problem, workers, method=SGD(step_size), schedule="merged", random_state=data.SEED)
@@ -99,7 +99,7 @@ class Rows:
         return losses
 
     def epochs_to(self, loss: float, losses_of: Callable[[float, int], list[float]]) -> Found:
-        """Return the fewest epochs to the loss over all step sizes, and that step size; None where none arrives."""
+        """Return the minimum number of epochs to the loss over all step sizes, and that step size; None if none reaches it."""
         best: Found = (None, None)
         for step_size in STEPS:
             losses = losses_of(step_size, best[0] or MAX_EPOCHS)
@@ -126,7 +126,7 @@ def time_epochs(rows: Rows, n_workers: int, rounds: int) -> list[dict[str, objec
     found: list[dict[str, object]] = []
     for method, options in TIMED.items():
         with Workers(n_workers) as workers, Workers(1) as one, warnings.catch_warnings():
-            warnings.simplefilter("ignore", ScheduleWarning)  # what merging costs is what is asked here
+            warnings.simplefilter("ignore", ScheduleWarning)  # the cost of merging is measured here
             of = {"serial": one, "merged by one": one, "merged": workers, "lock_free": workers}
             runs = {name: _epochs(rows, name.removesuffix(" by one"), its, options) for name, its in of.items()}
             taken = [{name: seconds_of(run.advance) for name, run in runs.items()} for _ in range(rounds + 1)][1:]
@@ -145,7 +145,7 @@ def _epochs(rows: Rows, schedule: Any, workers: Workers, options: dict[str, Any]
 
 
 def rows_with_hubs(n: int) -> tuple[data.csr_array, np.ndarray]:
-    """Scattered rows beside some features that stand in half of them each."""
+    """Generate scattered rows, with additional features that each occur in half of them."""
     X, y = data.scattered_rows(n, n_features=2 * n)
     hubs = csr_array((np.random.default_rng(data.SEED).random((n, HUBS)) < HUB_SHARE).astype(X.dtype))
     return csr_array(hstack([hubs, X], format="csr")), y
@@ -162,7 +162,7 @@ def as_text(results: dict[str, list[dict[str, object]]]) -> str:
 
 
 def as_times(timed: dict[str, list[dict[str, Any]]]) -> str:
-    """Lay the times out as a table; median [middle eight tenths of the rounds]."""
+    """Lay the times out as a table; median [10th to 90th percentile of the rounds]."""
     lines = [
         "| data | method | schedule | workers | ms an epoch | over serial | predicted |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
@@ -177,14 +177,14 @@ def as_times(timed: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run what the command line asks for."""
+    """Run the benchmark with command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder that holds libsvm/; synthetic rows without it")
+    parser.add_argument("--data", type=Path, help="folder that contains libsvm/; synthetic rows without it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=31, help="timed epochs of each, after one of warm-up")
     parser.add_argument("--times-only", action="store_true", help="count no epochs")
-    parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
+    parser.add_argument("--toy", action="store_true", help="run at toy size, as a test")
     parser.add_argument("--out", type=Path, required=True, help="folder for the records")
     given = parser.parse_args(arguments)
     tables = {WITH_HUBS: rows_with_hubs(300 if given.toy else 200_000)}

@@ -1,7 +1,7 @@
-"""How long importing MLPerf logs takes: a folder of logs is copied until there are 1,000, and read into a store.
+"""Time to import MLPerf logs: copy a folder of logs until there are 1,000, and read them into a store.
 
-The wall time is that of the whole command, `etesian bench import mlperf`, with the start of Python and the writing of the
-store. Example:
+The wall time is that of the whole command, `etesian bench import mlperf`, with the start of Python and the writing of
+the store. Example:
 
     python benchmarks/import_mlperf.py ../shared/data/mlperf --logs 1000 --rounds 3
 """
@@ -24,7 +24,7 @@ from etesian.bench import machine
 
 
 def copies_of(source: Path, folder: Path, n_logs: int) -> int:
-    """Copy logs over and over, each copy as a further run of its entry, and the systems; returns the bytes of the logs."""
+    """Copy logs repeatedly, each copy as another run of its entry, with the systems; return the bytes of the logs."""
     logs = sorted(source.rglob("result_*.txt*"))
     if not logs:
         raise SystemExit(f"there are no logs result_*.txt in {source}")
@@ -44,7 +44,7 @@ def copies_of(source: Path, folder: Path, n_logs: int) -> int:
 
 
 def import_seconds(folder: Path) -> float:
-    """Wall time of one import into a new store; every copied log must have become a run."""
+    """Return the wall time of one import into a new store, after checking that every log became a run."""
     with tempfile.TemporaryDirectory() as place:
         command = [
             sys.executable,
@@ -69,7 +69,7 @@ def import_seconds(folder: Path) -> float:
 
 
 def measure(source: Path, n_logs: int, rounds: int) -> dict[str, Any]:
-    """Median and range of the rounds, on this machine."""
+    """Return median and range of the rounds."""
     with tempfile.TemporaryDirectory() as place:
         size = copies_of(source, Path(place), n_logs)
         seconds = [import_seconds(Path(place)) for _ in range(rounds)]

@@ -1,7 +1,7 @@
-"""How long an N-gram takes for a tree, and how large its file is: counted from the standard library's source, cut into words.
+"""Time of an N-gram model to draft a tree, and its file size, for the source of the standard library split into words.
 
-The compiled call is timed by itself and within `propose`, at places all over held-out source, so that contexts are not in the
-processor's caches more often than in use. Example:
+The compiled call is timed by itself and within `propose`, at places all over held-out source, so that contexts are not
+in the processor's caches more often than in use. Example:
 
     python benchmarks/ngram_drafter.py --tokens 3000000
 """
@@ -85,7 +85,7 @@ def file_size(drafter: NgramDrafter) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Count, measure, print; returns what was found."""
+    """Count, measure and print; return the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--vocabulary", type=int, default=4096)

@@ -1,9 +1,10 @@
-"""Epochs that a run needs by how the order of each epoch is drawn: on one-hot rows by SAGA, on ratings by SGD.
+"""Number of epochs by method of drawing the order of each epoch: SAGA on one-hot rows, SGD on ratings.
 
-SAGA is run at its full step size, 1 / (3 L), on least squares over one-hot rows, and counted are the epochs until the objective is
-within 1e-2, 1e-4 and 1e-6 of the optimum. For ratings the objective after some epochs is compared. Every order is run serially.
-"Blocks" are the scheme of large problems: the updates are dealt into equal blocks, and each epoch permutes the blocks and the
-updates within each; updates change blocks at every so many epochs, or never. Example:
+SAGA is run at its full step size, 1 / (3 L), on least squares over one-hot rows. The benchmark counts the epochs until
+the objective is within 1e-2, 1e-4 and 1e-6 of the optimum. For ratings the objective after some epochs is compared.
+Every order is run serially. "Blocks" are the scheme of large problems: the updates are dealt into equal blocks, and
+each epoch permutes the blocks and the updates within each; updates change blocks at every so many epochs, or never.
+Example:
 
     python benchmarks/orders.py --out benchmarks/results/2026-11-29_orders
 """
@@ -48,23 +49,23 @@ def one_hot(n: int) -> tuple[Linear, float]:
 
 
 def fixed(n: int) -> Draw:
-    """One order for all epochs."""
+    """Use one order for all epochs."""
     order = np.random.default_rng(SEED).permutation(n)
     return lambda rng, epoch: order
 
 
 def independent(n: int) -> Draw:
-    """A new permutation each epoch."""
+    """Draw a new permutation for each epoch."""
     return lambda rng, epoch: rng.permutation(n)
 
 
 def with_replacement(n: int) -> Draw:
-    """Every update is drawn from all."""
+    """Draw updates with replacement."""
     return lambda rng, epoch: rng.integers(0, n, n)
 
 
 def in_blocks(n: int, *, n_blocks: int, dealt_every: int | None) -> Draw:
-    """Blocks and what is in them permuted each epoch; dealt anew every so many epochs, or never."""
+    """Permute blocks and their updates in each epoch; deal updates into new blocks every `dealt_every` epochs, or never."""
     dealt: list[np.ndarray] = []
 
     def draw(rng: np.random.Generator, epoch: int) -> np.ndarray:
@@ -77,7 +78,7 @@ def in_blocks(n: int, *, n_blocks: int, dealt_every: int | None) -> Draw:
 
 
 def orders(n: int, blocks: list[int], dealt: list[int]) -> dict[str, Draw]:
-    """Every kind of order, by name."""
+    """Return the kinds of orders by name."""
     kinds = {
         "one order for all epochs": fixed(n),
         "a new permutation each epoch": independent(n),
@@ -91,7 +92,7 @@ def orders(n: int, blocks: list[int], dealt: list[int]) -> dict[str, Draw]:
 
 
 def objectives(problem: Problem, draw: Draw, *, step_size: float, epochs: int, seed: int, until: float) -> list[float]:
-    """The objective after each epoch of a serial run, until it is low enough."""
+    """Return the objective after each epoch of a serial run, until it is below `until`."""
     rng = np.random.default_rng(seed)
     variables, found = problem.start(rng), []
     with Workers(1) as workers:
@@ -112,7 +113,7 @@ def objectives(problem: Problem, draw: Draw, *, step_size: float, epochs: int, s
 
 
 def count_epochs(n: int, blocks: list[int], dealt: list[int], *, epochs: int, seeds: int) -> dict[str, Any]:
-    """For each kind of order the epochs to each gap, one number a seed; None where it was not reached."""
+    """Count the epochs to each gap, for each kind of order and seed; None if it is not reached."""
     problem, least = one_hot(n)
     step_size, counted = 1 / (3 * problem.smoothness()), {}
     for name, draw in orders(n, blocks, dealt).items():
@@ -129,7 +130,7 @@ def count_epochs(n: int, blocks: list[int], dealt: list[int], *, epochs: int, se
 
 
 def rate(n: int, blocks: list[int], dealt: list[int], *, epochs: int, seeds: int) -> dict[str, Any]:
-    """For each kind of order the objective of matrix completion after some epochs, one number a seed."""
+    """Compute the objective of matrix completion after some epochs, for each kind of order and seed."""
     user, item, rating = power_law_ratings(n, planted_rank=4, noise=0.5)
     problem = Ratings(user, item, rating, user.max() + 1, item.max() + 1, 8, penalty=0.02, biased=True)
     reached = {}
@@ -154,7 +155,7 @@ def as_text(results: dict[str, dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Run what the command line asks for."""
+    """Run the benchmark with command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 200_000], help="one-hot rows")
     parser.add_argument("--ratings", type=int, nargs="*", default=[200_000])

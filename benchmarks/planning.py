@@ -1,7 +1,7 @@
-"""What a new order for every epoch costs: epochs with everything on the clock over bare epochs, and the time to the first update.
+"""Cost of a new order for every epoch: complete epochs relative to bare epochs, and the time to the first update.
 
-An epoch with everything on the clock draws its order, plans it, brings the data into that order and runs it. A bare epoch of the
-same schedule repeats a plan with its data laid out beforehand. Epochs are interleaved (one of each, then the next round) and
+A complete epoch draws its order, plans it, copies the data into that order and runs it. A bare epoch of the same
+schedule repeats a plan with its data laid out beforehand. Epochs are interleaved (one of each, then the next round) and
 compared round by round. The first epoch also deals the updates into blocks. The first update starts once `Epochs` is
 constructed and the first block is laid out. Example:
 
@@ -30,7 +30,7 @@ REGULARIZATION, STEP_SIZE = 0.02, 0.01
 
 
 def measure(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
-    """Interleaved epochs of each schedule, bare and with everything on the clock."""
+    """Time interleaved epochs of each schedule, bare and complete."""
     n = problem.touches.shape[0]
     with Workers(n_workers) as workers:
 
@@ -47,7 +47,7 @@ def measure(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
             ended = time.perf_counter()
             first_block = (
                 (ended - made) * n_workers * BLOCK / n
-            )  # at most: what a worker spends on a block, updates included
+            )  # upper bound: the time of a worker for one block, including updates
             starts[schedule] = {"first update": made - began + first_block, "first epoch": ended - began}
             runs[f"bare {schedule}"] = new(schedule, "fixed")
             runs[f"bare {schedule}"].advance()
@@ -73,7 +73,7 @@ def measure(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
 
 
 def as_text(results: list[dict[str, Any]]) -> str:
-    """Medians [middle eight tenths of the rounds]."""
+    """Format medians [10th to 90th percentile of the rounds]."""
     columns = (
         "rank",
         "workers",
@@ -99,7 +99,7 @@ def as_text(results: list[dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    """Run what the command line asks for."""
+    """Run the benchmark with command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=int, default=5_000_000, help="synthetic ratings")
     parser.add_argument("--ranks", type=int, nargs="+", default=[32, 128])

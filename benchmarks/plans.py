@@ -1,7 +1,8 @@
-"""Plans beyond components: epoch times of every schedule on data of several shapes, side by side with a serial run.
+"""Epoch times of every schedule relative to a serial run, on data of several shapes.
 
-Epochs are interleaved (one of each plan, then the next round) and compared round by round. Besides the schedules of the package
-this times what was tried and not kept: levels of single updates, and waiting for predecessors in place of barriers. Example:
+Epochs are interleaved (one of each plan, then the next round) and compared round by round. Besides the schedules of the
+package, the benchmark times rejected variants: levels of single updates, and waiting for predecessors instead of
+barriers. Example:
 
     python benchmarks/plans.py --data ../shared/data --out benchmarks/results/2026-11-23_plans
 """
@@ -38,12 +39,12 @@ PROBE = bytes(8_000_000)
 QUIET, PATIENCE = (
     0.9,
     4,
-)  # share of its cores that a round must find free, before and after; rounds tried for each that is asked
+)  # fraction of free cores required before and after a round; maximum number of rounds per requested round
 SINGLE, WAITING = "levels of single updates", " without barriers"
 
 
 def problems(n: int, folder: Path | None, rank: int) -> Iterator[tuple[str, Ratings | WordPairs]]:
-    """Ratings, word pairs and graphs; the real ones where they are to be had."""
+    """Ratings, word pairs and graphs; the real ones if available."""
     yield f"power law, {n:,} ratings", _ratings(power_law_ratings(n), rank)
     left, right, count = power_law_pairs(n // 10)
     yield f"power law, {len(left):,} word pairs", _pairs(left, right, count, rank)
@@ -70,7 +71,7 @@ def _pairs(left: np.ndarray, right: np.ndarray, count: np.ndarray, rank: int) ->
 
 
 def single_levels(problem: Ratings | WordPairs, n_workers: int) -> Plan:
-    """A barrier after every level of single updates, each level cut evenly."""
+    """Plan levels of single updates, each cut evenly, with a barrier after each."""
     plan = make_plan("serial", problem.touches, n_workers=1, rng=np.random.default_rng(SEED))
     level_of = levels_of(as_touches(problem.touches), plan.order)
     order, bounds = sort_by_key(plan.order, level_of, int(level_of.max()) + 1)
@@ -79,7 +80,7 @@ def single_levels(problem: Ratings | WordPairs, n_workers: int) -> Plan:
 
 
 def all_plans(problem: Ratings | WordPairs, n_workers: int) -> tuple[dict[str, Plan], dict[str, float]]:
-    """Every plan that the problem has, by name, and the seconds that planning took."""
+    """Return all plans of the problem by name, and the seconds of planning."""
     plans, seconds = {}, {}
     for schedule in SCHEDULES[: 5 if isinstance(problem, Ratings) else 4]:
 
@@ -96,8 +97,8 @@ def all_plans(problem: Ratings | WordPairs, n_workers: int) -> tuple[dict[str, P
 def compare(problem: Ratings | WordPairs, n_workers: int, rounds: int) -> dict[str, Any]:
     """Interleaved epochs of all plans: milliseconds, and speed-up over the serial run round by round.
 
-    Every epoch starts from the same values in the same memory, so that plans do not differ in where their rows lie. Rounds go
-    on until `rounds` were quiet, at most `PATIENCE` times as many.
+    Every epoch starts from the same values in the same memory, so that plans do not differ in where their rows lie.
+    Rounds go on until `rounds` were quiet, at most `PATIENCE` times as many.
     """
     plans, planning = all_plans(problem, n_workers)
     start = problem.start(np.random.default_rng(SEED))
@@ -129,7 +130,7 @@ def compare(problem: Ratings | WordPairs, n_workers: int, rounds: int) -> dict[s
 
 
 def cores_free(n_workers: int) -> float:
-    """How many cores threads of this process get now, from the time in which each hashes a few megabytes."""
+    """Estimate the number of available cores from the time that threads take to hash a few megabytes."""
     with ThreadPoolExecutor(n_workers) as pool:
         together = seconds_of(lambda: list(pool.map(lambda _: hashlib.sha256(PROBE).digest(), range(n_workers))))
     alone = min(seconds_of(lambda: hashlib.sha256(PROBE).digest()) for _ in range(3))
@@ -155,7 +156,7 @@ def _bits_after(epoch: Callable[[], None], arrays: tuple, start: tuple) -> list[
 def _epochs(
     plans: dict[str, Plan], problem: Any, arrays: tuple, workers: Workers
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """An epoch of every plan, with barriers and, where it could do without, without."""
+    """Yield an epoch of every plan, with barriers and, if possible, without."""
     for name, plan in plans.items():
         data = problem.lay_out(plan)
         yield name, partial(workers.run, plan, problem.update_range, data, arrays, STEP_SIZE)
@@ -165,7 +166,7 @@ def _epochs(
 
 def _what_auto_does(problem: Any, workers: Workers) -> str | None:
     epochs = Epochs(problem, workers, method=SGD(STEP_SIZE), schedule="auto", random_state=SEED)
-    for _ in range(2 * N_TIMINGS):  # the longest that it tries
+    for _ in range(2 * N_TIMINGS):  # the maximum number of timings
         epochs.advance()
     return epochs.plan.note
 
@@ -184,7 +185,7 @@ def as_text(results: list[dict[str, Any]]) -> str:
 
 
 def predict(n: int, folder: Path | None) -> dict[str, dict[str, Any]]:
-    """What plans promise before anything runs, for each data set: counts, which are the same on any machine."""
+    """Return the predicted speed-ups for each data set, which are the same on any machine."""
     reports = {name: inspect_conflicts(problem.touches) for name, problem in problems(n, folder, rank=1)}
     for name, report in reports.items():
         print(f"{name}\n{report}\n")
@@ -192,14 +193,14 @@ def predict(n: int, folder: Path | None) -> dict[str, dict[str, Any]]:
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    """Run what the command line asks for."""
+    """Run the benchmark with command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=int, default=5_000_000, help="synthetic ratings")
     parser.add_argument("--ranks", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
     parser.add_argument("--rounds", type=int, default=11, help="quiet rounds, each an epoch of every plan")
-    parser.add_argument("--data", type=Path, help="folder that holds ratings/ and graphs/")
-    parser.add_argument("--predict", action="store_true", help="time nothing; write predictions.json")
+    parser.add_argument("--data", type=Path, help="folder that contains ratings/ and graphs/")
+    parser.add_argument("--predict", action="store_true", help="only write predictions.json")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
     asked = parser.parse_args(arguments)
     if asked.out is not None:

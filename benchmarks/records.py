@@ -1,4 +1,4 @@
-"""How a benchmark tells its results: on the terminal, and as records with the machine and the command beside a table."""
+"""Output of benchmark results: on the terminal, and as records with the machine and the command beside a table."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from etesian.bench import Point, Run, Target, machine
 from etesian.bench.regression import MARGIN, check_runs, recommended_runs
 
 DONE = Target("done", 1.0)
-SPREADS = (0.01, 0.03, 0.05)
+SPREADS = (0.01, 0.02, 0.03, 0.04, 0.05)
 WORK = "import hashlib\nx = b''\nfor _ in range(10_000): x = hashlib.sha256(x).digest()"
 
 

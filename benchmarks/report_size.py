@@ -1,9 +1,9 @@
 """How large a report is, and how long a browser takes to open it: 100 entries by 50 made-up runs of 40 measurements.
 
-Opening is timed in headless Chromium, from the start of the navigation until the page is loaded, and until the figures near
-the top are drawn; so is one move of the threshold, with ranking and drawing. One browser opens the page again and again;
-the first time, while it still starts itself, is left out. The page comes from a server on this machine, to which it tells
-its times; apart from that it is the page as it is. Example:
+Opening is timed in headless Chromium, from the start of the navigation until the page is loaded, and until the figures
+near the top are drawn; so is one move of the threshold, with ranking and drawing. One browser opens the page again and
+again; the first time, while it still starts itself, is left out. The page comes from a server on this machine, to which
+it reports its times; apart from that it is the page as it is. Example:
 
     python benchmarks/report_size.py --entries 100 --runs 50 --points 40 --rounds 5
 """
@@ -50,7 +50,7 @@ TELL = """<script>addEventListener("load", () => {
     slider.value = Number(slider.value) + 10;
     slider.dispatchEvent(new Event("input"));
     const moved = performance.now() - drawn;
-    return fetch("/told", { method: "POST", body: JSON.stringify({ loaded, drawn, moved }) })
+    return fetch("/times", { method: "POST", body: JSON.stringify({ loaded, drawn, moved }) })
       .then(() => location.reload());
   }
   setTimeout(look, 0);
@@ -58,16 +58,16 @@ TELL = """<script>addEventListener("load", () => {
 
 
 class Timing(BaseHTTPRequestHandler):
-    """Serves one page, and takes down what it tells."""
+    """Serve one page, and record the times that it reports."""
 
     page = b""
-    told: queue.Queue[dict[str, float]] = queue.Queue()
+    times: queue.Queue[dict[str, float]] = queue.Queue()
 
     def do_GET(self) -> None:
         self._answer(self.page)
 
     def do_POST(self) -> None:
-        self.told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.times.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self._answer(b"")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the standard library
@@ -96,18 +96,18 @@ def opening_times(page: Path, rounds: int) -> dict[str, list[float]]:
 
 
 def visits(chromium: str, url: str, rounds: int) -> list[dict[str, float]]:
-    """What the page tells of each visit but the first."""
+    """Return the times of each visit except the first."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [chromium, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", url]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
             try:
-                return [Timing.told.get(timeout=60) for _ in range(rounds + 1)][1:]
+                return [Timing.times.get(timeout=60) for _ in range(rounds + 1)][1:]
             finally:
                 browser.terminate()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print what was found as JSON."""
+    """Measure, and print the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("entries", 100), ("runs", 50), ("points", 40), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)

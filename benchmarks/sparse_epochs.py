@@ -123,7 +123,7 @@ def saga(X: Any, y: np.ndarray, alpha: float, is_squared: bool, floor: float) ->
 def main() -> None:
     """Count epochs on every data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder that holds libsvm/a1a, w8a and cocoa_small_train.dat")
+    parser.add_argument("--data", type=Path, help="folder that contains libsvm/a1a, w8a and cocoa_small_train.dat")
     parser.add_argument("--only", nargs="+", help="names of data sets")
     parser.add_argument("--out", type=Path, help="folder of the records")
     asked = parser.parse_args()

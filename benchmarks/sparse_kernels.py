@@ -1,4 +1,4 @@
-"""The kernels that `sparse_scaling.py` and `sparse_roofline.py` look at: problems, and what one update has to move and compute."""
+"""Kernels of `sparse_scaling.py` and `sparse_roofline.py`: problems, with bytes and operations per update."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Kernel:
     step_size
         Small enough for every schedule.
     row_bytes
-        Of one variable: its row of factors, or its coefficient with what belongs to it.
+        Size of one variable: its row of factors, or its coefficient with its state.
     moved_bytes
         Read and written in variables by one update, on average.
     streamed_bytes
@@ -89,10 +89,11 @@ def words_kernel(left: np.ndarray, right: np.ndarray, count: np.ndarray, n_dimen
 
 
 def linear_kernel(name: str, X: data.csr_array, y: np.ndarray, loss: str, reduction: Any) -> Kernel:
-    """SAGA or SVRG in float64. Exponentials (the loss, what is made up of missed steps) count as one operation.
+    """SAGA or SVRG in float64. Exponentials (of the loss and of missed steps) count as one operation.
 
-    A variable is a coefficient, its mean gradient and its count of steps, 8 bytes each: SAGA writes all, SVRG not the mean. A row
-    has its slope in memory, which SAGA writes; streamed are columns and values, and 36 bytes of a row's own.
+    A variable is a coefficient, its mean gradient and its count of steps, 8 bytes each: SAGA writes all, SVRG not the
+    mean. A row has its slope in memory, which SAGA writes; streamed are columns and values, and 36 bytes of a row's
+    own.
     """
     problem = Linear(X, y, (REGRESSION | CLASSIFICATION)[loss], L2(1.0 / len(y)), reduction=reduction)
     n_nonzero = X.nnz / X.shape[0]

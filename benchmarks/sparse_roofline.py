@@ -1,9 +1,10 @@
-"""How far each kernel is from what the machine allows: bytes and operations of an update against measured bandwidth and arithmetic.
+"""Roofline of each kernel: bytes and operations of an update relative to measured bandwidth and arithmetic rate.
 
-In one run, for each number of threads: how fast threads copy as much memory as the kernel goes through, how fast they multiply and
-add, and how fast they read and write the same rows in the same order with no arithmetic between. The least time of an update is the
-larger of its bytes over the bandwidth and its operations over the rate; the table tells what share of the time taken that is, and
-how the time compares with touching the rows alone. Cache misses are told where `perf` can count them. Example:
+In one run, for each number of threads: how fast threads copy as much memory as the kernel goes through, how fast they
+multiply and add, and how fast they read and write the same rows in the same order with no arithmetic between. The least
+time of an update is the larger of its bytes over the bandwidth and its operations over the rate; the table gives the
+ratio to the measured time, and the time relative to touching the rows alone. Cache misses are included if `perf` can
+count them. Example:
 
     python benchmarks/sparse_roofline.py --workers 1 2 --out benchmarks/results/2026-11-23_roofline
 """
@@ -96,7 +97,7 @@ def touching_seconds(kernel: Kernel, order: np.ndarray, n_workers: int) -> float
 
 
 def look_at(kernel: Kernel, n_workers: int, rounds: int) -> dict[str, Any]:
-    """One record: what an update took, and what it would take at the least."""
+    """Return a record with the measured time of an update and its lower bound."""
     contender = Contender(kernel, "serial" if n_workers == 1 else "conflict_free", n_workers)
     contender.epochs.advance()
     misses, (_, updates) = count_events(lambda: interleave([contender], rounds))
@@ -141,7 +142,7 @@ def count_events(work: Callable[[], Any]) -> tuple[dict[str, float], Any]:
 
 
 def read_counts(text: str) -> dict[str, float]:
-    """Counts by event of what ``perf stat -x ,`` prints; those that the machine cannot count are left out."""
+    """Parse the counts by event of ``perf stat -x ,``, without events that the machine does not support."""
     fields = [line.split(",") for line in text.splitlines() if line.count(",") >= 2]
     return {event: float(count) for count, _, event, *_ in fields if event in EVENTS and count.isdigit()}
 
@@ -182,7 +183,7 @@ def as_text(results: list[dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    """Run what the command line asks for."""
+    """Run the benchmark with command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=11, help="timed epochs, after one of warm-up")

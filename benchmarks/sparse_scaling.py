@@ -1,7 +1,7 @@
 """What more workers gain: epoch times of every kernel by every schedule, side by side with a serial run on one core.
 
-Epochs are interleaved (one of each schedule, then the next round) and compared round by round, all in the same memory and from the
-same values. `auto` is not among them: it takes one of the others. Example:
+Epochs are interleaved (one of each schedule, then the next round) and compared round by round, all in the same memory
+and from the same values. `auto` is not among them: it takes one of the others. Example:
 
     python benchmarks/sparse_scaling.py --workers 1 2 --out benchmarks/results/2026-11-23_scaling
 """
@@ -72,7 +72,7 @@ def planning_seconds(kernel: Kernel, names: list[str], n_workers: int, rounds: i
 
 
 def as_text(results: list[dict[str, Any]]) -> str:
-    """The table that a reader wants; milliseconds and ratios as median [middle eight tenths of the rounds]."""
+    """The table that a reader wants; milliseconds and ratios as median [10th to 90th percentile of the rounds]."""
     lines = [
         "| kernel | workers | schedule | epoch ms | over serial | time / lock-free | updates / epoch | planning / epoch "
         "| same bits |",
@@ -89,7 +89,7 @@ def as_text(results: list[dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    """Run what the command line asks for."""
+    """Run the benchmark with command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each schedule, after one of warm-up")

@@ -1,10 +1,12 @@
 """MAIN PATH: how long `etesian.sparse` and its peers take to one target, on problems of the shapes of Pan et al. 2016.
 
-Each race is a suite of `etesian.bench`: entries tune their step sizes on the same grid off the clock, then all are run with several
-seeds, interleaved, each run in a fresh process. Records, tuning and a README with the table go to the folder `--out`, where races
-that were run earlier stay. Peers that are not installed are left out, and said to be. Example:
+Each race is a suite of `etesian.bench`: entries tune their step sizes on the same grid off the clock, then all are run
+with several seeds, interleaved, each run in a fresh process. Records, tuning and a README with the table go to the
+folder `--out`, where races that were run earlier stay. Peers that are not installed are left out, and said to be.
+Example:
 
-    python benchmarks/sparse_time_to_target.py --races mesh logistic --data ../shared/data --out benchmarks/results/2026-11-23_races
+    python benchmarks/sparse_time_to_target.py --races mesh logistic --data ../shared/data --out
+    benchmarks/results/2026-11-23_races
 """
 
 from __future__ import annotations
@@ -142,7 +144,7 @@ NEED_NOTHING = ("mesh", "ratings", "words", "logistic", "eigenvector")
 def _file(asked: Asked, name: str | Path) -> Path:
     file = asked.data / name if asked.data else None
     if file is None or not file.exists():
-        raise FileNotFoundError(f"--data must be a folder that holds {name}; got {asked.data}")
+        raise FileNotFoundError(f"--data must be a folder that contains {name}; got {asked.data}")
     return file
 
 
@@ -177,12 +179,12 @@ def _describe(tuned: Tuned) -> dict[str, object]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run what the command line asks for."""
+    """Run the benchmark with command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--races", nargs="+", choices=RACES, default=NEED_NOTHING, metavar="RACE", help=", ".join(RACES)
     )
-    parser.add_argument("--data", type=Path, help="folder that holds graphs/, libsvm/ and ratings/")
+    parser.add_argument("--data", type=Path, help="folder that contains graphs/, libsvm/ and ratings/")
     parser.add_argument("--ratings", type=int, default=2_000_000, help="synthetic ratings")
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--seeds", type=int, default=5, help="timed runs of each entry")

@@ -1,7 +1,7 @@
 """Waiting for those lists only that hold one's predecessors, in place of a barrier: an experiment that did not pay.
 
-Each worker tells how many batches it has finished. Before a list, a worker waits until every other has finished the last batch that
-touched one of the list's variables. What was measured is in results/2026-11-23_plans.
+Each worker publishes the number of batches it has finished. Before a list, a worker waits until every other has
+finished the last batch that touched one of the list's variables. What was measured is in results/2026-11-23_plans.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _predecessors(order, offsets, indptr, indices, n_variables):
     return needed
 
 
-def _carry_out(update_range, data, variables, step_size, offsets, needed, worker, progress):
+def _run_plan(update_range, data, variables, step_size, offsets, needed, worker, progress):
     for batch in range(offsets.shape[0]):
         for other in range(offsets.shape[1] - 1):
             spins = 0
@@ -58,7 +58,7 @@ class Waiting:
         signature = types.void(types.int64, types.int64, *typed, types.float64)
         loop = types.void(types.FunctionType(signature), *typed, types.float64, types.int64[:, ::1],
                           types.int64[:, :, ::1], types.int64, types.int64[::1])  # fmt: skip
-        self._loop = njit(loop, nogil=True)(_carry_out)
+        self._loop = njit(loop, nogil=True)(_run_plan)
 
     def advance(self, workers: Workers, step_size: float) -> None:
         """Run every update once; started as `Workers.run` starts an epoch, so that the two compare."""

@@ -1,4 +1,4 @@
-"""Write a small trained model at a large one's cost, the same function; how is told in `etesian.suite.widening`.
+"""Widen a small trained model without changing its function; see `etesian.suite.widening`.
 
 python benchmarks/widen.py bundled/target runs/target_713m --times 4 --layers 36
 python benchmarks/widen.py bundled/draft runs/draft_40m --times 4 --layers 12

@@ -85,9 +85,9 @@ class SklearnSGD(EpochEntry):
 class Libmf(FitEntry):
     """LIBMF: conflict-free blocks, its own adaptive step sizes from `eta`, all cores.
 
-    With several threads libmf 0.9.2 now and then waits for ever (small data: one fit in a hundred). So few ratings are fitted by
-    one thread; with many, the number of iterations is sought with one thread, and then raised until a fit with all of them
-    arrives. A fit that does not return is a failed run.
+    With several threads libmf 0.9.2 now and then waits for ever (small data: one fit in a hundred). So few ratings are
+    fitted by one thread; with many, the number of iterations is sought with one thread, and then raised until a fit
+    with all of them arrives. A fit that does not return is a failed run.
     """
 
     task: Task

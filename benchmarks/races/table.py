@@ -14,16 +14,18 @@ from etesian.bench.statistics import Estimate
 
 HEAD = """# Time to target of `etesian.sparse` and its peers
 
-Seconds until the target, each run in a fresh process, runs of all entries interleaved. On the clock: sampling an order, planning,
-laying the data out, all epochs; or a peer's whole fit. Off the clock: loading, compiling and warm-up, scoring. In brackets: 95%
-intervals. `serial` is our own code on one core; `lock_free` is HOGWILD! with the same update code, streaming data that was shuffled
-beforehand. "Same bits" says whether each run had its serial run's bits after every epoch that both made.
+Seconds until the target, each run in a fresh process, runs of all entries interleaved. On the clock: sampling an order,
+planning, laying the data out, all epochs; or a peer's whole fit. Off the clock: loading, compiling and warm-up,
+scoring. In brackets: 95% intervals. `serial` is our own code on one core; `lock_free` is HOGWILD! with the same update
+code, streaming data that was shuffled beforehand. "Same bits" says whether each run had its serial run's bits after
+every epoch that both made.
 
-Step sizes were tuned before, off the clock, with another seed: each entry on the same grid of powers of two times its base (1 / L,
-L the largest smoothness of a row, for linear problems; 0.02 for our factorizations; 0.1, its default, for LIBMF's `eta`), for the
-fewest epochs. Exact schedules share one tuning. scikit-learn's saga and eigsh choose for themselves. A peer that only fits for a
-number of iterations at once gets, off the clock, the least number that reaches the target, and on the clock one fit of so many.
-Entries that no step size brought to the target in tuning were not timed, and are listed as such.
+Step sizes were tuned before, off the clock, with another seed: each entry on the same grid of powers of two times its
+base (1 / L, L the largest smoothness of a row, for linear problems; 0.02 for our factorizations; 0.1, its default, for
+LIBMF's `eta`), for the fewest epochs. Exact schedules share one tuning. scikit-learn's saga and eigsh choose for
+themselves. A peer that only fits for a number of iterations at once gets, off the clock, the least number that reaches
+the target, and on the clock one fit of so many. Entries that no step size brought to the target in tuning were not
+timed, and are listed as such.
 """
 
 COLUMNS = ("entry", "reached", "epochs", "seconds", "time / serial", "time / lock-free", "same bits", "step", "plan")

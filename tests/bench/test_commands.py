@@ -165,7 +165,7 @@ def write_files(folder: Path) -> None:
         ("import jsonl bad.jsonl", "bad.jsonl, line 1: format_version must be 1"),
     ],
 )
-def test_mistake_gives_one_clear_line_and_exit_code_2(folder: Path, arguments: str, complaint: str) -> None:
+def test_user_error_gives_one_line_and_exit_code_2(folder: Path, arguments: str, complaint: str) -> None:
     write_files(folder)
     result = etesian("bench", *arguments.split())
     assert (result.exit_code, result.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""Each benchmark runs at toy size, and what its tables say is what was run."""
+"""Each benchmark runs at toy size, and its tables agree with the runs."""
 
 from __future__ import annotations
 

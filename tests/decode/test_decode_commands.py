@@ -178,7 +178,7 @@ def test_origins_without_a_terminal_are_counted_and_said_to_need_one(speculating
 def test_statistics_are_a_table_of_the_stages(speculating) -> None:
     stats = json.loads(generated("--json").stdout)["stats"]
     told = generated("--stats").stderr
-    assert f"24 tokens in {stats['seconds']:.0f}" in told
+    assert "24 tokens in " in told  # how long depends on the load
     draft = next(stage for stage in stats["stages"] if stage["name"] == "draft")
     share = f"{draft['accepted'] / draft['proposed']:.0%}"
     row = next(line.replace("│", " ").split() for line in told.splitlines() if "│ draft" in line)
@@ -364,10 +364,10 @@ def write_files(folder: Path, bundle: Path) -> None:
         ("generate a --model ./pickled", "are pickled (pytorch_model.bin)"),
         ("generate a --model models --draft ./stranger", "the tokenizer of ./stranger differs from the target's in"),
         ("generate a --model models --ngram none.npz", "N-gram file 'none.npz' does not exist"),
-        ("generate a --model models --ngram no.npz", "no.npz is no N-gram table"),
+        ("generate a --model models --ngram no.npz", "no.npz is not a usable N-gram table"),
         ("generate a --model models --max-tokens 0 --compare", "needs at least one output token"),
         ("ngram show none.npz", "none.npz cannot be read"),
-        ("ngram show no.npz", "no.npz is no N-gram table"),
+        ("ngram show no.npz", "no.npz is not a usable N-gram table"),
         ("ngram build -o no/a.npz", "there is no folder no"),
         ("ngram build -o a.bin", "the name of an N-gram file must end in .npz"),
         ("ngram build -o a.npz --model models --tokens 0", "n_tokens and length must be at least 1"),
@@ -375,9 +375,7 @@ def write_files(folder: Path, bundle: Path) -> None:
         ("ngram build -o a.npz --model models --starts latin", "latin cannot be read: "),
     ],
 )
-def test_mistake_gives_one_clear_line_and_exit_code_2(
-    folder: Path, bundle: Path, arguments: str, complaint: str
-) -> None:
+def test_user_error_gives_one_line_and_exit_code_2(folder: Path, bundle: Path, arguments: str, complaint: str) -> None:
     write_files(folder, bundle)
     result = etesian(*arguments.split())
     assert (result.exit_code, result.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""Conflict graphs for hypothesis, and a problem whose result depends on every conflict's order."""
+"""Conflict graphs for hypothesis, and a problem with a result that depends on the order of every conflict."""
 
 from __future__ import annotations
 

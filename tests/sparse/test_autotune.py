@@ -37,27 +37,27 @@ class Pretend:
 def epochs_until_made(plan, run):
     choice, epochs, taken = Choice(), 0, plan
     while not choice.is_made:
-        taken = choice.carry_out(plan, run)
+        taken = choice.run_plan(plan, run)
         epochs += 1
     return epochs, taken
 
 
-def test_workers_that_gain_keep_the_plan_and_it_says_by_how_much(monkeypatch):
+def test_profitable_plan_is_kept_with_the_measured_speedup(monkeypatch):
     _, taken = epochs_until_made(a_plan(), Pretend(monkeypatch, by_all=1.0, by_one=1.5))
     assert taken.n_workers == 2
     assert taken.note.endswith("2 workers measured 1.50 times as fast as one")
 
 
-def test_workers_that_gain_nothing_give_way_to_one(monkeypatch):
+def test_unprofitable_workers_are_replaced_by_one(monkeypatch):
     plan = a_plan()
     _, taken = epochs_until_made(plan, Pretend(monkeypatch, by_all=1.0, by_one=0.9))
     assert taken.n_workers == 1
     assert (taken.order == plan.order).all()
-    assert taken.note.endswith("measured 0.90 times as fast as one, so one carries it out")
+    assert taken.note.endswith("measured 0.90 times as fast as one, so one worker runs the plan")
 
 
 @pytest.mark.parametrize("part_updates", [110, 1_000, 10**6])
-def test_a2_epochs_of_a_trial_run_every_update_once(monkeypatch, part_updates):
+def test_a2_measured_epochs_run_every_update_once(monkeypatch, part_updates):
     monkeypatch.setattr(autotune, "PART_UPDATES", part_updates)
     plan, run = a_plan(), Pretend(monkeypatch, by_all=1.0, by_one=2.0)
     epochs, _ = epochs_until_made(plan, run)
@@ -66,7 +66,7 @@ def test_a2_epochs_of_a_trial_run_every_update_once(monkeypatch, part_updates):
     assert epochs == (1 if part_updates < 500 else 2 if part_updates == 1_000 else 6)
 
 
-def test_trial_is_fair_to_who_comes_first(monkeypatch):
+def test_timing_order_alternates_between_configurations(monkeypatch):
     run = Pretend(monkeypatch, by_all=1.0, by_one=1.0)
     epochs_until_made(a_plan(), run)
     assert [plan.n_workers for plan in run.ran] == [2, 1, 1, 2, 2, 1]
@@ -74,7 +74,7 @@ def test_trial_is_fair_to_who_comes_first(monkeypatch):
 
 @pytest.mark.parametrize("worth", [0.0, 1e9])
 @pytest.mark.parametrize("order", ["each_epoch", "fixed"])
-def test_the_choice_cannot_change_the_bits(monkeypatch, worth, order):
+def test_autotuning_does_not_change_the_result(monkeypatch, worth, order):
     monkeypatch.setattr(autotune, "WORTH_THREADS", worth)
     options = {"method": SGD(0.01), "max_iter": 8, "tol": None, "random_state": 0, "order": order}
     auto = minimize(ratings_problem(), schedule="auto", n_jobs=2, **options)
@@ -94,10 +94,10 @@ def test_auto_of_a_problem_with_lazy_terms_equals_its_serial_run():
     assert len(bits) == 1
 
 
-def test_serial_plan_is_not_put_to_the_trial():
+def test_serial_plan_is_not_measured():
     plan = make_plan("serial", touches_of([{0}], 1), n_workers=1, rng=np.random.default_rng(0))
     plan, ran = replace(plan, note="as it was"), []
     choice = Choice()
-    assert choice.carry_out(plan, ran.append) is plan
+    assert choice.run_plan(plan, ran.append) is plan
     assert ran == [plan]
     assert not choice.is_made

@@ -7,8 +7,8 @@ from scipy.sparse.csgraph import connected_components
 
 from etesian.sparse.schedules.conflicts import (
     BARRIER_UPDATES,
-    allot,
     as_touches,
+    assign_components,
     best_batch_size,
     find_components,
     measure_balance,
@@ -20,7 +20,7 @@ def components_of(touches, updates, n_workers=2):
     taken = as_touches(touches)
     scratch = new_scratch(taken, batch_size=len(updates), n_workers=n_workers)
     find_components(updates, taken, 0, scratch)
-    allot(len(updates), scratch)
+    assign_components(len(updates), scratch)
     return scratch
 
 

@@ -1,4 +1,4 @@
-"""An update of one's own: laws A1, A2 and A5, the built-in problem as peer, and what is said about mistakes."""
+"""Custom updates: laws A1, A2 and A5, the built-in problem as peer, and error messages."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def rating_problem(update=rate, objective=squared_error, **options):
     return CustomProblem(update, **(asked | options))
 
 
-def test_own_rating_update_goes_where_the_built_in_one_goes():
+def test_custom_rating_update_agrees_with_the_built_in_one():
     own = rating_problem()
     built_in = Ratings(USER, ITEM, RATING, N_USERS, N_ITEMS, n_factors=N_FACTORS, penalty=0.02, biased=False)
     built_in.start = lambda rng: (np.concatenate(own.start(rng)), np.zeros(0))
@@ -237,13 +237,13 @@ def six_updates(update):
         (read_out_of_range, ["update 3 fails: IndexError: index 1 is out of bounds for axis 0 with size 1"]),
     ],
 )
-def test_check_names_what_touches_forgot(update, faults):
+def test_check_reports_rows_missing_from_touches(update, faults):
     problem = six_updates(update)
     assert check_touches(problem) == faults
     assert is_bitwise_equal(problem.start(None), six_updates(update).start(None))
 
 
-def test_check_finds_each_forgotten_array_of_a_real_update():
+def test_check_finds_each_missing_array_of_a_real_update():
     assert check_touches(rating_problem()) == []
     forgotten = check_touches(rating_problem(touches={"users": USER}), n_updates=5)
     assert len(forgotten) == 5
@@ -338,8 +338,8 @@ def test_mistakes_in_the_arrays_are_named(options, message):
         CustomProblem(idle, **(asked | options))
 
 
-def test_without_an_objective_there_is_nothing_to_watch():
+def test_missing_objective_is_reported():
     problem = rating_problem(objective=None)
     assert minimize(problem, n_jobs=1, max_iter=2, tol=None).n_iter == 2
-    with pytest.raises(ValueError, match="no objective to watch: pass tol=None to minimize, or objective="):
+    with pytest.raises(ValueError, match="the problem has no objective: pass tol=None to minimize, or objective="):
         minimize(problem, n_jobs=1, max_iter=2)

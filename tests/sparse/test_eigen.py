@@ -53,7 +53,7 @@ def random_symmetric(n=600, seed=0):
 
 
 def mesh(side=60):
-    """A grid with diagonals, whose edges weigh most in the middle: components stay small, and one eigenvector leads."""
+    """Return a grid with diagonals and heavy edges in the middle: small components, and one leading eigenvector."""
     place = np.arange(side * side)
     row, column = place // side, place % side
     weight = 1.0 + 4.0 * np.exp(-((row - side / 2) ** 2 + (column - side / 2) ** 2) / 20.0)
@@ -185,7 +185,7 @@ def test_positive_value_is_returned_where_all_values_tie_in_pairs():
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_near_tie_of_signs_is_told_apart(sign):
+def test_nearly_tied_signs_are_separated(sign):
     A = diags_array(sign * np.concatenate([[3.0, -2.995], np.linspace(-2, 2, 200)]))
     assert {round(found(A, random_state=seed).value, 6) for seed in range(6)} == {3.0 * sign}
 
@@ -210,7 +210,7 @@ def test_long_data_of_low_rank_take_a_few_epochs_and_do_not_overflow():
     assert pair.n_iter <= 4
 
 
-def test_every_vector_of_a_double_eigenvalue_will_do():
+def test_any_vector_of_a_double_eigenvalue_is_accepted():
     A = csr_array(np.diag([2.0, 2.0, 1.0, 0.5]))
     assert_is_pair(found(A), A, 1e-6)
 
@@ -287,6 +287,6 @@ SQUARE = np.array([[1.0, 2.0], [2.0, 1.0]])
         (SQUARE, {"n_jobs": 0}, "n_jobs must be"),
     ],
 )
-def test_mistakes_are_named(A, options, message):
+def test_invalid_arguments_are_refused(A, options, message):
     with pytest.raises(ValueError, match=message):
         found(A, **options)

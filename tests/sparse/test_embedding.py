@@ -89,7 +89,7 @@ def test_bad_options_are_named(options, message):
 
 
 def test_sentences_of_one_word_have_no_pairs():
-    with pytest.raises(ValueError, match="no two words stand near one another"):
+    with pytest.raises(ValueError, match="sentences must contain at least one pair of words"):
         WordEmbedding(min_count=1).fit([["a"], ["b"]])
 
 

@@ -121,7 +121,7 @@ def test_factors_have_the_type_asked_for(dtype):
         (([0, 1], [0, 1], [1.0, float("nan")]), r"must be finite; got nan at position 1 \(1 in all\)"),
         (([0, 1], [0, 1], [1.0, float("inf")]), "must be finite; got inf"),
         (([0, 1], [0, 1.5], [1.0, 2.0]), "item ids must be integers or text; got 1.5 at position 1"),
-        (([0, 1], [0], [1.0, 2.0]), "equally long; got 2, 1 and 2"),
+        (([0, 1], [0], [1.0, 2.0]), "equal lengths; got 2, 1 and 2"),
         (np.ones((4, 5)), r"got an array of shape \(4, 5\)"),
         (([0], [0], ["good"]), "ratings must be numbers"),
         (([0], [0]), "ratings must be a tuple of users, items, ratings; got 2 sequences"),

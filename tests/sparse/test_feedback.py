@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from scipy.stats import chisquare
 
 from etesian.sparse import MatrixFactorization, Ratings, Workers
-from etesian.sparse.estimators.feedback import draw_unmet, preferences
+from etesian.sparse.estimators.feedback import draw_negatives, preferences
 from etesian.sparse.estimators.ranking import recall
 from etesian.sparse.estimators.ratings import read_ratings
 
@@ -37,10 +37,10 @@ def fitted(triples, **options):
     pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=40),
     seed=st.integers(0, 100),
 )
-def test_drawn_pairs_were_never_met_and_lack_only_where_all_were(pairs, seed):
+def test_negative_samples_are_unrated_and_missing_only_if_all_items_are_rated(pairs, seed):
     user, item = np.array(pairs).T
     wanted = np.sort(np.repeat(np.unique(user), 5))
-    drawn = draw_unmet(user, item, wanted, n_items=7, rng=np.random.default_rng(seed))
+    drawn = draw_negatives(user, item, wanted, n_items=7, rng=np.random.default_rng(seed))
     met = set(pairs)
     for u, i in zip(wanted.tolist(), drawn.tolist(), strict=True):
         if i == -1:
@@ -50,9 +50,9 @@ def test_drawn_pairs_were_never_met_and_lack_only_where_all_were(pairs, seed):
             assert (u, i) not in met
 
 
-def test_each_item_that_was_not_met_is_drawn_equally_often():
+def test_unrated_items_are_drawn_uniformly():
     user, item = np.array([0, 0, 0, 1]), np.array([1, 2, 7, 0])
-    drawn = draw_unmet(user, item, np.zeros(70_000, int), n_items=10, rng=np.random.default_rng(0))
+    drawn = draw_negatives(user, item, np.zeros(70_000, int), n_items=10, rng=np.random.default_rng(0))
     times = np.bincount(drawn, minlength=10)
     assert not times[[1, 2, 7]].any()
     assert chisquare(np.delete(times, [1, 2, 7])).pvalue > 0.001
@@ -114,7 +114,7 @@ def test_weight_of_two_is_the_objective_of_a_rating_given_twice():
         assert weighted.loss_of(variables, workers.sum) == pytest.approx(repeated.loss_of(variables, workers.sum))
 
 
-def test_step_of_a_weighted_rating_is_as_many_times_as_long():
+def test_step_of_a_rating_is_proportional_to_its_weight():
     rng = np.random.default_rng(4)
     before = (rng.standard_normal((4, 3)), rng.standard_normal(4))
 
@@ -132,7 +132,7 @@ def test_step_of_a_weighted_rating_is_as_many_times_as_long():
         np.testing.assert_allclose(b[[1, 3]], 0.5 * a[[1, 3]], rtol=1e-12)
 
 
-def test_rating_of_weight_zero_is_as_if_it_were_not_given():
+def test_rating_of_weight_zero_equals_no_rating():
     users, items, counts = clustered_counts()
     weight = np.random.default_rng(2).integers(0, 3, len(users))
     given = weight > 0
@@ -144,7 +144,7 @@ def test_rating_of_weight_zero_is_as_if_it_were_not_given():
         assert one.item_factors_.tobytes() == other.item_factors_.tobytes()
 
 
-def test_clusters_are_ranked_far_above_what_is_popular():
+def test_clusters_are_ranked_far_above_popular_items():
     seen, unseen = split(clustered_counts())
     model = fitted(seen, max_iter=20, step_size=0.05)
     popularity = np.asarray(model._rated.sum(axis=0), float)
@@ -173,10 +173,10 @@ def test_recall_is_the_share_worked_by_hand():
         ({"alpha": -1}, ([0], [0], [1.0]), "alpha must be a finite number, 0 or more; got -1"),
         ({"n_negatives": -2}, ([0], [0], [1.0]), "n_negatives must be an integer of at least 0; got -2"),
         ({}, ([0, 1], [0, 1], [1.0, -3.0]), "implicit ratings must be 0 or more; got -3.0 at position 1"),
-        ({}, ([0], [0], [0.0]), "must hold at least one above 0; all are 0"),
+        ({}, ([0], [0], [0.0]), "must include at least one above 0; all are 0"),
     ],
 )
-def test_what_cannot_be_implicit_feedback_is_named(options, triples, message):
+def test_invalid_implicit_feedback_is_refused(options, triples, message):
     with pytest.raises(ValueError, match=message):
         fitted(triples, **options)
 

@@ -1,4 +1,4 @@
-"""etesian fit, predict and inspect: what goes where, which exit code, and one clear line for every mistake."""
+"""etesian fit, predict and inspect: output streams, exit codes, and errors of one line."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_options_reach_the_estimator() -> None:
     assert (model.step_size, model.method) == (0.25, "sgd")
 
 
-def test_help_tells_every_option_with_its_default() -> None:
+def test_help_shows_every_option_with_its_default() -> None:
     text = options_of(etesian("fit", "ratings", "--help").stdout)
     assert "[default: 32]" in text["--n-factors"]
     assert "confidence" in text["--alpha"]
@@ -269,9 +269,9 @@ def write_files(folder: Path) -> None:
     [
         ("fit logistic none", "none cannot be read: No such file or directory"),
         ("fit logistic folder", "folder cannot be read: Is a directory"),
-        ("fit logistic empty", "empty is empty; readable are libsvm"),
-        ("fit logistic binary", "binary is a binary file; readable are libsvm"),
-        ("fit words binary", "binary:1: holds a zero byte"),
+        ("fit logistic empty", "empty is empty; supported formats are libsvm"),
+        ("fit logistic binary", "binary is a binary file; supported formats are libsvm"),
+        ("fit words binary", "binary:1: contains a zero byte"),
         ("fit logistic bad.gz", "bad.gz:200: indices must ascend; 2 comes after 3"),
         ("fit logistic cut.gz", "cut.gz is cut off or damaged"),
         ("fit logistic ratings.csv.gz", "ratings.csv.gz looks like ratings"),
@@ -287,7 +287,7 @@ def write_files(folder: Path) -> None:
         ("fit words empty", "at least two different words"),
         ("predict none classes", "none cannot be read"),
         ("predict classes classes", "classes is not an npz file"),
-        ("predict no_labels.npz classes", "no_labels.npz is not a model file, as `etesian fit`"),
+        ("predict no_labels.npz classes", "no_labels.npz is not a model file of `etesian fit`"),
         ("predict model.npz ratings.csv.gz", "looks like ratings"),
         ("predict model.npz classes -o no/out", "there is no folder no"),
         ("inspect none", "none cannot be read"),
@@ -295,7 +295,7 @@ def write_files(folder: Path) -> None:
         ("inspect classes --picture no/a.svg", "there is no folder no"),
     ],
 )
-def test_mistake_gives_one_clear_line_and_exit_code_2(folder: Path, arguments: str, complaint: str) -> None:
+def test_user_error_gives_one_line_and_exit_code_2(folder: Path, arguments: str, complaint: str) -> None:
     write_files(folder)
     if "model.npz" in arguments:
         fitted("logistic")
@@ -306,7 +306,7 @@ def test_mistake_gives_one_clear_line_and_exit_code_2(folder: Path, arguments: s
     assert complaint in line
 
 
-def test_step_size_that_is_no_number_is_told() -> None:
+def test_invalid_step_size_is_reported() -> None:
     result = etesian("fit", "logistic", "classes", "--step-size", "big")
     assert (result.exit_code, result.stdout) == (2, "")
     assert re.fullmatch(

@@ -50,7 +50,7 @@ def test_columns_of_a_frame_are_found_by_name(library, names):
 def test_unknown_names_are_refused_with_the_remedy(library):
     frame = MAKERS[library]({"a": USER, "b": ITEM, "c": RATING})
     with pytest.raises(
-        ValueError, match=r"the columns 'a', 'b', 'c': no column is known to be the user or the item or the"
+        ValueError, match=r"the columns 'a', 'b', 'c': no column name is recognized as user or item or"
     ) as e:
         fitted(frame)
     assert "rename the columns to user, item, rating, or pass a tuple of 3 columns" in str(e.value)
@@ -64,7 +64,7 @@ def test_index_column_of_a_csv_file_is_ignored_and_frames_without_names_go_by_po
 
 
 def test_lazy_frames_and_repeated_names_are_refused():
-    with pytest.raises(ValueError, match=r"a lazy frame must be collected first; call its collect\(\)"):
+    with pytest.raises(ValueError, match=r"a lazy frame must be collected first: call collect\(\)"):
         fitted(pl.LazyFrame({"user": [1], "item": [1], "rating": [1.0]}))
     twice = pd.DataFrame(np.ones((2, 4)), columns=["user", "item", "item", "rating"])
     with pytest.raises(ValueError, match="the columns of a frame must have different names"):
@@ -113,11 +113,11 @@ def test_common_names_have_a_role(name, role):
     assert role_of(name) == role
 
 
-def test_columns_are_found_or_the_doubt_is_named():
+def test_columns_are_recognized_or_the_ambiguity_is_reported():
     assert find_columns(["", "movie", "movieId", "rating", "userId"]) == {"user": 4, "item": 2, "rating": 3}
     with pytest.raises(ValueError, match="several columns may be the item: 'asin', 'parent_asin'"):
         find_columns(["user_id", "asin", "parent_asin"])
-    with pytest.raises(ValueError, match="no column is known to be the user"):
+    with pytest.raises(ValueError, match="no column name is recognized as user"):
         find_columns(["member_since", "item"])
 
 
@@ -125,7 +125,7 @@ def test_columns_option_is_read_and_checked():
     assert parse_columns("user=who, item=what,rating=3") == {"user": "who", "item": "what", "rating": "3"}
     assert chosen_columns({"user": "who", "item": "3"}, ("who", "x", "what"), 3) == {"user": 0, "item": 2}
     for text in ("user", "user=", "person=a,item=b", ""):
-        with pytest.raises(ValueError, match="columns must be like user=NAME,item=NAME,rating=NAME"):
+        with pytest.raises(ValueError, match="columns must have the form user=NAME,item=NAME,rating=NAME"):
             parse_columns(text)
     with pytest.raises(ValueError, match="columns names item=4; the table has 3 columns, no header"):
         chosen_columns({"user": "1", "item": "4"}, None, 3)

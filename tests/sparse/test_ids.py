@@ -98,7 +98,7 @@ def test_ids_of_arrays_are_exact(item, expected):
         (np.ones((3, 1)), "item ids must be a sequence; got an array of shape"),
     ],
 )
-def test_ids_that_may_have_lost_something_are_refused(item, message):
+def test_inexact_float_ids_are_refused(item, message):
     with pytest.raises(ValueError, match=message):
         fitted([1, 1, 2], item)
 

@@ -20,15 +20,15 @@ def random_pairs(n=5_000, n_side=2_000):
     return coo_array((np.ones(n), (rng.integers(0, n_side, n), rng.integers(0, n_side, n))), shape=(n_side, n_side))
 
 
-def test_hub_in_every_update_is_named_and_threads_are_advised_against():
+def test_hub_in_every_update_is_named_and_threads_are_not_recommended():
     report = inspect_conflicts(star(), names=["the hub", *map(str, range(599))])
     assert report.hottest[0].name == "the hub"
     assert report.hottest[0].share == 1.0
     assert report.n_single_levels == report.n_updates == 599
     assert {batch.largest_component for batch in report.batches} == {1.0}
     assert report.verdict == (
-        "One component at any batch size: threads will not help this method here. "
-        "Hubs that hold updates together: the hub (100%). "
+        "One component at any batch size: threads are not predicted to help. "
+        "Hot variables that connect updates: the hub (100%). "
         "Linear models may exempt the hottest 1: schedule='merged', predicted up to 1.9 times as fast, with 8 workers; "
         "its result is not the serial run's, but the same for any number of workers."
     )
@@ -40,7 +40,7 @@ def test_updates_that_share_nothing_are_predicted_to_spread():
     assert report.most_parallel == 20_000
     assert report.single_levels[0] == pytest.approx(20_000 / (10_000 + BARRIER_UPDATES))
     assert report.components[0] == pytest.approx(2_048 / (1_024 + BARRIER_UPDATES))
-    assert report.verdict.startswith("Batches shatter: schedule='conflict_free'")
+    assert report.verdict.startswith("Batches split into small components: schedule='conflict_free'")
 
 
 def test_predictions_are_bounded_by_workers_and_by_the_longest_chain():
@@ -114,10 +114,10 @@ def test_few_updates_make_one_batch():
         (np.eye(3), {}, TypeError, "X must be a scipy sparse matrix or array; got ndarray"),
         (star(), {"updates": "columns"}, ValueError, "updates must be 'rows', 'elements' or 'edges'; got 'columns'"),
         (star(), {"updates": "edges"}, ValueError, r"X must be square for updates='edges'; got shape \(599, 600\)"),
-        (csr_array((2, 2)), {"updates": "edges"}, ValueError, "X must hold at least one update"),
+        (csr_array((2, 2)), {"updates": "edges"}, ValueError, "X must contain at least one update"),
         (star(), {"names": ["one"]}, ValueError, "names must name 600 variables; got 1"),
     ],
 )
-def test_what_cannot_be_inspected_is_refused(X, options, error, message):
+def test_invalid_input_is_refused(X, options, error, message):
     with pytest.raises(error, match=message):
         inspect_conflicts(X, **options)

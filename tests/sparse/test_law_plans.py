@@ -39,7 +39,7 @@ def variables_after(problem, plan, *, epochs=3):
 
 
 def serial_order_of(schedule):
-    """The schedule whose one-worker run the plan has to equal: a blocked plan has an order of its own."""
+    """Return the schedule for the one-worker reference run: a blocked plan has an order of its own."""
     return "blocked" if schedule == "blocked" else "serial"
 
 

@@ -82,7 +82,7 @@ def test_a1_holds_for_each_problem_with_the_measured_batch_size(name):
         assert is_bitwise_equal(serial, parallel), n_workers
 
 
-def test_a1_would_notice_a_change_of_order():
+def test_a1_detects_a_change_of_order():
     problem = PROBLEMS["ratings"]()
     one = variables_after(problem, n_workers=1, schedule="serial", seed=0)
     with Workers(1) as workers:

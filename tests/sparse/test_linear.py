@@ -171,7 +171,7 @@ def test_a5_same_seed_same_bits_other_seed_other_bits(reduction):
     assert one.variables.coef.tobytes() != other.variables.coef.tobytes()
 
 
-def test_lock_free_run_arrives_at_about_the_same_place():
+def test_lock_free_run_is_close_to_the_serial_result():
     X = separate_rows()
     problem = linear(X, reduction="saga", ridge=0.1)
     serial, free = run(problem, epochs=20), run(problem, epochs=20, schedule="lock_free", n_workers=2)

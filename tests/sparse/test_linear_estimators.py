@@ -96,7 +96,7 @@ def test_repeated_columns_of_a_sparse_row_are_added_and_the_input_is_left_alone(
     np.testing.assert_array_equal(model.coef_, same.coef_)
 
 
-def test_partial_fit_goes_on_where_it_was():
+def test_partial_fit_continues_from_the_current_coefficients():
     X, y = separate_rows(n=600)
     model = SparseRegressor(random_state=0, fit_intercept=False, method="svrg", step_size=0.05)
     errors = []
@@ -106,13 +106,13 @@ def test_partial_fit_goes_on_where_it_was():
     assert errors == sorted(errors, reverse=True)
 
 
-def test_partial_fit_of_a_classifier_wants_all_classes_first():
+def test_first_partial_fit_of_a_classifier_requires_all_classes():
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match="classes must be given in the first call"):
         SparseClassifier().partial_fit(X, y)
     model = SparseClassifier(random_state=0).partial_fit(X[:60], y[:60], classes=[0, 1, 2])
     assert model.partial_fit(X[90:], y[90:]).coef_.shape == (3, 4)
-    with pytest.raises(ValueError, match=r"y must hold only the classes .* got 7"):
+    with pytest.raises(ValueError, match=r"y must contain only the classes .* got 7"):
         model.partial_fit(X[:3], [0, 1, 7])
 
 
@@ -204,7 +204,7 @@ def test_average_is_the_mean_of_the_second_half():
 
 
 @pytest.mark.parametrize("weight", [{0: 1.0, 1: 5.0}, "balanced", None])
-def test_class_weights_mean_what_they_mean_in_scikit_learn(weight):
+def test_class_weights_agree_with_scikit_learn(weight):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 3))
     y = (X[:, 0] + rng.standard_normal(200) > 0).astype(int)
@@ -214,7 +214,7 @@ def test_class_weights_mean_what_they_mean_in_scikit_learn(weight):
     np.testing.assert_allclose(model.intercept_, peer.intercept_, atol=1e-3)
 
 
-def test_sample_weights_mean_what_they_mean_in_scikit_learn():
+def test_sample_weights_agree_with_scikit_learn():
     rng = np.random.default_rng(0)
     X, y, weight = rng.standard_normal((200, 3)), rng.standard_normal(200), 3 * rng.random(200)
     model = SparseRegressor(alpha=0.1, random_state=0).fit(X, y, sample_weight=weight)
@@ -232,7 +232,7 @@ def test_class_weights_are_sample_weights():
     np.testing.assert_array_equal(by_class.coef_, by_row.coef_)
 
 
-def test_loss_of_ones_own_is_minimized():
+def test_custom_loss_is_minimized():
     X, y = separate_rows(n=500)
     own = Loss(_log_cosh, _log_cosh_slope, 1.0)
     model = SparseRegressor(own, random_state=0, alpha=0.0, fit_intercept=False, max_iter=300, tol=None).fit(X, y)

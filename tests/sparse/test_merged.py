@@ -26,7 +26,7 @@ from etesian.sparse import (
     minimize,
 )
 from etesian.sparse._engine.kernels import Merging
-from etesian.sparse.problems.linear_merging import share_of_gains
+from etesian.sparse.problems.linear_merging import merge_factor
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
 from etesian.sparse.problems.penalties import L2
 from etesian.sparse.problems.penalties import ElasticNet as ElasticNetPenalty
@@ -168,7 +168,7 @@ def test_lists_keep_the_sampled_order_and_workers_take_whole_lists(touches, batc
 
 
 def shares(problem, plan, sizes):
-    """What is added of the gains: all of cold features, and of hot ones what one list after the other would gain over their sum."""
+    """Return the factors of summed changes: 1 for cold features, and the ratio of sequential to summed changes for hot ones."""
     hot, n_lists = plan.copies.hot, plan.copies.n_lists
     X = np.abs(problem.X.toarray()[:, hot])
     gram = (X * problem._weight[:, None]).T @ X
@@ -272,7 +272,7 @@ def test_lists_that_do_not_see_one_another_change_the_result():
     assert bits(run(problem)) != bits(run(problem, schedule="serial"))
 
 
-def test_data_that_shatters_exempts_nothing_and_gives_the_serial_bits():
+def test_data_that_splits_exempts_nothing_and_gives_the_serial_bits():
     rng = np.random.default_rng(0)
     X = touches_of([{int(v)} for v in rng.integers(0, 4_000, 3_000)], 4_000).astype(float)
     problem = linear(X, reduction="saga", ridge=1e-3)
@@ -281,13 +281,13 @@ def test_data_that_shatters_exempts_nothing_and_gives_the_serial_bits():
     assert bits(merged) == bits(run(problem, schedule="serial"))
 
 
-def test_hubs_and_nothing_else_are_exempt_whatever_the_order_and_the_workers():
+def test_only_hubs_are_exempt_for_any_order_and_number_of_workers():
     X = rows_with_hubs()
     for n_workers, seed in ((1, 0), (2, 0), (16, 3)):
         assert merged_plan(X, n_workers, seed=seed).copies.hot.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_what_is_exempt_is_the_same_each_time_also_where_no_line_is_clear():
+def test_exempt_variables_are_the_same_in_every_run_even_for_close_frequencies():
     rng = np.random.default_rng(0)
     X = touches_of([set((400 * rng.random(6) ** 3).astype(int).tolist()) for _ in range(5_000)], 400)
     first, *others = (find_hot(X, batch_size=64, n_lists=8).tolist() for _ in range(5))
@@ -295,7 +295,7 @@ def test_what_is_exempt_is_the_same_each_time_also_where_no_line_is_clear():
     assert all(other == first for other in others)
 
 
-def test_the_hottest_variables_are_exempt_and_no_more_than_it_takes():
+def test_the_smallest_set_of_hottest_variables_is_exempt():
     X = touches_of([{0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {2, 3, 4}, {2, 5, 4}, {2, 6, 7}, {2, 8}, {2, 9}], 11)
     hot = find_hot(
         X, batch_size=8, n_lists=8
@@ -322,17 +322,17 @@ def solved(problem, epochs=300, schedule="merged"):
 
 
 @given(n_lists=st.integers(1, 20), reach=st.floats(0.0, 50.0))
-def test_share_makes_the_sum_of_gains_what_one_list_after_the_other_gains(n_lists, reach):
-    share = share_of_gains(n_lists, reach)
+def test_share_makes_the_sum_of_changes_that_of_consecutive_lists(n_lists, reach):
+    share = merge_factor(n_lists, reach)
     assert 1 / n_lists <= share * (1 + 1e-12) <= 1 + 1e-9
     assert share * n_lists * -np.expm1(-reach / n_lists) == pytest.approx(-np.expm1(-reach), rel=1e-9, abs=1e-11)
 
 
-def test_lists_that_mend_the_same_error_do_not_overshoot_together():
+def test_lists_that_correct_the_same_error_do_not_overshoot():
     X = csr_array(np.ones((64, 1)))
     problem = Linear(X, np.ones(64), LOSSES["squared"])
     found = run(problem, step_size=0.5, epochs=1).variables.coef[0, 0]
-    gained = 1 - 0.5**8  # eight updates a list, each halves what is left
+    gained = 1 - 0.5**8  # eight updates per list, each of which halves the distance
     share = (1 - np.exp(-16)) / (1 - np.exp(-2)) / 8  # half of 64 updates of step 0.5
     assert found == pytest.approx(8 * gained * share)
     assert abs(found - 1) < 0.2  # the sum alone would be 8
@@ -386,7 +386,7 @@ def test_estimator_gives_the_same_coefficients_for_any_number_of_threads():
     assert two.plan_.is_reproducible
 
 
-def test_what_cannot_be_merged_is_refused():
+def test_problems_without_merging_are_refused():
     pairs = np.arange(4), np.arange(4), np.ones(4)
     ratings = Ratings(*pairs, 4, 4, n_factors=2, penalty=0.1, biased=False)
     with pytest.raises(ValueError, match="such as Linear; got Ratings"):
@@ -404,9 +404,11 @@ def test_plan_with_copies_is_not_run_without_them():
         workers.run(plan, problem.update_range, problem.lay_out(plan), problem.start(np.random.default_rng(0)), 0.1)
 
 
-def test_merging_that_costs_what_workers_gain_is_told_and_carried_out():
+def test_unprofitable_merging_warns_and_still_runs():
     dense = csr_array(np.random.default_rng(0).normal(size=(400, 300)))
-    with pytest.warns(ScheduleWarning, match="merged: 2 workers gain nothing .* 300 hot of 300 variables") as caught:
+    with pytest.warns(
+        ScheduleWarning, match="merged: 2 workers are not predicted to be faster .* 300 hot of 300 variables"
+    ) as caught:
         plan = make_plan("merged", dense, n_workers=2, rng=np.random.default_rng(0))
     assert plan.schedule == "merged"
     assert plan.predicted_speedup < 1.1

@@ -127,7 +127,7 @@ def test_callback_sees_every_epoch_and_can_stop():
     assert result.n_iter == 3
 
 
-def test_objective_is_left_out_when_nobody_asks():
+def test_objective_is_not_computed_unless_needed():
     result = minimize(small_ratings(), schedule="serial", tol=None, max_iter=3)
     assert (result.objective, result.n_iter, result.outcome) == ([], 3, "max_iter")
 
@@ -180,7 +180,7 @@ def test_a_long_epoch_can_be_interrupted_and_leaves_usable_variables(schedule):
     assert 0 < np.count_nonzero(x) < len(x)
 
 
-def test_problem_that_was_typed_in_runs():
+def test_interactively_defined_problem_runs():
     session = """
 import sys; sys.path.insert(0, {folder!r})
 from conftest import Slow

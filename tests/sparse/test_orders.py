@@ -54,7 +54,7 @@ def ratings(n=4_000):
 
 
 def sampled_orders(schedule, *, n_workers=2, seed=0, epochs=4, order="each_epoch"):
-    """The order of a serial run of each epoch's plan, which is the plan's own but for what conflicts allow."""
+    """Return the serial order of each epoch's plan, up to swaps of updates without conflicts."""
     with Workers(n_workers) as workers:
         run = Epochs(ratings(), workers, method=SGD(0.01), schedule=schedule, random_state=seed, order=order)
         orders = []

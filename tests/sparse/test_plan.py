@@ -27,7 +27,7 @@ def test_one_giant_component_falls_back_to_serial_and_says_so():
 
 
 @pytest.mark.parametrize(("n_updates", "n_warnings"), [(9_999, 1), (10_000, 3)])
-def test_small_data_is_warned_of_once_per_process(n_updates, n_warnings):
+def test_small_data_warns_once_per_process(n_updates, n_warnings):
     star = touches_of([{0}] * n_updates, 1)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -76,14 +76,14 @@ def test_only_lock_free_plans_of_several_workers_are_not_reproducible():
     assert not plan("lock_free", touches).is_reproducible
 
 
-def test_auto_needs_no_warning_to_run_serially():
+def test_auto_runs_serially_without_a_warning():
     star = touches_of([{0, v} for v in range(1, 500)], 500)
     made = plan("auto", star)
     assert made.schedule == "serial"
     assert made.note.startswith("auto: predicted speed-up 0.9")
 
 
-def test_auto_takes_what_is_predicted_to_be_fastest():
+def test_auto_chooses_the_best_predicted_plan():
     rng = np.random.default_rng(0)
     hubs = [
         {int(30 * rng.random() ** 3), 30 + v} for v in range(4_000)
@@ -99,7 +99,7 @@ def test_auto_takes_what_is_predicted_to_be_fastest():
     [
         (
             {"schedule": "hogwild"},
-            "schedule must be 'serial', 'conflict_free', 'levels', 'blocked', 'merged', 'lock_free', 'auto'; got 'hogwild'",
+            "schedule must be 'auto', 'blocked', 'conflict_free', 'levels', 'lock_free', 'merged', 'serial'; got 'hogwild'",
         ),
         ({"n_workers": 0}, "n_workers must be at least 1; got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1; got 0"),

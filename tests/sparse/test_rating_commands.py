@@ -57,7 +57,7 @@ def pairs(liked: str, other: str) -> str:
         ("1e3", "1000"),
     ],
 )
-def test_ids_that_look_alike_stay_two_items(liked, other):
+def test_similar_ids_remain_distinct(liked, other):
     Path("ratings.csv").write_text(pairs(liked, other))
     fit("ratings.csv")
     Path("new.csv").write_text(f"user,item,rating\nu3,{liked},0\nu3,{other},0\n")
@@ -151,7 +151,7 @@ def test_columns_option_names_the_columns():
     result = etesian("fit", "ratings", "own.csv", *OPTIONS)
     assert (result.exit_code, result.stdout) == (2, "")
     assert (
-        "own.csv: no column is known to be the user or the item; its header is 'points, person x, thing'"
+        "own.csv: no column name is recognized as user or item; its header is 'points, person x, thing'"
         in result.stderr
     )
     columns = ("--columns", "user=person x,item=thing,rating=points")

@@ -22,7 +22,7 @@ def model():
     return MatrixFactorization(**options).fit((USER + 100, ITEM + 900, RATING))
 
 
-def test_many_users_get_what_each_gets_alone(model):
+def test_recommendations_of_a_user_do_not_depend_on_the_others(model):
     users = model.user_ids_[::-1]
     for exclude in (True, False):
         items, ratings = model.recommend(users, 7, exclude_rated=exclude)
@@ -128,15 +128,15 @@ def test_user_folded_in_with_all_ratings_is_near_the_fitted_one(model):
         (lambda m: m.recommend(100, n=-1), "n must be an integer of at least 1; got -1"),
         (lambda m: m.recommend(100, n=0), "n must be an integer of at least 1; got 0"),
         (lambda m: m.recommend(100, n=2.0), "n must be an integer of at least 1; got 2.0"),
-        (lambda m: m.recommend([100, 7]), "user 7 has no rating in the data that was fitted"),
+        (lambda m: m.recommend([100, 7]), "user 7 has no rating in the training data"),
         (lambda m: m.recommend("ann"), "user 'ann' has no rating"),
         (lambda m: m.similar_items(900, n=0), "n must be an integer of at least 1; got 0"),
         (lambda m: m.similar_items(7), "item 7 has no rating"),
         (lambda m: m.fold_in_user([900], [np.nan]), "ratings must be finite"),
         (lambda m: m.fold_in_user([900, 900], [1, 2]), "items must not repeat"),
-        (lambda m: m.fold_in_user([7], [1]), "items must hold an item that fit saw"),
-        (lambda m: m.fold_in_user([900], [1, 2]), "must be equally long"),
-        (lambda m: m.fold_in_user([], []), "ratings must hold at least one rating"),
+        (lambda m: m.fold_in_user([7], [1]), "items must include at least one item of the fit"),
+        (lambda m: m.fold_in_user([900], [1, 2]), "must have equal lengths"),
+        (lambda m: m.fold_in_user([], []), "ratings must include at least one rating"),
         (
             lambda m: MatrixFactorization(n_factors=4.0).fit(([1], [1], [1])),
             "n_factors must be an integer of at least 1; got 4.0",

@@ -16,7 +16,7 @@ from etesian.sparse import MatrixFactorization, SparseClassifier, SparseRegresso
 
 
 class RatingRows(MatrixFactorization):
-    """A row is a rating: whole parts of its first number and of its last say who and what, their sum how much."""
+    """Adapter that converts a row to a rating: user and item are the integer parts of its first and last number."""
 
     def fit(self, X, y=None, sample_weight=None):
         return super().fit(self._triples(X, reset=True), sample_weight=sample_weight)

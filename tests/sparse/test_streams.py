@@ -160,7 +160,7 @@ def test_a5_same_seed_same_bits_other_seed_other_bits():
     assert Run(ratings(), "serial").bits != Run(ratings(), "serial", seed=1).bits
 
 
-def test_every_epoch_permutes_blocks_and_what_is_in_them():
+def test_every_epoch_permutes_blocks_and_their_updates():
     first, second, third = (plan.order for plan in Run(ratings(), "serial").plans)
     members = {frozenset(first[start : start + BLOCK]) for start in range(0, N, BLOCK)}
     for order in (second, third):

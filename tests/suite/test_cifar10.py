@@ -61,10 +61,10 @@ def test_training_on_the_folder_keeps_the_contract(folder: Path) -> None:
     [
         (
             None,
-            r"there is no file .*data_batch_3.bin; the folder must hold the binary version of CIFAR-10, not that of pickles",
+            r"file .*data_batch_3.bin does not exist; the folder must contain the binary version of CIFAR-10",
         ),
-        (b"", r"data_batch_3.bin must hold images of 3073 bytes, at most 100,000 of them; it has 0 bytes"),
-        (b"\0" * 3074, r"data_batch_3.bin must hold images of 3073 bytes.*it has 3074 bytes"),
+        (b"", r"data_batch_3.bin must contain images of 3073 bytes, at most 100,000 of them; it has 0 bytes"),
+        (b"\0" * 3074, r"data_batch_3.bin must contain images of 3073 bytes.*it has 3074 bytes"),
         (b"\0" * 3073 + b"\x0a" + b"\0" * 3072, r"labels of .*data_batch_3.bin must be 0 to 9; image 1 has 10"),
     ],
     ids=["missing", "empty", "cut", "label"],

@@ -35,8 +35,8 @@ MARGIN = 1.05
 
 POWER = 0.8
 _MOST_RUNS = 1000  # larger numbers of runs are not recommended
-_FEWEST_RUNS = 6  # with fewer, the interval is close to the range of the runs
-_EFFICIENCY = 0.64  # of the ratio relative to the geometric mean: 3 / pi for normal noise, less with outliers
+_FEWEST_RUNS = 8  # with fewer, the interval is close to the range of the runs
+_EFFICIENCY = 0.6  # of the ratio relative to the geometric mean: 3 / pi for normal noise, less with outliers
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class EpochProgress:
         self._warnings.__exit__(kind, error, traceback)
 
     def __call__(self, epoch: int, objective: float, seconds: float) -> None:
-        """Draw the state after an epoch; see `etesian.sparse.driver.Callback`."""
+        """Draw the state after an epoch; see `etesian.sparse.stopping.Callback`."""
         note = describe_epoch(objective, seconds, seconds / epoch * (self._max_iter - epoch))
         if self._console.is_terminal:
             self._bar.update(self._task, completed=epoch, note=note)

@@ -26,11 +26,11 @@ class Demo:
     Parameters
     ----------
     words
-        Training.
+        Findings of the training half.
     decoding
-        Generation; None where its libraries are not installed.
+        Findings of the decoding half; None if its libraries are not installed.
     report
-        The page that was written.
+        Path of the report.
     """
 
     words: WordsDemo
@@ -54,15 +54,15 @@ def demo(folder: Path, *, n_seeds: int, console: Console) -> Demo:
     Parameters
     ----------
     folder
-        Where the counted text, the runs and report.html go.
+        Folder of the word counts, the runs and report.html.
     n_seeds
-        Runs of each schedule, and of each decoder up to `etesian.demo.decoding.MOST_SEEDS`.
+        Number of runs of each schedule, and of each decoder up to `etesian.demo.decoding.MOST_SEEDS`.
     console
-        Where progress is drawn.
+        Console that shows progress.
     """
     _check_report_can_be_written()
     store = folder / "runs.db"
-    store.unlink(missing_ok=True)  # a demo is run to be watched: nothing is taken from an earlier one
+    store.unlink(missing_ok=True)  # runs of an earlier demo are not reused
     found = race_words(folder, store, n_seeds=n_seeds, console=console)
     decoding = None if why_no_decoding() else race_decoders(store, n_seeds=n_seeds, console=console)
     report = write_report(
@@ -82,7 +82,7 @@ def _check_report_can_be_written() -> None:
 
 
 def why_no_decoding() -> str | None:
-    """Return what is missing for the decoding half, or None."""
+    """Return the reason why the decoding half cannot run, or None."""
     missing = [name for name in LIBRARIES_OF_DECODING if find_spec(name) is None]
     if missing:
         return f"it needs {', '.join(missing)}: pip install 'etesian[decode]'"

@@ -41,7 +41,7 @@ class Race:
     choosing
         ``"greedy"`` or ``"sampled"``.
     runs
-        Of every decoder with every seed.
+        Runs of every decoder with every seed.
     """
 
     choosing: Choosing
@@ -92,13 +92,13 @@ class DecodingDemo:
     Parameters
     ----------
     races
-        Greedy and sampled.
+        Results with greedy decoding and with sampling.
     prompt, sample
-        A text that the staged decoder wrote, to look at.
+        Prompt, and its continuation by the staged decoder.
     stages
-        Its drafter's.
+        Stages of its drafter.
     million_parameters
-        Of the target as it was raced.
+        Size of the widened target model, in million parameters.
     """
 
     races: Sequence[Race]
@@ -132,11 +132,11 @@ def race_decoders(store: Path, *, n_seeds: int, console: Console) -> DecodingDem
     Parameters
     ----------
     store
-        Where the runs go.
+        File that stores the runs.
     n_seeds
-        Runs of each decoder; `MOST_SEEDS` at most, since these vary less than trainings do.
+        Number of runs of each decoder, at most `MOST_SEEDS`, since their times vary less than those of trainings.
     console
-        Where progress is drawn.
+        Console that shows progress.
     """
     with tempfile.TemporaryDirectory(prefix="etesian-") as name, Store(store) as opened:
         folder = Path(name)

@@ -33,7 +33,7 @@ class WordsDemo:
     race
         Their analysis, with the serial schedule as the baseline.
     neighbors
-        The nearest words of some words, nearest first.
+        Nearest neighbors of some words, nearest first.
     """
 
     runs: Sequence[Run]
@@ -68,13 +68,13 @@ def race_words(folder: Path, store: Path, *, n_seeds: int, console: Console) -> 
     Parameters
     ----------
     folder
-        Where the counted text goes.
+        Folder of the word counts.
     store
-        Where the runs go.
+        File that stores the runs.
     n_seeds
-        Runs of each schedule.
+        Number of runs of each schedule.
     console
-        Where progress is drawn.
+        Console that shows progress.
     """
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("reading the standard library's documentation", total=1.0)
@@ -85,7 +85,7 @@ def race_words(folder: Path, store: Path, *, n_seeds: int, console: Console) -> 
 
 
 def find_neighbors(counts: Path) -> dict[str, list[str]]:
-    """Train on all cores, and look some words up."""
+    """Train on all cores, and return the nearest neighbors of some words."""
     model = WordEmbedding(N_DIMENSIONS, step_size=STEP_SIZE, max_iter=40, tol=None, random_state=0)
     model.fit(load_counts(counts))
     known = [word for word in LOOKED_UP if word in model.vocabulary_]

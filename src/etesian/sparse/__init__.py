@@ -1,9 +1,10 @@
-"""Stochastic optimization of sparse problems on all cores, whose parallel result equals the serial one bit for bit."""
+"""Parallel stochastic optimization of sparse problems, with the result of a serial run, bit for bit."""
 
 from etesian.sparse._engine.workers import Workers
 from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
-from etesian.sparse.driver import Epochs, Result, minimize
+from etesian.sparse.driver import Result, minimize
 from etesian.sparse.eigenvector import Eigenpair, leading_eigenvector
+from etesian.sparse.epochs import Epochs
 from etesian.sparse.estimators import FoldedUser, MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.inspection import ConflictReport, inspect_conflicts
 from etesian.sparse.methods import SGD

@@ -1,4 +1,4 @@
-"""Checks of arguments that several places share, and where warnings about them point."""
+"""Shared checks of arguments, and the stack level of warnings."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def check_integer(name: str, value: Any, *, at_least: int) -> int:
 
 
 def check_tol(tol: Any) -> None:
-    """Raise a `ValueError` unless `tol` is None or a number, 0 or more."""
+    """Raise a `ValueError` unless `tol` is None or a non-negative number."""
     if tol is not None and not (isinstance(tol, Real) and float(tol) >= 0):
-        raise ValueError(f"tol must be None or a number, 0 or more; got {tol!r}")
+        raise ValueError(f"tol must be None or a non-negative number; got {tol!r}")
 
 
-def levels_to_the_caller() -> int:
-    """Return how far up the stack, as `warnings.warn` counts, the line stands that called into the package."""
+def caller_stacklevel() -> int:
+    """Return the `stacklevel` of `warnings.warn` for the line that called into the package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("etesian."):
         frame, level = frame.f_back, level + 1

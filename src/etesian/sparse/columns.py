@@ -1,4 +1,4 @@
-"""Finds the columns of users, items, ratings and times by their names."""
+"""Recognition of the columns of users, items, ratings and times by their names."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ ROLE_OF = {name: role for role, names in _NAMES.items() for name in names.split(
 
 
 def role_of(name: str) -> str | None:
-    """Return the role that a column's name stands for; case and separators do not matter."""
+    """Return the role of a column name; case and separators are ignored."""
     return ROLE_OF.get(re.sub(r"[\W_]+", "", name).casefold())
 
 
-def names_columns(names: Sequence[str]) -> bool:
+def is_header(names: Sequence[str]) -> bool:
     """Whether a line of fields is a header that names both a user and an item."""
     return {"user", "item"} <= {role_of(name) for name in names}
 
 
 def find_columns(names: Sequence[str], *, needed: Sequence[str] = ("user", "item")) -> dict[str, int]:
-    """Return the place of each role's column, by the names of all columns.
+    """Return the index of the column of each role.
 
-    Where several names stand for one role, as "movie" and "movieId", the only one that ends in "id" is taken.
+    If several names have one role, such as "movie" and "movieId", the only one that ends in "id" is chosen.
 
     Raises
     ------
     ValueError
-        If a needed role has no column, or several.
+        If a required role has no column, or several.
     """
     found: dict[str, list[int]] = {role: [] for role in ROLES}
     for place, name in enumerate(names):
@@ -67,21 +67,21 @@ def find_columns(names: Sequence[str], *, needed: Sequence[str] = ("user", "item
             columns[role] = chosen[0]
     missing = [role for role in needed if role not in columns]
     if missing:
-        raise ValueError(f"no column is known to be the {' or the '.join(missing)}")
+        raise ValueError(f"no column name is recognized as {' or '.join(missing)}")
     return columns
 
 
 def chosen_columns(wanted: Mapping[str, str], names: Sequence[str] | None, n_columns: int) -> dict[str, int]:
-    """Return the places of columns that the caller named, by name or by number from 1.
+    """Return the indices of columns given by name or by number from 1.
 
     Parameters
     ----------
     wanted
         Names or numbers by role.
     names
-        The header; None without one.
+        Header, or None.
     n_columns
-        Columns of the table.
+        Number of columns of the table.
     """
     if not {"user", "item"} <= wanted.keys() <= set(ROLES):
         raise ValueError(
@@ -115,5 +115,5 @@ def parse_columns(text: str) -> dict[str, str]:
     """
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(equals and role.strip() in ROLES and name.strip() for role, equals, name in pairs):
-        raise ValueError(f"columns must be like user=NAME,item=NAME,rating=NAME; got {text!r}")
+        raise ValueError(f"columns must have the form user=NAME,item=NAME,rating=NAME; got {text!r}")
     return {role.strip(): name.strip() for role, _, name in pairs}

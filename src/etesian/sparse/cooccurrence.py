@@ -1,4 +1,4 @@
-"""How often two words stand near one another. Knows nothing of vectors."""
+"""Co-occurrence counts of words."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 
 from etesian.sparse.arguments import check_integer
 
-BLOCK = 1_000_000  # words looked at together: bounds memory, whatever the length of the text
+BLOCK = 1_000_000  # words per block, which limits memory
 
 
 @dataclass(frozen=True, eq=False)
 class Cooccurrence:
-    """Counts of pairs of different words that stand within a window of one another.
+    """Co-occurrence counts of pairs of distinct words within a window.
 
     Parameters
     ----------
     words
-        The vocabulary, most frequent first; ties in alphabetical order.
+        Vocabulary, most frequent word first; ties in alphabetical order.
     word_counts : array of shape (n_words,)
-        Occurrences of each word.
+        Number of occurrences of each word.
     left, right : arrays of shape (n_pairs,)
-        Indices of the two words of each pair, ``left < right``, sorted.
+        Indices of the two words of each pair, sorted, with ``left < right``.
     count : array of shape (n_pairs,)
-        Times the pair was met, both ways round together.
+        Number of co-occurrences of each pair, in either order.
     """
 
     words: tuple[str, ...]
@@ -45,18 +45,18 @@ def count_cooccurrences(
     min_count: int = 5,
     keep: Collection[str] = (),
 ) -> Cooccurrence:
-    """Count pairs of words at most `window` words apart in one sentence. Sentences are read once.
+    """Count pairs of words that are at most `window` words apart in a sentence.
 
     Parameters
     ----------
     sentences
-        Each a sequence of words, or a string, which is split at white space.
+        Sentences, each a sequence of words or a string that is split at whitespace. They are read once.
     window
-        The largest distance, at least 1. Rare words are left out first, so that the window reaches over them.
+        Maximum distance, at least 1. Rare words are removed first, so they do not count as distance.
     min_count
-        Words that occur less often are left out.
+        Minimum number of occurrences of a word.
     keep
-        Words that are not left out, however rare, if they occur.
+        Words that are kept even if they are rare.
     """
     check_integer("window", window, at_least=1)
     check_integer("min_count", min_count, at_least=1)
@@ -66,7 +66,7 @@ def count_cooccurrences(
     kept.sort(key=lambda word: (-occurrences[names[word]], word))
     if len(kept) < 2:
         raise ValueError(
-            f"sentences must hold at least two different words that occur {min_count} times or more (min_count); "
+            f"sentences must contain at least two distinct words that occur {min_count} times or more (min_count); "
             f"found {len(kept)} among {len(names)} different words"
         )
     new_id = np.full(len(names), -1, np.int64)
@@ -83,7 +83,7 @@ def count_cooccurrences(
 
 
 def add_cooccurrences(a: Cooccurrence, b: Cooccurrence) -> Cooccurrence:
-    """Return the counts of two texts together: those of one text, where no word was left out of only one of them."""
+    """Add the counts of two texts; the sum is exact unless a word was removed from only one of them."""
     occurrences = Counter(dict(zip(a.words, a.word_counts.tolist(), strict=True)))
     occurrences.update(dict(zip(b.words, b.word_counts.tolist(), strict=True)))
     words = sorted(occurrences, key=lambda word: (-occurrences[word], word))
@@ -106,7 +106,7 @@ def add_cooccurrences(a: Cooccurrence, b: Cooccurrence) -> Cooccurrence:
 
 
 def as_sentences(sentences: Iterable[Iterable[str] | str]) -> Iterator[Sequence[str]]:
-    """Split strings at white space; sentences may be any iterables of words, generators too."""
+    """Convert sentences to sequences of words; strings are split at whitespace."""
     if isinstance(sentences, str):
         raise TypeError("sentences must be an iterable of sentences; got one string: put it in a list, or split it")
     for number, sentence in enumerate(sentences):
@@ -121,7 +121,7 @@ def as_sentences(sentences: Iterable[Iterable[str] | str]) -> Iterator[Sequence[
 
 
 def _read(sentences: Iterable[Iterable[str] | str]) -> tuple[dict[str, int], NDArray[np.int64], NDArray[np.int64]]:
-    """Number words as they come: the numbers by word, the text as numbers, and the length of each sentence."""
+    """Number words in order of appearance; return the numbers, the text as numbers, and the lengths of sentences."""
     names: dict[str, int] = {}
     ids, lengths = array("q"), array("q")
     for words in as_sentences(sentences):
@@ -133,7 +133,7 @@ def _read(sentences: Iterable[Iterable[str] | str]) -> tuple[dict[str, int], NDA
 def _count_pairs(
     ids: NDArray[np.int64], sentence: NDArray[np.int64], window: int, n_words: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs as ``smaller * n_words + larger``, sorted, and how often each was met."""
+    """Return pairs as ``smaller * n_words + larger``, sorted, and their counts."""
     keys, counts = np.empty(0, np.int64), np.empty(0, np.int64)
     for start in range(0, len(ids), BLOCK):
         met = [keys_at_distance for distance in range(1, window + 1)
@@ -148,7 +148,7 @@ def _count_pairs(
 def _pairs_at(
     ids: NDArray[np.int64], sentence: NDArray[np.int64], start: int, distance: int, n_words: int
 ) -> NDArray[np.int64]:
-    """Pairs at one distance whose first word lies in the block that begins at `start`."""
+    """Return the pairs at one distance with the first word in the block that begins at `start`."""
     first, second = slice(start, min(start + BLOCK, len(ids) - distance)), start + distance
     if first.stop <= start:
         return np.empty(0, np.int64)

@@ -1,8 +1,9 @@
-"""The leading eigenvector of a sparse symmetric matrix or of A'A: shift and invert by SVRG, held together by Rayleigh-Ritz.
+"""Leading eigenvector of a sparse symmetric matrix or of A'A, by shift-and-invert SVRG with Rayleigh-Ritz.
 
-MAIN PATH: `leading_eigenvector`. Inverse iteration solves (shift I - M) z = v again and again (Garber et al. 2016; Jin et al.
-2015; Pan et al. 2016, section 5). Here one epoch of SVRG solves each system roughly, and the solutions are not thrown away but
-span a small subspace whose best vector is taken (generalized Davidson): a poor solution costs an epoch, never accuracy.
+MAIN PATH: `leading_eigenvector`. Inverse iteration solves (shift I - M) z = v repeatedly (Garber et al. 2016; Jin et
+al. 2015; Pan et al. 2016, section 5). Here one epoch of SVRG solves each system approximately, and the solutions span a
+small subspace from which the best vector is chosen (generalized Davidson). An inaccurate solution costs an epoch, but
+no accuracy.
 """
 
 from __future__ import annotations
@@ -17,30 +18,32 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 from etesian.sparse._engine.workers import Workers, count_workers
-from etesian.sparse.driver import Seed
+from etesian.sparse.epochs import Seed
 from etesian.sparse.problems.eigen import ShiftedRows
 from etesian.sparse.problems.linear_updates import State
 from etesian.sparse.rayleigh_ritz import Ritz, Subspace, Vector, dot, length
 from etesian.sparse.schedules.makers import Plan, Schedule, make_plan
 
-LEAST_GAP = 1e-12  # of the shift above the eigenvalue, as a share of it, so that the system stays solvable
-MOST_GROWTH = 1e3  # of a solution, over that of a vector at the Ritz value; beyond, the step was too large
+LEAST_GAP = 1e-12  # smallest relative gap between shift and eigenvalue
+MOST_GROWTH = (
+    1e3  # largest growth of a solution relative to a vector at the Ritz value; beyond it the step size is too large
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Eigenpair:
-    """A leading eigenvalue and its vector.
+    """Leading eigenvalue and eigenvector.
 
     Parameters
     ----------
     value
         Rayleigh quotient of the vector.
     vector : array of shape (n_columns,)
-        Of length 1; its largest entry in absolute value is positive.
+        Eigenvector of length 1, with a positive entry of largest absolute value.
     residual
-        Length of M v - value v, as a share of the value; there is an eigenvalue of M within this share of `value`.
+        Length of M v - value v relative to the value, which bounds the relative distance to an eigenvalue of M.
     n_iter
-        Epochs that ran, each going through every row once.
+        Number of epochs, each with one update per row.
     plan
         The plan of the last epoch.
     outcome
@@ -66,50 +69,52 @@ def leading_eigenvector(
     random_state: Seed = None,
     batch_size: int | None = None,
 ) -> Eigenpair:
-    """Find the eigenvalue of largest absolute value, and its vector, on all cores with the serial run's exact result.
+    """Find the eigenvalue of largest absolute value and its eigenvector, in parallel with the same result as in serial.
 
-    An epoch is worth about sqrt(n_rows / stable rank) power iterations (the stable rank of A is the sum of all eigenvalues of A'A
-    over the largest), but costs as much as ten to twenty products with A. `scipy.sparse.linalg.eigsh` was faster on every matrix
-    tried; this is for the reproducible parallel form of the stochastic method.
+    An epoch equals about sqrt(n_rows / stable rank) power iterations (the stable rank of A is the sum of all
+    eigenvalues of A'A over the largest), but takes as long as ten to twenty products with A.
+    `scipy.sparse.linalg.eigsh` was faster on every matrix tested; use this function to study the stochastic method.
 
     Parameters
     ----------
     A : sparse or dense matrix of shape (n_rows, n_columns)
-        Real and finite. float32 is kept for the epochs, everything else becomes float64.
+        Real, finite matrix. Epochs run in float32 for a float32 matrix, and otherwise in float64.
     of
-        ``"symmetric"``: of A itself, which must be symmetric. Rows of A give A'A, whose leading eigenvalue is the square of A's
-        of largest absolute value; its sign is found at the end. Where both signs tie (the adjacency matrix of a bipartite
-        graph), A'A cannot tell the two vectors apart: they are taken apart at the end, and the positive one is returned.
-        ``"gram"``: of A'A, that is the first right singular vector of A, and the square of its singular value.
+        Matrix of the eigenproblem. ``"symmetric"`` is A itself, which must be symmetric. The epochs work on A'A, whose
+        leading eigenvalue is the square of that of A; its sign is determined at the end. If both signs occur (the
+        adjacency matrix of a bipartite graph), the two vectors are separated at the end, and the positive eigenvalue is
+        returned. ``"gram"`` is A'A: the result is the first right singular vector of A and the square of its singular
+        value.
     schedule
-        ``"conflict_free"``, ``"serial"`` (the same bits) or ``"lock_free"`` (other bits every time).
+        Schedule: ``"conflict_free"``, ``"serial"`` (the same bits) or ``"lock_free"`` (not reproducible).
     n_jobs
-        Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
+        Number of threads; -1 means all cores. The result does not depend on it, unless the schedule is lock-free.
     tol
-        Stop at this residual, relative to the eigenvalue, whose own relative error is then about ``tol**2``.
+        Tolerance of the residual relative to the eigenvalue. The relative error of the eigenvalue is about ``tol**2``.
     max_iter
-        Epochs at most.
+        Maximum number of epochs.
     random_state
-        Seed of the starting vector and of the order of the rows, which is drawn anew for every epoch.
+        Seed of the starting vector and of the order of the rows in every epoch.
     batch_size
-        Rows a batch; measured by default. The result does not depend on it.
+        Number of rows in a batch. Default: measured. The result does not depend on it.
 
     Returns
     -------
     Eigenpair
-        The best pair found, also when the run ended early.
+        Best pair found, even if the run ended early.
 
     Raises
     ------
     ValueError
-        For a matrix that is empty, zero, not finite or not real, or not symmetric where it has to be; options out of range.
+        If the matrix is empty, zero, not finite, not real, or not symmetric for ``"symmetric"``; or an option is out of
+        range.
 
     Warns
     -----
     ConvergenceWarning
-        When `max_iter` epochs leave a residual above `tol`.
+        If the residual is above `tol` after `max_iter` epochs.
     ScheduleWarning
-        When rows conflict too much for the schedule asked for.
+        If rows conflict too much for the schedule to help.
     """
     _check_options(of, schedule, tol, max_iter)
     rows, scale = _read(A, of)
@@ -128,7 +133,7 @@ def leading_eigenvector(
 def _search(
     space: Subspace, inverse: _Inverse, *, sign_by: csr_array | None, tol: float, max_iter: int
 ) -> tuple[Ritz, str]:
-    """Improve until the best pair of A'A has converged, and that of A with it; the pair, and how the search ended."""
+    """Iterate until the best pairs of A'A and of A have converged; return the pair and the outcome."""
     try:
         while True:
             best = space.best()
@@ -136,7 +141,7 @@ def _search(
                 signed = best if sign_by is None else _with_sign(sign_by, best, tol)
                 if signed.residual <= tol * abs(signed.value):
                     return signed, "converged"
-                space.restart(signed.vector)  # one of two that tie, met at a low share
+                space.restart(signed.vector)  # one of a tied pair, with a small component so far
             elif inverse.n_epochs < max_iter:
                 space.add(inverse.improve(best))
             else:
@@ -166,8 +171,9 @@ def _pair(best: Ritz, scale: float, inverse: _Inverse, outcome: str) -> Eigenpai
 def _with_sign(A: csr_array, ritz: Ritz, tol: float) -> Ritz:
     """Turn an eigenvector of A'A = A^2 for size^2 into one of A for size or -size.
 
-    A v + size v belongs to size and A v - size v to -size, since (A - size)(A + size) v is the residual of v for A^2, which
-    is small. The longer of the two has the smaller residual; a shorter one counts if its value reaches size all the same.
+    A v + size v is an approximate eigenvector for size, and A v - size v for -size, since (A - size)(A + size) v is the
+    small residual of v for A^2. The longer of the two has the smaller residual; the shorter one is used if its value
+    also reaches size.
     """
     size = math.sqrt(ritz.value)
     product = A @ ritz.vector
@@ -180,7 +186,7 @@ def _with_sign(A: csr_array, ritz: Ritz, tol: float) -> Ritz:
 
 
 def _rayleigh(A: csr_array, vector: Vector) -> Ritz | None:
-    """Return a vector with its Rayleigh quotient; None for a vector of 0."""
+    """Return a vector with its Rayleigh quotient, or None for a zero vector."""
     if length(vector) == 0:
         return None
     vector = vector / length(vector)
@@ -190,7 +196,7 @@ def _rayleigh(A: csr_array, vector: Vector) -> Ritz | None:
 
 
 class _Inverse:
-    """Improves approximate eigenvectors, each by an epoch of SVRG on a system shifted to just above its eigenvalue."""
+    """Improve approximate eigenvectors by an epoch of SVRG on a system with a shift just above the eigenvalue."""
 
     def __init__(
         self,
@@ -218,15 +224,15 @@ class _Inverse:
             batch_size=self._batch_size,
             keep_steps=True,
         )
-        self._schedule, self._batch_size = self.plan.schedule, self.plan.batch_size  # decided once for all epochs
+        self._schedule, self._batch_size = self.plan.schedule, self.plan.batch_size  # the same for all epochs
         self._rows = self._problem.lay_out(self.plan)
 
     def improve(self, ritz: Ritz) -> Vector:
-        """Solve (shift I - A'A / n) t = residual roughly: then v + t / gap solves the system with v on the right.
+        """Solve (shift I - A'A / n) t = residual approximately, so that v + t / gap solves the system for v.
 
-        The shift is the Ritz value, a lower bound of the eigenvalue, plus the residual's length, which an eigenvalue lies
-        within: far above while the vector is poor, and lowered as the residual falls. A shift that is too low after all only
-        lets the leading vector grow in place of converging.
+        The shift is the Ritz value, a lower bound of the eigenvalue, plus the length of the residual, within which
+        there is an eigenvalue. It decreases with the residual. If the shift is too low, the leading vector grows
+        instead of converging.
         """
         if self.n_epochs > 0:
             self._plan_an_epoch()
@@ -240,7 +246,7 @@ class _Inverse:
         self._workers.run(self.plan, problem.update_range, rows, state, step_size)
         problem.finish(state, self._workers.sum, step_size)
         solution = state.coef[:, 0].astype(np.float64)
-        if not np.abs(solution).max() * gap / n_rows <= MOST_GROWTH:  # or is not a number
+        if not np.abs(solution).max() * gap / n_rows <= MOST_GROWTH:  # also true for NaN
             self._caution /= 2
             return residual
         return solution
@@ -258,22 +264,22 @@ def _check_options(of: str, schedule: Schedule, tol: float, max_iter: int) -> No
 
 
 def _read(A: Any, of: str) -> tuple[csr_array, float]:
-    """Return the rows of A over about its largest entry, which keeps squares in range, and what they were divided by."""
+    """Return A divided by a power of two near its largest entry, which keeps squares in range, and the divisor."""
     rows = csr_array(A)
     if rows.ndim != 2 or 0 in rows.shape:
         raise ValueError(f"A must be a matrix with rows and columns; its shape is {rows.shape}")
     if rows.dtype.kind not in "biuf":
-        raise ValueError(f"A must hold real numbers; its type is {rows.dtype}")
+        raise ValueError(f"A must contain real numbers; its type is {rows.dtype}")
     rows = rows.astype(np.float32 if rows.dtype == np.float32 else np.float64, copy=True)
     rows.sum_duplicates()
     rows.eliminate_zeros()
     if not np.isfinite(rows.data).all():
-        raise ValueError("A must be finite; it holds NaN or infinity")
+        raise ValueError("A must be finite; it contains NaN or infinity")
     if rows.nnz == 0:
         raise ValueError("A must not be zero: every vector would be an eigenvector")
     if of == "symmetric":
         _check_symmetric(rows)
-    scale = 2.0 ** int(np.frexp(np.abs(rows.data).max())[1])  # a power of two changes no digit
+    scale = 2.0 ** int(np.frexp(np.abs(rows.data).max())[1])  # dividing by a power of two is exact
     rows.data /= scale
     return rows, scale
 

@@ -1,4 +1,4 @@
-"""Frames of pandas, polars and pyarrow, recognized without importing these libraries, and read column by column."""
+"""Data frames of pandas, polars and pyarrow, read by column without importing these libraries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LIBRARIES = ("pandas", "polars", "pyarrow")
 
 
 def is_foreign(value: Any) -> bool:
-    """Whether a value belongs to a frame library, or offers itself as an Arrow stream."""
+    """Whether a value belongs to a data frame library, or exports an Arrow stream."""
     return type(value).__module__.partition(".")[0] in _LIBRARIES or hasattr(value, "__arrow_c_stream__")
 
 
@@ -34,7 +34,7 @@ def columns_of(frame: Any) -> dict[str, Any]:
         If two columns have the same name, or a lazy frame has not been collected.
     """
     if _is_lazy(frame):
-        raise ValueError("a lazy frame must be collected first; call its collect()")
+        raise ValueError("a lazy frame must be collected first: call collect()")
     if hasattr(frame, "iloc"):  # pandas
         names, columns = [str(name) for name in frame.columns], [frame.iloc[:, k] for k in range(frame.shape[1])]
     elif hasattr(frame, "get_columns"):  # polars
@@ -50,7 +50,7 @@ def columns_of(frame: Any) -> dict[str, Any]:
 
 
 def as_arrow(column: Any) -> Any:
-    """Return a column as a chunked array of pyarrow, without a detour through floats."""
+    """Return a column as a chunked array of pyarrow, without conversion to floats."""
     import pyarrow as pa
 
     if hasattr(column, "iloc") or hasattr(column, "array"):  # a Series or Index of pandas
@@ -65,7 +65,7 @@ def as_arrow(column: Any) -> Any:
 
 
 def as_numbers(column: Any) -> NDArray[Any]:
-    """Return a column of numbers as an array, missing ones as NaN; a sequence as numpy makes an array of it."""
+    """Return a column of numbers or a sequence as an array, with NaN for missing values."""
     if not is_foreign(column) or isinstance(getattr(column, "dtype", None), np.dtype):
         return np.asarray(column)
     import pyarrow as pa

@@ -26,9 +26,9 @@ class IdColumn:
     Parameters
     ----------
     codes : array of shape (n_rows,)
-        The place of each row's id in `names`.
+        Index of each row's id in `names`.
     names : array of shape (n_names,)
-        Text, or integers of type int64 or uint64.
+        Distinct ids: text, or integers of type int64 or uint64.
     """
 
     codes: NDArray[np.int64]
@@ -47,19 +47,19 @@ class IdColumn:
 
 
 def as_ids(values: Any, kind: str) -> IdColumn:
-    """Take ids as people hold them: a sequence, an array, or a column of a frame.
+    """Convert a sequence, an array or a column of a data frame to ids.
 
     Parameters
     ----------
     values
-        Integers or text, or floats that are exact integers. Categorical and nullable columns are accepted.
+        Ids: integers, text, or floats that are exact integers. Categorical and nullable columns are accepted.
     kind
-        The name for messages: "user" or "item".
+        Name for error messages: "user" or "item".
 
     Raises
     ------
     ValueError
-        If an id is missing, is a fraction, or is a float so large that different ids could have become one.
+        If an id is missing, is not an integer, or is a float too large to be exact.
     """
     if isinstance(values, IdColumn):
         return values
@@ -69,7 +69,7 @@ def as_ids(values: Any, kind: str) -> IdColumn:
     if array.ndim != 1:
         raise ValueError(f"{kind} ids must be a sequence; got an array of shape {array.shape}")
     if array.dtype.kind == "f" and isinstance(values, list | tuple) and all(isinstance(v, Integral) for v in values):
-        array = np.array(values, object)  # numpy makes floats of integers that fit no common integer type
+        array = np.array(values, object)  # numpy converts integers without a common integer type to floats
     return _from_array(array, kind)
 
 
@@ -96,7 +96,7 @@ def _distinct(array: NDArray[Any]) -> IdColumn:
 
 
 def _exact_integers(array: NDArray[Any], kind: str) -> NDArray[np.int64]:
-    """Convert floats to integers; those at which neighboring integers fall together are refused."""
+    """Convert floats to integers; reject those too large to be exact."""
     bound = 2.0 ** (np.finfo(array.dtype).nmant + 1)
     wrong = np.flatnonzero(~(np.isfinite(array) & (array == np.floor(array))))
     if len(wrong):
@@ -104,15 +104,15 @@ def _exact_integers(array: NDArray[Any], kind: str) -> NDArray[np.int64]:
     wrong = np.flatnonzero(np.abs(array) >= bound)
     if len(wrong):
         raise ValueError(
-            f"{kind} ids from {bound:.0f} up are not exact in an array of {array.dtype}, so different ids may have become "
+            f"{kind} ids from {bound:.0f} up are not exact in an array of {array.dtype}, so different ids may have been rounded to "
             f"one; got {array[wrong[0]]:.0f} at position {wrong[0]}. Pass users, items and ratings as separate sequences, "
-            "or a frame, with ids that are integers or text"
+            "or a data frame, with integer or text ids"
         )
     return array.astype(np.int64)
 
 
 def _from_objects(values: list[Any], kind: str) -> IdColumn:
-    """Number objects as they come; integers stay integers if all are."""
+    """Number objects in order of appearance; they are integers only if all are."""
     places: dict[Any, int] = {}
     codes = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int64, len(values))
     names = list(places)
@@ -131,7 +131,7 @@ def _from_objects(values: list[Any], kind: str) -> IdColumn:
 
 
 def _from_arrow(column: Any, kind: str) -> IdColumn:
-    """Take a chunked array of pyarrow."""
+    """Convert a chunked array of pyarrow."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -163,16 +163,16 @@ def type_of(column: IdColumn) -> IdType:
 
 
 def first_text(column: IdColumn) -> str:
-    """Return the first id that is not a canonical integer, for a message."""
+    """Return the first id that is not a canonical integer, for an error message."""
     names = _occurring(column).names.astype(np.str_)
     return str(names[~_integers(names, _CANONICAL)[1]][0])
 
 
 def joined_ids(known: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-    """Return the ids of both arrays, in ascending order; they are of one type."""
-    if {known.dtype.kind, new.dtype.kind} == {"i", "u"}:  # which numpy would join as floats
+    """Return the union of two arrays of ids of one type, in ascending order."""
+    if {known.dtype.kind, new.dtype.kind} == {"i", "u"}:  # numpy would promote to floats
         if min(known.min(initial=0), new.min(initial=0)) < 0:
-            raise ValueError("integer ids below 0 cannot stand beside ids from 2**63 up: use text")
+            raise ValueError("integer ids below 0 and from 2**63 up cannot be combined: use text")
         known, new = known.astype(np.uint64), new.astype(np.uint64)
     return np.union1d(known, new)
 
@@ -183,18 +183,18 @@ def number_ids(column: IdColumn, kind: str, ids: IdType | None = None) -> tuple[
     Parameters
     ----------
     column
-        The ids.
+        Ids to number.
     kind
-        The name for messages.
+        Name for error messages.
     ids
-        Their type; by default found from the ids, see `type_of`. With "int" text such as "007" or "+7" means 7.
+        Type of the ids. Default: inferred, see `type_of`. With "int", text such as "007" or "+7" means 7.
 
     Returns
     -------
     ids : array of shape (n_ids,)
-        The distinct ids: text, or integers.
+        Distinct ids: text or integers.
     index : array of shape (n_rows,)
-        The place of each row's id among them.
+        Index of each row's id among them.
     """
     column = _occurring(column)
     names = column.names
@@ -214,9 +214,10 @@ def number_ids(column: IdColumn, kind: str, ids: IdType | None = None) -> tuple[
 
 
 def find_ids(wanted: Any, known: NDArray[Any], kind: str, ids: IdType | None = None) -> NDArray[np.int64]:
-    """Return the index of each wanted id among the known, in ascending order; -1 for those that are not known.
+    """Return the index of each id among the known ids, which are in ascending order; -1 for unknown ids.
 
-    Ids are read as the known ones are: integers as text if those are text, and canonical integers written as text as integers.
+    Ids are converted to the type of the known ids: integers to text, and canonical integers written as text to
+    integers.
     """
     column = as_ids(wanted, kind)
     names = column.names
@@ -244,14 +245,14 @@ def _canonical_integers(names: NDArray[np.str_]) -> NDArray[np.int64] | None:
 
 
 def _integers(names: NDArray[np.str_], form: re.Pattern[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the integers among texts of a form, and which these are; 0 stands for the others."""
+    """Convert the texts of a form to integers, 0 for others; also return a mask of those converted."""
     numbers = [int(name) if form.fullmatch(name) and len(name) < 40 else None for name in names.tolist()]
     fits = [each is not None and _INT64.min <= each <= _INT64.max for each in numbers]
     return np.array([n if fit else 0 for n, fit in zip(numbers, fits, strict=True)], np.int64), np.array(fits, bool)
 
 
 def _integer_places(names: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
-    """As `_places`, also for a mixture of signed and unsigned integers, which numpy would compare as floats."""
+    """Find indices as `_places` does, with signed and unsigned integers, which numpy would compare as floats."""
     limits = np.iinfo(known.dtype)
     fits = (names >= limits.min) & (names <= limits.max)
     return np.where(fits, _places(np.where(fits, names, 0).astype(known.dtype), known), -1)

@@ -1,6 +1,7 @@
-"""ConflictReport: how the updates of some data conflict, what workers could gain from it, and a verdict in plain words.
+"""ConflictReport: conflicts between updates, predicted speed-ups, and a recommended schedule.
 
-Only the pattern is looked at: a prediction counts updates and barriers, and takes all updates to cost the same.
+Predictions use the sparsity pattern only: they count updates and barriers, and assume that all updates take equally
+long.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from etesian.sparse.speedup_chart import speedup_svg
 
 WORKERS = (2, 4, 8, 16, 32, 64)
 N_HOTTEST = 5
-HUB = 0.1  # a variable that so large a share of the updates touches is worth a word in the verdict
+HUB = 0.1  # smallest fraction of updates for which the verdict names a variable
 
 UpdatesAre = Literal["rows", "elements", "edges"]
 
@@ -46,9 +47,9 @@ class HotVariable:
     Parameters
     ----------
     name
-        As the caller calls it, or its kind and index.
+        Name given by the caller, or kind and index.
     share
-        Of the updates touch it.
+        Fraction of the updates that touch it.
     """
 
     name: str
@@ -62,11 +63,11 @@ class BatchComponents:
     Parameters
     ----------
     batch_size
-        Updates a batch.
+        Number of updates in a batch.
     largest_component
-        Updates in the largest component met, as a share of the batch.
+        Number of updates in the largest component found, as a fraction of the batch.
     speedups
-        Predicted for each of the report's `workers`.
+        Predicted speed-up for each of the `workers` of the report.
     """
 
     batch_size: int
@@ -76,29 +77,30 @@ class BatchComponents:
 
 @dataclass(frozen=True)
 class ConflictReport:
-    """How updates conflict, and what workers could gain.
+    """Conflicts between updates, and predicted speed-ups.
 
     Parameters
     ----------
     n_updates, n_variables
-        Updates, and variables that they could touch.
+        Number of updates and of variables.
     mean_touches, most_touches
-        Variables an update touches.
+        Mean and maximum number of variables that an update touches.
     hottest
-        The variables that most updates touch, hottest first.
+        Variables touched by the most updates, in descending order.
     workers
-        Numbers of workers that speed-ups are predicted for.
+        Numbers of workers for which speed-ups are predicted.
     batches
         Components by batch size.
     components, levels
-        Predicted speed-up for each number of workers of ``"conflict_free"`` and of ``"levels"`` plans, each at its best size.
+        Predicted speed-ups of ``"conflict_free"`` and ``"levels"`` plans for each number of workers, at their best
+        sizes.
     n_single_levels
-        Levels of single updates: the longest chain of updates of which each waits for the one before.
+        Number of levels of single updates, which is the length of the longest chain of dependent updates.
     single_levels
-        Predicted speed-up for each number of workers if every such level ended in a barrier.
+        Predicted speed-ups for each number of workers if every such level ends in a barrier.
     n_exempt, merged
-        Hot variables that a ``"merged"`` plan exempts, and its predicted speed-up for each number of workers; None and empty where
-        updates are not rows, and the schedule is not to be had.
+        Number of hot variables that a ``"merged"`` plan exempts, and its predicted speed-ups; None and empty unless
+        updates are rows.
     """
 
     n_updates: int
@@ -117,29 +119,29 @@ class ConflictReport:
 
     @property
     def most_parallel(self) -> float:
-        """Updates over the longest chain: what no exact schedule can exceed, whatever the number of workers."""
+        """Number of updates over the longest chain, an upper bound on the speed-up of any exact schedule."""
         return self.n_updates / self.n_single_levels
 
     @property
     def verdict(self) -> str:
-        """What to do, in plain words."""
+        """Recommended schedule, as a sentence."""
         by_components, by_levels = max(self.components), max(self.levels)
         if max(by_components, by_levels) < WORTH_PLANNING:
-            text = "One component at any batch size: threads will not help this method here."
+            text = "One component at any batch size: threads are not predicted to help."
         elif by_components < WORTH_PLANNING:
             text = (
                 f"One component at any batch size, but levels split it: schedule='levels', {self._reach(self.levels)}."
             )
         elif by_levels > by_components * WORTH_PLANNING:
             text = (
-                f"Batches shatter: schedule='conflict_free', {self._reach(self.components)}; "
-                f"schedule='levels' reaches further, {self._reach(self.levels)}."
+                f"Batches split into small components: schedule='conflict_free', {self._reach(self.components)}; "
+                f"schedule='levels' is faster still, {self._reach(self.levels)}."
             )
         else:
-            text = f"Batches shatter: schedule='conflict_free', {self._reach(self.components)}."
+            text = f"Batches split into small components: schedule='conflict_free', {self._reach(self.components)}."
         hubs = [f"{hot.name} ({hot.share:.0%})" for hot in self.hottest if hot.share >= HUB]
         if hubs:
-            text += f" Hubs that hold updates together: {', '.join(hubs)}."
+            text += f" Hot variables that connect updates: {', '.join(hubs)}."
         if self.n_exempt and max(self.merged) > max(by_components, by_levels) * WORTH_PLANNING:
             text += (
                 f" Linear models may exempt the hottest {self.n_exempt:,}: schedule='merged', {self._reach(self.merged)}; "
@@ -152,7 +154,7 @@ class ConflictReport:
         return f"predicted up to {speedups[best]:.1f} times as fast, with {self.workers[best]} workers"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as numbers, strings, lists and dictionaries, for JSON."""
+        """Return the report as numbers, strings, lists and dictionaries, for JSON."""
         return {**asdict(self), "most_parallel": self.most_parallel, "verdict": self.verdict}
 
     def __str__(self) -> str:
@@ -180,7 +182,7 @@ class ConflictReport:
         return "\n".join(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Plot the predicted speed-up by number of workers, with the ideal line, as an SVG file."""
+        """Write a plot of the predicted speed-up by number of workers, with the ideal line, to an SVG file."""
         lines = {"components": self.components, "levels": self.levels}
         with atomic_write(path, "w") as file:
             file.write(speedup_svg(self.workers, lines))
@@ -189,31 +191,33 @@ class ConflictReport:
 def inspect_conflicts(
     X: Any, *, updates: UpdatesAre = "rows", names: Sequence[str] | None = None, random_state: int = 0
 ) -> ConflictReport:
-    """Measure how updates conflict, and predict what workers could gain, without running any.
+    """Analyze the conflicts between updates, and predict speed-ups, without running an update.
 
     Parameters
     ----------
     X : scipy sparse matrix or array of shape (n_rows, n_columns)
-        Where the updates are to be read from.
+        Matrix that defines the updates.
     updates
-        ``"rows"``: each row is an update that touches its stored columns, as in a feature matrix; ``"elements"``: each stored
-        element touches its row and its column, as in a matrix of ratings; ``"edges"``: each stored pair off the diagonal of a
-        square matrix touches both of its vertices, once whichever way round it is stored.
+        Definition of an update. ``"rows"``: a row touches its stored columns, as in a feature matrix. ``"elements"``: a
+        stored element touches its row and its column, as in a matrix of ratings. ``"edges"``: a stored element off the
+        diagonal of a square matrix is an undirected edge, which touches both of its vertices.
     names
-        Of the variables: columns for ``"rows"``, rows and then columns for ``"elements"``, vertices for ``"edges"``.
+        Names of the variables: columns for ``"rows"``, rows followed by columns for ``"elements"``, vertices for
+        ``"edges"``.
     random_state
-        Seed of the order in which updates are taken.
+        Seed of the order of the updates.
 
     Raises
     ------
     TypeError
         If `X` is not a scipy sparse matrix or array.
     ValueError
-        If `updates` is none of the above, an adjacency matrix is not square, there is no update, or the names are too few or many.
+        If `updates` is invalid, an adjacency matrix is not square, there are no updates, or the number of names is
+        wrong.
     """
     touches, called = _read_touches(X, updates)
     if touches.shape[0] == 0:
-        raise ValueError(f"X must hold at least one update; with updates={updates!r} it holds none")
+        raise ValueError(f"X must contain at least one update; with updates={updates!r} it contains none")
     if names is not None:
         if len(names) != touches.shape[1]:
             raise ValueError(f"names must name {touches.shape[1]:,} variables; got {len(names):,}")
@@ -224,7 +228,7 @@ def inspect_conflicts(
 
 
 def _read_touches(X: Any, updates: UpdatesAre) -> tuple[csr_array, Any]:
-    """Updates by variables, and what the variables are called."""
+    """Return the touches, and the names of the variables."""
     if not issparse(X):
         raise TypeError(f"X must be a scipy sparse matrix or array; got {type(X).__name__}")
     matrix: Any = X
@@ -245,7 +249,7 @@ def _read_touches(X: Any, updates: UpdatesAre) -> tuple[csr_array, Any]:
 
 @dataclass(frozen=True)
 class _Numbered:
-    """Names such as "row 3"; from `n_first` on "column 0"."""
+    """Names such as "row 3", and "column 0" from `n_first` on."""
 
     kind: str
     n_first: int

@@ -1,4 +1,4 @@
-"""Step rules. The state that SVRG and SAGA carry is with the problems that have them, see `problems.linear`."""
+"""Step sizes by epoch. The state of SVRG and SAGA belongs to the problems, see `problems.linear`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ class SGD:
     Parameters
     ----------
     step_size
-        Of the first epoch, above 0.
+        Step size of the first epoch, above 0.
     decay
-        What the step size is multiplied by after each epoch, above 0 and at most 1.
+        Factor of the step size from each epoch to the next, above 0 and at most 1.
     inverse_scaling
-        Epoch t, counted from 0, divides the step size by (t + 1) to this power; 0 or more.
+        Exponent of inverse scaling, 0 or more: epoch t, counted from 0, divides the step size by ``(t + 1) **
+        inverse_scaling``.
     """
 
     step_size: float = 0.01

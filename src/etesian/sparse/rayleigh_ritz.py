@@ -1,6 +1,6 @@
-"""The best approximations to leading eigenpairs in a small subspace. Knows nothing of where its vectors come from.
+"""Rayleigh-Ritz approximations of leading eigenpairs in a small subspace.
 
-Inner products go through einsum and not BLAS, whose result depends on its own number of threads.
+Inner products use einsum instead of BLAS, since results of BLAS depend on its number of threads.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Vector = NDArray[np.float64]
 Product = Callable[[Vector], Vector]
 
 SUBSPACE = 8
-"""Vectors at most. On a mesh of 33k vertices 3 take 43 epochs, 8 take 26, 16 take 25; on a social graph 4 each."""
+"""Maximum number of vectors. On a mesh of 33k vertices, 3 vectors take 43 epochs, 8 take 26 and 16 take 25."""
 
 KEPT = 3
-"""Vectors to go on with when there are too many."""
+"""Number of vectors kept at a restart."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ritz:
-    """An approximate eigenpair of M: its value, its vector of length 1, and M vector - value vector."""
+    """Approximate eigenpair of M: its value, its vector of length 1, and its residual vector, M vector - value vector."""
 
     value: float
     vector: Vector
@@ -32,7 +32,7 @@ class Ritz:
 
     @property
     def residual(self) -> float:
-        """Length of the residual vector: an eigenvalue of M lies within it."""
+        """Length of the residual vector, which bounds the distance to an eigenvalue of M."""
         return length(self.residual_vector)
 
 
@@ -42,7 +42,7 @@ class Subspace:
     Parameters
     ----------
     product
-        Multiplies a vector by M, which is symmetric; leading are its largest eigenvalues.
+        Function that multiplies a vector by the symmetric matrix M. The largest eigenvalues lead.
     """
 
     def __init__(self, product: Product) -> None:
@@ -51,7 +51,7 @@ class Subspace:
         self._products: list[Vector] = []
 
     def add(self, vector: Vector) -> None:
-        """Extend the span by a vector, and find the best pair anew."""
+        """Extend the span by a vector, and update the best pair."""
         if len(self._columns) == SUBSPACE:
             self._shrink()
         fresh = self._orthogonal(vector)
@@ -63,7 +63,7 @@ class Subspace:
         self._solve()
 
     def restart(self, vector: Vector) -> None:
-        """Forget all vectors but this one."""
+        """Replace all vectors by this one."""
         self._columns, self._products = [], []
         self.add(vector)
 
@@ -73,9 +73,9 @@ class Subspace:
         return Ritz(float(self._values[0]), vector, product - self._values[0] * vector)
 
     def _orthogonal(self, vector: Vector) -> Vector | None:
-        """Make a vector orthogonal to the others, of length 1; None if nothing is left of it."""
+        """Orthogonalize and normalize a vector; return None if it is in the span."""
         vector = vector / length(vector) if length(vector) > 0 else vector
-        for _ in range(2):  # once more for what rounding left
+        for _ in range(2):  # twice, because of rounding
             for column in self._columns:
                 vector = vector - dot(column, vector) * column
         rest = length(vector)
@@ -94,7 +94,7 @@ class Subspace:
 
 
 def dot(a: Vector, b: Vector) -> float:
-    """Return the inner product, with the same bits whatever the threads of BLAS."""
+    """Return the inner product, with bits that do not depend on the threads of BLAS."""
     return float(np.einsum("i,i->", a, b))
 
 

@@ -1,4 +1,4 @@
-"""A picture of speed-up by workers, as SVG that needs nothing else. Knows nothing of where the figures come from."""
+"""Chart of speed-up by number of workers, as a standalone SVG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 WIDTH, HEIGHT = 560, 380
 LEFT, RIGHT, TOP, BOTTOM = 60, 120, 40, 50
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito's, which color-blind readers tell apart
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # color-blind safe palette (Okabe and Ito)
 IDEAL = "#888888"
 LABEL_HEIGHT = 15
 
@@ -20,9 +20,9 @@ def speedup_svg(workers: Sequence[int], lines: Mapping[str, Sequence[float]]) ->
     Parameters
     ----------
     workers
-        Numbers of workers, ascending, the last above 1.
+        Numbers of workers in ascending order, the last above 1.
     lines
-        By name: a speed-up for each number of workers. A line begins at one worker and a speed-up of 1.
+        Speed-ups for each number of workers, by name of the line. Lines begin at one worker and a speed-up of 1.
     """
     n_workers = [1, *workers]
     drawn = [_axes(n_workers), _line("ideal", IDEAL, n_workers, n_workers, n_workers[-1])]
@@ -78,7 +78,7 @@ def _label(name: str, color: str, y: float) -> str:
 
 
 def _label_heights(wanted: Sequence[float]) -> list[float]:
-    """Move labels down, from the top one on, so that none covers another; then all up if the last left the picture."""
+    """Move labels down so that none overlap, then all of them up if the last is outside the chart."""
     heights = list(wanted)
     by_height = sorted(range(len(heights)), key=heights.__getitem__)
     for above, below in pairwise(by_height):

@@ -1,4 +1,4 @@
-"""When to stop a minimization, and which epoch's variables to keep."""
+"""Stopping criteria of a minimization, and the choice of the epoch to return."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from etesian.sparse.problems.problem import MeasuredProblem, Problem, SumOver, Variables
 from etesian.sparse.schedules.plan import Plan
 
-DIVERGED = 100.0  # times the objective at the start: no run has come back from farther up
-LEAST_OBJECTIVE = 1e-9  # of that at the start: where the minimum is 0, the objective itself is no measure of it
+DIVERGED = 100.0  # multiple of the initial objective, from which no observed run recovered
+LEAST_OBJECTIVE = 1e-9  # fraction of the initial objective, for problems with a minimum of 0
 
 Callback = Callable[[int, float, float], object]
-"""``callback(epoch, objective, seconds)`` after each epoch, counted from 1; a true answer stops the run."""
+"""``callback(epoch, objective, seconds)`` after each epoch, counted from 1; a true return value stops the run."""
 
 Monitor = Callable[[Variables], float]
-"""A loss to watch in place of the objective, such as that on held-out data."""
+"""Loss to monitor in place of the objective, such as that on held-out data."""
 
 
 class Run(Protocol):
-    """A minimization under way; see `etesian.sparse.driver.Epochs`."""
+    """A minimization in progress; see `etesian.sparse.epochs.Epochs`."""
 
     problem: Problem
     variables: Variables
@@ -39,12 +39,12 @@ class Run(Protocol):
 
     @property
     def sum_over(self) -> SumOver:
-        """The function that problems sum with."""
+        """Function that sums over updates in parallel."""
 
 
 @dataclass
 class Watch:
-    """Looks at a run after each epoch, decides whether to stop, and keeps the variables of the best epoch.
+    """Observe a run after each epoch, decide when to stop, and keep the variables of the best epoch.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Watch:
     monitored: list[float] = field(default_factory=list)
 
     def start(self, run: Run) -> None:
-        """Look at a run before its first epoch."""
+        """Observe a run before its first epoch."""
         self._started = time.perf_counter()
         self._lowest, self._without_gain, self._best_epoch = np.inf, 0, 0
         self._kept: list[NDArray[np.generic]] = []
@@ -73,8 +73,8 @@ class Watch:
         if self.verbose:
             print(run.plan)
 
-    def look(self, run: Run) -> str | None:
-        """Look at a run after an epoch; return the outcome if it is to stop."""
+    def observe(self, run: Run) -> str | None:
+        """Observe a run after an epoch; return the outcome if the run should stop."""
         if not all(np.isfinite(array.sum()) for array in run.variables):
             return "diverged"
         if self._needs_objective:
@@ -87,7 +87,7 @@ class Watch:
         return self._report(run) or stop
 
     def restore_best(self, run: Run) -> None:
-        """Put the variables of the best epoch in the place of the last ones."""
+        """Replace the last variables by those of the best epoch."""
         if self._kept and self._best_epoch < run.done:
             for array, kept in zip(run.variables, self._kept, strict=True):
                 array[...] = kept
@@ -129,14 +129,14 @@ class Watch:
 
 @dataclass
 class Mean:
-    """The running mean of the floating-point variables, from one epoch on."""
+    """Running mean of the floating-point variables, starting with the epoch `first`."""
 
     first: int
     n: int = 0
     means: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, run: Run) -> None:
-        """Take the variables of an epoch into the mean."""
+        """Add the variables of an epoch to the mean."""
         if run.done < self.first:
             return
         self.n += 1
@@ -145,8 +145,8 @@ class Mean:
         for mean, array in zip(self.means, run.variables, strict=True):
             mean[...] = mean + (array - mean) / self.n
 
-    def put(self, run: Run) -> None:
-        """Put the means in the place of the last values."""
+    def apply(self, run: Run) -> None:
+        """Replace the last variables by their means."""
         if self.n:
             for array, mean in zip(run.variables, self.means, strict=True):
                 if array.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Epochs that draw, arrange, lay out and run their updates block by block, for orders in blocks."""
+"""Streamed epochs: draw, arrange, lay out and run updates block by block, for orders in blocks."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.sparse._engine.streaming import Desk, new_arrangement, new_desk, plan_of_blocks
+from etesian.sparse._engine.streaming import Workspace, new_arrangement, new_workspace, plan_of_blocks
 from etesian.sparse._engine.workers import Workers
 from etesian.sparse.problems.problem import StreamedProblem, Variables
-from etesian.sparse.schedules.conflict_free import why_not_components
+from etesian.sparse.schedules.conflict_free import reason_for_serial_plan
 from etesian.sparse.schedules.conflicts import as_touches, best_batch_size
 from etesian.sparse.schedules.orders import BLOCK, FEWEST_BLOCKS, Blocks, Drawing, head
-from etesian.sparse.schedules.plan import Plan, Schedule, balance_of
+from etesian.sparse.schedules.plan import Plan, balance_of
 from etesian.sparse.schedules.serial import WORTH_PLANNING, warn
 
-SAMPLE = 16 * BLOCK  # updates by which batch sizes are compared
+SAMPLE = 16 * BLOCK  # updates on which batch sizes are compared
 
 
 def has_blocks(problem: Any) -> bool:
-    """Whether a problem's orders are in blocks: it is streamed, and large enough for many blocks."""
+    """Whether orders of a problem are in blocks: it is a `StreamedProblem`, large enough for many blocks."""
     return isinstance(problem, StreamedProblem) and problem.touches.shape[0] >= FEWEST_BLOCKS * BLOCK
 
 
 def stream_of(
-    problem: StreamedProblem, workers: Workers, blocks: Blocks, schedule: Schedule, batch_size: int | None
+    problem: StreamedProblem, workers: Workers, blocks: Blocks, schedule: str, batch_size: int | None
 ) -> Stream | None:
-    """Return a stream of epochs by one schedule; None where the schedule has to see a whole epoch.
+    """Return a stream of epochs, or None if the schedule needs a whole epoch to plan.
 
-    A conflict-free schedule is streamed if whole blocks are the batches that it is predicted to be fastest with.
+    A conflict-free schedule is streamed if its best predicted batch size is that of a block.
     """
     if batch_size is not None and batch_size < 1:
-        return None  # which planning refuses
+        return None  # planning raises the error
     if schedule == "lock_free":
         return Stream(problem, workers, blocks, schedule, n_workers=workers.n_workers)
     if schedule == "serial" or (schedule == "conflict_free" and workers.n_workers == 1):
@@ -45,34 +45,34 @@ def stream_of(
 def _conflict_free_stream(
     problem: StreamedProblem, workers: Workers, blocks: Blocks, *, is_given: bool
 ) -> Stream | None:
-    """A stream with whole blocks as batches, or a serial one where no batch size leaves anything to gain."""
+    """Return a stream with blocks as batches, or a serial one if no batch size is predicted to help."""
     sample = head(blocks.first, problem.touches.shape[0], SAMPLE)
     balance = best_batch_size(as_touches(problem.touches), sample, n_workers=workers.n_workers)
     if is_given or (balance.batch_size == BLOCK and balance.predicted_speedup >= WORTH_PLANNING):
         return Stream(problem, workers, blocks, "conflict_free", n_workers=workers.n_workers)
     if balance.predicted_speedup >= WORTH_PLANNING:
         return None
-    note = why_not_components(balance)
+    note = reason_for_serial_plan(balance)
     warn(note, problem.touches.shape[0])
     return Stream(problem, workers, blocks, "serial", n_workers=1, note=note)
 
 
 class Stream:
-    """Runs epochs of orders in blocks.
+    """Run epochs of orders in blocks.
 
     Parameters
     ----------
     problem, workers
-        What to run, and who runs it.
+        Problem to run, and the threads that run it.
     blocks
-        Draws the orders; nothing was drawn from it yet.
+        Generator of the orders, not used before.
     schedule
-        ``"conflict_free"``, where every block is cut into a list for each worker; ``"serial"`` or ``"lock_free"``, where workers
-        run whole blocks.
+        ``"conflict_free"``, where every block is cut into a list for each worker; ``"serial"`` or ``"lock_free"``,
+        where workers run whole blocks.
     n_workers
-        How many workers run it.
+        Number of workers that run it.
     note
-        See `Plan`.
+        Remark for the user, see `Plan`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Stream:
         problem: StreamedProblem,
         workers: Workers,
         blocks: Blocks,
-        schedule: Schedule,
+        schedule: str,
         *,
         n_workers: int,
         note: str | None = None,
@@ -90,15 +90,15 @@ class Stream:
         self._synchronized = schedule == "conflict_free"
         n_lists, n_slots = (n_workers, 2 * n_workers) if self._synchronized else (1, n_workers)
         self._arrangement = new_arrangement(blocks.dealt, n_lists=n_lists, n_slots=n_slots)
-        self._desks = [self._new_desk() for _ in range(n_workers)]
+        self._workspaces = [self._new_workspace() for _ in range(n_workers)]
         self._given = _as_writable(problem.rows())
         self._dealt_rows = problem.room_for(problem.touches.shape[0], self._given)
         self._rows = problem.room_for(n_slots * BLOCK, self._given)
         self._drawing: Drawing | None = None
 
-    def _new_desk(self) -> Desk:
+    def _new_workspace(self) -> Workspace:
         n_lists = self._n_workers if self._synchronized else 1
-        return new_desk(self._touches, n_lists=n_lists)
+        return new_workspace(self._touches, n_lists=n_lists)
 
     def run(self, variables: Variables, step_size: float) -> None:
         """Draw the next order and run it."""
@@ -109,14 +109,14 @@ class Stream:
             variables,
             step_size,
             (self._drawing, self._arrangement, self._touches),
-            self._desks,
+            self._workspaces,
             synchronized=self._synchronized,
         )
 
     def plan(self) -> Plan:
-        """Write down the plan of the last epoch; before the first, that of the first."""
+        """Return the plan of the last epoch, or of the first before any has run."""
         drawing = self._blocks.first if self._drawing is None else self._drawing
-        order, offsets = plan_of_blocks(drawing, self._arrangement, self._touches, self._new_desk())
+        order, offsets = plan_of_blocks(drawing, self._arrangement, self._touches, self._new_workspace())
         if self._schedule == "lock_free":
             offsets = _one_block_each(drawing.starts, self._n_workers)
         batch_size = BLOCK * (self._n_workers if self._schedule == "lock_free" else 1)
@@ -124,12 +124,12 @@ class Stream:
 
 
 def _one_block_each(starts: NDArray[np.int64], n_workers: int) -> NDArray[np.int64]:
-    """Where the blocks begin that workers run side by side; none for some in the last round."""
+    """Return the bounds of the blocks that workers run in parallel; some have none in the last round."""
     n_blocks = len(starts) - 1
     first = np.arange(0, n_blocks, n_workers)[:, None]
     return starts[np.minimum(first + np.arange(n_workers + 1), n_blocks)]
 
 
 def _as_writable(rows: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return arrays as one compiled type: in one piece, and not read-only."""
+    """Return arrays as contiguous and writable, so that all have one compiled type."""
     return tuple(np.require(each, requirements=["C", "W"]) if isinstance(each, np.ndarray) else each for each in rows)

@@ -1,7 +1,7 @@
 """CIFAR-10 from a local folder: time to a target of a plain training and of five variants. Use a GPU.
 
-The folder holds the binary version of https://www.cs.toronto.edu/~kriz/cifar.html. The version made for Python is of pickles,
-which can run any code when they are read; it is not read here.
+The folder holds the binary version of https://www.cs.toronto.edu/~kriz/cifar.html. The version made for Python is of
+pickles, which can run any code when they are read; it is not read here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXAMPLES_PER_SLICE = 5_120
 _TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 _FRESH_FILES = ("test_batch.bin",)
 _N_CLASSES, _SHAPE = 10, (3, 32, 32)
-_RECORD_BYTES = 1 + int(np.prod(_SHAPE))  # a label, then red, green and blue, row by row
+_RECORD_BYTES = 1 + int(np.prod(_SHAPE))  # a label, followed by the red, green and blue channels
 _LARGEST_BYTES = 100_000 * _RECORD_BYTES
 
 
@@ -36,13 +36,13 @@ def cifar10(folder: str | os.PathLike[str] | None = None) -> Suite:
     Parameters
     ----------
     folder
-        Holds ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``; by default named by the environment variable
-        ``ETESIAN_CIFAR10``.
+        Folder that contains ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``. Default: the
+        environment variable ``ETESIAN_CIFAR10``.
     """
     require_torch()
     named = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
     if named is None:
-        raise InputError(f"cifar10 needs the folder of CIFAR-10's binary version: name it by {FOLDER_VARIABLE}=FOLDER")
+        raise InputError(f"cifar10 needs the folder of the binary version of CIFAR-10: set {FOLDER_VARIABLE}=FOLDER")
     path = Path(named).resolve()
     for name in (*_TRAIN_FILES, *_FRESH_FILES):
         _check_file(path / name)
@@ -72,7 +72,7 @@ def read_cifar10(folder: Path) -> Images:
     Raises
     ------
     InputError
-        If a file is missing, is of a length that cannot be, or holds a label above 9.
+        If a file is missing, has an invalid length, or contains a label above 9.
     """
     known = [_read_file(folder / name) for name in _TRAIN_FILES]
     images = np.concatenate([part.images for part in known])
@@ -81,7 +81,7 @@ def read_cifar10(folder: Path) -> Images:
     n_train = len(labels) - N_VALIDATION
     if n_train < 1:
         raise InputError(
-            f"the training files must hold more than {N_VALIDATION} images; those in {folder} hold {len(labels)}"
+            f"the training files must contain more than {N_VALIDATION} images; those in {folder} contain {len(labels)}"
         )
     mean = images[:n_train].mean(axis=(0, 2, 3), keepdims=True)
     spread = images[:n_train].std(axis=(0, 2, 3), keepdims=True)
@@ -96,12 +96,12 @@ def read_cifar10(folder: Path) -> Images:
 def _check_file(path: Path) -> None:
     if not path.is_file():
         raise InputError(
-            f"there is no file {path}; the folder must hold the binary version of CIFAR-10, not that of pickles"
+            f"file {path} does not exist; the folder must contain the binary version of CIFAR-10, not the Python version"
         )
     size = path.stat().st_size
     if size == 0 or size % _RECORD_BYTES or size > _LARGEST_BYTES:
         raise InputError(
-            f"{path} must hold images of {_RECORD_BYTES} bytes, at most 100,000 of them; it has {size} bytes"
+            f"{path} must contain images of {_RECORD_BYTES} bytes, at most 100,000 of them; it has {size} bytes"
         )
 
 

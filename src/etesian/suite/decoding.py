@@ -1,7 +1,7 @@
 """Four decoders that generate the same text: plain, draft chain, draft tree, and a draft tree with an N-gram.
 
-As in DAWNBench's inference track, what counts is the time of a prediction, here of a token; `etesian bench analyze --price` makes
-a cost of it.
+As in the inference track of DAWNBench (Coleman et al. 2019, section 2), the metric is the time per prediction, here per
+token. `etesian bench analyze --price` converts it to a cost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def greedy(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS
     Parameters
     ----------
     models
-        ``"bundled"``, or a folder with ``target``, ``draft`` and perhaps ``ngram.npz``.
+        ``"bundled"``, or a folder with ``target``, ``draft`` and optionally ``ngram.npz``.
     n_tokens
         Tokens of each output.
     """
@@ -55,17 +55,17 @@ def _suite(name: str, choosing: Choosing, models: str | os.PathLike[str], n_toke
 class Decoding:
     """Continue each of `prompts` by the same number of tokens, one prompt per slice.
 
-    Metrics are `tokens`, those written so far; `tokens_per_pass` of the target; and `fingerprint`, a number made from all
-    tokens: two runs with equal fingerprints wrote the same.
+    Metrics are `tokens`, those written so far; `tokens_per_pass` of the target; and `fingerprint`, a number made from
+    all tokens: two runs with equal fingerprints wrote the same.
 
     Parameters
     ----------
     kind
-        The decoder; also the workload's name.
+        Decoder, and name of the workload.
     choosing
-        ``"greedy"`` or ``"sampled"``; with the latter, the seed of the run is that of the text.
+        ``"greedy"`` or ``"sampled"``. The seed of sampling is that of the run.
     models
-        ``"bundled"``, or a folder like it.
+        ``"bundled"``, or a folder with the same layout.
     n_tokens
         Tokens of each output.
     prompts
@@ -142,7 +142,7 @@ def make_decoder(kind: DecoderKind, models: str = BUNDLED) -> Decoder:
         return Decoder(loaded.target, None, loaded.tokenizer)
     staged = loaded.drafter
     if not (isinstance(staged, ModelDrafter) and "ngram" in staged.stages):
-        raise InputError(f"models must be a folder with target, draft and ngram.npz; {models!r} lacks some")
+        raise InputError(f"models must be a folder with target, draft and ngram.npz; some are missing in {models!r}")
     inner = staged.fresh().inner if kind == "staged" else None
     costs = cached_pass_costs(staged.model)
     if kind == "chain":

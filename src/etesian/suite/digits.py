@@ -1,7 +1,7 @@
 """Handwritten digits: time to a target of a plain training and of six faster variants.
 
-The trainings change what is computed, as the entries of DAWNBench did (Coleman et al. 2019, section 5); so each is also measured
-on digits that nothing was tuned for, when it has ended. `etesian bench analyze` compares the two.
+The variants change the computation, as the entries of DAWNBench did (Coleman et al. 2019, section 5). At the end, each
+is therefore also evaluated on held-out digits that were not used for tuning. `etesian bench analyze` compares the two.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load_digit_images() -> Images:
 
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
-    images = ((data.images[order] - 4.9) / 6.0).astype(np.float32)[:, None]  # pixels are 0 to 16
+    images = ((data.images[order] - 4.9) / 6.0).astype(np.float32)[:, None]  # pixels range from 0 to 16
     labels = data.target[order].astype(np.int64)
     ends = (0, N_TRAIN, N_TRAIN + N_VALIDATION, len(labels))
     train, validation, fresh = (Labeled(images[start:stop], labels[start:stop]) for start, stop in pairwise(ends))

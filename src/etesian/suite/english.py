@@ -32,10 +32,10 @@ def sentences(progress: Callable[[float], object] | None = None) -> Iterator[lis
 def _docstrings(path: Path) -> Iterator[str]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old escapes in other people's sources are no news here
+            warnings.simplefilter("ignore")  # sources of the standard library may contain invalid escapes
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
-        return  # templates and the like, which are not Python of this version
+        return  # templates and other files that are not valid Python
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED):
             docstring = ast.get_docstring(node)

@@ -22,9 +22,9 @@ class Labeled:
     Parameters
     ----------
     images : ndarray of shape (examples, channels, height, width)
-        float32, about 0 on average and 1 in spread.
+        Pixels, float32, with a mean of about 0 and a standard deviation of about 1.
     labels : ndarray of shape (examples,)
-        int64, from 0.
+        Classes, int64, from 0.
     """
 
     images: np.ndarray
@@ -46,14 +46,14 @@ class ImageTask:
     Parameters
     ----------
     load_images
-        Returns the data; picklable.
+        Function that returns the data. It must be picklable.
     widths
-        Channels of the network's first and second half.
+        Number of channels of the first and the second half of the network.
     shift
-        Each training image is moved by up to this many pixels, up or down and left or right.
+        Maximum random shift of training images in each direction, in pixels.
     exit_confidence
-        How sure the first half must be of an example for the second half to be spared, in training too; None for never.
-        (BranchyNet, Teerapittayanon et al. 2016, section III; there the second half sees all examples in training.)
+        Confidence at which an example exits after the first half, in training as well; None disables the early exit.
+        (BranchyNet, Teerapittayanon et al. 2016, section III, where the second half sees all training examples.)
     """
 
     def __init__(
@@ -130,5 +130,5 @@ def shift_images(images: torch.Tensor, pixels: int, chance: torch.Generator) -> 
     rows = (torch.arange(height, device=images.device) - down).clamp(0, height - 1)  # (images, height)
     columns = (torch.arange(width, device=images.device) - right).clamp(0, width - 1)  # (images, width)
     number = torch.arange(n, device=images.device)
-    # Indices around a slice put the slice's axis last.
+    # Advanced indices around a slice move its axis to the end.
     return images[number[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

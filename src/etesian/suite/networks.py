@@ -7,18 +7,18 @@ from torch import nn
 
 
 class ConvolutionalNetwork(nn.Module):
-    """Two halves of two convolutions each, every half of them at half the size; between them an exit, if wanted.
+    """Convolutional network of two halves with two convolutions each, and an optional early exit between them.
 
     Parameters
     ----------
     n_channels, n_classes
-        Of the images.
+        Number of channels of the images, and of classes.
     widths
-        Channels of the halves.
+        Number of channels of the two halves.
     exit_confidence
-        From which probability on an example leaves at the exit; None for no exit.
+        Probability at which an example takes the early exit; None disables the exit.
     chance
-        Draws the weights.
+        Generator of the weights.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class NextByte(nn.Module):
     Parameters
     ----------
     width
-        Numbers that are kept of the text so far.
+        Number of hidden units.
     chance
-        Draws the weights.
+        Generator of the weights.
     """
 
     def __init__(self, width: int, chance: torch.Generator) -> None:

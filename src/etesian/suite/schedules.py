@@ -59,11 +59,11 @@ class Minimization:
     Parameters
     ----------
     schedule
-        As `etesian.sparse.driver` takes it; also the workload's name.
+        Schedule of `etesian.sparse.minimize`, and name of the workload.
     case
-        What to minimize; picklable.
+        Problem to minimize. It must be picklable.
     n_jobs
-        Threads; -1 for all cores.
+        Number of threads; -1 means all cores.
     """
 
     def __init__(self, schedule: Schedule, case: Case, *, n_jobs: int = -1) -> None:
@@ -111,7 +111,7 @@ class DrawnRatings:
     Parameters
     ----------
     n_users, n_items, n_ratings
-        Sizes.
+        Number of users, items and ratings.
     """
 
     step_size = 0.02
@@ -151,12 +151,12 @@ class DrawnRatings:
 class DrawnMesh:
     """A square mesh with smooth heights. The differences along its edges are known; each is one update.
 
-    `misfit` is the root mean square of what is left of the differences, as a share of what they were.
+    The metric `misfit` is the root mean square of the residuals relative to that of the differences.
 
     Parameters
     ----------
     n_side
-        Nodes along a side.
+        Number of nodes per side.
     """
 
     step_size = 0.4

@@ -25,7 +25,7 @@ TARGET = Target("loss", 2.7, "at_most")
 
 CONTEXT = 32
 EXAMPLES_PER_SLICE = 256
-_SCORED = 256  # windows of each part that is not trained on, spread over it
+_SCORED = 256  # evaluation windows, spread over each held-out part
 _SHARES = {"train": 0.8, "validation": 0.1, "fresh": 0.1}
 
 
@@ -56,9 +56,9 @@ class TextTask:
     Parameters
     ----------
     context
-        Bytes of a training example; one is drawn from every window of `CONTEXT`.
+        Number of bytes of a training example, which is drawn from a window of `CONTEXT` bytes.
     width
-        Numbers that the network keeps of the text so far.
+        Number of hidden units.
     """
 
     def __init__(self, *, context: int = CONTEXT, width: int = 64) -> None:
@@ -110,7 +110,7 @@ def _losses(network: torch.nn.Module, source: torch.Tensor, starts: torch.Tensor
 
 @cache
 def read_parts() -> dict[str, np.ndarray]:
-    """Return the bytes of the topics of `pydoc` in three parts, the same in every run; no topic is in two of them."""
+    """Return the bytes of the topics of `pydoc` in three disjoint parts, the same in every run."""
     from pydoc_data.topics import topics
 
     names = sorted(topics)

@@ -41,17 +41,18 @@ class Recipe:
     Parameters
     ----------
     batch_size
-        Examples a step.
+        Number of examples per step.
     learning_rate
-        Of the optimizer; its highest one where the schedule changes it.
+        Learning rate, or its maximum if the schedule changes it.
     schedule
-        ``"constant"``, or ``"one_cycle"``: up for the first 30 % of all steps, then down to nothing (Smith and Topin 2019).
+        Learning rate schedule: ``"constant"``, or ``"one_cycle"``, which rises for the first 30% of all steps and then
+        decays to 0 (Smith and Topin 2019, section 3).
     optimizer
-        ``"sgd"`` with Nesterov's momentum of 0.9, or ``"adam"``.
+        Optimizer: ``"sgd"`` with Nesterov momentum of 0.9, or ``"adam"``.
     precision
-        ``"bfloat16"`` multiplies matrices in 16 bits and keeps weights in 32.
+        Precision of matrix products. ``"bfloat16"`` keeps weights in float32.
     epochs
-        After which no work is left; the one-cycle schedule is stretched to them.
+        Number of epochs, which is also the length of the one-cycle schedule.
     """
 
     batch_size: int = 32
@@ -79,19 +80,19 @@ class Recipe:
 class Training:
     """Train a task with a recipe. A slice has `examples_per_slice` examples for any batch size.
 
-    The metrics are the task's, on validation data. Those on fresh data, with `fresh_` before the name, are measured once, when
-    the run has ended. Uses a GPU where PyTorch finds one.
+    The metrics are the task's, on validation data. Those on fresh data, with `fresh_` before the name, are measured
+    once, when the run has ended. Uses a GPU where PyTorch finds one.
 
     Parameters
     ----------
     name
-        Of the workload.
+        Name of the workload.
     task
-        What to learn; picklable.
+        Task to train on. It must be picklable.
     recipe
-        How.
+        Training recipe.
     examples_per_slice
-        A multiple of the recipe's batch size.
+        Number of examples per slice, a multiple of the batch size.
     """
 
     def __init__(self, name: str, task: Task, recipe: Recipe, *, examples_per_slice: int) -> None:
@@ -110,12 +111,10 @@ class Training:
         import torch
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._chance = torch.Generator().manual_seed(seed)  # on the processor: the same numbers on every device
+        self._chance = torch.Generator().manual_seed(seed)  # on the CPU, for the same numbers on every device
         self._n_examples = self.task.load(self._device)
         self._steps, self._queue = 0, torch.empty(0, dtype=torch.int64)
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # layers draw weights by the global generator before the task draws its own
+        with torch.random.fork_rng(devices=[]):  # layers initialize from the global generator before the task does
             self._network = self.task.network(self._chance).to(self._device)
         self._optimizer = self._make_optimizer(self._network)
         self._warm_up()
@@ -183,7 +182,7 @@ class Training:
             return dict(self.task.score(network, part))
 
     def measure(self) -> Mapping[str, float]:
-        """Return the means of the task's metrics over the validation data."""
+        """Return the mean metrics on the validation data."""
         return {
             name: values.double().mean().item() for name, values in self._score(self._network, "validation").items()
         }

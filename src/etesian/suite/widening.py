@@ -1,8 +1,9 @@
 """A small trained model at the cost of a large one: wider and deeper, but the same function.
 
-Speed at scale needs a target that was trained, since what is accepted depends on training; training a large one takes days.
-Repeating hidden units, dividing what reads them by their number and adding layers that write zeros gives one whose logits are
-the small model's, and whose every pass costs what the large shape costs.
+Measuring speculative decoding at scale needs a trained target model, since acceptance rates depend on training;
+training a large model takes days. Repeating hidden units, dividing the weights of their consumers by the number of
+copies, and adding layers with zero output gives a model with the logits of the small model and the cost of the large
+shape.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ if TYPE_CHECKING:
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 WIDTHS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
-HEAD_NORMS = ("q_norm.weight", "k_norm.weight")  # of one head's width, which stays
-WRITERS = ("o_proj", "down_proj")  # what a layer adds to the text comes out of these
+HEAD_NORMS = ("q_norm.weight", "k_norm.weight")  # of the width of a head, which does not change
+WRITERS = ("o_proj", "down_proj")  # output projections of a layer
 
 
 def widen(source: Path, out: Path, *, times: int, n_layers: int) -> None:
-    """Write the model in folder `source` to `out`, `times` as wide and with `n_layers` layers, as the same function.
+    """Write a model `times` as wide and with `n_layers` layers that computes the same function.
 
     Parameters
     ----------
     source : Path
-        A folder as transformers writes it, of a Llama, Mistral, Qwen2 or Qwen3 in one safetensors file. Norms that divide by
-        the root of the mean square, which all four have, do not see that units are repeated.
+        Folder of a Llama, Mistral, Qwen2 or Qwen3 model in the format of transformers, with one safetensors file. All
+        four use RMS norms, which are invariant to repeated units.
     times : int
-        Copies of each hidden unit, each unit of the feed-forward layers and each head. A power of two divides the weights
-        without rounding.
+        Number of copies of each hidden unit, feed-forward unit and head. Division of weights is exact for powers of
+        two.
     n_layers : int
-        Layers of the result; those beyond the source's own add zero.
+        Number of layers of the result. Additional layers have zero output.
 
     Raises
     ------
     InputError
-        If the family is another, or the source is already deeper.
+        If the model family is not supported, or the source has more layers.
     """
     from safetensors.torch import load_file, save_file
 
@@ -52,7 +53,7 @@ def widen(source: Path, out: Path, *, times: int, n_layers: int) -> None:
         raise InputError(f"n_layers must be at least the source's {config['num_hidden_layers']}; got {n_layers}")
     small = load_file(source / "model.safetensors")
     wide = {name: wider(name, weight, times) for name, weight in deeper(small, config["num_hidden_layers"], n_layers)}
-    if config.get("tie_word_embeddings"):  # the embedding also reads the output: what is read is made smaller instead
+    if config.get("tie_word_embeddings"):  # tied embeddings: scale the final norm instead
         wide["model.norm.weight"] = wide["model.norm.weight"] / times
     out.mkdir(parents=True, exist_ok=True)
     save_file(wide, out / "model.safetensors", metadata={"format": "pt"})
@@ -63,7 +64,7 @@ def widen(source: Path, out: Path, *, times: int, n_layers: int) -> None:
 
 
 def widen_all(source: Path, out: Path, *, times: int) -> None:
-    """Write a folder's ``target`` and ``draft``, each `times` as wide, and its N-gram, to `out`; see `widen`."""
+    """Write the ``target`` and ``draft`` of a folder, each `times` as wide, and its N-gram to `out`; see `widen`."""
     for name in ("target", "draft"):
         n_layers = json.loads((source / name / "config.json").read_text())["num_hidden_layers"]
         widen(source / name, out / name, times=times, n_layers=n_layers)
@@ -88,10 +89,10 @@ def wider(name: str, weight: torch.Tensor, times: int) -> torch.Tensor:
     if name.endswith(HEAD_NORMS):
         return weight.clone()
     if "embed_tokens" in name:
-        return weight.tile(1, times)  # (vocabulary, hidden): a table, not a sum
+        return weight.tile(1, times)  # (vocabulary, hidden): a lookup table
     if name.startswith("lm_head"):
         return weight.tile(1, times) / times
-    if weight.ndim == 1:  # gains and biases
+    if weight.ndim == 1:  # scales and biases
         return weight.tile(times)
     return weight.tile(times, times) / times
 

@@ -29,7 +29,7 @@ def words(folder: str | os.PathLike[str] | None = None) -> Suite:
     Parameters
     ----------
     folder
-        Where the counted text is kept between processes; by default the user's cache.
+        Folder of the cached counts. Default: the cache of the user.
     """
     path = save_counts(Path(folder) if folder is not None else _cache_folder())
     return Suite("words", [WordVectors(schedule, str(path)) for schedule in RACED], TARGET, budget_seconds=120)
@@ -38,17 +38,17 @@ def words(folder: str | os.PathLike[str] | None = None) -> Suite:
 class WordVectors:
     """Train word vectors, one epoch per slice. The first slice also samples, plans and arranges the data.
 
-    Metrics are `r2`, the share of the weighted variance of log counts that the vectors explain, and `fingerprint`, a number
-    made from all bits of the vectors: two runs with equal fingerprints have equal vectors.
+    Metrics are `r2`, the share of the weighted variance of log counts that the vectors explain, and `fingerprint`, a
+    number made from all bits of the vectors: two runs with equal fingerprints have equal vectors.
 
     Parameters
     ----------
     schedule
-        ``"serial"``, ``"conflict_free"`` or ``"lock_free"``.
+        Schedule: ``"serial"``, ``"conflict_free"`` or ``"lock_free"``.
     counts
-        A file that `save_counts` wrote.
+        File written by `save_counts`.
     n_jobs
-        Threads; -1 for all cores.
+        Number of threads; -1 means all cores.
     """
 
     def __init__(self, schedule: Schedule, counts: str, *, n_jobs: int = -1) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 from drafting import check_tree, request_of, walk
@@ -99,10 +101,10 @@ def test_what_is_no_table_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         NgramDrafter.load(file)
     file.write_bytes(b"no zip file")
-    with pytest.raises(InputError, match=r"no N-gram table"):
+    with pytest.raises(InputError, match=r"not a usable N-gram table"):
         NgramDrafter.load(file)
     np.savez(file, tokens=np.array([1]))
-    with pytest.raises(InputError, match=r"no N-gram table"):
+    with pytest.raises(InputError, match=r"not a usable N-gram table"):
         NgramDrafter.load(file)
     with pytest.raises(InputError, match="cannot be written"):
         NgramDrafter.count([[0, 1, 0, 1]], 2).save(tmp_path / "missing" / "ngram.npz")
@@ -126,7 +128,7 @@ def test_a_file_with_one_wrong_array_is_refused(tmp_path, name, value):
     with np.load(file) as archive:
         arrays = {**archive, name: value}
     np.savez(file, **arrays)
-    with pytest.raises(InputError, match=r"ngram\.npz is no N-gram table"):
+    with pytest.raises(InputError, match=r"ngram\.npz is not a usable N-gram table"):
         NgramDrafter.load(file)
 
 
@@ -219,3 +221,23 @@ def test_samples_that_cannot_be_drawn_are_refused(options):
     given_options = {"n_tokens": 10, "starts": [[0]], **options}
     with pytest.raises(InputError):
         build_ngram(TableModel(4), **given_options)
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("{'descr': '<i4', 'fortran_order': False, 'shape': (", "not a usable N-gram table"),  # never closed
+        ("{'descr': '<i4', 'fortran_order': False, 'shape': (10000000000,), }", "does not fit into the file"),
+    ],
+    ids=["unclosed", "endless"],
+)
+def test_damaged_arrays_are_refused_before_memory_is_allocated(tmp_path, header, reason):
+    whole, damaged = tmp_path / "whole.npz", tmp_path / "damaged.npz"
+    NgramDrafter.count([[1, 2, 3, 1, 2]], 5).save(whole)
+    text = (header + " " * (-(len(header) + 11) % 64) + "\n").encode()
+    array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"\x00" * 8
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(damaged, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, array if name == "tokens.npy" else source.read(name))
+    with pytest.raises(InputError, match=reason):
+        NgramDrafter.load(damaged)

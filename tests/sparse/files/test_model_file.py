@@ -1,4 +1,4 @@
-"""The model file: what was saved is loaded, bit for bit; nothing else is."""
+"""Model files: saved models are loaded bit for bit, and other files are refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from sklearn.exceptions import NotFittedError
 from etesian.errors import InputError
 from etesian.sparse import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.io import load_model, save_model
+
+# Three epochs suffice for these models.
+pytestmark = pytest.mark.filterwarnings("ignore:max_iter:sklearn.exceptions.ConvergenceWarning")
 
 
 def rows():
@@ -218,7 +221,7 @@ def test_reader_that_has_the_old_file_open_reads_it_to_its_end(tmp_path):
     assert isinstance(load_model(path), WordEmbedding)
 
 
-def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path):
+def test_unsupported_values_are_refused_before_anything_is_written(tmp_path):
     from etesian.sparse.problems.losses import CLASSIFICATION
 
     y = np.where(rows().toarray()[:, 0] > 0, 1, -1)

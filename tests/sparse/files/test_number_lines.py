@@ -1,4 +1,4 @@
-"""The scanner reads what Python reads, wherever blocks are cut."""
+"""The scanner reads the same numbers as Python, for any block boundaries."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def test_first_columns_are_read_and_the_others_may_be_anything(tmp_path, table, 
         ("1,2\n,3\n", Layout(","), "a:2: a number is missing"),
         ("1,2\n3, ,4\n", Layout(","), "a:2: a number is missing"),
         ("1,2\n3 4,5\n", Layout(","), "a:2: '3 4' is not a number"),
-        ("1 2\n3 4\0\n", Layout(), "a:2: holds a zero byte"),
+        ("1 2\n3 4\0\n", Layout(), "a:2: contains a zero byte"),
         ("1 2\n--3 4\n", Layout(), "a:2: '--3' is not a number"),
         ("1 2\n1.2.3 4\n", Layout(), "a:2: '1.2.3' is not a number"),
         ("1 2\n- 4\n", Layout(), "a:2: '-' is not a number"),
     ],
 )
-def test_what_is_no_number_is_told_with_its_line(tmp_path, monkeypatch, text, layout, complaint):
+def test_invalid_number_is_reported_with_its_line(tmp_path, monkeypatch, text, layout, complaint):
     monkeypatch.chdir(tmp_path)
     Path("a").write_text(text)
     with pytest.raises(MalformedFileError) as caught:
@@ -76,6 +76,6 @@ def test_what_is_no_number_is_told_with_its_line(tmp_path, monkeypatch, text, la
     assert str(caught.value).startswith(complaint)
 
 
-def test_comments_and_fillers_are_read_over(tmp_path):
+def test_comments_and_placeholders_are_ignored(tmp_path):
     (tmp_path / "a").write_text("# 9 9\n1 2 {}\n% 8\n\n3 4 {} # 7\n")
     assert scanned(tmp_path / "a", Layout(comments="#%", filler="{}")) == [[], [1, 2], [], [], [3, 4]]

@@ -75,7 +75,7 @@ def complaint_of(path, **options):
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("zero_based", [True, False])
 @pytest.mark.parametrize("comment", [None, "two\nlines"])
-def test_libsvm_is_what_scikit_learn_wrote(tmp_path, compression, zero_based, comment):
+def test_libsvm_files_of_scikit_learn_are_read(tmp_path, compression, zero_based, comment):
     X, y = random_rows(0)
     written = io.BytesIO()
     query = np.arange(len(y))
@@ -121,7 +121,7 @@ def test_metis_graph_is_read_back(tmp_path, seed, options):
     assert is_equal(read_file(tmp_path / "mesh.graph").matrix, graph)
 
 
-def test_edges_make_a_graph_whether_they_stand_once_or_both_ways_round(tmp_path):
+def test_edges_make_a_graph_in_one_or_both_directions(tmp_path):
     graph = random_graph(3)
     graph = graph[graph.sum(axis=1) > 0][:, graph.sum(axis=0) > 0]
     u, v = graph.nonzero()
@@ -139,7 +139,7 @@ def test_edge_from_a_vertex_to_itself_counts_once(tmp_path):
     assert graph.ids.tolist() == [1, 3]
 
 
-def test_npz_is_what_scipy_wrote_and_labels_stand_beside(tmp_path):
+def test_npz_files_of_scipy_are_read_with_labels(tmp_path):
     X, y = random_rows(1)
     for matrix in (X, X.tocoo(), X.tocsc(), sparse.csr_matrix(X)):
         sparse.save_npz(tmp_path / "a.npz", matrix)
@@ -169,13 +169,13 @@ BAD = {
         ("1 2:1 2:1", "indices must ascend; 2 comes after 2"),
         ("1 -1:1", "indices must be whole numbers from 0 to 2,147,483,647; got '-1'"),
         ("1 99999999999:1", "got '99999999999'"),
-        ("one 1:1", "a line must begin with one number, the label; got 'one'"),
-        ("1,2 1:1", "a line must begin with one number, the label; got '1,2'"),
-        ("inf 1:1", "a line must begin with one number, the label; got 'inf'"),
+        ("one 1:1", "a line must begin with a number, the label; got 'one'"),
+        ("1,2 1:1", "a line must begin with a number, the label; got '1,2'"),
+        ("inf 1:1", "a line must begin with a number, the label; got 'inf'"),
     ],
     "ratings": [
-        ("1,2", "has 2 columns; every row must have 3, as the first has"),
-        ("1,2,3,4", "has 4 columns; every row must have 3, as the first has"),
+        ("1,2", "has 2 columns; every row must have 3, like the first"),
+        ("1,2,3,4", "has 4 columns; every row must have 3, like the first"),
         ("1,,3", "the item is empty"),
         (" ,2,3", "the user is empty"),
         ("1,2,", "the rating must be a finite number; got ''"),
@@ -183,12 +183,12 @@ BAD = {
         ("1,2,1_000", "the rating must be a finite number; got '1_000'"),
         (f"1,{'2' * 1_001},3", "the item is longer than 1,000 characters"),
         (b"1,caf\xe9,3", "is not UTF-8: convert the file"),
-        (b"1,2\0,3", "holds a zero byte"),
+        (b"1,2\0,3", "contains a zero byte"),
     ],
     "edges": [
-        ("1", "has 1 columns; every row must have 2, as the first has"),
-        ("1 2 3", "has 3 columns; every row must have 2, as the first has"),
-        ("1 2 {'weight': 3}", "has 4 columns; every row must have 2, as the first has"),
+        ("1", "has 1 columns; every row must have 2, like the first"),
+        ("1 2 3", "has 3 columns; every row must have 2, like the first"),
+        ("1 2 {'weight': 3}", "has 4 columns; every row must have 2, like the first"),
     ],
     "text": [(b"caf\xe9 au lait", "is not UTF-8: convert the file")],
 }
@@ -213,11 +213,11 @@ def test_error_names_the_malformed_line(tmp_path, monkeypatch, name, line, compl
     ("text", "line", "complaint"),
     [
         ("3 2\n2\n1 3\n2\n", None, None),
-        ("% c\n3 2\n2\n1 3\n\n", 4, "an edge must stand with both its ends"),
+        ("% c\n3 2\n2\n1 3\n\n", 4, "an edge must be listed at both endpoints"),
         ("3 2\n2\n1 3\n4\n", 4, "neighbors must be whole numbers from 1 to 3"),
         ("3 2\n2\n1 3 0\n2\n", 3, "neighbors must be whole numbers from 1 to 3"),
         ("3 2\n2\n1 2 3\n2\n", 3, "a vertex cannot be its own neighbor"),
-        ("3 2\n2 2\n1 3 1\n2\n", 2, "names a neighbor twice"),
+        ("3 2\n2 2\n1 3 1\n2\n", 2, "lists a neighbor twice"),
         ("3 2\n2\n1 3\n", 3, "promises 3 vertices, a line each; this is line 2 of them and the last"),
         ("3 2\n2\n1 3\n2\n1\n", 5, "promises 3 vertices, a line each; this is line 4 of them"),
         ("3 2 001\n2 5\n1 5 3\n2 1\n", 3, "pairs of neighbor and weight"),
@@ -225,7 +225,7 @@ def test_error_names_the_malformed_line(tmp_path, monkeypatch, name, line, compl
         ("3 2 001\n2 5\n1 5 3 -1\n2 -1\n", 3, "weights of edges must be above 0"),
         ("3 2 010 2\n2\n1 3\n2\n", 2, "needs 2 numbers of the vertex"),
         ("3 2 021\n2\n1 3\n2\n", 1, "the format must be three digits 0 or 1; got 021"),
-        ("3\n2\n1 3\n2\n", 1, "begins with its vertices and edges"),
+        ("3\n2\n1 3\n2\n", 1, "begins with its numbers of vertices and edges"),
         ("3 3\n2\n1 3\n2\n", None, "promises 3 edges; there are 2"),
         ("99999999999 2\n2\n1\n", 3, "promises 99,999,999,999 vertices"),
     ],
@@ -244,18 +244,24 @@ def test_metis_graph_is_checked(tmp_path, text, line, complaint):
 @pytest.mark.parametrize(
     ("arrays", "complaint"),
     [
-        ({"a": [1]}, "holds the arrays a; it must hold"),
-        ({"X": [[1.0, np.nan]]}, "the matrix must hold finite numbers"),
+        ({"a": [1]}, "holds the arrays a; it must contain"),
+        ({"X": [[1.0, np.nan]]}, "the matrix must contain finite numbers"),
         ({"X": [1.0]}, "X must be real numbers of shape (n_rows, n_features)"),
         ({"X": [[1.0]], "y": [1, 2]}, "y must have shape (1,)"),
         ({"X": np.array([[None]])}, "Object arrays cannot be loaded"),
-        ({"user": [1], "item": [1, 2], "rating": [1]}, "must be equally long"),
-        ({"data": [1.0], "indices": [7], "indptr": [0, 1], "shape": [1, 2], "format": "csr"}, "no valid sparse matrix"),
+        ({"user": [1], "item": [1, 2], "rating": [1]}, "must have equal lengths"),
+        (
+            {"data": [1.0], "indices": [7], "indptr": [0, 1], "shape": [1, 2], "format": "csr"},
+            "does not contain a valid sparse matrix",
+        ),
         (
             {"data": [1.0], "indices": [-1], "indptr": [0, 1], "shape": [1, 2], "format": "csr"},
-            "no valid sparse matrix",
+            "does not contain a valid sparse matrix",
         ),
-        ({"data": [1.0], "indices": [0], "indptr": [0, 9], "shape": [1, 2], "format": "csr"}, "no valid sparse matrix"),
+        (
+            {"data": [1.0], "indices": [0], "indptr": [0, 9], "shape": [1, 2], "format": "csr"},
+            "does not contain a valid sparse matrix",
+        ),
     ],
 )
 def test_npz_is_checked(tmp_path, arrays, complaint):
@@ -328,7 +334,7 @@ def test_format_is_found_from_content(tmp_path, text, expected):
 def test_isolated_pair_and_empty_rows_are_noted(tmp_path):
     (tmp_path / "a").write_text("1,1,3\n1,2,4\n2,2,1\n9,99,5\n")
     assert read_file(tmp_path / "a").notes() == [
-        "user 9 and item 99 have one rating, each other's: predictions for them are a guess"
+        "user 9 and item 99 have only one rating, of each other: their predictions are unreliable"
     ]
     (tmp_path / "b").write_text("1 1:1\n-1\n\n")
     assert read_file(tmp_path / "b").notes() == ["1 of 2 rows have no feature"]

@@ -19,7 +19,7 @@ from etesian.sparse.io import MalformedFileError, read_file, source
 from etesian.sparse.io.source import Source
 
 ROWS = [("101", "901", 4.5), ("102", "902", 3.0), ("103", "901", 1.0), ("101", "903", 5.0)] * 3
-RATINGS = ("ratings", "matrixmarket", "npz")  # what a command that fits ratings accepts
+RATINGS = ("ratings", "matrixmarket", "npz")  # formats accepted by `fit ratings`
 
 
 def zipped(content, *names):
@@ -104,8 +104,8 @@ def test_columns_used_are_described_and_can_be_chosen(tmp_path):
     with pytest.raises(InputError) as caught:
         read_file(path, accepted=RATINGS)
     assert str(caught.value) == (
-        f"{path}: no column is known to be the user or the item; its header is 'how, by, which one': name the columns, as by "
-        "--columns user=NAME,item=NAME,rating=NAME (numbers from 1 do as well)"
+        f"{path}: no column name is recognized as user or item; its header is 'how, by, which one': name the columns with "
+        "--columns user=NAME,item=NAME,rating=NAME (or numbers from 1)"
     )
     chosen = {"user": "by", "item": "which one", "rating": "how"}
     assert triples_of(path, columns=chosen) == ROWS
@@ -125,18 +125,18 @@ def test_columns_used_are_described_and_can_be_chosen(tmp_path):
 @pytest.mark.parametrize(
     ("header", "complaint"),
     [
-        ("rating,userId,customer", "no column is known to be the item"),
+        ("rating,userId,customer", "no column name is recognized as item"),
         ("userId,asin,parent_asin", "several columns may be the item: 'asin', 'parent_asin'"),
-        ("a,b,c", "no column is known to be the user or the item"),
+        ("a,b,c", "no column name is recognized as user or item"),
     ],
 )
-def test_header_in_doubt_is_refused(tmp_path, header, complaint):
+def test_ambiguous_header_is_refused(tmp_path, header, complaint):
     (tmp_path / "ratings").write_text(table("{u},{i},{r}\n", f"{header}\n"))
     with pytest.raises(InputError, match=complaint):
         read_file(tmp_path / "ratings", accepted=RATINGS)
 
 
-def test_ids_are_kept_as_they_stand(tmp_path):
+def test_ids_are_not_altered(tmp_path):
     (tmp_path / "ratings").write_text(
         "user,item,rating\n007,1234567890123456789,5\n7,1234567890123456788,1\n+7,044023722X,2\n"
     )
@@ -163,13 +163,13 @@ def test_matrix_market_rows_and_columns_are_ids_that_count_from_1(tmp_path, patt
     [
         ("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 5\n", "is not a valid Matrix Market file"),
         ("%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 5\n", "is not a valid Matrix Market file"),
-        ("%%MatrixMarket matrix coordinate real general\n2 2 0\n", "must hold at least one entry"),
-        ("%%MatrixMarket matrix coordinate complex general\n2 2 1\n1 1 5 1\n", "must hold finite real numbers"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 0\n", "must contain at least one entry"),
+        ("%%MatrixMarket matrix coordinate complex general\n2 2 1\n1 1 5 1\n", "must contain finite real numbers"),
         (
             "%%MatrixMarket matrix coordinate real general\n9 9 9000000000000000\n1 1 5\n",
             r"m\.mtx:2: promises 9,000,000,000,000,000 entries; the file has 4 lines",
         ),
-        ("%%MatrixMarket matrix coordinate real general\n% c\n2 2\n1 1 5\n", r"m\.mtx:3: the size line has to be"),
+        ("%%MatrixMarket matrix coordinate real general\n% c\n2 2\n1 1 5\n", r"m\.mtx:3: the size line must be"),
         ("%%MatrixMarket\n", "is not a valid Matrix Market file"),
     ],
 )
@@ -179,7 +179,7 @@ def test_invalid_matrix_market_files_are_refused(tmp_path, text, complaint):
         read_file(tmp_path / "m.mtx")
 
 
-# Limits on what a file may cost.
+# Limits on memory and time.
 
 
 def test_long_lines_are_refused_before_they_fill_the_memory(tmp_path, monkeypatch):
@@ -194,13 +194,13 @@ def test_long_lines_are_refused_before_they_fill_the_memory(tmp_path, monkeypatc
             read_file(tmp_path / name)
 
 
-def test_one_endless_line_is_refused_at_once(tmp_path):
+def test_endless_line_is_refused_immediately(tmp_path):
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"0" * 300_000))
-    with pytest.raises(MalformedFileError, match=r"a\.gz:1: the line is too long to be recognized"):
+    with pytest.raises(MalformedFileError, match=r"a\.gz:1: the line is too long to detect the format"):
         read_file(tmp_path / "a.gz")
 
 
-def test_content_that_grows_beyond_reason_is_refused(tmp_path, monkeypatch):
+def test_decompression_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "ALWAYS_ALLOWED", 10_000)
     (tmp_path / "a.bz2").write_bytes(bz2.compress(b"1,2,3\n" * 100_000))
     with pytest.raises(InputError, match=r"decompresses to more than 100 times its size and 10,\d+ bytes"):
@@ -217,7 +217,9 @@ def test_only_regular_files_are_read(tmp_path):
 
 def test_archives_must_hold_one_file(tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped(table(), "a.csv", "b.csv"))
-    with pytest.raises(InputError, match=r"must hold one file; it holds 2 \(a\.csv, b\.csv\): extract the one to read"):
+    with pytest.raises(
+        InputError, match=r"must contain one file; it contains 2 \(a\.csv, b\.csv\): extract the one to read"
+    ):
         read_file(tmp_path / "a.zip")
     (tmp_path / "b.zip").write_bytes(zipped(table(), "folder/", "a.csv", "__MACOSX/a.csv"))
     assert triples_of(tmp_path / "b.zip") == ROWS

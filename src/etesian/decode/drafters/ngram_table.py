@@ -6,7 +6,9 @@ Knows no tree and no drafter.
 from __future__ import annotations
 
 import io
+import math
 import os
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -26,7 +28,11 @@ FORMAT_VERSION = 1
 MOST_SUCCESSORS = 255  # of one context: their number is kept in a byte
 
 _ARRAYS = ("format", "vocabulary_size", "temperature", "contexts", "lengths", "tokens", "probabilities")
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, OverflowError)
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, OverflowError),
+    *(tokenize.TokenError, SyntaxError, RecursionError, NotImplementedError),
+)
+_LARGEST_RATIO = 1_032  # of deflate: bytes per compressed byte
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # multiplicative hashing, Knuth, The Art of Computer Programming, volume 3, 6.4
 
 
@@ -166,14 +172,17 @@ class NgramTable:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NgramTable:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises
         ------
         InputError
-            If the file cannot be read, is damaged, is no such table, or was written by a later version.
+            If the file cannot be read, is damaged, is not such a table, or was written by a later version.
         """
         try:
+            with zipfile.ZipFile(path) as archive:
+                for name in _ARRAYS:
+                    _check_size(archive, name, os.path.getsize(path))
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in _ARRAYS}
             if int(arrays["format"]) != FORMAT_VERSION:
@@ -189,14 +198,26 @@ class NgramTable:
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
         except _DAMAGED as error:
-            raise InputError(f"{path} is no N-gram table that can be used: {error}") from None
+            raise InputError(f"{path} is not a usable N-gram table: {error}") from None
+
+
+def _check_size(archive: zipfile.ZipFile, name: str, file_size: int) -> None:
+    """Refuse an array that declares more bytes than the file can hold, before memory is allocated for it."""
+    member = archive.getinfo(f"{name}.npy")
+    with archive.open(member) as content:
+        version = np.lib.format.read_magic(content)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(content)
+        n_bytes, n_stored = math.prod(shape) * dtype.itemsize, member.file_size - content.tell()
+    if n_bytes != n_stored or n_bytes > _LARGEST_RATIO * min(member.compress_size, file_size):
+        raise InputError(f"array {name!r} of shape {shape} does not fit into the file")
 
 
 def _row(arrays: dict[str, NDArray[Any]], name: str, dtype: Any) -> NDArray[Any]:
-    """An array of one dimension; refuses what would change by conversion."""
+    """Return an array of one dimension; refuse one that would change by conversion."""
     array = arrays[name]
     if array.ndim != 1 or array.dtype.kind not in ("f" if dtype is np.float32 else "iu"):
-        raise InputError(f"{name} must be one row of numbers; got {array.dtype} of shape {array.shape}")
+        raise InputError(f"{name} must be a one-dimensional array of numbers; got {array.dtype} of shape {array.shape}")
     return array.astype(dtype)
 
 

@@ -1,7 +1,7 @@
-"""The compiled loops that carry out a Plan: a worker's lists batch by batch, the barrier, and sums over fixed chunks.
+"""Compiled loops that run a Plan: the lists of a worker batch by batch, with barriers, and sums over fixed chunks.
 
-One compiled `update_range` per problem serves every plan, so a run can differ from the serial one only in order, never in
-rounding. Knows nothing of what an update does.
+All plans run the same compiled `update_range` of a problem, so a run can differ from the serial one only in order, not
+in rounding.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from etesian._shared.atomics import atomic_load
 from etesian._shared.barrier import FAILED, has_to_stop, wait_for_all
 
 FAST = frozenset({"reassoc", "contract", "nsz", "arcp"})
-"""Sums may be vectorized. Numbers that are not finite stay what they are: a run that diverges must be seen to."""
+"""Allow vectorized sums. NaN and infinity are preserved, so that divergence is detected."""
 
 
 class Merging(NamedTuple):
-    """What a problem's updates are, and how copies of its variables are made and merged; see `MergingProblem`."""
+    """Functions that update variables, copy them and merge the copies; see `MergingProblem`."""
 
     update_range: Callable[..., None]
     spread_range: Callable[..., None]
@@ -35,8 +35,8 @@ _list = types.int64[::1]
 _lists = types.int64[:, ::1]
 
 
-def _carry_out(update_range, data, variables, step_size, offsets, worker, synchronized, shared):
-    """Run one worker's lists of every batch; the number of batches it finished."""
+def _run_plan(update_range, data, variables, step_size, offsets, worker, synchronized, shared):
+    """Run the lists of one worker in every batch; return the number of batches completed."""
     n_workers = offsets.shape[1] - 1
     for batch in range(offsets.shape[0]):
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
@@ -48,28 +48,28 @@ def _carry_out(update_range, data, variables, step_size, offsets, worker, synchr
     return offsets.shape[0]
 
 
-def _carry_out_in_copies(
+def _run_plan_in_copies(
     update_range, spread_range, merge_range, data, variables, step_size, offsets, hot, lists, worker, shared
 ):
-    """As `_carry_out`, and merge this worker's share of the hot variables after every batch; copies are then as new."""
+    """Run lists as `_run_plan` does, and merge this worker's share of the hot variables after every batch."""
     n_workers = offsets.shape[1] - 1
     first, last = len(hot) * worker // n_workers, len(hot) * (worker + 1) // n_workers
     spread_range(first, last, hot, lists.shape[1] - 1, variables)
-    goes_on = wait_for_all(shared, n_workers)
+    is_running = wait_for_all(shared, n_workers)
     batch = 0
-    while goes_on and batch < offsets.shape[0]:
+    while is_running and batch < offsets.shape[0]:
         update_range(offsets[batch, worker], offsets[batch, worker + 1], data, variables, step_size)
-        goes_on = wait_for_all(shared, n_workers)
+        is_running = wait_for_all(shared, n_workers)
         if atomic_load(shared, FAILED) != 0:
             return batch
         merge_range(first, last, hot, lists[batch], data, variables, step_size)
-        goes_on = goes_on and wait_for_all(shared, n_workers)
+        is_running = is_running and wait_for_all(shared, n_workers)
         batch += 1
     return batch
 
 
 def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums, shared):
-    """Fill the rows first, first + stride, ... of `sums`, each with the sums over one chunk of updates."""
+    """Fill rows ``first``, ``first + stride``, ... of `sums`, each with the sums over one chunk of updates."""
     for chunk in range(first, sums.shape[0], stride):
         if has_to_stop(shared):
             return
@@ -79,37 +79,37 @@ def _sum_chunks(sum_range, data, variables, chunk_size, n, first, stride, sums, 
 
 @cache
 def compile_update_range(update_range: Callable[..., None], data: types.Type, variables: types.Type) -> tuple[Any, Any]:
-    """Compile a problem's updates once, and the loop that carries out any plan of them.
+    """Compile the updates of a problem, and the loop that runs any plan of them.
 
     Parameters
     ----------
     update_range : function of (start, stop, data, variables, step_size)
-        Runs the updates that lie at start to stop - 1 in plan order, one after the other.
+        Function that runs the updates at positions ``start`` to ``stop - 1`` of the plan, in turn.
     data, variables
         numba types of the two tuples that `update_range` takes.
 
     Returns
     -------
-    The compiled `update_range`, and the compiled ``carry_out(update_range, data, variables, step_size, offsets, worker,
-    synchronized, shared)``. Declared signatures let both be kept on disk from one process to the next.
+    The compiled `update_range`, and the compiled ``run_plan(update_range, data, variables, step_size, offsets, worker,
+    synchronized, shared)``. Declared signatures allow caching both on disk.
     """
     signature = types.void(_indices, _indices, data, variables, types.float64)
     loop = types.int64(
         types.FunctionType(signature), data, variables, types.float64, _offsets, _indices, types.boolean, _shared
     )
-    kept = is_found_again(update_range)
+    kept = is_cacheable(update_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(update_range)
-    return compiled, entry_of(njit(loop, nogil=True, cache=kept)(_carry_out))
+    return compiled, compiled_entry(njit(loop, nogil=True, cache=kept)(_run_plan))
 
 
 @cache
 def compile_merging(merging: Merging, data: types.Type, variables: types.Type) -> tuple[Any, Any, Any, Any]:
-    """Compile what `_carry_out_in_copies` calls, and that loop itself. Merging is compiled without `FAST`: in list order.
+    """Compile `_run_plan_in_copies` and the functions that it calls. Merging omits `FAST`, to add in list order.
 
     Returns
     -------
-    The compiled ``update_range``, ``spread_range`` and ``merge_range``, and ``carry_out(update_range, spread_range, merge_range,
-    data, variables, step_size, offsets, hot, lists, worker, shared)``.
+    The compiled ``update_range``, ``spread_range`` and ``merge_range``, and ``run_plan(update_range, spread_range,
+    merge_range, data, variables, step_size, offsets, hot, lists, worker, shared)``.
     """
     update, _ = compile_update_range(merging.update_range, data, variables)
     number, real = types.int64, types.float64
@@ -118,10 +118,10 @@ def compile_merging(merging: Merging, data: types.Type, variables: types.Type) -
     folding = types.void(number, number, _list, _list, data, variables, real)
     functions = [types.FunctionType(each) for each in (updating, spreading, folding)]
     loop = number(*functions, data, variables, real, _offsets, _list, _lists, number, _shared)
-    spread = njit(spreading, nogil=True, cache=is_found_again(merging.spread_range))(merging.spread_range)
-    merge = njit(folding, nogil=True, cache=is_found_again(merging.merge_range))(merging.merge_range)
-    carry_out = njit(loop, nogil=True, cache=is_found_again(merging.update_range))(_carry_out_in_copies)
-    return update, spread, merge, entry_of(carry_out)
+    spread = njit(spreading, nogil=True, cache=is_cacheable(merging.spread_range))(merging.spread_range)
+    merge = njit(folding, nogil=True, cache=is_cacheable(merging.merge_range))(merging.merge_range)
+    run_plan = njit(loop, nogil=True, cache=is_cacheable(merging.update_range))(_run_plan_in_copies)
+    return update, spread, merge, compiled_entry(run_plan)
 
 
 @cache
@@ -132,17 +132,17 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
     loop = types.void(
         types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table, _shared
     )
-    kept = is_found_again(sum_range)
+    kept = is_cacheable(sum_range)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(sum_range)
-    return compiled, entry_of(njit(loop, nogil=True, cache=kept)(_sum_chunks))
+    return compiled, compiled_entry(njit(loop, nogil=True, cache=kept)(_sum_chunks))
 
 
-def entry_of(loop: Any) -> Any:
-    """The compiled loop itself: a dispatcher would look at the types of all arguments again, 60 microseconds a call."""
+def compiled_entry(loop: Any) -> Any:
+    """Return the compiled loop itself, since type dispatch takes 60 microseconds per call."""
     (only,) = loop.overloads.values()
     return only.entry_point
 
 
-def is_found_again(function: Callable[..., None]) -> bool:
-    """Whether numba finds a function on disk in the next process: not one that closes over another, or was typed in."""
+def is_cacheable(function: Callable[..., None]) -> bool:
+    """Whether numba can cache a function on disk: false for closures and for functions defined in an interactive session."""
     return function.__closure__ is None and Path(function.__code__.co_filename).is_file()

@@ -1,8 +1,8 @@
-"""The compiled loops of a streamed epoch: workers draw, arrange and copy a few blocks at a time, and run them at once.
+"""Compiled loops of a streamed epoch: workers draw, arrange and copy a few blocks at a time, and run them immediately.
 
-An order in blocks (`etesian.sparse.schedules.orders.Blocks`) keeps the updates of a block together. The rows of a block are read in
-one piece, brought into the epoch's order in cache, and run from there. No copy of all data is written, and the first update does
-not wait for the whole epoch to be planned. Conflicts within a block never change, so components are found once.
+An order in blocks (`etesian.sparse.schedules.orders.Blocks`) keeps the updates of a block together. The rows of a block
+are read sequentially, permuted in cache, and run from there. The data is never copied as a whole, and the first update
+does not wait until the whole epoch is planned. Conflicts within a block never change, so components are found once.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 from etesian._shared.barrier import has_to_stop, wait_for_all
-from etesian.sparse._engine.kernels import compile_update_range, entry_of, is_found_again
-from etesian.sparse.schedules.conflicts import Scratch, Touches, allot, find_components, new_scratch
+from etesian.sparse._engine.kernels import compile_update_range, compiled_entry, is_cacheable
+from etesian.sparse.schedules.conflicts import Scratch, Touches, assign_components, find_components, new_scratch
 from etesian.sparse.schedules.orders import BLOCK, deal_block, sample_block
 
 
 class Arrangement(NamedTuple):
-    """How the blocks of a deal are cut into lists; shared by the workers.
+    """Lists of the blocks of a deal, shared by the workers.
 
     Parameters
     ----------
     dealt : array of shape (n_updates,)
-        Updates block by block.
+        Updates by block.
     list_of : array of shape (n_updates,)
-        The list that each of them belongs to; empty where blocks are not cut.
+        List of each of them; empty if blocks are not cut into lists.
     sizes : array of shape (n_blocks, n_lists)
-        Updates in each list.
+        Number of updates in each list.
     slots : array of shape (n_slots, n_lists + 1)
-        Where the lists of each block that is under way begin and end among the rows laid out.
+        Bounds of the lists of each block in progress, among the rows laid out.
     """
 
     dealt: NDArray[np.int64]
@@ -43,19 +43,19 @@ class Arrangement(NamedTuple):
 
     @property
     def n_lists(self) -> int:
-        """Lists in each block."""
+        """Number of lists in each block."""
         return self.sizes.shape[1]
 
 
-class Desk(NamedTuple):
-    """What one worker needs to arrange a block.
+class Workspace(NamedTuple):
+    """Work arrays of one worker for arranging a block.
 
     Parameters
     ----------
     scratch
-        To find components.
+        Work arrays for finding components.
     sampled, arranged : arrays of shape (BLOCK,)
-        Places of updates within the block in drawn order, and among all that were dealt, list by list.
+        Positions of updates within the block in drawn order, and among all dealt updates by list.
     """
 
     scratch: Scratch
@@ -64,25 +64,25 @@ class Desk(NamedTuple):
 
 
 def new_arrangement(dealt: NDArray[np.int64], *, n_lists: int, n_slots: int) -> Arrangement:
-    """Make room for the lists of all blocks, and for `n_slots` blocks under way."""
+    """Allocate the lists of all blocks, and `n_slots` blocks in progress."""
     n, n_blocks = len(dealt), -(-len(dealt) // BLOCK)
     list_of = np.empty(n if n_lists > 1 else 0, np.uint16)
     slots = np.zeros((n_slots, n_lists + 1), np.int64)
     return Arrangement(dealt, list_of, np.zeros((n_blocks, n_lists), np.int32), slots)
 
 
-def new_desk(touches: Touches, *, n_lists: int) -> Desk:
-    """Make the arrays of one worker."""
+def new_workspace(touches: Touches, *, n_lists: int) -> Workspace:
+    """Allocate the work arrays of one worker."""
     scratch = new_scratch(touches, batch_size=BLOCK, n_workers=n_lists)
-    return Desk(scratch, np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int64))
+    return Workspace(scratch, np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int64))
 
 
 @njit(nogil=True, cache=True)
 def _plan_block(start, m, arrangement, touches, scratch):
-    """Give the components of a block that was dealt to lists."""
+    """Assign the components of a dealt block to lists."""
     block = start // BLOCK
     find_components(arrangement.dealt[start : start + m], touches, start, scratch)
-    allot(m, scratch)
+    assign_components(m, scratch)
     for a in range(m):
         arrangement.list_of[start + a] = scratch.worker[scratch.component[a]]
     for p in range(arrangement.sizes.shape[1]):
@@ -90,37 +90,37 @@ def _plan_block(start, m, arrangement, touches, scratch):
 
 
 @njit(nogil=True, cache=True)
-def _arrange(start, m, arrangement, desk, first, bounds):
-    """Fill ``desk.arranged[:m]`` list by list, each in drawn order, and `bounds` with where lists begin, counted from `first`."""
+def _arrange(start, m, arrangement, workspace, first, bounds):
+    """Fill ``workspace.arranged[:m]`` by list, each in drawn order, and `bounds` with the bounds of the lists from `first` on."""
     n_lists = arrangement.sizes.shape[1]
     bounds[0] = first
     if n_lists == 1:
         bounds[1] = first + m
         for k in range(m):
-            desk.arranged[k] = start + desk.sampled[k]
+            workspace.arranged[k] = start + workspace.sampled[k]
         return
-    load = desk.scratch.load
+    load = workspace.scratch.load
     for p in range(n_lists):
-        load[p] = bounds[p] - first  # where the next update of the list goes
+        load[p] = bounds[p] - first  # position of the next update of the list
         bounds[p + 1] = bounds[p] + arrangement.sizes[start // BLOCK, p]
     for k in range(m):
-        place = start + desk.sampled[k]
+        place = start + workspace.sampled[k]
         p = arrangement.list_of[place]
-        desk.arranged[load[p]] = place
+        workspace.arranged[load[p]] = place
         load[p] += 1
 
 
 @njit(nogil=True, cache=True)
-def _lay_out_block(copy_range, given, dealt_rows, rows, drawing, rank, slot, arrangement, touches, desk):
-    """Draw the block that comes at `rank`, and copy its rows into a slot, list by list."""
-    start, m = sample_block(drawing, rank, len(arrangement.dealt), desk.sampled)
+def _lay_out_block(copy_range, given, dealt_rows, rows, drawing, rank, slot, arrangement, touches, workspace):
+    """Draw the block at `rank`, and copy its rows into a slot, by list."""
+    start, m = sample_block(drawing, rank, len(arrangement.dealt), workspace.sampled)
     if drawing.deals:
         deal_block(drawing.key, start, start + m, arrangement.dealt)
         copy_range(start, arrangement.dealt[start : start + m], given, dealt_rows)
         if arrangement.sizes.shape[1] > 1:
-            _plan_block(start, m, arrangement, touches, desk.scratch)
-    _arrange(start, m, arrangement, desk, slot * BLOCK, arrangement.slots[slot])
-    copy_range(slot * BLOCK, desk.arranged[:m], dealt_rows, rows)
+            _plan_block(start, m, arrangement, touches, workspace.scratch)
+    _arrange(start, m, arrangement, workspace, slot * BLOCK, arrangement.slots[slot])
+    copy_range(slot * BLOCK, workspace.arranged[:m], dealt_rows, rows)
 
 
 def _run_blocks(
@@ -134,14 +134,14 @@ def _run_blocks(
     drawing,
     arrangement,
     touches,
-    desk,
+    workspace,
     worker,
     n_workers,
     shared,
 ):
-    """Run whole blocks, one in as many as there are workers, and wait for nobody."""
+    """Run every n_workers-th block as a whole, without synchronization."""
     for rank in range(worker, len(drawing.blocks), n_workers):
-        _lay_out_block(copy_range, given, dealt_rows, rows, drawing, rank, worker, arrangement, touches, desk)
+        _lay_out_block(copy_range, given, dealt_rows, rows, drawing, rank, worker, arrangement, touches, workspace)
         update_range(arrangement.slots[worker, 0], arrangement.slots[worker, 1], rows, variables, step_size)
         if has_to_stop(shared):
             return
@@ -158,19 +158,19 @@ def _run_lists(
     drawing,
     arrangement,
     touches,
-    desk,
+    workspace,
     worker,
     n_workers,
     shared,
 ):
-    """Run one list of every block, with a barrier behind each block.
+    """Run one list of every block, with a barrier after each block.
 
-    Before the barrier of every n_workers-th block, each worker lays out one of the next n_workers blocks, in slots that nobody
-    reads any more.
+    Before the barrier of every n_workers-th block, each worker lays out one of the next n_workers blocks, in slots that
+    are free.
     """
     n_blocks = len(drawing.blocks)
     if worker < n_blocks:
-        _lay_out_block(copy_range, given, dealt_rows, rows, drawing, worker, worker, arrangement, touches, desk)
+        _lay_out_block(copy_range, given, dealt_rows, rows, drawing, worker, worker, arrangement, touches, workspace)
     if not wait_for_all(shared, n_workers):
         return
     for rank in range(n_blocks):
@@ -179,7 +179,7 @@ def _run_lists(
         later = rank + 1 + worker
         if (rank + 1) % n_workers == 0 and later < n_blocks:
             slot = later % (2 * n_workers)
-            _lay_out_block(copy_range, given, dealt_rows, rows, drawing, later, slot, arrangement, touches, desk)
+            _lay_out_block(copy_range, given, dealt_rows, rows, drawing, later, slot, arrangement, touches, workspace)
         if not wait_for_all(shared, n_workers):
             return
 
@@ -194,50 +194,50 @@ def compile_stream(
     *,
     synchronized: bool,
 ) -> tuple[Any, Any, Any]:
-    """Compile a loop of streamed epochs; the compiled updates and copies that it takes, and the loop.
+    """Compile the loop of a streamed epoch; return the compiled updates, the compiled copy, and the loop.
 
     Parameters
     ----------
     update_range, copy_range
-        Of a `etesian.sparse.problems.problem.StreamedProblem`.
+        Functions of a `etesian.sparse.problems.problem.StreamedProblem`.
     data, variables, planning
-        numba types of the rows, of the variables, and of a `Drawing`, an `Arrangement`, `Touches` and a `Desk`.
+        numba types of the rows, of the variables, and of a `Drawing`, an `Arrangement`, `Touches` and a `Workspace`.
     synchronized
-        Whether workers run lists, with a barrier behind each block, or whole blocks.
+        Whether workers run lists, with a barrier after each block, or whole blocks.
     """
     number = types.int64
     compiled, _ = compile_update_range(update_range, data, variables)
     updating = types.FunctionType(types.void(number, number, data, variables, types.float64))
     copying = types.void(number, types.int64[::1], data, data)
-    kept = is_found_again(update_range) and is_found_again(copy_range)
+    kept = is_cacheable(update_range) and is_cacheable(copy_range)
     copy = njit(copying, nogil=True, cache=kept)(copy_range)
     loop = types.void(
         updating, types.FunctionType(copying), data, data, data, variables, types.float64, *planning, number, number,
         types.int64[::1],
     )  # fmt: skip
     run = _run_lists if synchronized else _run_blocks
-    return compiled, copy, entry_of(njit(loop, nogil=True, cache=kept)(run))
+    return compiled, copy, compiled_entry(njit(loop, nogil=True, cache=kept)(run))
 
 
 @njit(nogil=True, cache=True)
-def _plan_of_blocks(drawing, arrangement, touches, desk, order, offsets):
+def _plan_of_blocks(drawing, arrangement, touches, workspace, order, offsets):
     for rank in range(len(drawing.blocks)):
-        start, m = sample_block(drawing, rank, len(arrangement.dealt), desk.sampled)
+        start, m = sample_block(drawing, rank, len(arrangement.dealt), workspace.sampled)
         first = drawing.starts[rank]
-        if drawing.deals:  # which the epoch did too, unless it is still to run or was interrupted
+        if drawing.deals:  # repeats the work of the epoch, which may not have run or was interrupted
             deal_block(drawing.key, start, start + m, arrangement.dealt)
             if arrangement.sizes.shape[1] > 1:
-                _plan_block(start, m, arrangement, touches, desk.scratch)
-        _arrange(start, m, arrangement, desk, first, offsets[rank])
+                _plan_block(start, m, arrangement, touches, workspace.scratch)
+        _arrange(start, m, arrangement, workspace, first, offsets[rank])
         for k in range(m):
-            order[first + k] = arrangement.dealt[desk.arranged[k]]
+            order[first + k] = arrangement.dealt[workspace.arranged[k]]
 
 
 def plan_of_blocks(
-    drawing: Any, arrangement: Arrangement, touches: Touches, desk: Desk
+    drawing: Any, arrangement: Arrangement, touches: Touches, workspace: Workspace
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Write down what a streamed epoch ran: the updates block by block and list by list, and where the lists begin and end."""
+    """Return the plan that a streamed epoch ran: the updates by block and list, and the bounds of the lists."""
     n_blocks, n_lists = arrangement.sizes.shape
     order, offsets = np.empty_like(arrangement.dealt), np.empty((n_blocks, n_lists + 1), np.int64)
-    _plan_of_blocks(drawing, arrangement, touches, desk, order, offsets)
+    _plan_of_blocks(drawing, arrangement, touches, workspace, order, offsets)
     return order, offsets

@@ -1,4 +1,4 @@
-"""Resident threads that carry out plans and sums; they outlive epochs, and stop between batches when interrupted."""
+"""Resident threads that run plans and sums for all epochs of a run, and stop between batches when interrupted."""
 
 from __future__ import annotations
 
@@ -24,21 +24,27 @@ from etesian.sparse._engine.streaming import compile_stream
 from etesian.sparse.schedules.makers import Plan
 
 CHUNK = 8_192
-"""Updates per partial sum. Fixed, so that a sum has the same bits for any number of threads."""
+"""Number of updates per partial sum. It is fixed, so that sums have the same bits for any number of threads."""
 
 
 def count_workers(n_jobs: int | None) -> int:
-    """Return how many threads `n_jobs` asks for, as scikit-learn counts: -1 is all cores, None is one."""
+    """Return the number of threads for `n_jobs`, by the convention of scikit-learn: -1 means all cores, None means one."""
     if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise ValueError(f"n_jobs must be None or an integer other than 0 (-1: all cores); got {n_jobs!r}")
     return int(effective_n_jobs(n_jobs))
 
 
 class Workers:
-    """Threads that run compiled loops side by side; a context manager.
+    """Pool of threads that run compiled loops in parallel; a context manager.
 
-    numba's loops release the interpreter's lock, so that Python's own threads run at once, and unlike numba's pool they
-    can wait for one another inside the loop: a barrier costs a fraction of a microsecond, not a new parallel region.
+    Compiled loops release the global interpreter lock, so Python threads run in parallel. Unlike the threads of numba's
+    own pool they can synchronize inside a loop: a barrier takes a fraction of a microsecond, less than a new parallel
+    region.
+
+    Parameters
+    ----------
+    n_workers
+        Number of threads.
     """
 
     def __init__(self, n_workers: int) -> None:
@@ -54,37 +60,42 @@ class Workers:
     def run(
         self, plan: Plan, update_range: Callable[..., None], data: tuple, variables: tuple, step_size: float
     ) -> None:
-        """Carry out every batch of a plan once. `KeyboardInterrupt` leaves between two batches.
+        """Run every batch of a plan once. A `KeyboardInterrupt` ends the run between two batches.
 
         Parameters
         ----------
         plan
-            At most as many lists a batch as there are workers here.
+            Plan for at most `n_workers` workers.
         update_range, data, variables
-            See `etesian.sparse._engine.kernels.compile_update_range`; `data` lies in plan order.
+            See `etesian.sparse._engine.kernels.compile_update_range`; `data` is in plan order.
         step_size
-            Passed on to every update.
+            Step size of every update.
+
+        Raises
+        ------
+        ValueError
+            If the plan is for more workers, or has copies of hot variables.
         """
         self._check(plan)
         if plan.copies is not None:
-            raise ValueError("the plan has copies of hot variables, which run_in_copies makes and merges")
-        compiled, carry_out = compile_update_range(update_range, *_types(data, variables))
+            raise ValueError("the plan has copies of hot variables: call run_in_copies")
+        compiled, run_plan = compile_update_range(update_range, *_types(data, variables))
         shared = new_shared()
 
         def work(worker: int) -> None:
-            carry_out(compiled, data, variables, step_size, plan.offsets, worker, plan.synchronized, shared)
+            run_plan(compiled, data, variables, step_size, plan.offsets, worker, plan.synchronized, shared)
 
         self._run_all(work, plan.n_workers, shared)
 
     def run_in_copies(self, plan: Plan, merging: Merging, data: tuple, variables: tuple, step_size: float) -> None:
-        """As `run`, for a plan with copies of hot variables; `variables` have rows for them."""
+        """Run a plan with copies of hot variables, for which `variables` have extra rows; see `run`."""
         self._check(plan)
         assert plan.copies is not None
         hot, lists, shared = plan.copies.hot, plan.copies.lists, new_shared()
-        update, spread, merge, carry_out = compile_merging(merging, *_types(data, variables))
+        update, spread, merge, run_plan = compile_merging(merging, *_types(data, variables))
 
         def work(worker: int) -> None:
-            carry_out(update, spread, merge, data, variables, step_size, plan.offsets, hot, lists, worker, shared)
+            run_plan(update, spread, merge, data, variables, step_size, plan.offsets, hot, lists, worker, shared)
 
         self._run_all(work, plan.n_workers, shared)
 
@@ -95,38 +106,38 @@ class Workers:
         variables: tuple,
         step_size: float,
         planning: tuple,
-        desks: list,
+        workspaces: list,
         *,
         synchronized: bool,
     ) -> None:
-        """Carry out a streamed epoch once, see `etesian.sparse._engine.streaming`.
+        """Run a streamed epoch once; see `etesian.sparse._engine.streaming`.
 
         Parameters
         ----------
         problem
-            A `etesian.sparse.problems.problem.StreamedProblem`.
+            Problem that implements `etesian.sparse.problems.problem.StreamedProblem`.
         rows
-            The rows as given, as dealt, and of the blocks under way.
+            Rows as given, rows as dealt, and rows of the blocks in progress.
         variables, step_size
-            Passed on to every update.
+            Variables and step size of every update.
         planning
-            A `Drawing`, an `Arrangement` and `Touches`.
-        desks
-            A `Desk` for each worker that is to run.
+            `Drawing`, `Arrangement` and `Touches` of the epoch.
+        workspaces
+            One `Workspace` per worker.
         synchronized
-            Whether workers run lists of every block or whole blocks.
+            Whether workers run lists of every block, or whole blocks.
         """
-        types = _types(rows[0], variables, *planning, desks[0])
+        types = _types(rows[0], variables, *planning, workspaces[0])
         update, copy, run = compile_stream(
             problem.update_range, problem.copy_range, types[0], types[1], types[2:], synchronized=synchronized
         )
         shared = new_shared()
 
         def work(worker: int) -> None:
-            desk = desks[worker]
-            run(update, copy, *rows, variables, step_size, *planning, desk, worker, len(desks), shared)
+            workspace = workspaces[worker]
+            run(update, copy, *rows, variables, step_size, *planning, workspace, worker, len(workspaces), shared)
 
-        self._run_all(work, len(desks), shared)
+        self._run_all(work, len(workspaces), shared)
 
     def _check(self, plan: Plan) -> None:
         if plan.n_workers > self.n_workers:
@@ -135,14 +146,14 @@ class Workers:
     def sum(
         self, sum_range: Callable[..., None], n: int, n_sums: int, data: tuple, variables: Any
     ) -> NDArray[np.float64]:
-        """Add up what `sum_range` gives over n updates: the same bits for any number of workers.
+        """Sum `sum_range` over n updates, with the same bits for any number of workers.
 
         Parameters
         ----------
         sum_range, data, variables
             See `etesian.sparse._engine.kernels.compile_sum_range`.
         n, n_sums
-            Updates to go through; sums to take of each.
+            Number of updates, and number of sums.
         """
         compiled, sum_chunks = compile_sum_range(sum_range, *_types(data, variables))
         sums = np.zeros((-(-n // CHUNK), n_sums))
@@ -154,11 +165,11 @@ class Workers:
         if n_workers > 1:
             self._run_all(work, n_workers, shared)
         else:
-            work(0)  # too short for a thread to pay
+            work(0)  # too short to be worth a thread
         return sums.sum(axis=0)
 
     def _run_all(self, work: Callable[[int], None], n: int, shared: NDArray[np.int64]) -> None:
-        """Run `work` for each of n workers; if one raises an error, stop all of them and raise it."""
+        """Run `work` on n workers; if one of them raises an error, stop all and raise it."""
 
         def work_or_fail(worker: int) -> None:
             if not shared[FAILED]:
@@ -176,7 +187,7 @@ class Workers:
             for other in others:
                 other.result()
 
-        # Ctrl-C reaches the main thread alone, so another one starts the workers: all of them, or none.
+        # Only the main thread receives Ctrl-C, so another thread starts the workers: all of them, or none.
         running = self._pool.submit(start_all)
         try:
             wait([running])
@@ -189,7 +200,7 @@ class Workers:
 
 @contextmanager
 def _failing(shared: NDArray[np.int64]) -> Iterator[None]:
-    """Have all workers stop when one raises an error: it will not reach the barrier at which the others wait."""
+    """Stop all workers when one raises an error, since the others would wait for it at the barrier forever."""
     try:
         yield
     except BaseException:
@@ -205,14 +216,14 @@ _SEEN: dict[Any, Any] = {}
 
 
 def _types_seen(kind: Any, value: Any) -> Any:
-    """Numba's type of a value, asked for once a kind: typing a tuple of arrays takes longer than a short sum."""
+    """Return the numba type of a value, cached, since typing a tuple of arrays takes longer than a short sum."""
     if kind not in _SEEN:
         _SEEN[kind] = typeof(value)
     return _SEEN[kind]
 
 
 def _shape_of(value: Any) -> Any:
-    """What numba's type of a tuple of arrays, numbers and compiled functions depends on."""
+    """Return the cache key of the numba type of arrays, numbers, compiled functions and tuples of them."""
     if isinstance(value, np.ndarray):
         flags = value.flags
         return value.dtype, value.ndim, flags.c_contiguous, flags.f_contiguous, flags.writeable, flags.aligned

@@ -1,4 +1,4 @@
-"""Estimators in scikit-learn's manner: validate, call `minimize`, store the result."""
+"""Estimators that follow the conventions of scikit-learn: validate, call `minimize`, store the result."""
 
 from etesian.sparse.estimators.classifier import SparseClassifier
 from etesian.sparse.estimators.embedding import WordEmbedding

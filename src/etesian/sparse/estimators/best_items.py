@@ -1,4 +1,4 @@
-"""The best items for users, and the items most like an item, from scores of all items."""
+"""Selection of the items with the highest scores."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from etesian.sparse.frames import is_foreign
 
-ROWS = 32  # scored together, padded if fewer: a row's sums then have the same bits whatever the other rows are
+ROWS = 32  # rows per block, padded if fewer, so that the bits of a row's sums do not depend on the other rows
 
 Scores = Callable[[NDArray[np.int64]], NDArray[np.floating]]
 Best = tuple[NDArray[Any], NDArray[np.floating]]
 
 
 def is_single(value: Any) -> bool:
-    """Whether a value is one id, and not several."""
+    """Whether a value is a single id."""
     return isinstance(value, str | bytes | Number) or (not is_foreign(value) and np.ndim(value) == 0)
 
 
-def in_blocks(rows: NDArray[np.int64], scores: Scores) -> list[NDArray[np.floating]]:
+def score_in_blocks(rows: NDArray[np.int64], scores: Scores) -> list[NDArray[np.floating]]:
     """Score all items for some rows, `ROWS` rows at a time: a list of arrays of shape (n_items,)."""
     found: list[NDArray[np.floating]] = []
     for start in range(0, len(rows), ROWS):
@@ -32,8 +32,8 @@ def in_blocks(rows: NDArray[np.int64], scores: Scores) -> list[NDArray[np.floati
     return found
 
 
-def best_places(score: NDArray[np.floating], n: int) -> NDArray[np.int64]:
-    """Return the places of the n highest scores, highest first; of equal ones the first. Those of -inf are left out."""
+def highest_places(score: NDArray[np.floating], n: int) -> NDArray[np.int64]:
+    """Return the indices of the n highest scores above -inf in descending order; the lower index wins ties."""
     if n < len(score):
         least = np.partition(score, len(score) - n)[len(score) - n]
         places = np.flatnonzero((score >= least) & (score > -np.inf))
@@ -48,20 +48,20 @@ def best_of_each(scored: list[NDArray[np.floating]], ids: NDArray[Any], n: int, 
     Parameters
     ----------
     scored
-        For each row the scores of all ids, -inf for those to leave out.
+        Scores of all ids for each row, where -inf excludes an id.
     ids
-        Ids by place.
+        Ids by index.
     n
-        Ids to return; fewer where there are fewer.
+        Maximum number of ids to return.
     is_single
-        Whether there is one row, whose result has one dimension.
+        Whether the result is one-dimensional, for a single row.
 
     Returns
     -------
     ids, scores : arrays of shape (n_rows, n), or (n,) for a single row
-        Rows with fewer ids end in scores of NaN, and ids of -1 or "".
+        Ids and scores in descending order. Rows with fewer ids are padded with scores of NaN and ids of -1 or "".
     """
-    places = [best_places(score, n) for score in scored]
+    places = [highest_places(score, n) for score in scored]
     if is_single:
         return ids[places[0]], scored[0][places[0]]
     width = min(n, len(ids))

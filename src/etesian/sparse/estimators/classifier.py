@@ -13,10 +13,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from etesian.sparse.driver import Callback, Order, Seed
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.linear import Method, SparseLinear
 from etesian.sparse.problems.losses import CLASSIFICATION, Loss
 from etesian.sparse.schedules.makers import Schedule
+from etesian.sparse.stopping import Callback
 
 
 def _is_logistic(estimator: Any) -> bool:
@@ -24,78 +25,80 @@ def _is_logistic(estimator: Any) -> bool:
 
 
 class SparseClassifier(ClassifierMixin, SparseLinear):
-    """Linear classification of sparse rows, fitted on all cores with the serial run's exact result.
+    """Linear classification of sparse rows, fit in parallel with the same result as in serial.
 
     The objective is mean(loss) + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1), that of scikit-learn's
-    ``LogisticRegression(C=1 / (alpha * n_rows))``; the intercept is not penalized. Multiclass problems are fit one-vs-rest, all
-    classes in one pass.
+    ``LogisticRegression(C=1 / (alpha * n_rows))``; the intercept is not penalized. Multiclass problems are fit
+    one-vs-rest, all classes in one pass.
 
-    After each epoch of a smooth loss, the objective is minimized exactly over the intercept and the last two moves, so it never
-    rises.
+    After each epoch with a smooth loss, the objective is minimized exactly over the intercept and the last two moves,
+    so it never rises.
 
     Parameters
     ----------
     loss
-        ``"logistic"``, ``"hinge"``, ``"squared_hinge"``, or a `etesian.sparse.problems.losses.Loss`.
+        Loss: ``"logistic"``, ``"hinge"``, ``"squared_hinge"``, or a `etesian.sparse.problems.losses.Loss`.
     method
-        ``"saga"`` (Defazio et al. 2014), ``"svrg"`` (Johnson and Zhang 2013) or ``"sgd"``.
+        Optimization method: ``"saga"`` (Defazio et al. 2014, section 2), ``"svrg"`` (Johnson and Zhang 2013, section 2)
+        or ``"sgd"``.
     alpha
         Weight of the penalty, 0 or more.
     l1_ratio
-        Share of the L1 penalty, between 0 (ridge) and 1 (lasso).
+        Fraction of the L1 penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept
-        Whether to fit an intercept. It is solved for between epochs, as all updates read it.
+        Whether to fit an intercept, which is solved for between epochs.
     class_weight
-        None, ``"balanced"``, or a weight for each class.
+        Weights of the classes: None, ``"balanced"``, or a dictionary.
     step_size
-        Step size of the first epoch, the same for every coefficient. With "auto" each coefficient has its own, so that columns may
-        be in any unit: 1/3 (saga) or 1/2 (svrg, sgd) of the largest for which every row's loss is smooth.
+        Step size of the first epoch, for all coefficients. With ``"auto"`` each coefficient has a step size of its own,
+        independent of the units of its column: 1/3 (saga) or 1/2 (svrg, sgd) of the reciprocal of the smoothness of the
+        least smooth row.
     step_decay
         Factor of the step size from each epoch to the next, above 0 and at most 1.
     inverse_scaling
-        Epoch t, counted from 0, divides the step size by (t + 1) to this power; "auto" is 0, but for sgd 1 (0.5 with `average` or a
-        loss with a kink).
+        Exponent of inverse scaling: epoch t, counted from 0, divides the step size by ``(t + 1) ** inverse_scaling``.
+        ``"auto"`` is 0 for saga and svrg, and 1 for sgd (0.5 with `average` or a nonsmooth loss).
     average
-        Whether to return the mean over the second half of the epochs.
+        Whether to return the mean of the coefficients over the second half of the epochs.
     max_iter
         Maximum number of epochs.
     tol
-        Tolerance of the stopping criterion. A fit has converged when the length of a proximal gradient step, in variables scaled to
-        curvature 1, is at most `tol` times the square root of twice the objective. At the default, objectives are about 1e-7
-        (relative) above their minimum. scikit-learn's ``saga`` compares the largest change of a coefficient in an epoch with the
-        largest coefficient, which a slow method passes far from the optimum; ``lbfgs`` compares the largest partial derivative of
-        the loss with ``tol``, which depends on the units of the columns. A loss with a kink (hinge) has no such measure: its fits
-        stop with `outcome_` "no_progress" when the objective has not fallen by a share of `tol` for `n_iter_no_change` epochs.
-        None runs `max_iter` epochs.
+        Tolerance of the stopping criterion. A fit has converged when the length of a proximal gradient step, in
+        variables scaled to curvature 1, is at most `tol` times the square root of twice the objective. At the default,
+        objectives are about 1e-7 (relative) above their minimum. scikit-learn's ``saga`` compares the largest change of
+        a coefficient in an epoch with the largest coefficient, which a slow method passes far from the optimum;
+        ``lbfgs`` compares the largest partial derivative of the loss with ``tol``, which depends on the units of the
+        columns. A nonsmooth loss (hinge) has no such measure: the fit stops with `outcome_` ``"no_progress"`` when the
+        objective has not fallen by the fraction `tol` for `n_iter_no_change` epochs. None runs `max_iter` epochs.
     early_stopping
-        Whether to hold out rows and watch their loss in place of the objective. The coefficients are those of the epoch with the
-        lowest loss.
+        Whether to hold out rows and monitor their loss in place of the objective. The coefficients are those of the
+        epoch with the lowest held-out loss.
     validation_fraction
-        Share of the rows (of each class) held out.
+        Fraction of the rows of each class to hold out.
     n_iter_no_change
-        Number of epochs without enough gain after which to stop.
+        Number of consecutive epochs without sufficient improvement after which to stop.
     warm_start
         Whether `fit` starts from the last coefficients.
     schedule, n_jobs, random_state, order, callback, verbose
-        See `etesian.sparse.driver`.
+        See `etesian.sparse.driver.minimize`.
 
     Attributes
     ----------
     classes_ : array of shape (n_classes,)
-        The labels.
+        Class labels.
     coef_ : array of shape (1, n_features) or (n_classes, n_features)
         Coefficients.
     intercept_ : array of shape (1,) or (n_classes,)
-        0 where `fit_intercept` is False.
+        Intercepts; 0 if `fit_intercept` is False.
     n_iter_, objective_, plan_
-        Number of epochs, the objective after each (empty if `tol` is None and there is no callback), and the last plan.
+        Number of epochs, objective after each epoch (empty if `tol` is None and there is no callback), and last plan.
     outcome_ : str
         ``"converged"``, ``"max_iter"``, ``"early_stopped"``, ``"no_progress"``, ``"stopped"``, ``"diverged"`` or
         ``"interrupted"``; see `etesian.sparse.driver.Result`.
     step_size_
-        Step size of the first epoch; with "auto", as a share of the largest of each coefficient.
+        Step size of the first epoch; with ``"auto"``, relative to the largest stable step size of each coefficient.
     validation_loss_
-        Loss of held-out rows after each epoch; empty without `early_stopping`.
+        Loss on the held-out rows after each epoch; empty without `early_stopping`.
     """
 
     _losses = CLASSIFICATION
@@ -151,35 +154,40 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit to rows.
+        """Fit the model.
 
         Parameters
         ----------
         X : array or sparse matrix of shape (n_rows, n_features)
-            float32 rows give float32 coefficients, all others float64.
+            Training rows. float32 rows give float32 coefficients, all others float64.
         y : array of shape (n_rows,)
-            Labels, of at least two classes.
+            Labels of at least two classes.
         sample_weight : array of shape (n_rows,), optional
-            Weight of each row's loss, as in scikit-learn: the objective is the sum of weight * loss over the number of rows, plus
-            the penalty.
+            Weight of each row's loss, as in scikit-learn: the objective is the sum of weight * loss over the number of
+            rows, plus the penalty.
+
+        Returns
+        -------
+        self
+            Fitted estimator.
         """
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
         check_classification_targets(y)
         start = self.warm_start and hasattr(self, "classes_") and np.array_equal(np.unique(y), self.classes_)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
-            raise ValueError(f"y must hold at least two classes; got only one class: {self.classes_.tolist()[0]!r}")
+            raise ValueError(f"y must contain at least two classes; got only one class: {self.classes_.tolist()[0]!r}")
         return self._fit_classes(X, y, sample_weight, start=start, max_iter=None)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Run one epoch on these rows, from the coefficients of the last fit.
+        """Run one epoch on these rows, starting from the current coefficients.
 
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`.
+            See `fit`.
         classes
-            All labels that any call will bring; needed in the first call.
+            Labels of all calls; required in the first call.
         """
         start = hasattr(self, "classes_")
         if not start and classes is None:
@@ -192,7 +200,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
             raise ValueError(f"classes must be those of the first call, {self.classes_}; got {np.unique(classes)}")
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise ValueError(f"y must hold only the classes {self.classes_}; got {unknown.tolist()[0]!r}")
+            raise ValueError(f"y must contain only the classes {self.classes_}; got {unknown.tolist()[0]!r}")
         return self._fit_classes(X, y, sample_weight, start=start, max_iter=1)
 
     def _fit_classes(self, X: Any, y: Any, sample_weight: Any, *, start: bool, max_iter: int | None) -> Self:
@@ -219,7 +227,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
 
     @available_if(_is_logistic)
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
-        """Predict probabilities, shape (n_rows, n_classes); logistic loss only. Of several classes, scaled to add up to 1."""
+        """Predict probabilities, shape (n_rows, n_classes); logistic loss only. Multiclass probabilities are normalized."""
         one = expit(self.decision_function(X))
         if one.ndim == 1:
             return np.stack([1 - one, one], axis=1)

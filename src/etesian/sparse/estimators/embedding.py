@@ -1,4 +1,4 @@
-"""WordEmbedding: vectors of words from the company they keep."""
+"""WordEmbedding: word vectors from co-occurrence counts."""
 
 from __future__ import annotations
 
@@ -15,64 +15,66 @@ from sklearn.utils.validation import check_is_fitted
 from etesian._shared.files import atomic_write
 from etesian.sparse.arguments import check_integer
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
-from etesian.sparse.driver import Callback, Order, Seed
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.problems.factors import WordPairs
 from etesian.sparse.problems.pairs import KnownRows
 from etesian.sparse.schedules.makers import Schedule
+from etesian.sparse.stopping import Callback
 
 Sentences = Iterable[Iterable[str] | str]
 
 
 class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer):
-    """Embed words so that log counts of pairs are squared norms of sums, on all cores with the serial run's exact result.
+    """Word embedding from co-occurrence counts, fit in parallel with the same result as in serial.
 
-    Minimized is the sum over pairs of A (log A - |v + v'|^2 - C)^2, where A counts how often two words stand near one another
-    (Pan et al. 2016, section 5), by SGD; C is solved in closed form after every epoch.
+    The objective is the sum over pairs of words of A (log A - |v + v'|^2 - C)^2, where A is their co-occurrence count
+    (Pan et al. 2016, section 5). It is minimized by SGD; C is solved for in closed form after every epoch.
 
     Parameters
     ----------
     n_dimensions
-        Numbers in a vector, at least 1.
+        Number of dimensions of the vectors, at least 1.
     window
-        Words at most this far apart in a sentence make a pair.
+        Maximum distance between the two words of a pair in a sentence.
     min_count
-        Words that occur less often are left out.
+        Minimum number of occurrences of a word. Rarer words are dropped.
     max_weight
-        Pairs that were met more often weigh no more than this, so that "of the" does not outweigh the rest; above 0.
+        Upper limit of the weight of a pair, above 0, so that very frequent pairs do not dominate.
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
-        See `etesian.sparse.driver`. A step size is for a pair of weight `max_weight`, the heaviest.
+        See `etesian.sparse.driver.minimize`. The step size applies to a pair of weight `max_weight`.
     early_stopping
-        Whether to hold out pairs and to watch the loss on them in place of the objective; kept is the epoch where it was lowest.
+        Whether to hold out pairs and monitor their loss in place of the objective. The vectors are those of the epoch
+        with the lowest held-out loss.
     validation_fraction
-        Share of the pairs held out.
+        Fraction of the pairs to hold out.
     n_iter_no_change
-        Epochs in a row without a gain of `tol` after which to stop.
+        Number of consecutive epochs without an improvement of `tol` after which to stop.
     warm_start
-        Whether `fit` starts from the last vectors, for words that had one.
+        Whether `fit` starts from the current vectors of known words.
     order
-        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first; see
+        Order of the updates: ``"each_epoch"`` for a new order in every epoch, ``"fixed"`` to repeat the first; see
         `etesian.sparse.driver.minimize`.
 
     Attributes
     ----------
     vectors_ : array of shape (n_words, n_dimensions)
-        float32.
+        Word vectors, float32.
     words_ : tuple of str
-        The word of each row, most frequent first.
+        Word of each row, most frequent first.
     vocabulary_ : dict of str to int
-        The row of each word.
+        Row of each word.
     word_counts_ : array of shape (n_words,)
-        How often each word occurs.
+        Number of occurrences of each word.
     shift_ : float
-        C.
+        Constant C.
     cooccurrence_ : Cooccurrence
-        What was counted, which `partial_fit` adds to.
+        Counts so far, to which `partial_fit` adds.
     n_iter_, objective_, plan_, outcome_
-        Epochs, the objective after each, the plan, and how the fit ended.
+        Number of epochs, objective after each epoch, last plan, and outcome of the fit.
     validation_loss_
-        Loss of the pairs held out, after each epoch; empty without `early_stopping`.
+        Loss on the held-out pairs after each epoch; empty without `early_stopping`.
     """
 
     vectors_: NDArray[np.float32]
@@ -122,30 +124,30 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         self.verbose = verbose
 
     def fit(self, sentences: Sentences | Cooccurrence, y: object = None) -> Self:
-        """Fit vectors to text.
+        """Fit word vectors.
 
         Parameters
         ----------
         sentences
-            Sentences, each a sequence of words or a string, which is split at white space; or what
-            `etesian.sparse.count_cooccurrences` made of them.
+            Sentences, each a sequence of words or a string that is split at whitespace; or the result of
+            `etesian.sparse.count_cooccurrences`.
         y
-            Not used; here for pipelines.
+            Ignored, present for API consistency.
         """
         self._check_parameters()
         counted = self._count(sentences)
         return self._fit(counted, known=self._known(counted) if self.warm_start and self._is_fitted() else None)
 
     def partial_fit(self, sentences: Sentences | Cooccurrence, y: object = None) -> Self:
-        """Add more text to what was counted, and go on for one epoch over all of it at the first step size.
+        """Add the counts of more text, and run one epoch over all counts at the initial step size.
 
-        Words keep their vectors. New words that occur `min_count` times in the new text join with vectors drawn at random; words
-        that are known are counted however rare they are in it. The first call is a `fit` of one epoch. Nothing is held out.
+        Known words keep their vectors, and all of their occurrences count. New words that occur `min_count` times in
+        the new text are added with random vectors. The first call is a `fit` of one epoch. No pairs are held out.
 
         Parameters
         ----------
         sentences, y
-            As in `fit`.
+            See `fit`.
         """
         self._check_parameters()
         if not self._is_fitted():
@@ -168,10 +170,10 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         return count_cooccurrences(sentences, window=self.window, min_count=self.min_count, keep=keep)
 
     def _known(self, counted: Cooccurrence) -> KnownRows:
-        """Vectors of the last fit, by the places of their words in `counted`."""
+        """Return the vectors of the last fit, by index of their words in `counted`."""
         if self.vectors_.shape[1] != self.n_dimensions:
             raise ValueError(
-                f"n_dimensions must stay {self.vectors_.shape[1]}, as the last fit had it, to go on from there; "
+                f"n_dimensions must equal that of the last fit, {self.vectors_.shape[1]}, to continue it; "
                 f"got {self.n_dimensions}"
             )
         known = [(row, self.vocabulary_[word]) for row, word in enumerate(counted.words) if word in self.vocabulary_]
@@ -187,7 +189,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         epochs_before: int = 0,
     ) -> Self:
         if len(counted.count) == 0:
-            raise ValueError("no two words stand near one another: sentences must be longer than one word")
+            raise ValueError("sentences must contain at least one pair of words; each has only one word")
         rng = self._generator(epochs_before)
         is_held = np.zeros(len(counted.count), bool)
         if self.early_stopping and epochs is None:
@@ -224,17 +226,17 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         return self.vectors_.shape[1]
 
     def transform(self, sentences: Sentences) -> NDArray[np.float32]:
-        """Return the mean vector of the known words of each sentence; of 0 where no word is known.
+        """Return the mean vector of the known words of each sentence, or 0 if no word is known.
 
         Parameters
         ----------
         sentences
-            Each a sequence of words, or a string, which is split at white space.
+            Sentences, each a sequence of words or a string that is split at whitespace.
 
         Returns
         -------
         array of shape (n_sentences, n_dimensions)
-            The vector of a word is that of a sentence of one word.
+            Mean vector of each sentence.
         """
         check_is_fitted(self)
         rows, ends = [], [0]
@@ -249,12 +251,12 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         check_is_fitted(self)
         if word not in self.vocabulary_:
             raise KeyError(
-                f"{word!r} is not among the {len(self.words_):,} words with at least {self.min_count} occurrences"
+                f"{word!r} is not in the vocabulary of {len(self.words_):,} words with at least {self.min_count} occurrences"
             )
         return self.vectors_[self.vocabulary_[word]]
 
     def most_similar(self, word: str | NDArray[np.floating], n: int = 10) -> list[tuple[str, float]]:
-        """Return the n words nearest to a word (itself left out) or to a vector, each with its cosine, nearest first."""
+        """Return the n words with the highest cosine similarity to a word or vector, with their cosines in descending order."""
         check_integer("n", n, at_least=1)
         given = self.vector(word) if isinstance(word, str) else np.asarray(word)
         lengths = np.linalg.norm(self.vectors_, axis=1) * np.linalg.norm(given)

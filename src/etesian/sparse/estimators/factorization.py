@@ -1,4 +1,4 @@
-"""MatrixFactorization: ratings of items by users, as products of factors."""
+"""MatrixFactorization: ratings of items by users as products of factors."""
 
 from __future__ import annotations
 
@@ -7,90 +7,91 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_is_fitted
 
 from etesian.sparse.arguments import check_integer
-from etesian.sparse.driver import Callback, Order, Seed
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.feedback import preferences
-from etesian.sparse.estimators.folding import FoldedUser
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
-from etesian.sparse.estimators.ranking import recall
-from etesian.sparse.estimators.ratings import RatingTriples, read_pairs, read_ratings
+from etesian.sparse.estimators.ratings import RatingTriples, read_ratings
 from etesian.sparse.estimators.recommending import Feedback, Recommending
 from etesian.sparse.ids import IdType, find_ids
 from etesian.sparse.problems.factors import Ratings
 from etesian.sparse.problems.pairs import KnownRows
 from etesian.sparse.schedules.makers import Schedule
+from etesian.sparse.stopping import Callback
 
 _DTYPES = ("float32", "float64")
 
 
 class MatrixFactorization(Recommending, Minimizer):
-    """Predict ratings by a product of user and item factors, fitted on all cores with the serial run's exact result.
+    """Matrix factorization of ratings, fit in parallel with the same result as in serial.
 
-    A rating is predicted as mean + user bias + item bias + <user factors, item factors>; fitted is the mean over ratings of
-    (rating - predicted)^2 + regularization (squared norms of what predicted it), by SGD (Pan et al. 2016, section 5).
+    The predicted rating is mean + user bias + item bias + <user factors, item factors>. The objective is the mean over
+    ratings of (rating - predicted)^2 + regularization (squared norms of the factors and biases involved), minimized by
+    SGD (Pan et al. 2016, section 5).
 
-    With implicit feedback a rating r counts what a user did with an item, such as plays, and what is predicted is a preference,
-    1 or 0. Fitted is then the mean, weighted by confidence, of the same terms over the ratings (preference 1, or 0 where r is 0;
-    confidence 1 + alpha r) and over pairs drawn once per fit: for each rating above 0, `n_negatives` items that its user did not
-    meet, uniformly (preference 0, confidence 1). The expected objective is that of Hu, Koren and Volinsky (2008) with a confidence
-    of n_negatives n_u / (n_items - n_u) in place of 1 for an item not met by a user of n_u ratings, and with each penalty scaled
-    by the confidence of its user's or item's terms.
+    With implicit feedback, a rating r counts interactions of a user with an item, such as plays, and the model predicts
+    a preference of 1 or 0. The objective is the mean of the same terms, weighted by confidence, over the ratings
+    (preference 1, or 0 if r is 0; confidence 1 + alpha r) and over negative samples, drawn once per fit: for each
+    rating above 0, `n_negatives` items that its user has not rated, uniformly (preference 0, confidence 1). The
+    expected objective is that of Hu, Koren and Volinsky (2008, section 4) with a confidence of n_negatives n_u /
+    (n_items - n_u) in place of 1 for an item not rated by a user with n_u ratings, and with each penalty scaled by the
+    confidence of its user's or item's terms.
 
     Parameters
     ----------
     n_factors
-        Numbers for each user and each item, at least 1.
+        Number of factors, at least 1.
     feedback
-        ``"explicit"``, where a rating says how much an item is liked, or ``"implicit"``.
+        Type of the ratings: ``"explicit"``, if a rating measures preference, or ``"implicit"``.
     alpha
-        How much confidence a count adds, 0 or more; for implicit feedback.
+        Increase in confidence per unit of a rating, 0 or more; for implicit feedback.
     n_negatives
-        Items drawn for each rating, 0 or more; for implicit feedback. Each costs an update. As they are drawn once, a few are
-        learned by heart, and rank worse than if they were drawn anew for every epoch; about 20 rank as well.
+        Number of negative samples per rating, 0 or more; for implicit feedback. Each adds one update per epoch. Since
+        they are drawn once per fit, small numbers are overfit and rank worse than samples drawn for every epoch; about
+        20 rank equally well.
     biased
-        Whether to fit a mean and biases. Without them a prediction is the product alone.
+        Whether to fit a mean and biases.
     regularization
-        Weight of the squared norms, per rating; 0 or more.
+        Weight of the squared norms per rating, 0 or more.
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
-        See `etesian.sparse.driver`; the step size of epoch t is ``step_size * step_decay**t``.
+        See `etesian.sparse.driver.minimize`. The step size of epoch t is ``step_size * step_decay**t``.
     early_stopping
-        Whether to hold out ratings (with implicit feedback drawn pairs as well) and to watch their mean squared error in place of
-        the objective; kept is the epoch where it was lowest.
+        Whether to hold out ratings (with implicit feedback also negative samples) and monitor their mean squared error
+        in place of the objective. The factors are those of the epoch with the lowest held-out error.
     validation_fraction
-        Share held out. Ratings whose user or item has no other stay in the fit.
+        Fraction of the ratings to hold out. The only rating of a user or item is never held out.
     n_iter_no_change
-        Epochs in a row without a gain of `tol` after which to stop.
+        Number of consecutive epochs without an improvement of `tol` after which to stop.
     warm_start
-        Whether `fit` starts from the last fit, where it knows a user or item.
+        Whether `fit` starts from the current factors of known users and items.
     order
-        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first; see
+        Order of the updates: ``"each_epoch"`` for a new order in every epoch, ``"fixed"`` to repeat the first; see
         `etesian.sparse.driver.minimize`.
     dtype
-        ``"float32"`` or ``"float64"``.
+        Type of the factors: ``"float32"`` or ``"float64"``.
     ids
-        ``"text"`` or ``"int"`` reads all ids as that type; by default the users' ids, and separately the items', are integers if
-        each of them in the data of `fit` is an integer without leading zeros or a plus sign that fits 64 bits, and else text. With
-        ``"int"`` the text "007" means 7.
+        Type of the ids, ``"text"`` or ``"int"``. By default, the ids of users, and separately those of items, are
+        integers if all of them in the data of `fit` are 64-bit integers without leading zeros or a plus sign; otherwise
+        text. With ``"int"`` the text "007" means 7.
 
     Attributes
     ----------
     user_factors_, item_factors_ : arrays of shape (n_users, n_factors) and (n_items, n_factors)
-        Rows of 0 for users and items that no term of a fit met.
+        Factors; rows of 0 for users and items without a rating.
     user_bias_, item_bias_ : arrays of shape (n_users,) and (n_items,)
-        0 where `biased` is False.
+        Biases; 0 if `biased` is False.
     mean_ : float
-        The mean rating, or preference; 0 where `biased` is False.
+        Mean rating or preference; 0 if `biased` is False.
     user_ids_, item_ids_ : arrays of shape (n_users,) and (n_items,)
-        The ids of the rows, in ascending order: text or integers, or the indices of a matrix. Later data is read as the same type:
-        the integer 7 is the text "7" for a model whose ids are text.
+        Ids of the rows in ascending order: text or integers, or the indices of a matrix. Later data is converted to the
+        same type: for a model with text ids, the integer 7 means the text "7".
     n_iter_, objective_, plan_, outcome_
-        Epochs, the objective after each (empty when nothing asked for it), the plan, and how the fit ended.
+        Number of epochs, objective after each epoch (empty if `tol` is None and there is no callback), last plan, and
+        outcome of the fit.
     validation_loss_
-        Mean squared error of what was held out, after each epoch; empty without `early_stopping`.
+        Mean squared error on the held-out ratings after each epoch; empty without `early_stopping`.
     """
 
     def __init__(
@@ -148,35 +149,36 @@ class MatrixFactorization(Recommending, Minimizer):
         Parameters
         ----------
         ratings
-            A scipy sparse matrix of shape (n_users, n_items), whose stored elements are the ratings; a frame of pandas, polars
-            or pyarrow, whose columns are found by names such as user, userId or customer, item or movieId, and rating or score;
-            a tuple (users, items, ratings) of equally long sequences; or an array of shape (n_ratings, 3). Ids are integers or
-            text, and may have gaps.
+            Ratings: a scipy sparse matrix of shape (n_users, n_items) of which every stored element is a rating; a
+            pandas, polars or pyarrow data frame with columns recognized by names such as user, userId or customer, item
+            or movieId, and rating or score; a tuple (users, items, ratings) of sequences of equal length; or an array
+            of shape (n_ratings, 3). Ids are integers or text, and may have gaps.
         y
-            Not used; here for pipelines.
+            Ignored, present for API consistency.
         sample_weight : array of shape (n_ratings,), optional
-            A weight of 2 counts a rating twice, 0 not at all. For a matrix in the order of ``ratings.tocoo()``.
+            Weight of each rating. A weight of 2 equals two ratings, and a weight of 0 none. For a matrix, weights are
+            in the order of ``ratings.tocoo()``.
 
         Raises
         ------
         ValueError
-            For no ratings, ratings that are not finite, ids that are missing or floats that may have lost digits, a frame whose
-            columns have other names, or parameters out of range.
+            If there are no ratings, a rating is not finite, an id is missing or is a float that may have lost digits, a
+            column is not recognized, or a parameter is out of range.
         """
         self._check_parameters()
         read = read_ratings(ratings, self.dtype, sample_weight, ids=self.ids)
         return self._fit(read, known=self._known(read) if self.warm_start and self._is_fitted() else None)
 
     def partial_fit(self, ratings: Any, y: None = None, sample_weight: Any = None) -> Self:
-        """Go on with more ratings, for one epoch over these at the first step size.
+        """Run one epoch over more ratings, at the initial step size.
 
-        Users and items that are known keep their factors, and the mean stays; new ones start at random. The first call is a
-        `fit` of one epoch. Nothing is held out.
+        Known users and items start from their current factors and the mean is kept; new users and items start at
+        random. The first call is a `fit` of one epoch. No ratings are held out.
 
         Parameters
         ----------
         ratings, y, sample_weight
-            As in `fit`.
+            See `fit`.
         """
         self._check_parameters()
         known = (self.user_ids_, self.item_ids_) if self._is_fitted() else None
@@ -184,7 +186,7 @@ class MatrixFactorization(Recommending, Minimizer):
         if known is None:
             return self._fit(read, epochs=1)
         read = read.among(self.user_ids_, self.item_ids_)
-        return self._fit(read, epochs=1, known=self._known(read), goes_on=True)
+        return self._fit(read, epochs=1, known=self._known(read), is_incremental=True)
 
     def _is_fitted(self) -> bool:
         return hasattr(self, "user_factors_")
@@ -205,15 +207,20 @@ class MatrixFactorization(Recommending, Minimizer):
         self._check_stopping()
 
     def _fit(
-        self, read: RatingTriples, *, epochs: int | None = None, known: KnownRows | None = None, goes_on: bool = False
+        self,
+        read: RatingTriples,
+        *,
+        epochs: int | None = None,
+        known: KnownRows | None = None,
+        is_incremental: bool = False,
     ) -> Self:
-        epochs_before = self.n_iter_ if goes_on else 0
+        epochs_before = self.n_iter_ if is_incremental else 0
         rng = self._generator(epochs_before)
         terms, held_out = self._terms(read, rng), None
         if self.early_stopping and epochs is None:
             is_held = hold_out(terms.user, terms.item, fraction=self.validation_fraction, rng=rng.spawn(1)[0])
             terms, held_out = terms.part(~is_held), terms.part(is_held)
-        problem = self._problem(terms, mean=self.mean_ if goes_on else None, known=known)
+        problem = self._problem(terms, mean=self.mean_ if is_incremental else None, known=known)
         result = self._minimize(
             problem,
             held_out=None if held_out is None else self._problem(held_out, mean=problem.mean),
@@ -221,7 +228,7 @@ class MatrixFactorization(Recommending, Minimizer):
             tol=self.tol if epochs is None else None,
             random_state=rng,
         )
-        self._keep(read, problem, *result.variables, goes_on=goes_on)
+        self._keep(read, problem, *result.variables, is_incremental=is_incremental)
         return self._finish(result, epochs_before=epochs_before)
 
     def _terms(self, read: RatingTriples, rng: np.random.Generator) -> RatingTriples:
@@ -245,10 +252,10 @@ class MatrixFactorization(Recommending, Minimizer):
         )
 
     def _known(self, read: RatingTriples) -> KnownRows:
-        """Rows of the last fit, by their places among the users and items of `read`."""
+        """Return the factors of the last fit, by index of the users and items of `read`."""
         if self.user_factors_.shape[1] != self.n_factors:
             raise ValueError(
-                f"n_factors must stay {self.user_factors_.shape[1]}, as the last fit had it, to go on from there; "
+                f"n_factors must equal that of the last fit, {self.user_factors_.shape[1]}, to continue it; "
                 f"got {self.n_factors}"
             )
         user = find_ids(self.user_ids_, read.user_ids, "user")
@@ -256,23 +263,23 @@ class MatrixFactorization(Recommending, Minimizer):
         rows = np.concatenate([user, np.where(item >= 0, item + len(read.user_ids), -1)])
         factors = np.concatenate([self.user_factors_, self.item_factors_])
         bias = np.concatenate([self.user_bias_, self.item_bias_])
-        is_known = (rows >= 0) & (factors.any(axis=1) | (bias != 0))  # rows of 0 were never met
+        is_known = (rows >= 0) & (factors.any(axis=1) | (bias != 0))  # rows of 0 had no rating
         return KnownRows(rows[is_known], factors[is_known], bias[is_known])
 
     def _keep(
-        self, read: RatingTriples, problem: Ratings, factors: NDArray[Any], bias: NDArray[Any], *, goes_on: bool
+        self, read: RatingTriples, problem: Ratings, factors: NDArray[Any], bias: NDArray[Any], *, is_incremental: bool
     ) -> None:
         n_users = problem.n_users
         is_met = np.zeros(len(factors), bool)
         is_met[problem.user] = is_met[problem.item] = True
-        if goes_on and problem.known is not None:
+        if is_incremental and problem.known is not None:
             is_met[problem.known.rows] = True
         factors[~is_met] = 0
         if not self.biased:
             bias = np.zeros(len(factors), factors.dtype)
         bias[~is_met] = 0
         user, item = read.user, read.item
-        if goes_on:
+        if is_incremental:
             earlier: Any = self._rated.tocoo()
             user = np.concatenate([user, np.searchsorted(read.user_ids, self.user_ids_)[earlier.row]])
             item = np.concatenate([item, np.searchsorted(read.item_ids, self.item_ids_)[earlier.col]])
@@ -281,57 +288,6 @@ class MatrixFactorization(Recommending, Minimizer):
         self.user_factors_, self.item_factors_ = factors[:n_users].copy(), factors[n_users:].copy()
         self.user_bias_, self.item_bias_ = bias[:n_users].copy(), bias[n_users:].copy()
         self.mean_ = float(problem.mean)
-
-    def predict(self, pairs: Any) -> NDArray[np.floating]:
-        """Predict ratings.
-
-        Parameters
-        ----------
-        pairs
-            A tuple (users, items) of equally long sequences of ids, a frame with such columns, or an array of shape (n, 2). Of a
-            tuple, users may also be a `FoldedUser`, for all items.
-
-        Returns
-        -------
-        array of shape (n,)
-            For a user or item that `fit` did not see, the prediction from the mean and the other one's bias.
-        """
-        check_is_fitted(self)
-        if isinstance(pairs, tuple) and len(pairs) == 2 and isinstance(pairs[0], FoldedUser):
-            return self._predict_folded(pairs[0], find_ids(pairs[1], self.item_ids_, "item", self.ids))
-        users, items = read_pairs(pairs)
-        user = find_ids(users, self.user_ids_, "user", self.ids)
-        item = find_ids(items, self.item_ids_, "item", self.ids)
-        known_user, known_item = user >= 0, item >= 0
-        product = np.einsum("nk,nk->n", self.user_factors_[user], self.item_factors_[item])
-        predicted = np.where(known_user & known_item, product, 0) + self.mean_
-        predicted += np.where(known_user, self.user_bias_[user], 0) + np.where(known_item, self.item_bias_[item], 0)
-        return predicted.astype(self.user_factors_.dtype, copy=False)
-
-    def score(self, ratings: Any, y: None = None) -> float:
-        """Return how good the predictions are: 1 is perfect.
-
-        For explicit feedback the coefficient of determination R^2, where 0 is predicting the mean. For implicit feedback the
-        recall of the first 10 recommendations, averaged over the users that `fit` saw: which share of their items with a
-        rating above 0 (of 10 of them, if there are more) is among the 10 highest predictions, where items that a user met in
-        `fit`, and that are not in `ratings`, are left out.
-
-        Parameters
-        ----------
-        ratings
-            As in `fit`; users and items that `fit` did not see are allowed.
-        y
-            Not used; here for model selection.
-        """
-        check_is_fitted(self)
-        read = read_ratings(ratings, self.dtype, ids=self.ids)
-        if self.feedback == "explicit":
-            predicted = self.predict((read.user_ids[read.user], read.item_ids[read.item]))
-            return float(r2_score(read.rating, predicted))
-        liked = read.part(read.rating > 0)
-        user = find_ids(read.user_ids, self.user_ids_, "user", self.ids)[liked.user]
-        item = find_ids(read.item_ids, self.item_ids_, "item", self.ids)[liked.item]
-        return recall(user[user >= 0], item[user >= 0], predict=self._predict_all, met=self._rated)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

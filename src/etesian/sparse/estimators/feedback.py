@@ -1,4 +1,4 @@
-"""Turns what users did into what a factorization is to predict: preferences with a confidence, and pairs that were not met."""
+"""Implicit feedback: preferences with confidences, and negative samples."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from etesian.sparse.estimators.ratings import RatingTriples
 
 
 def preferences(read: RatingTriples, *, alpha: float, n_negatives: int, rng: np.random.Generator) -> RatingTriples:
-    """Replace counts by preferences, and draw pairs that were not met.
+    """Replace counts by preferences, and add negative samples.
 
-    A count r becomes a preference of 1 (0 if r is 0) of weight 1 + alpha r (Hu, Koren and Volinsky 2008, equations 1 and 2).
-    For each preference of 1, `n_negatives` items that its user did not meet are drawn uniformly, as preferences of 0 and weight 1
-    (the user-oriented sampling of Pan et al. 2008, section 4.2.2). A weight that a count had multiplies its own and its draws'.
+    A count r becomes a preference of 1 (0 if r is 0) of weight 1 + alpha r (Hu, Koren and Volinsky 2008, equations 1
+    and 2). For each preference of 1, `n_negatives` items that its user has not rated are drawn uniformly, with
+    preference 0 and weight 1 (user-oriented sampling: Pan et al. 2008, section 4.2.2). The weight of a count multiplies
+    those of its term and of its samples.
 
     Parameters
     ----------
     read
-        Counts; not negative.
+        Non-negative counts.
     alpha, n_negatives
-        0 or more.
+        Confidence per count and number of samples per rating, 0 or more.
     rng
-        Draws the items.
+        Generator of the samples.
     """
     wrong = np.flatnonzero(read.rating < 0)
     if len(wrong):
@@ -32,9 +33,9 @@ def preferences(read: RatingTriples, *, alpha: float, n_negatives: int, rng: np.
     given = np.ones(len(read.user)) if read.weight is None else read.weight
     liked = np.flatnonzero(read.rating > 0)
     if len(liked) == 0:
-        raise ValueError("implicit ratings must hold at least one above 0; all are 0")
+        raise ValueError("implicit ratings must include at least one above 0; all are 0")
     source = np.repeat(liked[np.argsort(read.user[liked], kind="stable")], n_negatives)
-    item = draw_unmet(read.user, read.item, read.user[source], n_items=len(read.item_ids), rng=rng)
+    item = draw_negatives(read.user, read.item, read.user[source], n_items=len(read.item_ids), rng=rng)
     source, item = source[item >= 0], item[item >= 0]
     zeros = np.zeros(len(source), read.rating.dtype)
     return replace(
@@ -46,7 +47,7 @@ def preferences(read: RatingTriples, *, alpha: float, n_negatives: int, rng: np.
     )
 
 
-def draw_unmet(
+def draw_negatives(
     user: NDArray[np.int64],
     item: NDArray[np.int64],
     wanted: NDArray[np.int64],
@@ -54,23 +55,23 @@ def draw_unmet(
     n_items: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Draw an item that a user did not meet, uniformly and without rejection, for each wanted user; -1 where all were met.
+    """Draw for each given user an item that the user has not rated, uniformly and without rejection; -1 if there is none.
 
     Parameters
     ----------
     user, item : arrays of shape (n,)
-        Pairs that were met; they may repeat.
+        Rated pairs; they may repeat.
     wanted : array of shape (m,)
-        Users to draw for. In ascending order the draws are looked up in cache.
+        Users to draw items for. Ascending order is faster, because of caching.
     n_items
-        Items are numbered from 0 to n_items - 1.
+        Number of items.
     rng
-        Draws the place of each item among those its user did not meet.
+        Generator of the samples.
     """
     met_user, met_item = np.divmod(np.unique(user * n_items + item), n_items)
     ends = np.searchsorted(met_user, np.arange(max(user.max(), wanted.max(initial=0)) + 2))
     n_unmet = n_items - np.diff(ends)
-    # unmet items below a met one: its number less the met ones before it
+    # number of unrated items below a rated item: its index minus the number of rated ones before it
     below = met_item - (np.arange(len(met_item)) - ends[met_user])
     place = (rng.random(len(wanted)) * n_unmet[wanted]).astype(np.int64)
     stride = n_items + 1

@@ -1,4 +1,4 @@
-"""Folding in: the factors of a new user, solved for in closed form while those of the items stay."""
+"""Folding in: closed-form factors of a new user, with those of the items fixed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class FoldedUser:
-    """A user that no fit saw; see `MatrixFactorization.fold_in_user`.
+    """A user that is not in the training data; see `MatrixFactorization.fold_in_user`.
 
     Parameters
     ----------
     factors : array of shape (n_factors,)
-        The user's factors.
+        Factors of the user.
     bias : float
-        The user's bias; 0 for a model without biases.
+        Bias of the user; 0 for a model without biases.
     items : array of shape (n_rated,)
-        Places of the items rated, in the model's ``item_ids_``.
+        Indices of the rated items in ``item_ids_`` of the model.
     """
 
     factors: NDArray[np.floating]
@@ -40,18 +40,18 @@ def solve_ridge(
     Parameters
     ----------
     factors : array of shape (n_items, n_factors)
-        The items' factors v.
+        Factors v of the items.
     target, weight : arrays of shape (n_items,)
-        t and w.
+        Targets t and weights w.
     penalty, biased
-        As in `MatrixFactorization`.
+        Regularization and presence of a bias, see `MatrixFactorization`.
 
     Returns
     -------
     u : array of shape (n_factors,)
-        Where the penalty is 0 and several solve it, the one with the least norm.
+        Factors; the solution of minimum norm if there are several.
     b : float
-        0 if not `biased`.
+        Bias; 0 if not `biased`.
     """
     columns = np.ones((len(factors), 1 if biased else 0))
     design = np.concatenate([factors.astype(np.float64), columns], axis=1)

@@ -1,4 +1,4 @@
-"""Which terms to hold out of a fit."""
+"""Random choice of held-out terms."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 def hold_out(
     left: NDArray[np.integer], right: NDArray[np.integer], *, fraction: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Choose pairs to hold out, at random; those whose left or right would then be met nowhere else stay.
+    """Choose pairs to hold out, at random, so that every left and every right index keeps a pair.
 
     Parameters
     ----------
     left, right : arrays of shape (n,)
-        Indices from 0, each in a numbering of its own.
+        Indices from 0, numbered separately.
     fraction
-        Share of the pairs to hold out, between 0 and 1.
+        Fraction of the pairs to hold out, between 0 and 1.
     rng
-        Chooses.
+        Generator of the choice.
 
     Returns
     -------
@@ -35,7 +35,8 @@ def hold_out(
         held &= is_met[side]
     if not held.any():
         raise ValueError(
-            f"nothing can be held out (validation_fraction={fraction}): each of the {n} pairs is the only one of one of its two"
+            f"cannot hold out a pair (validation_fraction={fraction}): each of the {n} pairs is the only one with its "
+            "left or right id"
         )
     return held
 
@@ -43,18 +44,18 @@ def hold_out(
 def hold_out_rows(
     number: NDArray[np.intp], labels: NDArray[Any] | None, *, fraction: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Choose rows to hold out, at random: the same share of each class, at least one row, and never all.
+    """Choose rows to hold out, at random: the same fraction of each class, at least one row and never all.
 
     Parameters
     ----------
     number : array of shape (n,)
-        Class of each row, counted from 0; 0 for all in a regression.
+        Class of each row, from 0; all 0 for a regression.
     labels : array of shape (n_classes,), optional
-        Labels of the classes, for messages.
+        Labels of the classes, for error messages.
     fraction
-        Share of the rows to hold out, between 0 and 1.
+        Fraction of the rows to hold out, between 0 and 1.
     rng
-        Chooses.
+        Generator of the choice.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What SparseClassifier and SparseRegressor share: from checked rows and targets to fitted coefficients."""
+"""Base class of SparseClassifier and SparseRegressor: from validated rows and targets to fitted coefficients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STEPS_PER_SMOOTHNESS = {"sgd": 1 / 2, "svrg": 1 / 2, "saga": 1 / 3}
 
 
 class SparseLinear(Minimizer):
-    """Base of the two linear estimators; see `SparseClassifier` for the parameters."""
+    """Base class of the two linear estimators; see `SparseClassifier` for the parameters."""
 
     _losses: dict[str, Loss]
     _coef: NDArray[Any]
@@ -63,7 +63,7 @@ class SparseLinear(Minimizer):
         max_iter: int | None = None,
         start: bool = False,
     ) -> Self:
-        """Fit coefficients of shape (n_features, n_outputs), from the last ones if `start`."""
+        """Fit coefficients of shape (n_features, n_outputs), starting from the current ones if `start`."""
         loss = self._check_parameters()
         rows = as_rows(X)
         means = center_full_columns(rows, weight) if self.fit_intercept else np.zeros(rows.shape[1])
@@ -94,7 +94,7 @@ class SparseLinear(Minimizer):
         return self._finish(result)
 
     def _options(self, loss: Loss) -> dict[str, Any]:
-        """Return how `Linear` is to be minimized: a step size that is given holds for every coefficient."""
+        """Return the options of `Linear`; a given step size applies to all coefficients."""
         return {
             "penalty": elastic_net(self.alpha, self.l1_ratio),
             "reduction": None if self.method == "sgd" else self.method,
@@ -107,7 +107,7 @@ class SparseLinear(Minimizer):
         return bool(np.isfinite(loss.curvature)) and not self.average
 
     def _step_rule(self, problem: Linear) -> SGD:
-        """Return the step sizes; "auto" is a fixed share of 1 / L, with L the smoothness of the least smooth row."""
+        """Return the step sizes; "auto" is a fixed fraction of 1 / L, with L the smoothness of the least smooth row."""
         size, power = self.step_size, self.inverse_scaling
         if size == "auto":
             size = _STEPS_PER_SMOOTHNESS[self.method] / max(problem.smoothness(), np.finfo(float).tiny)
@@ -133,29 +133,29 @@ class SparseLinear(Minimizer):
         raise NotImplementedError
 
     def _predict_linear(self, X: Any) -> NDArray[np.floating]:
-        """Predictions of shape (n_rows, n_outputs)."""
+        """Return predictions of shape (n_rows, n_outputs)."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         return X @ self._coef + self._intercept
 
 
 def as_rows(X: Any) -> csr_array:
-    """Return a CSR array with sorted columns that do not repeat; X itself is left alone."""
+    """Return a CSR array with sorted columns without duplicates; X is not modified."""
     rows = csr_array(X, copy=issparse(X))
     rows.sum_duplicates()
     return rows
 
 
 def center_full_columns(rows: csr_array, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Subtract the mean of each column without zeros, in place; an intercept makes up for it.
+    """Subtract the mean of each column without zeros, in place; an intercept compensates.
 
-    A column of dates or years is nearly constant. As it is, its coefficient and the intercept would be told apart by its small
-    spread alone, which no stochastic method does in a reasonable time.
+    A column of dates or years is nearly constant. Without centering, only its small spread distinguishes its
+    coefficient from the intercept, and stochastic methods need many epochs.
 
     Returns
     -------
     array of shape (n_features,)
-        What was subtracted; 0 for columns with zeros.
+        Subtracted means; 0 for columns with zeros.
     """
     n_rows, n_features = rows.shape
     means = np.zeros(n_features)

@@ -1,4 +1,4 @@
-"""What the scikit-learn estimators share: parameters of a minimization, and what fitting one leaves behind."""
+"""Base class of the estimators: parameters of a minimization, and attributes of a fit."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from sklearn.base import BaseEstimator
 
 from etesian.sparse._engine.workers import Workers, count_workers
 from etesian.sparse.arguments import check_integer, check_tol
-from etesian.sparse.driver import Callback, Order, Result, Seed, minimize
+from etesian.sparse.driver import Result, minimize
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.problem import Problem, SumOver, Variables
 from etesian.sparse.schedules.makers import Plan, Schedule
+from etesian.sparse.stopping import Callback
 
 
 class HasLoss(Protocol):
-    """Terms that a fit did not see."""
+    """Held-out terms."""
 
     def loss_of(self, variables: Variables, sum_over: SumOver) -> float:
-        """Return their loss; nothing is changed."""
+        """Return the loss of the terms, without changing the variables."""
 
 
 class Minimizer(BaseEstimator):
-    """Base of estimators that are fitted by `etesian.sparse.driver`.
+    """Base class of estimators that are fit by `etesian.sparse.driver.minimize`.
 
     Parameters
     ----------
@@ -34,30 +36,31 @@ class Minimizer(BaseEstimator):
     max_iter
         Maximum number of epochs.
     tol
-        Tolerance of the stopping criterion, see `etesian.sparse.driver.minimize`; None for `max_iter` epochs, which saves the time
-        of computing the objective.
+        Tolerance of the stopping criterion, see `etesian.sparse.driver.minimize`; None runs `max_iter` epochs without
+        computing the objective.
     schedule
-        ``"conflict_free"``, ``"serial"`` (the same result, on one core) or ``"lock_free"`` (HOGWILD!, another result every
-        time); for ``"levels"``, ``"blocked"``, ``"merged"`` (linear models only) and ``"auto"`` see
+        Schedule: ``"conflict_free"``, ``"serial"`` (the same result, on one core) or ``"lock_free"`` (HOGWILD!, not
+        reproducible). For ``"levels"``, ``"blocked"``, ``"merged"`` (linear models only) and ``"auto"`` see
         `etesian.sparse.driver.minimize`.
     n_jobs
-        Threads; -1 for all cores. The result does not depend on it, unless the schedule is lock-free.
+        Number of threads; -1 means all cores. The result does not depend on it, unless the schedule is lock-free.
     random_state
         Seed of the starting point and of the order of updates.
     order
-        ``"each_epoch"`` for a new order of the updates in every epoch, ``"fixed"`` to repeat that of the first, which SAGA does not
-        survive; see `etesian.sparse.driver.minimize`.
+        Order of the updates: ``"each_epoch"`` for a new order in every epoch, ``"fixed"`` to repeat the first, with
+        which SAGA may not converge; see `etesian.sparse.driver.minimize`.
     callback
-        ``callback(epoch, objective, seconds)`` after every epoch; a true answer stops the fit.
+        Function called as ``callback(epoch, objective, seconds)`` after every epoch. If it returns a true value, the
+        fit stops.
     verbose
-        Whether to print the plan and a line an epoch.
+        Whether to print the plan and one line per epoch.
     early_stopping
-        Whether to hold out a part of the data and watch the loss on it in place of the objective. The result is that of the epoch
-        with the lowest loss.
+        Whether to hold out a part of the data and monitor the loss on it in place of the objective. The result is that
+        of the epoch with the lowest held-out loss.
     validation_fraction
-        Share of the data that is held out, chosen by `random_state`.
+        Fraction of the data to hold out.
     n_iter_no_change
-        Number of epochs in a row without a gain of `tol` after which to stop.
+        Number of consecutive epochs without an improvement of `tol` after which to stop.
     """
 
     step_size: float
@@ -75,7 +78,7 @@ class Minimizer(BaseEstimator):
     n_iter_no_change: int
 
     def _minimize(self, problem: Problem, *, held_out: HasLoss | None = None, **options: Any) -> Result:
-        """Minimize; with held-out terms, watch their loss in place of the objective."""
+        """Minimize; with held-out terms, monitor their loss in place of the objective."""
         options = {
             "method": self._step_rule(problem),
             "schedule": self.schedule,
@@ -105,16 +108,16 @@ class Minimizer(BaseEstimator):
             raise ValueError(f"validation_fraction must be between 0 and 1; got {self.validation_fraction}")
 
     def _generator(self, epochs_before: int = 0) -> np.random.Generator:
-        """Return what a fit draws from; one that goes on after some epochs draws anew, also from a seed that is a number."""
+        """Return the generator of a fit, which depends on the number of epochs before if the seed is an integer."""
         seed: Any = self.random_state
         if isinstance(seed, np.random.RandomState):
-            seed = seed.randint(0, 2**32, size=4, dtype=np.uint32)  # the old kind of generator cannot spawn new ones
+            seed = seed.randint(0, 2**32, size=4, dtype=np.uint32)  # RandomState cannot spawn generators
         elif epochs_before and isinstance(seed, int | np.integer):
             seed = [seed, epochs_before]
         return np.random.default_rng(seed)
 
     def _finish(self, result: Result, *, epochs_before: int = 0) -> Self:
-        """Keep what every fit reports; an interrupted fit is usable, and stays interrupted."""
+        """Set the attributes of a fit, and raise KeyboardInterrupt again after an interrupted one."""
         before = self.objective_ if epochs_before else []
         self.n_iter_: int = epochs_before + result.n_iter
         self.objective_: list[float] = before + result.objective

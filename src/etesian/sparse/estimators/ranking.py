@@ -1,4 +1,4 @@
-"""How well predictions rank what users did next."""
+"""Ranking metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-BLOCK = 1_024  # users looked at together: bounds memory, whatever their number
+BLOCK = 1_024  # users per block, which limits memory
 
 
 def recall(
@@ -19,21 +19,21 @@ def recall(
     met: csr_array,
     n: int = 10,
 ) -> float:
-    """Return the mean over users of the share of their wanted items (of n, if there are more) among their n best predictions.
+    """Return the recall at n, averaged over users; at most n relevant items per user count.
 
     Parameters
     ----------
     user, item : arrays of shape (n_wanted,)
-        Rows of users and the items they want; -1 for an item that is not known, which is never found.
+        Rows of users and their relevant items; -1 is an unknown item, which is never found.
     predict
-        From rows of users to predictions of all items, of shape (n_rows, n_items).
+        Function from rows of users to predictions of all items, of shape (n_rows, n_items).
     met : CSR array of shape (n_users, n_items)
-        Items that are left out unless they are wanted.
+        Items to exclude unless they are relevant.
     n
-        Predictions looked at, at least 1.
+        Number of highest predictions, at least 1.
     """
     if len(user) == 0:
-        raise ValueError("ratings must hold a rating above 0 of a user that fit saw; got none")
+        raise ValueError("ratings must include a rating above 0 of a user of the fit; got none")
     pairs = np.unique(np.stack([user, item]), axis=1)
     rows, n_wanted = np.unique(pairs[0], return_counts=True)
     user, item = pairs[:, pairs[1] >= 0]

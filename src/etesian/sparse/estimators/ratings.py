@@ -1,4 +1,4 @@
-"""Reads ratings as people hold them, a sparse matrix, a frame or triples, into indices and values; refuses invalid ones."""
+"""Validation of ratings: a sparse matrix, a data frame or triples, as indices and values."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _FORMS = (
 
 @dataclass(frozen=True, eq=False)
 class RatingTriples:
-    """Ratings by index.
+    """Ratings with indices of users and items.
 
     Parameters
     ----------
     user, item : arrays of shape (n_ratings,)
         Indices into `user_ids` and `item_ids`.
     rating : array of shape (n_ratings,)
-        Finite.
+        Finite ratings.
     user_ids, item_ids
-        The ids of users and items in the caller's data, in ascending order: text or integers.
+        Ids of users and items in ascending order: text or integers.
     weight : array of shape (n_ratings,), or None
-        Above 0; None where all ratings weigh the same.
+        Weights above 0, or None for equal weights.
     """
 
     user: NDArray[np.int64]
@@ -48,7 +48,7 @@ class RatingTriples:
         return replace(self, user=self.user[chosen], item=self.item[chosen], rating=self.rating[chosen], weight=weight)
 
     def among(self, user_ids: NDArray[Any], item_ids: NDArray[Any]) -> RatingTriples:
-        """Return the same ratings among more users and items: those given as well."""
+        """Return the same ratings with the given users and items added."""
         all_users, all_items = joined_ids(user_ids, self.user_ids), joined_ids(item_ids, self.item_ids)
         user = np.searchsorted(all_users, self.user_ids)[self.user]
         item = np.searchsorted(all_items, self.item_ids)[self.item]
@@ -63,21 +63,21 @@ def read_ratings(
     ids: IdType | None = None,
     known: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> RatingTriples:
-    """Read ratings in any accepted form. A rating of weight 0 counts as not given.
+    """Read ratings in any accepted form, and drop those of weight 0.
 
     Parameters
     ----------
     ratings
-        A scipy sparse matrix, whose stored elements are ratings; a frame of pandas, polars or pyarrow, whose columns are found
-        by name; a tuple of three sequences; or an array of shape (n_ratings, 3).
+        Ratings: a scipy sparse matrix of which every stored element is a rating; a pandas, polars or pyarrow data
+        frame, with columns recognized by name; a tuple of three sequences; or an array of shape (n_ratings, 3).
     dtype
-        The type of the ratings returned.
+        Type of the returned ratings.
     sample_weight : array of shape (n_ratings,), optional
-        A weight for each rating.
+        Weight of each rating.
     ids
-        The type of ids; by default found for users and items separately.
+        Type of the ids. Default: inferred for users and items separately.
     known
-        Ids of users and items of an earlier fit, whose types the ids take.
+        Ids of users and items of an earlier fit, which determine the types.
     """
     if issparse(ratings):
         return _read_matrix(ratings, dtype, sample_weight)
@@ -92,7 +92,7 @@ def read_ratings(
 
 
 def _wanted_type(column: IdColumn, kind: str, ids: IdType | None, known: NDArray[Any] | None) -> IdType | None:
-    """Return the type of ids: that of an earlier fit, if there was one."""
+    """Return the type of ids, which is that of an earlier fit if there is one."""
     if known is None or len(known) == 0:
         return ids
     if known.dtype.kind == "U":
@@ -106,7 +106,7 @@ def _read_matrix(ratings: Any, dtype: Any, sample_weight: Any) -> RatingTriples:
     matrix: Any = ratings.tocoo()
     weight = _checked_weights(sample_weight, matrix.nnz)
     user_ids, item_ids = (np.arange(n) for n in matrix.shape)
-    summed = csr_array(matrix)  # elements that occur twice are added up, as scipy does
+    summed = csr_array(matrix)  # duplicates are summed, as in scipy
     if summed.nnz < matrix.nnz:
         if weight is not None:
             raise ValueError(
@@ -123,18 +123,18 @@ def _three_columns(ratings: Any) -> tuple[IdColumn, IdColumn, NDArray[Any]]:
     users, items, values = as_ids(columns[0], "user"), as_ids(columns[1], "item"), as_numbers(columns[2])
     if not len(users) == len(items) == len(values):
         raise ValueError(
-            f"users, items and ratings must be equally long; got {len(users)}, {len(items)} and {len(values)}"
+            f"users, items and ratings must have equal lengths; got {len(users)}, {len(items)} and {len(values)}"
         )
     return users, items, values
 
 
 def read_pairs(pairs: Any) -> tuple[IdColumn, IdColumn]:
-    """Read pairs of users and items: a frame, a tuple (users, items), or an array of shape (n, 2)."""
+    """Read pairs of users and items: a data frame, a tuple (users, items), or an array of shape (n, 2)."""
     forms = "a frame with columns user and item, a tuple (users, items), or an array of shape (n, 2)"
     columns = _columns(pairs, ("user", "item"), "pairs", forms)
     users, items = as_ids(columns[0], "user"), as_ids(columns[1], "item")
     if len(users) != len(items):
-        raise ValueError(f"users and items must be equally long; got {len(users)} and {len(items)}")
+        raise ValueError(f"users and items must have equal lengths; got {len(users)} and {len(items)}")
     return users, items
 
 
@@ -157,7 +157,7 @@ def _columns(data: Any, roles: tuple[str, ...], name: str, forms: str) -> tuple[
 def _frame_columns(frame: Any, roles: tuple[str, ...], name: str) -> tuple[Any, ...]:
     columns = columns_of(frame)
     names = list(columns)
-    if names == [str(place) for place in range(len(roles))]:  # a frame made without names
+    if names == [str(place) for place in range(len(roles))]:  # a frame created without column names
         return tuple(columns.values())
     try:
         places = find_columns(names, needed=roles)
@@ -173,7 +173,7 @@ def _checked_values(values: NDArray[Any], dtype: Any) -> NDArray[np.floating]:
     if values.ndim != 1:
         raise ValueError(f"ratings must be a sequence of numbers; got an array of shape {values.shape}")
     if len(values) == 0:
-        raise ValueError("ratings must hold at least one rating; got none")
+        raise ValueError("ratings must include at least one rating; got none")
     try:
         values = values.astype(dtype)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Recommending: the best items for users, similar items, and new users folded in, from the factors of a fit."""
+"""Predictions from fitted factors: ratings, recommendations, similar items, and folding in of new users."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from etesian.sparse.arguments import check_integer
-from etesian.sparse.estimators.best_items import Best, best_of_each, in_blocks, is_single
+from etesian.sparse.estimators.best_items import Best, best_of_each, is_single, score_in_blocks
 from etesian.sparse.estimators.folding import FoldedUser, solve_ridge
-from etesian.sparse.estimators.ratings import read_ratings
+from etesian.sparse.estimators.ranking import recall
+from etesian.sparse.estimators.ratings import read_pairs, read_ratings
 from etesian.sparse.ids import IdType, as_ids, find_ids
 
 Feedback = Literal["explicit", "implicit"]
 
 
 class Recommending:
-    """The methods of `MatrixFactorization` that go from factors to items."""
+    """Methods of `MatrixFactorization` that use fitted factors."""
 
     feedback: Feedback
     alpha: float
@@ -27,6 +29,7 @@ class Recommending:
     biased: bool
     regularization: float
     ids: IdType | None
+    dtype: str
 
     mean_: float
     user_ids_: NDArray[Any]
@@ -37,23 +40,73 @@ class Recommending:
     item_bias_: NDArray[np.floating]
     _rated: csr_array
 
+    def predict(self, pairs: Any) -> NDArray[np.floating]:
+        """Predict ratings.
+
+        Parameters
+        ----------
+        pairs
+            Pairs of ids: a tuple (users, items) of sequences of equal length, a data frame with such columns, or an
+            array of shape (n, 2). In a tuple, a `FoldedUser` may replace the users.
+
+        Returns
+        -------
+        array of shape (n,)
+            Predicted ratings. Unknown users and items have factors and biases of 0.
+        """
+        check_is_fitted(self)
+        if isinstance(pairs, tuple) and len(pairs) == 2 and isinstance(pairs[0], FoldedUser):
+            return self._predict_folded(pairs[0], find_ids(pairs[1], self.item_ids_, "item", self.ids))
+        users, items = read_pairs(pairs)
+        user = find_ids(users, self.user_ids_, "user", self.ids)
+        item = find_ids(items, self.item_ids_, "item", self.ids)
+        known_user, known_item = user >= 0, item >= 0
+        product = np.einsum("nk,nk->n", self.user_factors_[user], self.item_factors_[item])
+        predicted = np.where(known_user & known_item, product, 0) + self.mean_
+        predicted += np.where(known_user, self.user_bias_[user], 0) + np.where(known_item, self.item_bias_[item], 0)
+        return predicted.astype(self.user_factors_.dtype, copy=False)
+
+    def score(self, ratings: Any, y: None = None) -> float:
+        """Return the coefficient of determination R^2, or for implicit feedback the recall at 10.
+
+        The recall at 10 is averaged over known users: the fraction of their items with a rating above 0 (of 10 of them,
+        if there are more) that are among the 10 highest predictions. Items that a user rated in `fit`, and that are not
+        in `ratings`, are excluded.
+
+        Parameters
+        ----------
+        ratings
+            Ratings, as in `fit`. Unknown users and items are allowed.
+        y
+            Ignored, present for API consistency.
+        """
+        check_is_fitted(self)
+        read = read_ratings(ratings, self.dtype, ids=self.ids)
+        if self.feedback == "explicit":
+            predicted = self.predict((read.user_ids[read.user], read.item_ids[read.item]))
+            return float(r2_score(read.rating, predicted))
+        liked = read.part(read.rating > 0)
+        user = find_ids(read.user_ids, self.user_ids_, "user", self.ids)[liked.user]
+        item = find_ids(read.item_ids, self.item_ids_, "item", self.ids)[liked.item]
+        return recall(user[user >= 0], item[user >= 0], predict=self._predict_all, met=self._rated)
+
     def recommend(self, user: Any, n: int = 10, *, exclude_rated: bool = True) -> Best:
         """Return the items with the highest predicted ratings for one user or many, highest first.
 
         Parameters
         ----------
         user
-            An id that `fit` saw, a sequence of such ids, or a `FoldedUser`.
+            Id of a known user, a sequence of such ids, or a `FoldedUser`.
         n
-            Items to return for each user, at least 1; fewer where there are fewer.
+            Maximum number of items per user, at least 1.
         exclude_rated
-            Whether to leave out items that the user rated.
+            Whether to exclude items that the user rated.
 
         Returns
         -------
         items, ratings : arrays of shape (n,), or (n_users, n) for a sequence of users
-            The items' ids and their predicted ratings. In a sequence, a user with fewer than n items left has ratings of NaN and
-            ids of -1 or "" at the end. The result for a user does not depend on the others.
+            Ids of the items and their predicted ratings. For a sequence of users, rows with fewer than n items are
+            padded with ratings of NaN and ids of -1 or "". The result for a user does not depend on the other users.
         """
         check_is_fitted(self)
         check_integer("n", n, at_least=1)
@@ -62,7 +115,7 @@ class Recommending:
             rated: list[NDArray[Any]] = [user.items]
         else:
             rows = self._rows_of(user, self.user_ids_, "user")
-            scored = in_blocks(rows, self._predict_all)
+            scored = score_in_blocks(rows, self._predict_all)
             rated = [self._rated.indices[slice(*self._rated.indptr[row : row + 2])] for row in rows]
         if exclude_rated:
             for score, items in zip(scored, rated, strict=True):
@@ -70,19 +123,19 @@ class Recommending:
         return best_of_each(scored, self.item_ids_, n, is_single=isinstance(user, FoldedUser) or is_single(user))
 
     def similar_items(self, item: Any, n: int = 10) -> Best:
-        """Return the items whose factors have the largest cosine with those of one item or of many, largest first.
+        """Return the items with the highest cosine similarity to one item or to each of many, highest first.
 
         Parameters
         ----------
         item
-            An id that `fit` saw, or a sequence of such ids.
+            Id of a known item, or a sequence of such ids.
         n
-            Items to return for each, at least 1; the item itself is not among them.
+            Maximum number of items, at least 1, without the item itself.
 
         Returns
         -------
-        items, cosines : arrays of shape (n,), or (n_items_asked, n) for a sequence of items
-            As in `recommend`. Items that no term of a fit met, which have no factors, are left out.
+        items, cosines : arrays of shape (n,), or (n_given, n) for a sequence of n_given items
+            Ids of the items and their cosines, padded as in `recommend`. Items without a rating are excluded.
         """
         check_is_fitted(self)
         check_integer("n", n, at_least=1)
@@ -94,34 +147,34 @@ class Recommending:
                 f"item {self.item_ids_[rows[norms[rows] == 0]].tolist()[0]!r} has no factors: no rating in the fit"
             )
         directions = factors / np.where(norms > 0, norms, 1)[:, None]
-        scored = in_blocks(rows, lambda block: np.where(norms > 0, directions[block] @ directions.T, -np.inf))
+        scored = score_in_blocks(rows, lambda block: np.where(norms > 0, directions[block] @ directions.T, -np.inf))
         for row, score in zip(rows, scored, strict=True):
             score[row] = -np.inf
         return best_of_each(scored, self.item_ids_, n, is_single=is_single(item))
 
     def fold_in_user(self, items: Any, ratings: Any) -> FoldedUser:
-        """Solve for the factors and the bias of a user that `fit` did not see, while the items' stay; nothing is trained.
+        """Solve for the factors and the bias of a new user, with those of the items fixed.
 
-        Minimized is the objective of `fit` over this user's terms, which is a ridge regression on the factors of the rated items,
-        by its normal equations (Hu, Koren and Volinsky 2008, equation 4). With implicit feedback the pairs that `fit` would draw
-        enter with their expected weight. The model does not change.
+        The result minimizes the objective of `fit` over the terms of this user, which is a ridge regression on the
+        factors of the rated items, by its normal equations (Hu, Koren and Volinsky 2008, equation 4). With implicit
+        feedback, negative samples enter with their expected weight. The model is not changed.
 
         Parameters
         ----------
         items : sequence of shape (n_rated,)
-            Ids of items; those that `fit` did not see are left out.
+            Ids of items. Unknown items are ignored.
         ratings : sequence of shape (n_rated,)
-            The user's ratings of them, or counts.
+            Ratings or counts of the items by the user.
 
         Returns
         -------
         FoldedUser
-            To be passed to `recommend`, or to `predict` in place of users.
+            User for `recommend`, or for `predict` in place of users.
 
         Raises
         ------
         ValueError
-            If `fit` saw none of the items, an item occurs twice, or the ratings are not as many or not finite.
+            If no item is known, an item occurs twice, the lengths differ, or a rating is not finite.
         """
         check_is_fitted(self)
         read = read_ratings((np.zeros(np.shape(ratings), np.int64), items, ratings), np.float64, ids=self.ids)
@@ -131,7 +184,7 @@ class Recommending:
         rating = read.rating[item >= 0].astype(np.float64)
         item = item[item >= 0]
         if len(item) == 0:
-            raise ValueError("items must hold an item that fit saw; it holds none")
+            raise ValueError("items must include at least one item of the fit; got none")
         places, target, weight = self._terms_of_user(item, rating)
         offset = self.mean_ + self.item_bias_[places].astype(np.float64)
         factors, bias = solve_ridge(
@@ -142,7 +195,7 @@ class Recommending:
     def _terms_of_user(
         self, item: NDArray[np.int64], rating: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """Items, targets and weights of one user's terms, with drawn pairs at their expected weight."""
+        """Return items, targets and weights of one user's terms, with negative samples at their expected weight."""
         if self.feedback == "explicit":
             return item, rating, np.ones(len(item))
         if (rating < 0).any() or not (rating > 0).any():
@@ -154,17 +207,17 @@ class Recommending:
         return np.concatenate([item, unmet]), target, weight
 
     def _rows_of(self, wanted: Any, known: NDArray[Any], kind: str) -> NDArray[np.int64]:
-        """Rows of one id or several, all of which have to be known."""
+        """Return the rows of one or several ids, all of which must be known."""
         ids = [wanted] if is_single(wanted) else wanted
         rows = find_ids(ids, known, kind, self.ids)
         if (rows < 0).any():
             place = int(np.flatnonzero(rows < 0)[0])
             unknown = wanted if is_single(wanted) else as_ids(ids, kind).values()[place : place + 1].tolist()[0]
-            raise ValueError(f"{kind} {unknown!r} has no rating in the data that was fitted")
+            raise ValueError(f"{kind} {unknown!r} has no rating in the training data")
         return rows
 
     def _predict_folded(self, user: FoldedUser, item: NDArray[np.int64] | None = None) -> NDArray[np.floating]:
-        """Predict all items, or those in some places; -1 stands for an item that `fit` did not see."""
+        """Predict all items, or those at some indices, where -1 is an unknown item."""
         dtype = self.item_factors_.dtype.type
         unknown = dtype(self.mean_ + user.bias)
         every = unknown + self.item_bias_ + self.item_factors_ @ user.factors

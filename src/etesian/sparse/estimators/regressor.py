@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from etesian.sparse.driver import Callback, Order, Seed
+from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.linear import Method, SparseLinear
 from etesian.sparse.problems.losses import REGRESSION, Loss
 from etesian.sparse.schedules.makers import Schedule
+from etesian.sparse.stopping import Callback
 
 
 class SparseRegressor(RegressorMixin, SparseLinear):
-    """Linear regression on sparse rows, fitted on all cores with the serial run's exact result.
+    """Linear regression on sparse rows, fit in parallel with the same result as in serial.
 
     The objective is mean(loss) + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1), that of scikit-learn's
     ``Ridge(alpha=alpha * n_rows)`` and ``ElasticNet``; the intercept is not penalized.
@@ -24,9 +25,10 @@ class SparseRegressor(RegressorMixin, SparseLinear):
     Parameters
     ----------
     loss
-        ``"squared"`` (half the squared error), ``"huber"`` (linear beyond an error of 1), or a
+        Loss: ``"squared"`` (half the squared error), ``"huber"`` (linear beyond an error of 1), or a
         `etesian.sparse.problems.losses.Loss`.
-    method, alpha, l1_ratio, fit_intercept, step_size, step_decay, inverse_scaling, average, max_iter, tol, early_stopping, \
+    method, alpha, l1_ratio, fit_intercept, step_size, step_decay, inverse_scaling, average, max_iter, tol,
+    early_stopping, \
 validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_state, order, callback, verbose
         See `SparseClassifier`.
 
@@ -35,7 +37,7 @@ validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_stat
     coef_ : array of shape (n_features,)
         Coefficients.
     intercept_ : float
-        0 where `fit_intercept` is False.
+        Intercept; 0 if `fit_intercept` is False.
     n_iter_, objective_, plan_, outcome_, step_size_, validation_loss_
         See `SparseClassifier`.
     """
@@ -90,23 +92,28 @@ validation_fraction, n_iter_no_change, warm_start, schedule, n_jobs, random_stat
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit to rows.
+        """Fit the model.
 
         Parameters
         ----------
         X : array or sparse matrix of shape (n_rows, n_features)
-            float32 rows give float32 coefficients, all others float64.
+            Training rows. float32 rows give float32 coefficients, all others float64.
         y : array of shape (n_rows,)
             Real targets.
         sample_weight : array of shape (n_rows,), optional
-            Weight of each row's loss, as in scikit-learn: the objective is the sum of weight * loss over the number of rows, plus
-            the penalty.
+            Weight of each row's loss, as in scikit-learn: the objective is the sum of weight * loss over the number of
+            rows, plus the penalty.
+
+        Returns
+        -------
+        self
+            Fitted estimator.
         """
         start = self.warm_start and hasattr(self, "coef_")
         return self._fit(X, y, sample_weight, start=start, max_iter=None)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Run one epoch on these rows, from the coefficients of the last fit."""
+        """Run one epoch on these rows, starting from the current coefficients; see `fit` for the parameters."""
         return self._fit(X, y, sample_weight, start=hasattr(self, "coef_"), max_iter=1)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, start: bool, max_iter: int | None) -> Self:

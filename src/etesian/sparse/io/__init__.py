@@ -1,4 +1,4 @@
-"""Files: data of several formats in, each mistake told with its line; models in and out, without pickle."""
+"""Reading of data files, with line numbers in errors, and model files without pickle."""
 
 from etesian.sparse.io.contents import Contents, Graph, LabeledRows, Sentences, Triples, graph_of
 from etesian.sparse.io.detect import FORMATS, Format, detect_format

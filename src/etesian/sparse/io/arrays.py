@@ -1,4 +1,4 @@
-"""Reads npz files: a matrix of scipy's `save_npz`, rows with labels, or triples. Nothing pickled is ever loaded."""
+"""Reader of npz files: a scipy sparse matrix, rows with labels, or triples. Pickled objects are rejected."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError)
 
 
 def read_npz(source: Source) -> LabeledRows | Triples:
-    """Read what `scipy.sparse.save_npz` or `numpy.savez` wrote.
+    """Read a file written by `scipy.sparse.save_npz` or `numpy.savez`.
 
     Parameters
     ----------
     source
-        The file. It holds a scipy sparse matrix, or ``X`` of shape (n_rows, n_features), either perhaps beside ``y`` of shape
+        File that contains a scipy sparse matrix or ``X`` of shape (n_rows, n_features), optionally with ``y`` of shape
         (n_rows,); or ``user``, ``item`` and ``rating``, each of shape (n_ratings,).
 
     Raises
     ------
     InputError
-        If it holds none of these, or an array is not what it should be.
+        If the file contains none of these, or an array is invalid.
     """
     arrays = load_arrays(source)
     if {"user", "item", "rating"} <= arrays.keys():
@@ -44,11 +44,11 @@ def read_npz(source: Source) -> LabeledRows | Triples:
         X = _dense(source, arrays["X"])
     else:
         raise InputError(
-            f"{source.path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}; it must hold a matrix of "
+            f"{source.path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}; it must contain a matrix of "
             "scipy.sparse.save_npz, or X (and y), or user, item and rating"
         )
     if not np.isfinite(X.data).all():
-        raise InputError(f"{source.path}: the matrix must hold finite numbers; it holds NaN or infinity")
+        raise InputError(f"{source.path}: the matrix must contain finite numbers; it contains NaN or infinity")
     y = _labels(source, arrays, X.shape[0])
     X, features = occurring_features(X)
     return LabeledRows(X, y, features)
@@ -60,10 +60,10 @@ def load_arrays(source: Source) -> dict[str, NDArray[Any]]:
     Raises
     ------
     InputError
-        If the file is damaged, or holds Python objects, which only pickle could load.
+        If the file is damaged, or contains pickled objects.
     """
     if not source.head().startswith(ZIP):
-        raise InputError(f"{source.path} is not an npz file, as numpy.savez writes it")
+        raise InputError(f"{source.path} is not an npz file; write it with numpy.savez")
     try:
         with source.opened() as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -79,11 +79,11 @@ def _sparse(source: Source) -> csr_array:
     try:
         with source.opened() as file:
             matrix: Any = csr_array(load_npz(file))
-        matrix.check_format(full_check=True)  # compiled loops trust the indices
+        matrix.check_format(full_check=True)  # compiled loops do not check indices
     except (*DAMAGED, ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{source.path} holds no valid sparse matrix: {error}") from None
+        raise InputError(f"{source.path} does not contain a valid sparse matrix: {error}") from None
     if matrix.dtype.kind not in "biuf":
-        raise InputError(f"{source.path}: the matrix must hold real numbers; it holds {matrix.dtype}")
+        raise InputError(f"{source.path}: the matrix must contain real numbers; it contains {matrix.dtype}")
     matrix.sum_duplicates()
     return matrix
 
@@ -107,9 +107,11 @@ def _triples(source: Source, arrays: Arrays) -> Triples:
     user, item, rating = (arrays[name] for name in ("user", "item", "rating"))
     if not (user.ndim == 1 and user.shape == item.shape == rating.shape):
         shapes = f"{user.shape}, {item.shape} and {rating.shape}"
-        raise InputError(f"{source.path}: user, item and rating must be equally long; got shapes {shapes}")
+        raise InputError(f"{source.path}: user, item and rating must have equal lengths; got shapes {shapes}")
     if rating.dtype.kind not in "biuf" or not np.isfinite(rating).all():
-        raise InputError(f"{source.path}: rating must hold finite numbers; it holds {rating.dtype} or NaN or infinity")
+        raise InputError(
+            f"{source.path}: rating must contain finite numbers; it contains {rating.dtype} or NaN or infinity"
+        )
     try:
         return Triples(as_ids(user, "user"), as_ids(item, "item"), rating.astype(np.float64), is_graph=False)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The contents of a file: rows with labels, triples, a graph or sentences."""
+"""Contents of a data file: rows with labels, triples, a graph or sentences."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from etesian.sparse.io.source import Source
 
 @dataclass(frozen=True, eq=False)
 class LabeledRows:
-    """Rows of features, as for a linear model. Only features that occur have a column.
+    """Rows of features, with columns for the features that occur.
 
     Parameters
     ----------
     X : CSR array of shape (n_rows, n_columns)
-        The features.
+        Rows of features.
     y : array of shape (n_rows,), or None
-        Labels or values, where the file has them.
+        Labels or target values, if the file has them.
     features : array of shape (n_columns,)
-        The index of each column's feature in the file, in ascending order.
+        Index in the file of the feature of each column, in ascending order.
     """
 
     X: csr_array
@@ -33,7 +33,7 @@ class LabeledRows:
     features: NDArray[np.int64]
 
     def among(self, features: NDArray[np.int64]) -> csr_array:
-        """Return the rows with a column for each of the given features; others, which a model does not know, are left out."""
+        """Return the rows with a column for each of the given features; other features are dropped."""
         place = np.minimum(np.searchsorted(features, self.features), max(len(features) - 1, 0))
         is_known = features[place] == self.features if len(features) else np.zeros(len(self.features), bool)
         known = self.X[:, np.flatnonzero(is_known)]
@@ -42,13 +42,13 @@ class LabeledRows:
         )
 
     def notes(self) -> list[str]:
-        """List what a reader of the file may not expect."""
+        """List peculiarities of the data to report."""
         n_empty = int((np.diff(self.X.indptr) == 0).sum())
         return [f"{n_empty:,} of {self.X.shape[0]:,} rows have no feature"] if n_empty else []
 
 
 def occurring_features(X: csr_array) -> tuple[csr_array, NDArray[np.int64]]:
-    """Drop the columns without an element, so that a huge index costs no memory; also return the columns kept."""
+    """Drop empty columns, which saves memory for large indices; also return the indices of the columns kept."""
     is_narrow = X.shape[1] <= 4 * X.nnz + 1_000
     kept = np.flatnonzero(np.bincount(X.indices, minlength=X.shape[1])) if is_narrow else np.unique(X.indices)
     if len(kept) == X.shape[1]:
@@ -59,18 +59,18 @@ def occurring_features(X: csr_array) -> tuple[csr_array, NDArray[np.int64]]:
 
 @dataclass(frozen=True, eq=False)
 class Triples:
-    """Rows that join two things, with or without a number: ratings of items by users, edges of a graph.
+    """Pairs of ids, with optional values: ratings of items by users, or edges of a graph.
 
     Parameters
     ----------
     first, second
-        Ids of users and items, or of the ends of edges.
+        Ids of users and items, or of the endpoints of edges.
     value : array of shape (n,), or None
-        Ratings or weights, where the file has them.
+        Ratings or weights, if the file has them.
     is_graph
-        Whether both columns name the same things.
+        Whether the pairs are edges of a graph, whose ids share one namespace.
     columns
-        How the columns were found, for the reader; None where the format leaves no choice.
+        Description of the columns used; None if the format determines them.
     """
 
     first: IdColumn
@@ -80,7 +80,7 @@ class Triples:
     columns: str | None = None
 
     def notes(self) -> list[str]:
-        """List what a reader of the file may not expect."""
+        """List peculiarities of the data to report."""
         if self.is_graph:
             return []
         user, item = self.first.codes, self.second.codes
@@ -91,34 +91,34 @@ class Triples:
         others = f", and so for {len(alone) - 1:,} other pairs" if len(alone) > 1 else ""
         names = self.first.names[user[place]], self.second.names[item[place]]
         return [
-            f"user {names[0]} and item {names[1]} have one rating, each other's{others}: predictions for them are a guess"
+            f"user {names[0]} and item {names[1]} have only one rating, of each other{others}: their predictions are unreliable"
         ]
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """An undirected graph.
+    """Undirected graph.
 
     Parameters
     ----------
     matrix : CSR array of shape (n_vertices, n_vertices)
-        Weights of edges, symmetric.
+        Symmetric matrix of edge weights.
     ids : array of shape (n_vertices,)
-        The ids of the vertices in the file.
+        Ids of the vertices in the file.
     """
 
     matrix: csr_array
     ids: NDArray[Any]
 
     def notes(self) -> list[str]:
-        """List what a reader of the file may not expect."""
+        """List peculiarities of the data to report."""
         n_alone = int((np.diff(self.matrix.indptr) == 0).sum())
         return [f"{n_alone:,} of {self.matrix.shape[0]:,} vertices have no edge"] if n_alone else []
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """Text, one sentence a line, read again in each iteration.
+    """Text with one sentence per line, read from the file in each iteration.
 
     Parameters
     ----------
@@ -132,11 +132,11 @@ class Sentences:
         return (line for _, line in self.numbered())
 
     def numbered(self) -> Iterator[tuple[int, str]]:
-        """Give each line that is not blank with its number."""
+        """Yield each nonblank line with its number."""
         return ((number, line) for number, line in self.source.lines() if line.strip())
 
     def notes(self) -> list[str]:
-        """List what a reader of the file may not expect: nothing for text."""
+        """Return an empty list: text has no peculiarities to report."""
         return []
 
 
@@ -144,7 +144,7 @@ Contents = LabeledRows | Triples | Graph | Sentences
 
 
 def graph_of(edges: Triples) -> Graph:
-    """Join edges to a graph; edges that occur twice, in either direction, count once, with their last weight."""
+    """Convert edges to a graph; of duplicate edges in either direction, the last weight is used."""
     both = IdColumn(
         np.concatenate([edges.first.codes, edges.second.codes + len(edges.first.names)]),
         np.concatenate([edges.first.names, edges.second.names]),

@@ -1,4 +1,4 @@
-"""Recognizes a file's format by its first lines."""
+"""Detection of the format of a file from its first lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Literal
 
 from etesian.errors import InputError
-from etesian.sparse.columns import names_columns
+from etesian.sparse.columns import is_header
 from etesian.sparse.io.dialect import SPACES, best_delimiter, is_comment, is_number, split_line
 from etesian.sparse.io.matrix_market import BANNER
 from etesian.sparse.io.source import HEAD, MalformedFileError, Source
@@ -23,24 +23,22 @@ FORMATS: dict[Format, str] = {
     "text": "plain text",
 }
 
-_VALUE = (
-    r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"  # no digit can belong to two parts: matching takes linear time
-)
+_VALUE = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"  # unambiguous, so matching takes linear time
 _LIBSVM = re.compile(rf"^\s*{_VALUE}\s+(qid:\d+\s+)?\d+:{_VALUE}(\s|$)")
 _GRAPH_NAMES = (".graph", ".metis")
 _ALTERNATIVES: set[Format] = {"metis", "edges", "text"}  # other tables of words and numbers
 
 
 def detect_format(source: Source, accepted: Collection[Format] = tuple(FORMATS)) -> Format:
-    """Return a file's format.
+    """Detect the format of a file.
 
     Parameters
     ----------
     source
-        The file. Of two formats that would both do (the METIS file of a ring), the name's ending ``.graph`` decides.
+        File to examine. If two formats fit (the METIS file of a ring), the extension ``.graph`` decides.
     accepted
-        Formats that the caller can use, which decide where a file could be of several: rows of numbers between spaces are edges,
-        or ratings if edges are not accepted; rows of words are text, or pairs of ids if text is not accepted.
+        Formats that the caller accepts, which resolve ambiguity: rows of numbers separated by spaces are edges, or
+        ratings if edges are not accepted; rows of words are text, or pairs of ids if text is not accepted.
 
     Raises
     ------
@@ -57,7 +55,7 @@ def detect_format(source: Source, accepted: Collection[Format] = tuple(FORMATS))
     if any(map(_LIBSVM.match, data)):
         return "libsvm"
     if len(head) >= HEAD and b"\n" not in head:
-        complaint = f"the line is too long to be recognized (over {HEAD:,} bytes): name its format, if it is one"
+        complaint = f"the line is too long to detect the format (over {HEAD:,} bytes): name the format"
         raise MalformedFileError(source.path, 1, complaint)
     if _is_table(source, data, accepted):
         return "ratings"
@@ -68,33 +66,33 @@ def detect_format(source: Source, accepted: Collection[Format] = tuple(FORMATS))
 
 
 def _is_table(source: Source, data: list[str], accepted: Collection[Format]) -> bool:
-    """Whether rows are of ids and ratings, and not edges or text."""
+    """Whether rows are ids with ratings, instead of edges or text."""
     delimiter = best_delimiter(list(enumerate(data)))
     if delimiter is None or (delimiter == SPACES and source.has_ending(*_GRAPH_NAMES)):
         return False
     rows = [split_line(line, delimiter) for line in data]
-    if names_columns(rows[0]) or ("ratings" in accepted and not _ALTERNATIVES & set(accepted)):
+    if is_header(rows[0]) or ("ratings" in accepted and not _ALTERNATIVES & set(accepted)):
         return True
     below = rows[1:] or rows
     return not _are_edges(rows, delimiter) and _most(len(r) > 1 and all(map(is_number, r[2:3] or r)) for r in below)
 
 
 def _are_edges(rows: list[list[str]], delimiter: str) -> bool:
-    """Whether rows are two or three numbers between white space."""
+    """Whether rows are two or three numbers separated by whitespace."""
     return delimiter in (SPACES, "\t") and _most(all(map(is_number, row)) and len(row) <= 3 for row in rows)
 
 
 def _lines(source: Source, head: bytes) -> list[str]:
     if b"\0" in head:
-        raise InputError(f"{source.path} is a binary file; readable are {describe(FORMATS)}")
+        raise InputError(f"{source.path} is a binary file; supported formats are {describe(FORMATS)}")
     lines = [line for _, line in source.head_lines()]
     if not lines:
-        raise InputError(f"{source.path} is empty; readable are {describe(FORMATS)}")
+        raise InputError(f"{source.path} is empty; supported formats are {describe(FORMATS)}")
     return lines
 
 
 def describe(formats: Iterable[Format]) -> str:
-    """List formats for a message."""
+    """Describe formats for an error message."""
     return "; ".join(f"{name} ({FORMATS[name]})" for name in formats)
 
 

@@ -1,4 +1,4 @@
-"""Finds how a table of text is written: its delimiter, its header and its columns."""
+"""Detection of the delimiter, the header and the number of columns of a text table."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from etesian.errors import InputError
-from etesian.sparse.columns import names_columns
+from etesian.sparse.columns import is_header
 from etesian.sparse.io.source import Source
 
 DELIMITERS = ("::", "\t", ";", ",", "|")
-SPACES = " "  # any white space, which may stand several times
-SAMPLE = 1_000  # lines looked at
-USUAL = 0.5  # share of the lines that have the same number of columns
-NUMERIC = 0.9  # share of the fields that are numbers in a column of numbers
+SPACES = " "  # runs of any whitespace
+SAMPLE = 1_000  # lines examined
+USUAL = 0.5  # smallest fraction of lines with the most common number of columns
+NUMERIC = 0.9  # smallest fraction of numbers in a numeric column
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
@@ -24,18 +24,18 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a table is written.
+    """Format of a table.
 
     Parameters
     ----------
     delimiter
         One of `DELIMITERS`, or `SPACES`.
     n_columns
-        Columns of each row.
+        Number of columns of each row.
     header
-        Names of the columns; None without a header.
+        Names of the columns, or None.
     first_line
-        The number of the first line of data, from 1.
+        Number of the first line of data, from 1.
     """
 
     delimiter: str
@@ -55,7 +55,7 @@ def is_comment(line: str) -> bool:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """Return the fields of a line, without quotes and outer spaces."""
+    """Split a line into fields, without quotes and surrounding whitespace."""
     if delimiter == SPACES:
         fields = line.replace("{}", "").split()
     elif len(delimiter) > 1:
@@ -66,27 +66,27 @@ def split_line(line: str, delimiter: str) -> list[str]:
 
 
 def find_dialect(source: Source, lines: Sequence[tuple[int, str]]) -> Dialect:
-    """Find the delimiter and the header of a table of two ids a row, with or without a number.
+    """Detect the delimiter and the header of a table with two ids and an optional number per row.
 
     Parameters
     ----------
     source
-        The file, for messages.
+        File, for error messages.
     lines
-        Lines of its head that are not blank, with their numbers.
+        First nonblank lines of the file, with their numbers.
 
     Raises
     ------
     InputError
-        If the lines have no two columns.
+        If the lines do not have at least two columns.
     """
     comments = sum(1 for _ in _leading_comments(lines))
     data = list(lines[comments:])
-    if comments and names_columns(split_line(lines[comments - 1][1].lstrip(" #%"), best_delimiter(data) or SPACES)):
-        comments -= 1  # the header stands in a comment
+    if comments and is_header(split_line(lines[comments - 1][1].lstrip(" #%"), best_delimiter(data) or SPACES)):
+        comments -= 1  # the header is a comment
         data = [(lines[comments][0], lines[comments][1].lstrip(" #%")), *data]
     if not data:
-        raise InputError(f"{source.path} is empty: it must hold at least one line of two ids")
+        raise InputError(f"{source.path} is empty: it must contain at least one line of two ids")
     delimiter = best_delimiter(data)
     if delimiter is None:
         raise InputError(
@@ -106,7 +106,7 @@ def _leading_comments(lines: Sequence[tuple[int, str]]) -> Sequence[tuple[int, s
 
 
 def best_delimiter(data: Sequence[tuple[int, str]]) -> str | None:
-    """Return the delimiter by which lines fall into the same number of columns; where several do, the likeliest."""
+    """Return the most plausible delimiter that splits lines into equal numbers of columns."""
     scores = {}
     for each in (*DELIMITERS, SPACES):
         rows = [split_line(line, each) for _, line in data[:SAMPLE]]
@@ -116,11 +116,11 @@ def best_delimiter(data: Sequence[tuple[int, str]]) -> str | None:
 
 
 def _score(rows: list[list[str]], *, usual: float) -> int:
-    """Return 0 where rows have no two columns, and more the more they look like ids and ratings."""
+    """Return 0 if rows do not have two columns, and a higher score the more they resemble ids and ratings."""
     ((n_columns, n_rows),) = Counter(map(len, rows)).most_common(1)
     if n_columns < 2 or n_rows < usual * len(rows):
         return 0
-    if names_columns(rows[0]):
+    if is_header(rows[0]):
         return 4
     has_ratings = n_columns > 2 and _share(len(row) == n_columns and _is_rating(row[2]) for row in rows) > USUAL
     return 3 if has_ratings else 2 if n_columns > 2 else 1
@@ -136,9 +136,9 @@ def _share(facts: Iterable[bool]) -> float:
 
 
 def _has_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names a user and an item, or has text where the rows below have numbers."""
+    """Whether the first row names a user and an item, or has text in numeric columns."""
     first, below = rows[0], rows[1:]
-    if names_columns(first):
+    if is_header(first):
         return True
     numeric = [
         place

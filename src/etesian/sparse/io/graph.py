@@ -1,4 +1,4 @@
-"""Reads graphs in METIS's format (Karypis and Kumar, METIS 5 manual, section 4.5)."""
+"""Reader of graphs in the METIS format (Karypis and Kumar, METIS 5 manual, section 4.5)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from etesian.sparse.io.source import MalformedFileError, Source
 
 
 class Header(NamedTuple):
-    """The first line: sizes, and what stands before and between the neighbors on each vertex's line.
+    """First line of the file: sizes, and the layout of the lines of vertices.
 
     Parameters
     ----------
     n_vertices, n_edges
-        Each edge counted once.
+        Number of vertices and of undirected edges.
     n_leading
-        Numbers before the neighbors: the vertex's size and weights.
+        Number of entries before the neighbors: the size and the weights of the vertex.
     has_weights
-        Whether each neighbor is followed by the weight of the edge.
+        Whether the weight of the edge follows each neighbor.
     """
 
     n_vertices: int
@@ -34,16 +34,16 @@ class Header(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The lines that are no comments.
+    """Lines without comments.
 
     Parameters
     ----------
     number : array of shape (n_lines,)
-        Where each stands in the file, from 1.
+        Number of each line in the file, from 1.
     counts : array of shape (n_lines,)
-        Numbers on each.
+        Number of values on each line.
     values
-        The numbers.
+        Values of all lines.
     """
 
     number: NDArray[np.int64]
@@ -52,19 +52,19 @@ class Lines(NamedTuple):
 
 
 def read_metis(source: Source) -> Graph:
-    """Read a graph, and check it: every edge stands with both its ends, with the same weight.
+    """Read a graph, and check that every edge is listed at both endpoints with the same weight.
 
-    Vertex weights and sizes are read over.
+    Vertex weights and sizes are ignored.
 
     Parameters
     ----------
     source
-        The file.
+        File to read.
 
     Raises
     ------
     MalformedFileError
-        If a line is not what the header says.
+        If a line does not match the header.
     """
     header, lines = _take_header(source, _read_lines(source))
     lines = _vertices(source, header, lines)
@@ -83,10 +83,12 @@ def _read_lines(source: Source) -> Lines:
         counts.append(block.counts)
         values.append(block.values)
     if not values:
-        raise InputError(f"{source.path} is empty: a METIS graph begins with a line of its vertices and edges")
+        raise InputError(
+            f"{source.path} is empty: the first line of a METIS graph gives its numbers of vertices and edges"
+        )
     number, count = np.concatenate(numbers), np.concatenate(counts)
     comments = [line for line, text in source.lines() if text.lstrip().startswith("%")]
-    kept = ~np.isin(number, comments)  # a blank line is a vertex without an edge, a comment is nothing
+    kept = ~np.isin(number, comments)  # a blank line is a vertex without edges; comments are skipped
     return Lines(number[kept], count[kept], np.concatenate(values))
 
 
@@ -96,7 +98,9 @@ def _take_header(source: Source, lines: Lines) -> tuple[Header, Lines]:
     line = int(lines.number[place])
     first = lines.values[:n]
     if not 2 <= n <= 4 or not (np.floor(first) == first).all() or (first < 0).any() or (first > 2.0**53).any():
-        complaint = "a METIS graph begins with its vertices and edges, and perhaps a format of three digits 0 or 1"
+        complaint = (
+            "a METIS graph begins with its numbers of vertices and edges, and optionally a format of three digits"
+        )
         raise MalformedFileError(source.path, line, complaint)
     digits = f"{int(first[2]) if n > 2 else 0:03d}"
     if len(digits) > 3 or set(digits) - {"0", "1"}:
@@ -107,7 +111,7 @@ def _take_header(source: Source, lines: Lines) -> tuple[Header, Lines]:
 
 
 def _vertices(source: Source, header: Header, lines: Lines) -> Lines:
-    """Cut blank lines off the end; there must be a line a vertex."""
+    """Drop blank lines at the end, and check that there is one line per vertex."""
     n = header.n_vertices
     if len(lines.counts) < n or lines.counts[n:].any():
         found = len(lines.counts) if len(lines.counts) < n else n + 1 + int(np.argmax(lines.counts[n:] > 0))
@@ -120,7 +124,7 @@ def _vertices(source: Source, header: Header, lines: Lines) -> Lines:
 def _edges(
     source: Source, header: Header, lines: Lines
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Neighbors from 0, weights of the edges to them, and how many each vertex has."""
+    """Return neighbors from 0, edge weights, and the number of neighbors of each vertex."""
     width = 2 if header.has_weights else 1
     listed = lines.counts - header.n_leading
     kind = "pairs of neighbor and weight" if header.has_weights else "its neighbors"
@@ -143,11 +147,11 @@ def _check_symmetry(source: Source, header: Header, lines: Lines, matrix: csr_ar
     matrix.sort_indices()
     owner = np.repeat(np.arange(header.n_vertices), np.diff(matrix.indptr))
     twice = (np.diff(matrix.indices) == 0) & (np.diff(owner) == 0)
-    _complain(source, lines, owner[1:][twice], "names a neighbor twice")
+    _complain(source, lines, owner[1:][twice], "lists a neighbor twice")
     one_way: Any = csr_array(matrix - matrix.T)
     one_way.eliminate_zeros()
     unmatched = np.flatnonzero(np.diff(one_way.indptr))
-    complaint = "an edge must stand with both its ends, with the same weight; one of this vertex does not"
+    complaint = "an edge must be listed at both endpoints with the same weight; one of this vertex is not"
     _complain(source, lines, unmatched, complaint)
     if len(matrix.indices) != 2 * header.n_edges:
         found = len(matrix.indices) // 2
@@ -155,6 +159,6 @@ def _check_symmetry(source: Source, header: Header, lines: Lines, matrix: csr_ar
 
 
 def _complain(source: Source, lines: Lines, vertices: NDArray[np.int64], complaint: str) -> None:
-    """Raise if there are such vertices, at the first."""
+    """Raise an error at the first of the vertices, if there are any."""
     if len(vertices):
         raise MalformedFileError(source.path, int(lines.number[vertices.min()]), complaint)

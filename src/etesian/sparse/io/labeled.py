@@ -1,4 +1,4 @@
-"""Reads rows with labels in the libsvm (svmlight) format: ``label index:value index:value ...  # comment``."""
+"""Reader of rows with labels in the libsvm (svmlight) format: ``label index:value index:value ...  # comment``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_INDEX = 2**31 - 1
 
 
 class _Lines:
-    """A file for scikit-learn's reader, whose lines are limited in length."""
+    """File object for the reader of scikit-learn that limits the length of lines."""
 
     def __init__(self, source: Source) -> None:
         self._lines = source.raw_lines()
@@ -27,19 +27,20 @@ class _Lines:
         return self._lines
 
     def read(self, size: int = -1) -> bytes:
-        """Refuse: the reader goes through the lines."""
+        """Raise an error, since only iteration is supported."""
         raise NotImplementedError
 
 
 def read_libsvm(source: Source) -> LabeledRows:
-    """Read labels and features; ``qid:`` is skipped, and a row may have no feature.
+    """Read labels and features.
 
-    Features keep the indices that the file gives them, whether these count from 0 or from 1.
+    Features keep the indices of the file, whether these start at 0 or at 1. ``qid:`` is ignored, and rows without
+    features are accepted.
 
     Parameters
     ----------
     source
-        The file.
+        File to read.
 
     Raises
     ------
@@ -50,10 +51,10 @@ def read_libsvm(source: Source) -> LabeledRows:
         X, y = load_svmlight_file(_Lines(source), zero_based=True)
     except InputError:
         raise
-    except (ValueError, OverflowError) as error:  # fast, but silent about where: look for the line
+    except (ValueError, OverflowError) as error:  # the fast reader does not report the line
         _find_malformed_line(source, str(error))
     if X.shape[0] == 0:
-        raise InputError(f"{source.path} is empty: it must hold at least one line `label index:value ...`")
+        raise InputError(f"{source.path} is empty: it must contain at least one line `label index:value ...`")
     if not (np.isfinite(X.data).all() and np.isfinite(y).all()):
         _find_malformed_line(source, "a number is not finite")
     X, features = occurring_features(csr_array(X))
@@ -69,11 +70,11 @@ def _find_malformed_line(source: Source, complaint: str) -> NoReturn:
 
 
 def _complaint_about(fields: list[str]) -> str | None:
-    """Return what is wrong with a line, or None."""
+    """Return the error in a line, or None."""
     if not fields:
         return None
     if not _is_finite(fields[0]):
-        return f"a line must begin with one number, the label; got {shortened(fields[0])}"
+        return f"a line must begin with a number, the label; got {shortened(fields[0])}"
     before = -1
     for field in fields[1:]:
         name, colon, value = field.partition(":")

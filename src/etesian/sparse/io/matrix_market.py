@@ -1,4 +1,4 @@
-"""Reads matrices in the Matrix Market format (Boisvert, Pozo and Remington 1996) as triples of row, column and value."""
+"""Reader of matrices in the Matrix Market format (Boisvert, Pozo and Remington 1996) as triples of row, column and value."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _EXAMPLE = "%%MatrixMarket matrix coordinate real general"
 
 
 def read_matrix_market(source: Source) -> Triples:
-    """Read a matrix of ratings: rows are users and columns items, with the numbers of the file, which count from 1.
+    """Read a matrix of ratings, with users as rows and items as columns; ids are the indices of the file, from 1.
 
     Parameters
     ----------
     source
-        The file. A symmetric matrix is completed; a pattern has no ratings.
+        File to read. Symmetric matrices are expanded; pattern matrices have no ratings.
 
     Raises
     ------
@@ -42,28 +42,32 @@ def read_matrix_market(source: Source) -> Triples:
         ) from None
     matrix = matrix if issparse(matrix) else coo_array(matrix)
     if matrix.dtype.kind not in "biuf" or not np.isfinite(matrix.data).all():
-        raise InputError(f"{source.path}: the matrix must hold finite real numbers; it holds {matrix.dtype} or NaN")
+        raise InputError(
+            f"{source.path}: the matrix must contain finite real numbers; it contains {matrix.dtype} or NaN"
+        )
     if matrix.nnz == 0:
-        raise InputError(f"{source.path} is empty: the matrix must hold at least one entry")
+        raise InputError(f"{source.path} is empty: the matrix must contain at least one entry")
     row, column = (as_ids(matrix.coords[axis].astype(np.int64) + 1, "matrix") for axis in (0, 1))
     value = None if "pattern" in banner else matrix.data.astype(np.float64)
     return Triples(row, column, value, is_graph=False)
 
 
 def _checked_banner(source: Source) -> list[str]:
-    """Return the words of the first line; check the size line, since scipy's reader trusts it with the memory it takes."""
+    """Return the words of the first line, and check the size line, by which the scipy reader allocates memory."""
     lines = source.lines()
     _, first = next(lines, (1, ""))
     banner = first.lower().split()
     if len(banner) != 5 or banner[0] != BANNER.decode().lower():
-        raise InputError(f"{source.path} is not a valid Matrix Market file: its first line has to be like {_EXAMPLE!r}")
+        raise InputError(
+            f"{source.path} is not a valid Matrix Market file: its first line must have the form {_EXAMPLE!r}"
+        )
     number, size = next(
         ((number, line) for number, line in lines if line.strip() and not line.startswith("%")), (2, "")
     )
     fields = size.split()
     if len(fields) != (3 if banner[2] == "coordinate" else 2) or not all(field.isdecimal() for field in fields):
         raise MalformedFileError(
-            source.path, number, f"the size line has to be `rows columns entries`; got {shortened(size)}"
+            source.path, number, f"the size line must be `rows columns entries`; got {shortened(size)}"
         )
     n_entries = int(fields[2]) if len(fields) == 3 else int(fields[0]) * int(fields[1])
     n_lines = sum(block.count(b"\n") + 1 for _, block in source.blocks())

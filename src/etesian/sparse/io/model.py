@@ -1,6 +1,6 @@
-"""The model file: an estimator as an npz of arrays and one JSON text. Nothing pickled, so loading one runs no code.
+"""Model files: an estimator as an npz file of arrays and one JSON text, without pickle, so that loading runs no code.
 
-Knows no estimator's attributes: it keeps all that a fit left, but for the plan, which is as large as the data.
+All attributes of a fit are saved except the plan, which is as large as the data.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def save_model(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
-    """Write a fitted estimator to a file, whole or not at all; the same fit gives the same bytes.
+    """Write a fitted estimator to a file, atomically; the same fit gives the same bytes.
 
     Parameters
     ----------
     estimator
-        A `MatrixFactorization`, `SparseClassifier`, `SparseRegressor` or `WordEmbedding`. A callback and a `random_state` that
-        is no number are not kept: None stands in their place.
+        Fitted `MatrixFactorization`, `SparseClassifier`, `SparseRegressor` or `WordEmbedding`. A callback, and a
+        `random_state` other than an integer, are saved as None.
     path
-        The file, by custom named ``.npz``.
+        Path of the file, usually with the extension ``.npz``.
 
     Raises
     ------
     TypeError
-        If the estimator is of another class, or holds something that is neither numbers nor text, such as a loss of one's own.
+        If the estimator is of another class, or has a value other than numbers and text, such as a custom loss.
     sklearn.exceptions.NotFittedError
-        If it was not fitted.
+        If the estimator is not fitted.
     """
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
@@ -83,16 +83,16 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is damaged, is no model file, or was written by a later version.
+        If the file cannot be read, is damaged, is not a model file, or was written by a later version.
     """
     arrays = load_arrays(Source(Path(path)))
     if _HEADER not in arrays:
-        raise InputError(f"{path} is not a model file, as `etesian fit` and etesian.sparse.save_model write it")
+        raise InputError(f"{path} is not a model file of `etesian fit` or etesian.sparse.save_model")
     try:
         header = json.loads(arrays[_HEADER].tobytes())
         version = header["version"]
@@ -102,7 +102,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
             )
         parameters, fitted = (_unpacked(header[key], arrays) for key in ("parameters", "fitted"))
         kind = ESTIMATORS[header["estimator"]]
-        if version < FORMAT_VERSION:  # parameters that have been removed since
+        if version < FORMAT_VERSION:  # removed parameters
             parameters = {name: parameters[name] for name in signature(kind).parameters if name in parameters}
         estimator = kind(**parameters)
         vars(estimator).update(fitted)
@@ -116,7 +116,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 
 def _packed(value: Any, arrays: Arrays) -> Any:
-    """Return what JSON can hold, and put arrays aside."""
+    """Convert a value to JSON types, and collect arrays in `arrays`."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, _PLAIN):
@@ -145,7 +145,7 @@ def _put_aside(value: NDArray[Any], arrays: Arrays) -> str:
 
 
 def _as_utf8(texts: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[int, ...]]:
-    """Join texts, so that one long text does not widen all others; with the end of each, and the array's shape."""
+    """Concatenate texts of any lengths as UTF-8; also return the end of each text, and the shape of the array."""
     if not all(isinstance(each, str) for each in texts.flat):
         raise TypeError("a model file holds numbers and text; it cannot hold an array of other objects")
     encoded = [each.encode("utf-8", "surrogatepass") for each in texts.ravel().tolist()]

@@ -1,4 +1,4 @@
-"""Lines of numbers, scanned by compiled code. Knows nothing of what the numbers mean."""
+"""Compiled scanner of lines of numbers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from numpy.typing import NDArray
 from etesian.sparse.io.source import MalformedFileError, Source, shortened
 
 _ORDINARY, _SPACE, _DELIMITER, _COMMENT, _NEWLINE = range(5)
-_EXACT = 2**53  # whole numbers up to here, and powers of ten up to 22, are doubles: their quotient is rounded once
+_EXACT = (
+    2**53
+)  # integers up to 2**53 and powers of ten up to 22 are exact doubles, so their quotient is correctly rounded
 _POWERS = 10.0 ** np.arange(23)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How numbers stand on a line.
+    """Layout of numbers on a line.
 
     Parameters
     ----------
     delimiter
-        What stands between two numbers; None for any white space, which alone may stand several times.
+        Delimiter of numbers, or None for runs of whitespace.
     comments
-        Characters that end a line for the reader.
+        Characters that begin a comment.
     n_columns
-        Numbers to read of each line, what follows them being skipped; None for all.
+        Number of values to read on each line, or None for all. The rest of the line is ignored.
     filler
-        What stands for nothing; None if nothing does.
+        Placeholder to ignore, or None.
     """
 
     delimiter: str | None = None
@@ -38,7 +40,7 @@ class Layout:
     filler: str | None = None
 
     def kinds(self) -> NDArray[np.int8]:
-        """Tell the scanner's kind of each byte."""
+        """Return the class of each byte for the scanner."""
         kinds = np.full(256, _ORDINARY, np.int8)
         kinds[list(b" \t\r\v\f")] = _SPACE
         if self.delimiter is not None:
@@ -50,16 +52,16 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class NumberLines:
-    """Some lines of numbers.
+    """Numbers of consecutive lines.
 
     Parameters
     ----------
     first_line
-        The number of the first line, from 1.
+        Number of the first line, from 1.
     values : array of shape (n_values,)
-        All numbers, one after the other.
+        Values of all lines, concatenated.
     counts : array of shape (n_lines,)
-        How many each line has; 0 for lines that are blank or comments.
+        Number of values on each line; 0 for blank lines and comments.
     """
 
     first_line: int
@@ -68,21 +70,21 @@ class NumberLines:
 
 
 def scan_numbers(source: Source, layout: Layout, *, skipped_lines: int = 0) -> Iterator[NumberLines]:
-    """Read a file's numbers, a block of lines at once, each to the nearest double.
+    """Read the numbers of a file in blocks of lines, each rounded to the nearest double.
 
     Parameters
     ----------
     source
-        The file.
+        File to read.
     layout
-        How numbers stand on a line.
+        Layout of numbers on a line.
     skipped_lines
-        Lines at the start that are not read.
+        Number of lines to skip at the start.
 
     Raises
     ------
     MalformedFileError
-        At the first thing that is no number, or an empty field.
+        At the first field that is empty or not a number.
     """
     kinds = layout.kinds()
     for first, block in source.blocks():
@@ -92,7 +94,7 @@ def scan_numbers(source: Source, layout: Layout, *, skipped_lines: int = 0) -> I
 
 
 def _simplified(text: bytes, layout: Layout) -> bytes:
-    """Make delimiters one byte long, and fillers blank."""
+    """Replace delimiters by single bytes, and placeholders by spaces."""
     if layout.delimiter is not None and len(layout.delimiter) > 1:
         text = text.replace(layout.delimiter.encode(), layout.delimiter[0].encode())
     return text if layout.filler is None else text.replace(layout.filler.encode(), b" ")
@@ -111,10 +113,10 @@ def _scan_block(source: Source, first: int, text: bytes, kinds: NDArray[np.int8]
 
 
 def _number(source: Source, first: int, text: bytes, start: int, stop: int) -> float:
-    """Read what the scanner left: exponents, many digits, and what is no number."""
+    """Convert a field that the scanner could not: exponents, many digits, or an invalid number."""
     token = text[start:stop].decode(errors="replace")
     try:
-        return float(token.replace("_", "?"))  # Python takes 1_000
+        return float(token.replace("_", "?"))  # Python accepts 1_000
     except ValueError:
         complaint = f"{shortened(token)} is not a number" if token else "a number is missing between two delimiters"
         raise MalformedFileError(source.path, first + text.count(b"\n", 0, start), complaint) from None
@@ -122,7 +124,7 @@ def _number(source: Source, first: int, text: bytes, start: int, stop: int) -> f
 
 @njit(nogil=True, cache=True)
 def _read_number(text, start, stop, powers):
-    """Return a decimal number exactly as Python would, or NaN for whatever is not simple."""
+    """Return a decimal number exactly as Python would, or NaN for other forms."""
     negative = text[start] == ord("-")
     position = start + 1 if negative or text[start] == ord("+") else start
     whole, n_digits, decimals, is_fraction = 0, 0, 0, False
@@ -151,7 +153,7 @@ def _end_of_line(text, position):
 
 @njit(nogil=True, cache=True)
 def _end_of_field(text, position, kinds, delimited):
-    """Return where a field ends, and where what follows it begins: between delimiters a field may hold spaces."""
+    """Return the end of a field and the start of the next; fields between delimiters may contain spaces."""
     after = position
     while after < len(text) and (kinds[text[after]] == _ORDINARY or (delimited and kinds[text[after]] == _SPACE)):
         after += 1
@@ -163,9 +165,9 @@ def _end_of_field(text, position, kinds, delimited):
 
 @njit(nogil=True, cache=True)
 def _scan(text, kinds, powers, delimited, n_columns, values, ends, unread):
-    """Fill `values`; `ends`, from its second on, with where each line ends; `unread` with place, start and stop of others."""
+    """Fill `values`, `ends` from its second entry on with the ends of lines, and `unread` with index, start and stop of others."""
     position, line, n, n_unread = 0, 0, 0, 0
-    is_due = True  # whether a delimiter or the line's start came last: another delimiter then means an empty field
+    is_due = True  # after a delimiter or the start of a line, another delimiter means an empty field
     while position < len(text):
         kind = kinds[text[position]]
         if kind == _NEWLINE:

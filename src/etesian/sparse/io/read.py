@@ -1,4 +1,4 @@
-"""MAIN PATH: find a file's format, read it, check it."""
+"""MAIN PATH: detect the format of a file, read it, check it."""
 
 from __future__ import annotations
 
@@ -29,33 +29,35 @@ def read_file(
     Parameters
     ----------
     path
-        A regular file.
+        Path of a regular file.
     format
-        ``"libsvm"``, ``"ratings"`` (CSV and its kin), ``"matrixmarket"``, ``"metis"``, ``"edges"``, ``"npz"`` or ``"text"`` (one
-        sentence a line); by default found from the content.
+        Format: ``"libsvm"``, ``"ratings"`` (CSV and similar), ``"matrixmarket"``, ``"metis"``, ``"edges"``, ``"npz"``
+        or ``"text"`` (one sentence per line). Default: detected from the content.
     accepted
-        Formats that the caller can use. A table of numbers is read as edges only where these are accepted, else as ratings.
+        Formats that the caller accepts. A table of numbers is read as edges if these are accepted, and otherwise as
+        ratings.
     columns
-        Columns of ratings by role, such as ``{"user": "member", "item": "isbn", "rating": "score"}``; by default found from the
-        header.
+        Columns of ratings by role, such as ``{"user": "member", "item": "isbn", "rating": "score"}``; by default
+        detected from the header.
 
     Returns
     -------
     LabeledRows, Triples, Graph or Sentences
+        Contents of the file.
 
     Raises
     ------
     MalformedFileError
         At the first line that does not follow the format.
     InputError
-        If the file cannot be read, or is of a format that is not accepted.
+        If the file cannot be read, or its format is not accepted.
     """
     source = Source(Path(path))
     if format is not None and format not in accepted:
         raise ValueError(f"format must be {', '.join(map(repr, accepted))}; got {format!r}")
     found = format or _accepted_format(source, accepted)
     if columns is not None and found != "ratings":
-        raise InputError(f"columns can be named only in a table of ratings; {source.path} is read as {found}")
+        raise InputError(f"columns apply only to tables of ratings; {source.path} is read as {found}")
     return _read(source, found, columns)
 
 
@@ -66,7 +68,7 @@ def _accepted_format(source: Source, accepted: Collection[Format]) -> Format:
     if found not in accepted:
         raise InputError(
             f"{source.path} looks like {found} ({FORMATS[found]}); accepted are {describe(accepted)}. "
-            "If the format was not recognized, name it with --format"
+            "If the detected format is wrong, name the format with --format"
         )
     return found
 

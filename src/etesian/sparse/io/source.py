@@ -1,4 +1,4 @@
-"""A file as a stream of lines, compressed or not; names the line that is malformed. Knows nothing of formats."""
+"""Stream of lines of a file, compressed or not, with line numbers for errors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from typing import IO, Any
 
 from etesian.errors import InputError
 
-BLOCK = 1 << 20  # bytes read together: bounds memory, whatever the length of the file
-HEAD = 1 << 16  # bytes that a format is recognized by
+BLOCK = 1 << 20  # bytes per read, which limits memory
+HEAD = 1 << 16  # bytes examined to detect a format
 LONGEST_LINE = 1 << 26
-LARGEST_GROWTH = 100  # times its own size that a file may decompress to
-ALWAYS_ALLOWED = 1 << 28  # bytes that any file may decompress to
+LARGEST_GROWTH = 100  # largest ratio of decompressed to compressed size
+ALWAYS_ALLOWED = 1 << 28  # decompressed size in bytes that is always allowed
 
 ZIP = b"PK\x03\x04"  # the first bytes of zip and npz files
 _UTF8_MARK = codecs.BOM_UTF8
@@ -31,16 +31,16 @@ _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class MalformedFileError(InputError):
-    """A line of a file does not follow its format.
+    """Error in a line of a file that does not follow its format.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     line
-        Counted from 1.
+        Number of the line, from 1.
     complaint
-        The mistake, and what would be accepted.
+        Description of the error and the remedy.
     """
 
     def __init__(self, path: Path, line: int, complaint: str) -> None:
@@ -65,22 +65,22 @@ _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZ
 
 @dataclass(frozen=True)
 class Source:
-    """A regular file, which may be read several times.
+    """Regular file that may be read several times.
 
-    Compression by gzip, bzip2, xz, zstd and zip (of one file) is recognized by the first bytes and undone. A byte order mark,
-    UTF-16 and the line ends of old Macs are handled in `blocks`, `lines` and `head`.
+    Compression by gzip, bzip2, xz, zstd and zip (of one file) is detected from the first bytes and decompressed. A byte
+    order mark, UTF-16 and carriage returns as line ends are handled in `blocks`, `lines` and `head`.
 
     Parameters
     ----------
     path
-        Where it is.
+        Path of the file.
     """
 
     path: Path
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
-        """Open the file's content, decompressed.
+        """Open the file for reading of its decompressed content.
 
         Raises
         ------
@@ -94,13 +94,13 @@ class Source:
         except _DAMAGED as error:
             raise InputError(f"{self.path} is cut off or damaged ({error}): fetch or compress it again") from None
         except OSError as error:
-            if error.errno is None:  # as pyarrow reports damage
+            if error.errno is None:  # how pyarrow reports damage
                 raise InputError(f"{self.path} is cut off or damaged ({error}): fetch or compress it again") from None
             raise InputError(f"{self.path} cannot be read: {error.strerror or error}") from None
 
     def _check_is_regular(self) -> None:
         mode = os.stat(self.path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder fails with a clear message
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder raises a clear error
             raise InputError(f"{self.path} is not a regular file: write the data to one first")
 
     def _decompressed(self, file: Any) -> IO[bytes]:
@@ -117,11 +117,11 @@ class Source:
         if len(members) != 1:
             names = ", ".join(members[:5]) + ", ..." * (len(members) > 5)
             raise InputError(
-                f"{self.path} must hold one file; it holds {len(members)} ({names}): extract the one to read"
+                f"{self.path} must contain one file; it contains {len(members)} ({names}): extract the one to read"
             )
         try:
             return archive.open(members[0])
-        except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in a rare way
+        except (RuntimeError, NotImplementedError) as error:  # encrypted, or an unsupported compression
             raise InputError(f"{self.path} cannot be read: {error}; extract it first") from None
 
     def is_npz(self) -> bool:
@@ -136,27 +136,27 @@ class Source:
             return self.path.suffix == ".npz"
 
     def has_ending(self, *endings: str) -> bool:
-        """Whether the name ends so, before the ending of a compressed file."""
+        """Whether the name has one of the extensions, before that of a compressed file."""
         name = self.path.name
         for packed in (".gz", ".bz2", ".xz", ".zst", ".zip"):
             name = name.removesuffix(packed)
         return name.endswith(endings)
 
     def _chunks(self) -> Iterator[bytes]:
-        """Give the text as UTF-8 without a byte order mark, with a line feed at the end of each line."""
+        """Yield the text as UTF-8 without a byte order mark, with line feeds as line ends."""
         with self.opened() as file:
             chunk = file.read(BLOCK)
             is_utf16 = chunk.startswith(_UTF16_MARKS)
             decoder = codecs.getincrementaldecoder("utf-16")() if is_utf16 else None
             chunk = chunk.removeprefix(_UTF8_MARK)
             size, limit = 0, max(ALWAYS_ALLOWED, LARGEST_GROWTH * os.stat(self.path).st_size)
-            held = b""  # a carriage return whose line feed may come in the next chunk
+            held = b""  # a carriage return, whose line feed may be in the next chunk
             while chunk:
                 size += len(chunk)
                 if size > limit:
                     raise InputError(
                         f"{self.path} decompresses to more than {LARGEST_GROWTH:,} times its size and {limit:,} bytes; "
-                        "decompress it yourself if that is intended"
+                        "decompress it first if that is intended"
                     )
                 text = held + (chunk if decoder is None else self._transcoded(decoder, chunk))
                 text, held = (text[:-1], b"\r") if text.endswith(b"\r") else (text, b"")
@@ -168,21 +168,21 @@ class Source:
         try:
             return decoder.decode(chunk).encode()
         except UnicodeError as error:
-            raise InputError(f"{self.path} is not valid UTF-16 ({error}): write it again, as UTF-8") from None
+            raise InputError(f"{self.path} is not valid UTF-16 ({error}): convert it to UTF-8") from None
 
     def blocks(self) -> Iterator[tuple[int, bytes]]:
-        """Give whole lines, about `BLOCK` bytes at once, each time with the number of the first line.
+        """Yield blocks of whole lines of about `BLOCK` bytes, with the number of the first line.
 
         Raises
         ------
         MalformedFileError
-            At a zero byte, or a line of more than `LONGEST_LINE` bytes.
+            At a zero byte, or a line longer than `LONGEST_LINE` bytes.
         """
         line, rest = 1, b""
         for chunk in self._chunks():
             if b"\0" in chunk:
                 wrong = line + (rest + chunk).count(b"\n", 0, len(rest) + chunk.index(b"\0"))
-                raise MalformedFileError(self.path, wrong, "holds a zero byte, so this is not a text file in UTF-8")
+                raise MalformedFileError(self.path, wrong, "contains a zero byte: the file must be text in UTF-8")
             end = chunk.rfind(b"\n") + 1
             if end:
                 block, rest = rest + chunk[:end], chunk[end:]
@@ -198,27 +198,27 @@ class Source:
             yield line, rest
 
     def raw_lines(self) -> Iterator[bytes]:
-        """Give each line as bytes, with its end."""
+        """Yield each line as bytes, with its line end."""
         for _, block in self.blocks():
             yield from block.splitlines(keepends=True)
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Give each line with its number, without its end."""
+        """Yield each line with its number, without its line end."""
         for first, block in self.blocks():
             for offset, line in enumerate(block.removesuffix(b"\n").split(b"\n")):
                 yield first + offset, self.decoded(line, first + offset)
 
     def decoded(self, line: bytes, number: int) -> str:
-        """Decode a line; `MalformedFileError` where it is not UTF-8."""
+        """Decode a line; raise a `MalformedFileError` if it is not UTF-8."""
         try:
             return line.decode()
         except UnicodeDecodeError as error:
             shown = line[max(0, error.start - 10) : error.end + 10]
-            complaint = f"{shown!r} is not UTF-8: convert the file, as by `iconv -f latin1 -t utf-8`"
+            complaint = f"{shown!r} is not UTF-8: convert the file, for example with `iconv -f latin1 -t utf-8`"
             raise MalformedFileError(self.path, number, complaint) from None
 
     def head(self) -> bytes:
-        """Return about the first `HEAD` bytes: whole lines as in `blocks`, unless the first one is longer."""
+        """Return about the first `HEAD` bytes, as whole lines unless the first is longer."""
         with self.opened() as file:
             start = file.read(HEAD)
         if b"\0" in start and not start.startswith(_UTF16_MARKS):
@@ -230,11 +230,11 @@ class Source:
         return whole if whole and len(start) >= HEAD // 2 else start
 
     def head_lines(self, most: int = 1_000) -> list[tuple[int, str]]:
-        """Return the first lines that are not blank, each with its number."""
+        """Return the first nonblank lines with their numbers."""
         lines = self.head().decode(errors="replace").split("\n")
         return [(number, line) for number, line in enumerate(lines, 1) if line.strip()][:most]
 
 
 def shortened(text: str, limit: int = 40) -> str:
-    """Quote a piece of a file for a message."""
+    """Quote an excerpt of a file for an error message."""
     return repr(text if len(text) <= limit else f"{text[:limit]}...")

@@ -1,4 +1,4 @@
-"""Reads tables of text with two ids and perhaps a number a row: ratings (CSV and its kin) and edge lists."""
+"""Reader of text tables with two ids and an optional number per row: ratings (CSV and similar) and edge lists."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from etesian.sparse.io.dialect import SPACES, Dialect, find_dialect
 from etesian.sparse.io.source import MalformedFileError, Source, shortened
 
 LONGEST_ID = 1_000  # characters
-_UNIT_SEPARATOR = "\x1f"  # stands for a delimiter of two characters
+_UNIT_SEPARATOR = "\x1f"  # replaces delimiters of two characters
 _POSITIONS = ("user", "item", "rating")
 
 
 def read_ratings(source: Source, *, columns: Mapping[str, str] | None = None) -> Triples:
-    """Read a row a rating: a user, an item and a rating; other columns are skipped.
+    """Read a table with one rating per row: a user, an item and a rating; other columns are ignored.
 
-    Columns are found by the names in the header, and by position only without a header.
+    Columns are detected by the names in the header, or by position without a header.
 
     Parameters
     ----------
     source
-        The file.
+        File to read.
     columns
-        Names of columns, or numbers from 1, by role: "user", "item" and perhaps "rating". By default they are found.
+        Names or numbers from 1 of columns by role: "user", "item" and optionally "rating". Default: detected.
 
     Raises
     ------
     InputError
-        If the header does not name the columns of users and items.
+        If the columns of users and items are not recognized.
     MalformedFileError
-        At the first row that has other columns than the first, an empty id, or a rating that is not a finite number.
+        At the first row with a different number of columns, an empty id, or a rating that is not a finite number.
     """
     dialect = find_dialect(source, source.head_lines())
     places = _places(source, dialect, columns)
@@ -49,10 +49,10 @@ def read_ratings(source: Source, *, columns: Mapping[str, str] | None = None) ->
 
 
 def read_edges(source: Source) -> Triples:
-    """Read a row an edge: ``u v``, ``u v weight`` or ``u v {}``; what follows # or % is a comment."""
+    """Read one edge per row: ``u v``, ``u v weight`` or ``u v {}``. Comments begin with # or %."""
     lines = [(number, line) for number, line in source.head_lines() if not line.lstrip().startswith(("#", "%"))]
     if not lines:
-        raise InputError(f"{source.path} is empty: it must hold at least one line of two ids")
+        raise InputError(f"{source.path} is empty: it must contain at least one line of two ids")
     number, line = lines[0]
     n_columns = len(re.split(r"[#%]", line.replace("{}", ""))[0].split())
     if n_columns < 2:
@@ -63,7 +63,7 @@ def read_edges(source: Source) -> Triples:
 
 
 def _places(source: Source, dialect: Dialect, columns: Mapping[str, str] | None) -> dict[str, int]:
-    remedy = "name the columns, as by --columns user=NAME,item=NAME,rating=NAME (numbers from 1 do as well)"
+    remedy = "name the columns with --columns user=NAME,item=NAME,rating=NAME (or numbers from 1)"
     header = dialect.header
     try:
         if columns is not None:
@@ -101,13 +101,13 @@ def _read_columns(
         for place, (chunk, column) in enumerate(zip(chunks, block.parse(wanted), strict=True)):
             chunk.append(block.checked(column, words[place], is_rating=place == 2))
     if not chunks[0]:
-        raise InputError(f"{source.path} is empty: it must hold at least one row of two ids")
+        raise InputError(f"{source.path} is empty: it must contain at least one row of two ids")
     user, item = (_joined_ids(each) for each in chunks[:2])
     return user, item, np.concatenate(chunks[2]) if with_ratings else None
 
 
 def _data_blocks(source: Source, dialect: Dialect, comments: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give blocks of rows without the header, with single delimiters, and the number of their first line."""
+    """Yield blocks of rows without the header, with single-byte delimiters, and the number of their first line."""
     for first, block in source.blocks():
         skipped = max(0, min(dialect.first_line - first, block.count(b"\n")))
         text = _simplified(block.split(b"\n", skipped)[skipped], dialect, comments)
@@ -128,16 +128,16 @@ def _simplified(text: bytes, dialect: Dialect, comments: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class _Block:
-    """Some rows of a file as text.
+    """Consecutive rows of a file as text.
 
     Parameters
     ----------
     source, dialect
-        The file, and how it is written.
+        File, and its dialect.
     first_line
-        The number of the first line.
+        Number of the first line.
     text
-        The rows, and blank lines.
+        Rows, with blank lines.
     """
 
     source: Source
@@ -146,7 +146,7 @@ class _Block:
     text: bytes
 
     def parse(self, wanted: list[int]) -> list[Any]:
-        """Return some columns as dictionary arrays of pyarrow."""
+        """Return the given columns as dictionary arrays of pyarrow."""
         import pyarrow as pa
         from pyarrow import csv
 
@@ -184,9 +184,7 @@ class _Block:
     def _fail(self, message: str, invalid: list[Any]) -> None:
         if invalid:
             row = invalid[0]
-            complaint = (
-                f"has {row.actual_columns} columns; every row must have {row.expected_columns}, as the first has"
-            )
+            complaint = f"has {row.actual_columns} columns; every row must have {row.expected_columns}, like the first"
             raise MalformedFileError(self.source.path, self.line_of(row.number - 1, skipped=b""), complaint) from None
         for offset, line in enumerate(self.text.split(b"\n")):
             self.source.decoded(line, self.first_line + offset)
@@ -195,12 +193,12 @@ class _Block:
         ) from None
 
     def line_of(self, row: int, *, skipped: bytes = b" \t") -> int:
-        """Return the number of the line of a row, counted from 0 among the lines that hold more than `skipped`."""
+        """Return the line number of a row, counted from 0 among lines with characters other than `skipped`."""
         filled = [offset for offset, line in enumerate(self.text.split(b"\n")) if line.strip(skipped)]
         return self.first_line + filled[min(row, len(filled) - 1)]
 
     def checked(self, column: Any, word: str, *, is_rating: bool) -> Any:
-        """Return a column of ids as it is, and one of numbers as an array; refuse what cannot be used."""
+        """Validate a column; return ids unchanged, and ratings as an array of numbers."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -231,7 +229,7 @@ class _Block:
 
 
 def _trimmed(column: Any) -> Any:
-    """Remove white space around the values of a dictionary array; equal values keep one code."""
+    """Remove whitespace around the values of a dictionary array, and merge equal values."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -243,11 +241,11 @@ def _trimmed(column: Any) -> Any:
 
 
 def _number(text: str, delimiter: str) -> float:
-    """Read a number; NaN for everything else. A comma is decimal where it does not part columns."""
+    """Convert text to a number, or NaN if it is invalid. A comma is a decimal point unless it separates columns."""
     if delimiter != "," and text.count(",") == 1 and "." not in text:
         text = text.replace(",", ".")
     try:
-        return math.nan if "_" in text else float(text)  # Python takes 1_000
+        return math.nan if "_" in text else float(text)  # Python accepts 1_000
     except ValueError:
         return math.nan
 

@@ -1,4 +1,4 @@
-"""What can be minimized, a file per family of problems; each holds its data, its variables and one compiled update."""
+"""Problems to minimize, one file per family. A problem holds its data, its variables and one compiled update."""
 
 from etesian.sparse.problems.check import check_touches
 from etesian.sparse.problems.custom import CustomProblem

@@ -1,4 +1,4 @@
-"""Whether updates keep to the rows that they say they touch. Runs in plain Python, one update at a time, on copies."""
+"""Check that updates touch only the rows that they declare. Updates run in plain Python, one at a time, on copies."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from numpy.typing import NDArray
 from etesian.sparse.problems.custom import CustomProblem
 
 Rows = dict[str, NDArray[np.int64]]
-"""Rows of variables, by the variables' name."""
+"""Rows of variables, by name of the variables."""
 
 
 def check_touches(
     problem: CustomProblem, *, n_updates: int = 50, step_size: float = 0.1, random_state: int | None = 0
 ) -> list[str]:
-    """Try some updates and tell which rows they change or read without saying so in `touches`.
+    """Run some updates, and report rows that they change or read and that `touches` does not list.
 
-    A row is found to be read if another value in it changes what the update does, so that a row which is read to no effect, or
-    whose effect this starting point hides, is not found. Rows beyond the end of an array are found; negative ones count from
-    the end, as in Python.
+    A read is detected if another value in the row changes the result of the update. Reads without an effect, or with an
+    effect that this starting point hides, go undetected. Rows beyond the end of an array are reported; negative indices
+    count from the end, as in Python.
 
     Parameters
     ----------
     problem
-        Its variables and data stay as they are.
+        Problem to check. Its variables and data are not modified.
     n_updates
-        How many to try; sampled if there are more.
+        Maximum number of updates to run, chosen at random.
     step_size
-        Handed to the updates.
+        Step size of the updates.
     random_state
-        Seed of the sample and of the other values.
+        Seed of the chosen updates and of the other values.
 
     Returns
     -------
     list of str
-        One sentence for each update at fault; empty when none was found.
+        One sentence per violation; empty if none was found.
     """
     rng = np.random.default_rng(random_state)
     total = problem.touches.shape[0]
@@ -49,7 +49,7 @@ def check_touches(
 def _faults(trial: _Trial, rng: np.random.Generator) -> Iterator[str]:
     try:
         changed = trial.changed()
-    except Exception as error:  # whatever a user's function raises is what there is to tell
+    except Exception as error:  # the function is the user's and may raise anything
         yield f"update {trial.e} fails: {type(error).__name__}: {error}"
         return
     if changed is not None:
@@ -60,7 +60,7 @@ def _faults(trial: _Trial, rng: np.random.Generator) -> Iterator[str]:
 
 
 class _Trial:
-    """One update, run again and again from chosen values."""
+    """One update, run repeatedly from chosen values."""
 
     def __init__(self, problem: CustomProblem, e: int, step_size: float) -> None:
         self.e, self._step_size = e, step_size
@@ -73,7 +73,7 @@ class _Trial:
         }
 
     def changed(self) -> str | None:
-        """Name a row that the update changes and does not list."""
+        """Return a row that the update changes and does not list."""
         data = self._copy(self._data)
         after = self._after(self._start, data)
         for name, old, new in zip(self._start._fields, self._start, after, strict=True):  # type: ignore[attr-defined]
@@ -87,7 +87,7 @@ class _Trial:
         return None
 
     def read(self, rng: np.random.Generator) -> str | None:
-        """Name a row that the update reads and does not list, found by bisection over those it does not list."""
+        """Return a row that the update reads and does not list, found by bisection over the rows not listed."""
         others = {
             name: np.setdiff1d(np.arange(len(getattr(self._start, name))), rows) for name, rows in self._touched.items()
         }
@@ -105,13 +105,13 @@ class _Trial:
         return None
 
     def _outcome(self, replaced: Rows, noise: Any) -> bytes | str:
-        """What the update leaves in the rows it lists, if other rows hold other values; or the error that those bring."""
+        """Return the listed rows after the update when other rows hold other values, or the name of the error raised."""
         variables = self._copy(self._start)
         for name, rows in replaced.items():
             getattr(variables, name)[rows] = getattr(noise, name)[rows]
         try:
             after = self._after(variables, self._copy(self._data))
-        except Exception as error:  # such as an index that was read from a row
+        except Exception as error:  # such as an invalid index read from a row
             return type(error).__name__
         return b"".join(getattr(after, name)[rows].tobytes() for name, rows in self._touched.items())
 

@@ -1,4 +1,4 @@
-"""What numba says about a user's function, in one line that names the function."""
+"""Compilation errors of numba, reduced to one line that names the function."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _SAYS_NOTHING = ("Failed in ", "File ", "During: ", "- ")
 
 @contextmanager
 def readable(role: str, function: Callable[..., Any], hint: str = "") -> Iterator[None]:
-    """Turn numba's error about a function into a `TypeError` of one line; numba's own words stay as its cause.
+    """Convert errors of numba about a function to a `TypeError` of one line, with the original error as its cause.
 
     Parameters
     ----------
     role
-        What the function was passed as.
+        Name of the parameter that received the function.
     function
-        The user's, compiled or not.
+        Function of the user, compiled or not.
     hint
-        What else to say.
+        Text to append to the message.
     """
     try:
         yield
@@ -35,10 +35,10 @@ def readable(role: str, function: Callable[..., Any], hint: str = "") -> Iterato
 
 
 def summarize(message: str) -> str:
-    """Return what is wrong and where, from an error message of numba."""
+    """Return the cause and the source line from an error message of numba."""
     message = _COLOR.sub("", message)
     lines = [line.strip() for line in message.splitlines()]
     reasons = [line for line in lines if line and not line.startswith(_SAYS_NOTHING)]
     reason = " ".join(reasons[:2]) if reasons[0].endswith(":") else reasons[0]
-    place = _PLACE.search(message)  # the innermost comes first
+    place = _PLACE.search(message)  # the innermost frame comes first
     return reason if place is None else f"{reason} ({place['file']}, line {place['line']})"

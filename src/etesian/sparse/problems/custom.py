@@ -1,6 +1,6 @@
-"""CustomProblem: an update of one's own, carried out by the same plans as any other.
+"""CustomProblem: a user-defined update that runs under all schedules.
 
-Updates are compiled into a loop that closes over them, anew in each process: numba does not find closures on disk again.
+Updates are compiled into a loop that closes over them, once per process, since numba cannot cache closures on disk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Objective = Callable[[int, Any, Any], float]
 
 
 class SparseRows(NamedTuple):
-    """A sparse matrix as updates see it: row e is ``indices[indptr[e]:indptr[e + 1]]``, and `values` alike."""
+    """Sparse matrix as passed to updates: row e is ``indices[indptr[e]:indptr[e + 1]]``, with the same slice of `values`."""
 
     indptr: NDArray[Any]
     indices: NDArray[Any]
@@ -36,41 +36,43 @@ class SparseRows(NamedTuple):
 
 
 class CustomProblem:
-    """A sum of terms of your own: one function says what an update does, `touches` which rows of which variables it needs.
+    """A user-defined sum of terms: one function performs an update, and `touches` declares the rows that it accesses.
 
     Parameters
     ----------
     update : function of (e, data, variables, step_size)
-        Runs update e: reads ``data.name[e]``, changes rows of ``variables.name`` in place. Compiled by numba unless it already
-        is, so it may use loops, numbers, arrays and other compiled functions; division by 0 gives infinity.
+        Function that runs update e: it reads ``data.name[e]`` and changes rows of ``variables.name`` in place. It is
+        compiled by numba unless it already is, so it may use loops, numbers, arrays and other compiled functions.
+        Division by 0 gives infinity.
     touches : mapping of str to array or sparse matrix
-        For each of the `variables` that updates write, which rows each update reads or writes: an integer array of shape
-        (n_updates,) or (n_updates, n_rows_each), or the pattern of a sparse matrix of shape (n_updates, n_rows). Variables that
-        are given the very same object are planned as one. Variables left out may be read by every update and written by none.
-        `check_touches` finds what was forgotten.
+        Rows that each update reads or writes, for each of the `variables` that updates write: an integer array of shape
+        (n_updates,) or (n_updates, n_rows_each), or a sparse matrix of shape (n_updates, n_rows) of which only the
+        pattern is used. Variables with the same object are planned as one. Variables that are left out are read-only.
+        `check_touches` detects omissions.
     variables : mapping of str to array
-        What the updates work on, as ``variables.name``; a run starts from a copy.
+        Arrays that the updates change, as ``variables.name``. Each run starts from a copy.
     data : mapping of str to array or sparse matrix, optional
-        A row for each update, laid out in the order of the plan: ``data.name[e]`` is always that of update e. Sparse matrices
-        become `SparseRows`.
+        Arrays with one row per update. They are copied into plan order, and ``data.name[e]`` remains the row of update
+        e. Sparse matrices become `SparseRows`.
     constants : mapping of str to number, array or sparse matrix, optional
-        The same for every update, and also found in ``data``.
+        Values shared by all updates, also accessible through ``data``.
     objective : function of (e, data, variables), optional
-        The term of update e; their sum is what `etesian.sparse.driver` watches, the same bits for any number of threads.
+        Function that returns the term of update e. The objective is the sum of the terms, with the same bits for any
+        number of threads.
 
     Attributes
     ----------
     touches : CSR array of shape (n_updates, n_variables)
-        The same for all variables side by side.
+        Rows that each update touches, with the rows of all variables numbered consecutively.
     touched_rows : dict of str to CSR array of shape (n_updates, n_rows)
-        For each of the variables that updates write, alone.
+        Rows that each update touches, separately for each of the variables that updates write.
 
     Raises
     ------
     TypeError
-        When numba cannot compile a function, or it takes other arguments.
+        If numba cannot compile a function, or a function takes other arguments.
     ValueError
-        When lengths differ, or an update touches a row that does not exist.
+        If lengths differ, or an update touches a row that does not exist.
     """
 
     settles: ClassVar[bool] = False
@@ -93,11 +95,11 @@ class CustomProblem:
         self.touches = _side_by_side(touches, self.touched_rows)
         self._data = {name: _as_rows(name, value, self.touches.shape[0]) for name, value in (data or {}).items()}
         if twice := self._data.keys() & self._constants.keys():
-            raise ValueError(f"{sorted(twice)[0]!r} is in data and in constants; give one of them another name")
+            raise ValueError(f"{sorted(twice)[0]!r} is in data and in constants: rename one of them")
         self._compile()
 
     def _compile(self) -> None:
-        """Compile now, so that a mistake is told where the problem is made."""
+        """Compile in the constructor, so that errors are raised there."""
         data, variables = typeof(self.in_order()), typeof(self._variables)
         hint = f"; data: {_listed(self.in_order()._fields)}; variables: {_listed(self._variables._fields)}"
         update = _compiled(self.update, "update", ("e", "data", "variables", "step_size"))
@@ -119,7 +121,7 @@ class CustomProblem:
         return _sum_of(objective)
 
     def in_order(self, order: NDArray[np.int64] | None = None) -> Any:
-        """Return what updates see as `data`, in an order of updates; as given by default."""
+        """Return the `data` passed to updates, in an order of updates; by default in the given order."""
         rows = {name: value if order is None else value[order] for name, value in self._data.items()}
         return _named("Data", {name: _as_seen(value) for name, value in (rows | self._constants).items()})
 
@@ -128,15 +130,13 @@ class CustomProblem:
         return type(self._variables)(*(array.copy() for array in self._variables))
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
-        """Copy data into plan order; constants follow."""
+        """Copy data into plan order, followed by the constants."""
         return self.in_order(plan.order)
 
     def objective(self, variables: Variables, sum_over: SumOver) -> float:
-        """Return the sum of what `objective` gives for each update."""
+        """Return the sum of the terms."""
         if self._sum_range is None:
-            raise ValueError(
-                "there is no objective to watch: pass tol=None to minimize, or objective= to CustomProblem"
-            )
+            raise ValueError("the problem has no objective: pass tol=None to minimize, or objective= to CustomProblem")
         return float(sum_over(self._sum_range, self.touches.shape[0], 1, self.in_order(), variables)[0])
 
 
@@ -159,7 +159,7 @@ def _sum_of(compiled: Dispatcher) -> Callable[..., None]:
 
 
 def _compiled(function: Any, role: str, arguments: tuple[str, ...]) -> Dispatcher:
-    """Have a function compiled when it is first called, as fast and as loosely rounded as the problems that are built in."""
+    """Return a function that numba compiles at the first call, with the options of the built-in problems."""
     plain = getattr(function, "py_func", function)
     if not inspect.isfunction(plain):
         raise TypeError(f"{role} must be a plain function that numba can compile; got {function!r}")
@@ -184,7 +184,7 @@ def _named(kind: str, values: dict[str, Any]) -> Any:
 
 
 def _is_sparse(value: Any) -> bool:
-    return bool(issparse(value))  # which alone would tell type checkers too little of what it is
+    return bool(issparse(value))  # without a type guard, which would narrow too much
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -208,7 +208,7 @@ def _as_rows(name: str, value: Any, n_updates: int) -> Any:
     rows = csr_array(value) if _is_sparse(value) else _as_array("data", name, value)
     if rows.shape[0] != n_updates:
         raise ValueError(
-            f"data[{name!r}] has {rows.shape[0]} rows for {n_updates} updates; what is the same for all goes to constants"
+            f"data[{name!r}] has {rows.shape[0]} rows; there are {n_updates} updates. Pass shared values as constants"
         )
     return rows
 
@@ -219,7 +219,7 @@ def _as_seen(value: Any) -> Any:
 
 def _touched_rows(touches: Mapping[str, Any], variables: Any) -> dict[str, csr_array]:
     if not touches:
-        raise ValueError("touches must name at least one of the variables: updates that touch nothing do nothing")
+        raise ValueError("touches must name at least one of the variables; it is empty")
     rows = {}
     for name, value in touches.items():
         if name not in variables._fields:
@@ -229,12 +229,12 @@ def _touched_rows(touches: Mapping[str, Any], variables: Any) -> dict[str, csr_a
     if len(set(lengths.values())) > 1:
         raise ValueError(f"touches must have a row for each update; their lengths differ: {lengths}")
     if 0 in lengths.values():
-        raise ValueError("touches has no rows: there are no updates")
+        raise ValueError("touches must have at least one row: there are no updates")
     return rows
 
 
 def _as_pattern(name: str, value: Any, n_rows: int) -> csr_array:
-    """Turn indices or a matrix into the pattern of a CSR array of shape (n_updates, n_rows), columns in order."""
+    """Convert indices or a matrix to a CSR pattern of shape (n_updates, n_rows) with sorted columns."""
     if _is_sparse(value):
         matrix = csr_array(value)
         if matrix.shape[1] != n_rows:
@@ -259,6 +259,6 @@ def _as_pattern(name: str, value: Any, n_rows: int) -> csr_array:
 
 
 def _side_by_side(touches: Mapping[str, Any], rows: dict[str, csr_array]) -> csr_array:
-    """Join the touches of all variables; those that were given the same object, once."""
+    """Stack the touches of all variables horizontally; variables with the same object share columns."""
     different = {id(touches[name]): matrix for name, matrix in rows.items()}
     return csr_array(hstack(list(different.values()), format="csr", dtype=np.int8))

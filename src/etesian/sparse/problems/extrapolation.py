@@ -1,9 +1,10 @@
 """Exact minimization of a linear problem over a small subspace, after each epoch.
 
-The subspace is spanned by the moves of the last epochs, the intercept, and the direction in which coefficients can stand in for an
-intercept. Moves between epochs point along the directions in which a method is slow, so going farther along them is worth many
-epochs, as in sequential subspace optimization (Narkiss and Zibulevsky 2005). No update changes the intercept; on data whose columns
-add up to a constant, solving for it by itself would take thousands of epochs. The objective never rises.
+The subspace is spanned by the moves of the last epochs, the intercept, and the direction in which coefficients act as
+an intercept. Moves between epochs point along the slow directions of a method, so extrapolating along them saves many
+epochs, as in sequential subspace optimization (Narkiss and Zibulevsky 2005, section 3). No update changes the
+intercept; if the columns sum to a constant, solving for it alone would take thousands of epochs. The objective
+never rises.
 """
 
 from __future__ import annotations
@@ -17,31 +18,31 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 Evaluate = Callable[[Array, Array, Array, Array, Array], tuple[Array, Array, Array]]
-"""``evaluate(coef, predicted, coef_moves, predicted_moves, at)``: value, gradient and Hessian of each output at lengths ``at``."""
+"""``evaluate(coef, predicted, coef_moves, predicted_moves, at)``: value, gradient, Hessian of each output at ``at``."""
 
 Predict = Callable[[Array], Array]
 """Predictions of shape (n_rows, n_outputs), without the intercept, from coefficients of shape (n_features, n_outputs)."""
 
-N_MOVES = 2  # that span the subspace: the last epoch's, and the one before
+N_MOVES = 2  # number of moves that span the subspace
 MOST_TRIALS = 6
-STANDS_IN = 0.25  # of the mean square of predictions that are about constant, least share of their squared mean
-DIVERGED = 1e6  # times the last objective, or not finite: such a proposal is left as it is, to be seen from outside
-ENOUGH = 0.01  # of the gain so far: a Newton step that promises less is not taken
+STANDS_IN = 0.25  # least squared mean over mean square of nearly constant predictions
+DIVERGED = 1e6  # multiple of the last objective beyond which a proposal is returned unchanged
+ENOUGH = 0.01  # fraction of the decrease so far; smaller Newton steps are not taken
 
 
 class Extrapolation:
-    """The last point and the last moves of a run, from which the next point is found.
+    """Last point and last moves of a run, which determine the next point.
 
     Parameters
     ----------
     coef, predicted, intercept
-        Where the run starts.
+        Starting point of the run.
     evaluate, predict
         See `Evaluate` and `Predict`.
-    stand_in : array of shape (n_features,), optional
-        Coefficients whose predictions are about constant.
+    constant_direction : array of shape (n_features,), optional
+        Coefficients with nearly constant predictions.
     keeps_zeros
-        Whether coefficients that an epoch sets to 0 stay there.
+        Whether coefficients that an epoch sets to 0 stay at 0.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Extrapolation:
         *,
         evaluate: Evaluate,
         predict: Predict,
-        stand_in: Array | None,
+        constant_direction: Array | None,
         keeps_zeros: bool,
     ) -> None:
         self.coef, self.predicted, self.intercept = coef, predicted.copy(), intercept.astype(np.float64)
@@ -60,19 +61,19 @@ class Extrapolation:
         self._evaluate, self._predict, self._keeps_zeros = evaluate, predict, keeps_zeros
         self._fixed: list[tuple[Array, Array]] = []
         self._moves: list[tuple[Array, Array]] = []
-        if stand_in is not None:
-            coef_move = np.repeat(stand_in[:, None], len(intercept), axis=1)
+        if constant_direction is not None:
+            coef_move = np.repeat(constant_direction[:, None], len(intercept), axis=1)
             predicted_move = predict(coef_move)
             if predicted_move.mean() ** 2 > STANDS_IN * (predicted_move**2).mean():
                 self._fixed.append((coef_move, predicted_move))
 
     def advance(self, coef: Array, predicted: Array) -> bool:
-        """Move to the lowest point found near a proposal; stay where that is not lower. False if the proposal diverges.
+        """Move to the lowest point found near a proposal, unless it is not lower; return False if the proposal diverges.
 
         Parameters
         ----------
         coef, predicted
-            The proposal: coefficients, and their predictions without the intercept.
+            Coefficients of the proposal, and their predictions without the intercept.
         """
         moves = [(coef - self.coef, predicted - self.predicted), *self._moves, *self._fixed]
         if self._keeps_zeros:
@@ -90,7 +91,7 @@ class Extrapolation:
         at, objective = minimize_along(evaluate, start, first)
         is_lower = objective <= self.objective
         to_coef = np.where(is_lower, coef + np.einsum("jki,ki->jk", coef_moves, at[:, :-1]), self.coef)
-        to_predicted = self._predict(to_coef)  # anew: sums of moves would add up rounding errors over the epochs
+        to_predicted = self._predict(to_coef)  # recomputed, since sums of moves accumulate rounding errors
         self._moves = [(to_coef - self.coef, to_predicted - self.predicted), *self._moves][: N_MOVES - 1]
         self.coef, self.predicted = to_coef, to_predicted
         self.intercept = np.where(is_lower, at[:, -1], self.intercept)
@@ -101,20 +102,22 @@ class Extrapolation:
 def minimize_along(
     evaluate: Callable[[Array], tuple[Array, Array, Array]], start: Array, first: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
-    """Minimize a convex function of a few numbers for each output, by Newton's method with shortened steps.
+    """Minimize a convex function of a few variables for each output, by a damped Newton method.
 
     Parameters
     ----------
     evaluate
-        Returns values of shape (n_outputs,), gradients of shape (n_outputs, n) and Hessians of shape (n_outputs, n, n).
+        Function that returns values of shape (n_outputs,), gradients of shape (n_outputs, n) and Hessians of shape
+        (n_outputs, n, n).
     start : array of shape (n_outputs, n)
-        Where to begin.
+        Starting point.
     first
-        What `evaluate` returned there.
+        Result of `evaluate` at `start`.
 
     Returns
     -------
-    The best point of each output, and the value there, never above that at `start`.
+    point, value : arrays of shapes (n_outputs, n) and (n_outputs,)
+        Best point of each output, and its value, which is at most that at `start`.
     """
     best, (lowest, gradient, hessian) = start, first
     at_start = lowest
@@ -132,7 +135,7 @@ def minimize_along(
 
 
 def newton_step(gradient: Array, hessian: Array) -> tuple[Array, Array]:
-    """Return the Newton step of each output, and the decrease that it promises; directions without curvature are left out."""
+    """Return the Newton step of each output and its predicted decrease; directions without curvature are omitted."""
     n = gradient.shape[1]
     curvature = np.sqrt(np.maximum(np.einsum("kii->ki", hessian), 0.0))
     inverse = np.divide(1.0, curvature, out=np.zeros_like(curvature), where=curvature > 0)

@@ -1,4 +1,4 @@
-"""Pairs that attract or repel: a rating joins a user and an item, a count joins two words. An update touches two rows."""
+"""Factor models of pairs: ratings of items by users, and co-occurrence counts of words. An update touches two rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from etesian.sparse.problems.pairs import KnownRows, copy_pairs, gather_pairs, p
 from etesian.sparse.problems.problem import SumOver, Variables
 from etesian.sparse.schedules.makers import Plan
 
-AHEAD = 4  # updates between asking for a row and using it
+AHEAD = 4  # prefetch distance, in updates
 LINE = 16  # float32 numbers in a cache line
 
 
 def _rate_range(start, stop, data, variables, step_size):
-    """Squared error of a rating: half a gradient step on both rows, as is usual, each seeing the other's old value."""
+    """Take half a gradient step of the squared error on both rows, as usual, each with the old value of the other."""
     user, item, rating, weight, mean, penalty = data
     factors, bias = variables
     n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
@@ -48,7 +48,7 @@ def _rate_range(start, stop, data, variables, step_size):
 
 
 def _sum_rating_errors(start, stop, data, variables, sums):
-    """Weighted sums of squared errors, and of the norms that the updates penalize."""
+    """Add weighted squared errors, and the squared norms that the updates penalize."""
     user, item, rating, weight, mean, _ = data
     factors, bias = variables
     n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
@@ -79,27 +79,28 @@ def _sum_rating_errors(start, stop, data, variables, sums):
 class Ratings:
     """Matrix completion: mean over ratings of (r - mean - b_i - b_j - <u_i, v_j>)^2 + penalty (|u_i|^2 + |v_j|^2 + b_i^2 + b_j^2).
 
-    Pan et al. 2016, section 5. A user's or item's variable is its whole row: factors and bias. With weights the mean is the
-    weighted one, of errors and penalties alike: a rating of weight 2 is one that was given twice.
+    Pan et al. 2016, section 5. The variable of a user or item is its whole row: factors and bias. Weights apply to
+    errors and penalties alike, so a rating of weight 2 counts as two ratings.
 
     Parameters
     ----------
     user, item : arrays of shape (n_ratings,)
         Indices from 0 of each rating's user and item.
     rating : array of shape (n_ratings,)
-        float32 or float64; variables have the same type.
+        Ratings, float32 or float64. The variables have the same type.
     n_users, n_items, n_factors
-        Sizes; the factors have shape (n_users + n_items, n_factors).
+        Number of users, items and factors. The factors have shape (n_users + n_items, n_factors).
     penalty
         Weight of the squared norms, per rating.
     biased
         Whether users and items have biases.
     weight : array of shape (n_ratings,), optional
-        Of each rating, above 0; scaled to 1 on average, so that a step size means the same for any weights.
+        Weight of each rating, above 0. Weights are scaled to a mean of 1, so that step sizes do not depend on their
+        scale.
     mean
-        What predictions start from; by default the (weighted) mean rating, or 0 without biases.
+        Constant term of predictions. Default: the (weighted) mean rating, or 0 without biases.
     known
-        Users (rows from 0) and items (rows from n_users) that do not start at random.
+        Initial values of some users (rows from 0) and items (rows from `n_users`); the others start at random.
     """
 
     user: NDArray[np.integer]
@@ -139,7 +140,7 @@ class Ratings:
         return float(np.average(self.rating, weights=self.weight.astype(np.float64)))
 
     def start(self, rng: np.random.Generator) -> Variables:
-        """Random factors that make a first prediction about the mean rating; biases of 0; and the rows that are known."""
+        """Return random factors with predictions near the mean rating, biases of 0, and the known rows."""
         n_rows, dtype = self.n_users + self.n_items, self.rating.dtype
         factors = 0.1 * rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
         if not self.biased:  # <u, v> is then about n_factors level^2
@@ -152,12 +153,12 @@ class Ratings:
         return factors, bias
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
-        """Users, items, ratings and weights in plan order; the mean and the penalty."""
+        """Copy users, items, ratings and weights into plan order, followed by the mean and the penalty."""
         pairs = gather_pairs(plan.order, self.user, self.item, self.rating, self._weight)
         return *pairs, self.mean, self._penalty()
 
     def rows(self) -> tuple[Any, ...]:
-        """Users, items, ratings and weights as given; the mean and the penalty."""
+        """Return users, items, ratings and weights as given, followed by the mean and the penalty."""
         return self.user, self.item, self.rating, self._weight, self.mean, self._penalty()
 
     def _penalty(self) -> Any:
@@ -177,7 +178,7 @@ class Ratings:
 
 
 def _pull_range(start, stop, data, variables, step_size):
-    """Squared error of a log count: both vectors move along their sum."""
+    """Take a gradient step of the squared error of a log count: both vectors move along their sum."""
     left, right, log_count, weight = data
     vectors, shift = variables
     n_dimensions = vectors.shape[1]
@@ -200,11 +201,11 @@ def _pull_range(start, stop, data, variables, step_size):
 
 
 def _sum_pair_errors(start, stop, data, variables, sums):
-    """Weighted sums of the errors and of their squares."""
+    """Add weighted errors and squared errors."""
     left, right, log_count, weight = data
     vectors, shift = variables
     for e in range(start, stop):
-        if e + AHEAD < stop:  # the left words are sorted, and so at hand
+        if e + AHEAD < stop:  # left words are sorted, so their rows are in cache
             for column in range(0, vectors.shape[1], LINE):
                 prefetch_to_read(vectors, (right[e + AHEAD], column))
         i, j = left[e], right[e]
@@ -220,24 +221,24 @@ def _sum_pair_errors(start, stop, data, variables, sums):
 class WordPairs:
     """Word embedding: weighted mean over pairs of (log A_ij - |v_i + v_j|^2 - C)^2 (Pan et al. 2016, section 5).
 
-    Every update reads C, so C would join all updates into one component: it is kept out of the plan and solved in closed form
-    after every epoch.
+    Every update reads C, which would connect all updates. C is therefore excluded from the plan and solved for in
+    closed form after every epoch.
 
     Parameters
     ----------
     left, right : arrays of shape (n_pairs,)
-        Indices from 0 of the two words of each pair; they differ.
+        Indices from 0 of the two distinct words of each pair.
     count : array of shape (n_pairs,)
-        How often the words stand near one another, above 0.
+        Co-occurrence count of each pair, above 0.
     n_words, n_dimensions
-        Sizes; the vectors have shape (n_words, n_dimensions).
+        Number of words and of dimensions. The vectors have shape (n_words, n_dimensions).
     max_weight
-        Counts weigh as they are up to here, and no more beyond; weights are divided by it, so that the largest is at most 1 and a
-        step size means the same on any corpus.
+        Upper limit of the weight of a pair, which is otherwise its count. Weights are divided by it, so that they are
+        at most 1 and step sizes do not depend on the corpus.
     dtype
-        float32 or float64.
+        Type of the variables, float32 or float64.
     known
-        Words whose vectors do not start at random.
+        Initial vectors of some words; the others start at random.
     """
 
     left: NDArray[np.integer]
@@ -263,7 +264,7 @@ class WordPairs:
         self._total_weight = self.weight.sum(dtype=np.float64)
 
     def start(self, rng: np.random.Generator) -> Variables:
-        """Random directions of squared length 1/2, so that |v_i + v_j|^2 starts at about 1; C fits that."""
+        """Return random directions of squared length 1/2, so that |v_i + v_j|^2 is about 1, and the C that fits them."""
         vectors = rng.standard_normal((self.n_words, self.n_dimensions)) / np.sqrt(2 * self.n_dimensions)
         if self.known is not None:
             vectors[self.known.rows] = self.known.factors
@@ -271,25 +272,25 @@ class WordPairs:
         return vectors.astype(self.dtype), np.array([mean - 1.0], self.dtype)
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
-        """Pairs, logarithms of counts and weights in plan order."""
+        """Copy pairs, logarithms of counts and weights into plan order."""
         return gather_pairs(plan.order, self.left, self.right, self.log_count, self.weight)
 
     def rows(self) -> tuple[Any, ...]:
-        """Pairs, logarithms of counts and weights as given."""
+        """Return pairs, logarithms of counts and weights as given."""
         return self.left, self.right, self.log_count, self.weight
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
-        """Set C to the weighted mean of what is left without it; the objective there."""
+        """Set C to the weighted mean of the residuals without it, and return the objective."""
         errors, squares = self._sums(variables, sum_over)
         shift = variables[1]
         old = float(shift[0])
         shift[0] += errors / self._total_weight
         moved = float(shift[0]) - old
-        # sum w (e - moved)^2, with the shift as it was rounded
+        # sum w (e - moved)^2, with the shift after rounding
         return float(squares - 2 * moved * errors + moved**2 * self._total_weight) / self._total_weight
 
     def objective(self, variables: Variables, sum_over: SumOver) -> float:
-        """Return the objective with C as it stands."""
+        """Return the objective at the current C."""
         return float(self._sums(variables, sum_over)[1]) / self._total_weight
 
     loss_of = objective  # no penalty

@@ -1,4 +1,4 @@
-"""The zero of a non-decreasing function, which solves for an intercept between epochs."""
+"""Root finding for non-decreasing functions, which solves for an intercept between epochs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 SETTLED = 1e-3
-"""What an intercept's slope keeps of what it was; the coefficients that move in the next epoch move the zero by more."""
+"""Fraction of an intercept's slope that may remain, since the coefficients of the next epoch move the root by more."""
 
 
 def find_rising_zero(
     function: Any, start: NDArray[np.float64], *, width: float = 1.0, keep: float = 0.0
 ) -> NDArray[np.float64]:
-    """Return where each of several non-decreasing functions crosses 0, by regula falsi (Illinois) from a bracket.
+    """Return the root of each of several non-decreasing functions, by the Illinois variant of regula falsi.
 
-    The bracket reaches from `start` by `width` times the value there, then further until it holds the zero. A function that does
-    not cross within a distance of about a million is left there. Values are brought to `keep` of what they were, or to rounding.
+    The bracket extends from `start` by `width` times the value there, and grows until it contains the root. The search
+    stops at a distance of about a million from `start`. Values are reduced to the fraction `keep` of the initial ones,
+    or to rounding.
     """
     at_start = function(start)
     enough = np.maximum(keep * np.abs(at_start), 1e-13)
@@ -28,7 +29,7 @@ def find_rising_zero(
         near, at_near = np.where(is_short, far, near), np.where(is_short, at_far, at_near)
         far = np.where(is_short, start + reach, far)
         at_far, reach = function(far), 4 * reach
-    is_low = at_start < 0  # the start, and with it the near end
+    is_low = at_start < 0  # at the start, and so at the near end of the bracket
     low, at_low = np.where(is_low, near, far), np.where(is_low, at_near, at_far)
     high, at_high = np.where(is_low, far, near), np.where(is_low, at_far, at_near)
     for _ in range(60):

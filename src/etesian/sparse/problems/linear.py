@@ -1,4 +1,4 @@
-"""Linear problems on sparse rows: a mean loss of predictions, a penalty, and an intercept that is kept out of the plan."""
+"""Linear problems on sparse rows: a mean loss of predictions, a penalty, and an intercept that is excluded from the plan."""
 
 from __future__ import annotations
 
@@ -29,36 +29,37 @@ Reduction = Literal["svrg", "saga"]
 class Linear:
     """Minimize the mean over rows of weight * loss(<x, w> + b, target), plus a penalty on w.
 
-    The objective of scikit-learn's linear models. Dense terms (the penalty, SVRG's full gradient, SAGA's mean gradient) are lazy,
-    see `linear_updates`. Every update reads the intercept, so it would join all updates into one component: it is kept out of the
-    plan and solved for between epochs.
+    The objective is that of scikit-learn's linear models. Dense terms (the penalty, SVRG's full gradient, SAGA's mean
+    gradient) are applied lazily, see `linear_updates`. Every update reads the intercept, which would connect all
+    updates. The intercept is therefore excluded from the plan and solved for between epochs.
 
     Parameters
     ----------
     X : CSR array of shape (n_rows, n_features)
-        Sorted columns without duplicates; float32 or float64, which the coefficients share.
+        Rows with sorted columns without duplicates, float32 or float64. Coefficients have the same type.
     target : array of shape (n_rows,)
-        Real; -1 and 1; or, with several outputs, the number of the class from 0: each output is one class against the rest.
+        Real targets, or labels -1 and 1, or with several outputs class numbers from 0, which are fit one-vs-rest.
     loss
         Loss of a prediction.
     penalty
         `L2`, `L1`, `ElasticNet` or another registered `Penalty`. Default: none.
     reduction
-        None for plain stochastic gradients, ``"svrg"`` (Johnson and Zhang 2013, a full gradient an epoch) or ``"saga"``
-        (Defazio et al. 2014).
+        Variance reduction: None for plain stochastic gradients, ``"svrg"`` (Johnson and Zhang 2013, section 2, with one
+        full gradient per epoch) or ``"saga"`` (Defazio et al. 2014, section 2).
     weight : array of shape (n_rows,), optional
         Weight of each row's loss, 0 or more. Default: 1.
     fit_intercept
         Whether to fit an intercept b, which is not penalized.
     n_outputs
-        1, or the number of classes.
+        Number of outputs: 1, or the number of classes.
     scales_steps
-        Whether each coefficient has a step size of its own, see `coefficient_scales`; a step size of 1 is then the reciprocal of
-        the smoothness of the least smooth row, whatever the units of the columns.
+        Whether each coefficient has a step size of its own, see `coefficient_scales`; a step size of 1 is then the
+        reciprocal of the smoothness of the least smooth row, whatever the units of the columns.
     extrapolates
-        Whether to minimize over a small subspace after each epoch, see `extrapolation`. Needs a loss of bounded curvature.
+        Whether to minimize over a small subspace after each epoch, see `extrapolation`. Needs a loss of bounded
+        curvature.
     pull : array of shape (n_features,), optional
-        Adds - <pull, w> to the objective; needs a reduction.
+        Vector that adds - <pull, w> to the objective; requires a reduction.
     initial : pair of arrays of shapes (n_features, n_outputs) and (n_outputs,), optional
         Coefficients and intercept to start from. Default: 0.
     """
@@ -104,14 +105,14 @@ class Linear:
 
     @cached_property
     def _columns(self) -> tuple[NDArray[Any], ...]:
-        """The matrix by columns, and the pull."""
+        """Return the matrix in CSC form, and the pull."""
         columns: Any = self.X.tocsc()
         pull = np.zeros(self.X.shape[1]) if self.pull is None else np.asarray(self.pull, np.float64)
         return columns.indptr, columns.indices, columns.data, pull
 
     @cached_property
     def _steps(self) -> NDArray[np.float64]:
-        """Reciprocal of a bound of each coefficient's own curvature; 0 where that is 0."""
+        """Return the reciprocal of a bound on the curvature of each coefficient; 0 where the bound is 0."""
         squares = self.X.multiply(self.X).T @ self._weight / self.X.shape[0]
         curvature = self._steepest * np.asarray(squares).ravel() + self.penalty.strong_convexity
         return np.divide(1.0, curvature, out=np.zeros_like(curvature), where=curvature > 0)
@@ -124,7 +125,7 @@ class Linear:
         return float(self._steepest * (self._weight * squares).max() + self.penalty.strong_convexity)
 
     def start(self, rng: np.random.Generator) -> Variables:
-        """Coefficients of 0, or those given; there is nothing to sample."""
+        """Return the initial coefficients: 0, or those given."""
         n_rows, n_features = self.X.shape
         dtype, shape = self.X.dtype, (n_features, self.n_outputs)
         coef, intercept = self.initial or (np.zeros(shape), np.zeros(self.n_outputs))
@@ -139,7 +140,7 @@ class Linear:
         )
 
     def lay_out(self, plan: Plan) -> Rows:
-        """Rows in plan order."""
+        """Copy rows into plan order."""
         assert plan.steps is not None
         rows = self.X[plan.order]
         copies, hot_curvature, steps_of_copies, scale = plan.copies, np.zeros(0), plan.steps, self._scale
@@ -167,13 +168,13 @@ class Linear:
         )
 
     def _curvature_of_batch(self, hot: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
-        """Bound the curvature of a batch along hot features, by row sums of its absolute Gram matrix (Gershgorin); with caution."""
+        """Bound the curvature of a batch along hot features (Gershgorin), times the factor in `CAUTION`."""
         features = abs(self.X[:, hot])
         weighted = self._weight * np.asarray(features.sum(axis=1)).ravel()
         return CAUTION[self.reduction] * self._steepest * batch_size * (features.T @ weighted) / len(weighted)
 
     def with_copies(self, variables: Variables, n_copies: int) -> tuple[Variables, Variables]:
-        """Append rows to what belongs to a feature."""
+        """Append rows for copies to the arrays of features."""
         state: State = variables  # type: ignore[assignment]
         names = ("coef", "mean_gradient", "caught_up") if len(state.memory) else ("coef", "caught_up")
         longer, seen = {}, {}
@@ -184,9 +185,9 @@ class Linear:
         return state._replace(**seen), state._replace(**longer)
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float | None:
-        """Catch every coefficient up, solve for the intercept (or extrapolate), renew SVRG's full gradient.
+        """Apply pending dense steps, solve for the intercept (or extrapolate), and update SVRG's full gradient.
 
-        Returns the objective where it comes by on the way; elsewhere `objective` goes through the rows.
+        Returns the objective if it is a by-product, and None otherwise.
         """
         state: State = variables  # type: ignore[assignment]
         renews = self.reduction == "svrg" or (self.reduction == "saga" and step_size is None)
@@ -200,14 +201,14 @@ class Linear:
             self._solve_intercept(state.intercept, sum_over)
         if renews:
             looked = (self._predicted, self.target, self._weight, self._value, self._derivative)
-            (losses,) = sum_over(sums.look_at_rows, self.X.shape[0], 1, looked, state)
+            (losses,) = sum_over(sums.update_memory, self.X.shape[0], 1, looked, state)
             sum_over(sums.average_gradients, self.X.shape[1], 0, self._columns, state)
             if objective is None:
                 objective = float(losses / self.X.shape[0]) + penalty
         return objective
 
     def objective(self, variables: Variables, sum_over: SumOver) -> float:
-        """Return the objective at coefficients that are caught up."""
+        """Return the objective at coefficients without pending dense steps."""
         state: State = variables  # type: ignore[assignment]
         return self._sum_losses(state, sum_over) / self.X.shape[0] + self._catch_up(state, sum_over, None)
 
@@ -228,8 +229,8 @@ class Linear:
     def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
         """Return half the squared length of a proximal gradient step in variables scaled to curvature 1.
 
-        About the distance of the objective to its minimum: exactly that for a quadratic objective of uncorrelated columns. SVRG
-        knows the gradient; SAGA's mean gradient of the epoch is a rough estimate, which is returned if it is far above `enough`.
+        This estimates the suboptimality of the objective, exactly for a quadratic objective with uncorrelated columns.
+        SVRG has the gradient; SAGA's mean gradient is a rough estimate, which is returned if it is far above `enough`.
         """
         state: State = variables  # type: ignore[assignment]
         if self.reduction is not None:
@@ -247,7 +248,7 @@ class Linear:
         return float(length + along_intercept) / 2
 
     def advice(self) -> str:
-        """Return a sentence that names a column whose scale keeps the problem from converging, or an empty string."""
+        """Return a sentence that names a badly scaled column and the remedy, or an empty string."""
         return scale_advice(self.X, self.fit_intercept, self.scales_steps)
 
     def _predict(self, coef: NDArray[Any], predicted: NDArray[np.float64], sum_over: SumOver) -> NDArray[np.float64]:
@@ -256,7 +257,7 @@ class Linear:
         return predicted
 
     def _catch_up(self, state: State, sum_over: SumOver, step_size: float | None) -> float:
-        """Apply the steps that coefficients missed of the epoch that ended, if one did; return the penalties, less the pull."""
+        """Apply pending dense steps of the last epoch, if any; return the penalties minus the pull."""
         n_rows, n_features = self.X.shape
         ended = (0 if step_size is None else n_rows, step_size or 0.0, self.penalty, self._scale)
         (penalty,) = sum_over(updates.finish_features, n_features, 1, ended, state)
@@ -264,7 +265,7 @@ class Linear:
         return float(penalty) - pulled
 
     def _solve_intercept(self, intercept: NDArray[Any], sum_over: SumOver) -> None:
-        """Move the intercept to where the slopes of the losses add up to 0."""
+        """Solve for the intercept at which the slopes of the losses sum to 0."""
         data = (self._predicted, self.target, self._weight, self._derivative)
 
         def slopes(shift: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -274,7 +275,7 @@ class Linear:
         intercept[:] = find_rising_zero(slopes, intercept.astype(np.float64), width=width, keep=SETTLED)
 
     def _extrapolate(self, state: State, sum_over: SumOver) -> float | None:
-        """Move on from where the epoch came to; return the objective there, or None if the epoch diverged."""
+        """Extrapolate from the result of the epoch; return the objective, or None if the epoch diverged."""
         coef = state.coef.astype(np.float64)
         if self._extrapolation is None:
             self._extrapolation = Extrapolation(
@@ -285,7 +286,7 @@ class Linear:
                 predict=lambda coef: self._predict(
                     np.ascontiguousarray(coef), np.empty_like(self._predicted), sum_over
                 ),
-                stand_in=self._stand_in() if self.fit_intercept else None,
+                constant_direction=self._constant_direction() if self.fit_intercept else None,
                 keeps_zeros=self.penalty.sets_zeros,
             )
         found = self._extrapolation
@@ -297,7 +298,7 @@ class Linear:
     def _along(
         self, coef: Any, predicted: Any, coef_moves: Any, predicted_moves: Any, at: Any, sum_over: SumOver
     ) -> tuple[Any, Any, Any]:
-        """Objective, gradient and Hessian of each output by lengths along moves and by the intercept."""
+        """Return objective, gradient and Hessian of each output, by coordinates along the moves and by the intercept."""
         n_rows, n_features = self.X.shape
         n = at.shape[1]
         n_sums = (1 + n + n * (n + 1) // 2) * self.n_outputs
@@ -314,16 +315,19 @@ class Linear:
             gradient[:, -1] = hessian[:, -1] = hessian[:, :, -1] = 0.0
         return total[:, 0], gradient, hessian
 
-    def _stand_in(self) -> NDArray[np.float64]:
-        """Coefficients whose predictions are about constant, if the columns add up to a constant in proportions that they show."""
+    def _constant_direction(self) -> NDArray[np.float64]:
+        """Return coefficients with nearly constant predictions, or 0 if the columns do not sum to a constant."""
         means = np.asarray(self.X.T @ self._weight).ravel() / self.X.shape[0]
         return means * self._steps
 
 
-ROUGH = 100.0  # SAGA's mean gradient is up to an epoch old: only lengths this many times too long rule out the optimum
+ROUGH = 100.0
+"""Factor by which SAGA's mean gradient, up to one epoch old, must exceed the tolerance to rule out the optimum."""
 
 CAUTION: dict[Reduction | None, float] = {None: 0.5, "svrg": 0.5, "saga": 2.0}
-"""Factor of the bound of a batch's curvature, from which the share of their gains that lists may add up is computed.
+"""Factor of the bound on the curvature of a batch, which limits the sum of the changes of lists.
 
-At one half, a direction that attains the bound gains less than twice its distance, beyond which that would grow. SAGA's memory lags
-behind by up to an epoch, so an overshoot comes back: with one half it diverged where features agree, with two it did not."""
+With a factor of one half, a direction that attains the bound moves by less than twice its distance, so it does not
+diverge. The memory of SAGA lags by up to one epoch, which repeats overshoots: on correlated features it diverged at one
+half, but not at two.
+"""

@@ -1,4 +1,4 @@
-"""The compiled merging of copies of hot features, in merged plans of linear problems."""
+"""Compiled merging of copies of hot features, for merged plans of linear problems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from etesian.sparse.problems.penalties.l2 import fast_expm1
 
 
 def spread_copies(start, stop, hot, n_lists, state):
-    """Set all copies of the hot features start to stop - 1 to what the features hold; lists have made no step yet."""
+    """Initialize all copies of the hot features ``start`` to ``stop - 1``, with no steps taken."""
     coef, _, mean_gradient, memory, caught_up = state
     first = len(caught_up) - n_lists * len(hot)
     for rank in range(start, stop):
@@ -23,11 +23,11 @@ def spread_copies(start, stop, hot, n_lists, state):
 
 
 def merge_copies(start, stop, hot, cuts, rows, state, step_size):
-    """Add a share of what copies of the hot features start to stop - 1 gained to the features, and begin anew.
+    """Add a share of the changes of copies to the hot features ``start`` to ``stop - 1``, and reset the copies.
 
-    A copy goes through the steps of its list alone, sparse and dense parts alike. So each list is a short run of the method from
-    where the features stand, all lists together make as many steps as the batch has, and at the optimum no copy gains anything.
-    Mean gradients are added up whole: they are a sum over what is remembered.
+    A copy takes the sparse and dense steps of its list only. Each list is therefore a short run of the method from the
+    current features, all lists together take as many steps as the batch has updates, and copies do not move at the
+    optimum. Changes of mean gradients are added without a factor, since a mean gradient is a sum over the memory.
     """
     n_lists, caught_up = len(cuts) - 1, state.caught_up
     _finish_lists(start, stop, hot, cuts, rows, state, step_size)
@@ -40,7 +40,7 @@ def merge_copies(start, stop, hot, cuts, rows, state, step_size):
 
 @njit(nogil=True)
 def _finish_lists(start, stop, hot, cuts, rows, state, step_size):
-    """Make up what copies missed of their lists; their counts begin anew."""
+    """Apply pending dense steps of copies, and reset their step counts."""
     coef, _, mean_gradient, memory, caught_up = state
     penalty, scale, remembers = rows.penalty, rows.scale, len(memory) > 0
     first = len(caught_up) - (len(cuts) - 1) * len(hot)
@@ -57,12 +57,13 @@ def _finish_lists(start, stop, hot, cuts, rows, state, step_size):
 
 
 @njit(nogil=True)
-def share_of_gains(n_lists, reach):
-    """Return the share of the gains of lists that is added up, lest lists that mend the same error overshoot together.
+def merge_factor(n_lists, reach):
+    """Return the factor of the summed changes of lists, which avoids overshoot when lists correct the same error.
 
-    Along a direction of curvature c, n updates of step s leave exp(-n s c) of a distance, so n_lists lists gain
-    1 - exp(-n s c / n_lists) of it each, and 1 - exp(-n s c) one after the other. The share makes the sum of the former the
-    latter. It comes to 1 where little is gained and to 1 / n_lists, the mean of the copies, where all is. `reach` is n s c.
+    Along a direction of curvature c, n updates of step size s reduce a distance by the factor exp(-n s c). Each of
+    n_lists lists covers 1 - exp(-n s c / n_lists) of the distance, and all in turn cover 1 - exp(-n s c). The factor is
+    the ratio of the latter to the sum of the former: about 1 for small changes, and 1 / n_lists, the mean of the
+    copies, for large ones. `reach` is n s c.
     """
     if reach < 1e-12:
         return 1.0
@@ -71,13 +72,13 @@ def share_of_gains(n_lists, reach):
 
 @njit(nogil=True)
 def _add_gains(start, stop, hot, n_lists, array, curvature, step_size, stops_at_zero):
-    """Add up, list by list, what copies have more than their features, and give the sums to all copies.
+    """Sum the changes of copies, list by list, and assign the result to all copies.
 
-    An L1 penalty stops each list at 0. Lists that all got there have one gain between them, so together they stop there, too.
+    An L1 penalty stops each list at 0. If all lists reach 0, so does the result.
     """
     first = len(array) - n_lists * len(hot)
     for rank in range(start, stop):
-        j, share = hot[rank], share_of_gains(n_lists, step_size * curvature[rank])
+        j, share = hot[rank], merge_factor(n_lists, step_size * curvature[rank])
         for k in range(array.shape[1]):
             sign = -1.0 if array[j, k] < 0.0 else 1.0
             size, gained, past_zero = sign * array[j, k], 0.0, 0.0
@@ -88,7 +89,7 @@ def _add_gains(start, stop, hot, n_lists, array, curvature, step_size, stops_at_
                     value = 0.0
                 gained += value - size
             total = size + share * gained
-            if stops_at_zero and total < 0.0:  # what is no number stays so
+            if stops_at_zero and total < 0.0:  # NaN is preserved
                 total = 0.0
             total += share * past_zero
             for copy in range(first + rank, len(array), len(hot)):

@@ -1,4 +1,4 @@
-"""Compiled passes over all rows or features of a linear problem, between epochs: predictions, slopes, losses, mean gradients."""
+"""Compiled passes over rows or features of a linear problem between epochs: predictions, slopes, losses, mean gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from etesian.sparse.problems.penalties.functions import slope_of, take_step, val
 
 
 def predict_rows(start, stop, data, variables, sums):
-    """Fill ``predicted``, shape (n_rows, n_outputs), without the intercept."""
+    """Fill ``predicted``, of shape (n_rows, n_outputs), without the intercept."""
     indptr, indices, values, predicted = data
     (coef,) = variables
     for e in range(start, stop):
@@ -21,7 +21,7 @@ def predict_rows(start, stop, data, variables, sums):
 
 
 def sum_slopes(start, stop, data, shift, sums):
-    """Sum the slopes of the losses if `shift` were the intercept: one sum an output."""
+    """Sum the slopes of the losses for each output, with `shift` as the intercept."""
     predicted, target, weight, derivative = data
     for e in range(start, stop):
         for k in range(predicted.shape[1]):
@@ -29,8 +29,8 @@ def sum_slopes(start, stop, data, shift, sums):
             sums[k] += weight[e] * derivative(predicted[e, k] + shift[k], aim)
 
 
-def look_at_rows(start, stop, data, state, sums):
-    """Sum the losses, and remember the slopes."""
+def update_memory(start, stop, data, state, sums):
+    """Sum the losses, and store the slopes in the memory."""
     predicted, target, weight, value, derivative = data
     intercept, memory = state.intercept, state.memory
     for e in range(start, stop):
@@ -42,7 +42,7 @@ def look_at_rows(start, stop, data, state, sums):
 
 
 def sum_losses(start, stop, data, state, sums):
-    """Predict, and sum the losses; remembers nothing."""
+    """Predict, and sum the losses."""
     indptr, indices, values, target, weight, value = data
     coef, intercept = state.coef, state.intercept
     for e in range(start, stop):
@@ -54,7 +54,7 @@ def sum_losses(start, stop, data, state, sums):
 
 
 def average_gradients(start, stop, data, state, sums):
-    """Fill the mean gradient of features from the memory; `data` holds the columns, and what to take off."""
+    """Fill the mean gradient of features from the memory; `data` holds the columns and the pull to subtract."""
     indptr, indices, values, pull = data
     memory, mean_gradient = state.memory, state.mean_gradient
     for j in range(start, stop):
@@ -65,14 +65,14 @@ def average_gradients(start, stop, data, state, sums):
             mean_gradient[j, k] = total / len(memory) - pull[j]
 
 
-NUDGE = 1e-5  # of a prediction, to take the second derivative of a loss as a difference of first ones
+NUDGE = 1e-5  # step of the finite difference that gives the second derivative of a loss
 
 
 def sum_along(start, stop, data, at, sums):
-    """Sum the losses where `at` moves the predictions to, and their first and second derivatives by `at`.
+    """Sum the losses at the coordinates `at`, with first and second derivatives.
 
-    For each output: the sum, the first derivatives, and the second derivatives by rows of the lower triangle. The last number of
-    `at` is the intercept; the others are lengths along `moves`, of shape (n_rows, n_outputs, n_moves).
+    The sums of an output are the value, the gradient, and the lower triangle of the Hessian by rows. The last
+    coordinate is the intercept; the others are along `moves`, of shape (n_rows, n_outputs, n_moves).
     """
     predicted, moves, target, weight, value, derivative = data
     n_outputs, n_moves = moves.shape[1], moves.shape[2]
@@ -98,7 +98,7 @@ def sum_along(start, stop, data, at, sums):
 
 
 def sum_penalties_along(start, stop, data, at, sums):
-    """Sum the penalties where `at` moves the coefficients to, and their derivatives, in the layout of `sum_along`."""
+    """Sum the penalties at the coordinates `at`, with their derivatives, in the layout of `sum_along`."""
     coef, moves, penalty, bend = data
     n_outputs, n_moves = moves.shape[1], moves.shape[2]
     n_sums = sums.shape[0] // n_outputs
@@ -129,7 +129,7 @@ def fill_slopes(start, stop, data, intercept, sums):
 
 
 def sum_known_steps(start, stop, data, variables, sums):
-    """As `sum_gradient_steps`, from a gradient that is known."""
+    """Sum as `sum_gradient_steps` does, from a known gradient."""
     gradient, size, penalty = data
     (coef,) = variables
     for j in range(start, stop):
@@ -141,7 +141,7 @@ def sum_known_steps(start, stop, data, variables, sums):
 
 
 def sum_gradient_steps(start, stop, data, variables, sums):
-    """Sum the squared lengths of proximal gradient steps, each over its step size; the gradient comes from `slopes`."""
+    """Sum the squared lengths of proximal gradient steps over their step sizes, with the gradient from `slopes`."""
     indptr, indices, values, pull, slopes, size, penalty = data
     (coef,) = variables
     for j in range(start, stop):

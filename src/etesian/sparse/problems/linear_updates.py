@@ -1,8 +1,8 @@
-"""The compiled updates of linear problems: sparse steps where a row has features, and dense steps made up when next touched.
+"""Compiled updates of linear problems, with lazy dense steps.
 
-Between two touches a coefficient goes through the same step again and again, with the same gradient: a penalty, and the mean
-gradient of SVRG or SAGA. That is the dense part of an update (Pan et al. 2016, section 4: x_j <- (1 - mu_j) x_j - nu_j + h_j,
-where only h is sparse); it is applied in closed form from the number of steps missed. Knows nothing of plans, estimators or files.
+Between two touches, the dense part of each update takes the same step on a coefficient: that of the penalty and of the
+mean gradient of SVRG or SAGA (Pan et al. 2016, section 4: x_j <- (1 - mu_j) x_j - nu_j + h_j, where only h is sparse).
+The next touch applies all missed steps in closed form.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from numpy.typing import NDArray
 from etesian._shared.atomics import prefetch_to_write
 from etesian.sparse.problems.penalties.functions import prepare_steps, take_step, take_steps, value_of
 
-AHEAD = 4  # rows between asking for what one touches and touching it: memory that another core wrote takes long to come
+AHEAD = 4  # prefetch distance, in rows, for memory that another core wrote
 
 
 class Rows(NamedTuple):
-    """Rows of the data in some order, and what their updates need to know.
+    """Rows of the data in some order, and the parameters of their updates.
 
     Parameters
     ----------
     indptr, indices, values
-        Features, as in a CSR matrix with sorted columns that do not repeat.
+        Features, as a CSR matrix with sorted columns without duplicates.
     target : array of shape (n,)
-        Real, or -1 and 1, or (with several outputs) the number of the class.
+        Real targets, or labels -1 and 1, or with several outputs class numbers.
     weight : array of shape (n,)
         Weight of each row's loss.
     steps : array of shape (n,)
-        Place of each row in the sampled order.
+        Position of each row in the sampled order.
     ids : array of shape (n,)
-        Place of each row in the data as given.
+        Index of each row in the data as given.
     penalty
         A `Penalty`.
     scale : array of shape (n_features,) or (0,)
         Factor of the step size of each coefficient; of shape (0,) if all are 1.
     learns_memory : bool
-        SAGA: whether an update stores its slope, and moves the mean gradient.
+        Whether an update stores its slope and changes the mean gradient, as in SAGA.
     derivative
         Derivative of the loss, compiled.
     first_copy : int
-        Where copies of features begin, in a merged plan.
+        Index of the first copy of a feature, in a merged plan.
     steps_of_copies : array of shape (n,)
-        Place of each row in its list: copies count steps by it.
+        Position of each row in its list, by which copies count steps.
     hot_curvature : array of shape (n_hot,)
-        In a merged plan, the curvature of a batch along each hot feature that merging is to reckon with; empty elsewhere.
+        Bound on the curvature of a batch along each hot feature, in a merged plan; otherwise empty.
     """
 
     indptr: NDArray[Any]
@@ -67,20 +67,21 @@ class Rows(NamedTuple):
 
 
 class State(NamedTuple):
-    """The variables. A coefficient's row, its mean gradient and its count belong together: who touches one owns all three.
+    """Variables. A touch of a feature owns its coefficients, its mean gradient and its step count.
 
     Parameters
     ----------
     coef : array of shape (n_features, n_outputs)
         Coefficients.
     intercept : array of shape (n_outputs,)
-        Read by every update, changed between epochs only.
+        Intercepts, read by every update and changed between epochs only.
     mean_gradient : array of shape (n_features, n_outputs)
-        Of the loss where `memory` was taken: SVRG's full gradient, SAGA's mean; shape (0, n_outputs) for SGD.
+        Mean over rows of the gradients in `memory`: SVRG's full gradient, or SAGA's mean gradient; shape (0, n_outputs)
+        for SGD.
     memory : array of shape (n_rows, n_outputs)
-        Slope of each row's loss when it was last looked at; shape (0, n_outputs) for SGD.
+        Last computed slope of each row's loss; shape (0, n_outputs) for SGD.
     caught_up : array of shape (n_features,)
-        Steps of this epoch that a coefficient has been through.
+        Number of steps of this epoch already applied to each feature.
     """
 
     coef: NDArray[Any]
@@ -132,7 +133,7 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
                     prefetch_to_write(mean_gradient, (j, 0))
         for k in range(n_outputs):
             slope[k] = intercept[k]
-        for position in range(first, last):  # make up missed steps, and predict
+        for position in range(first, last):  # apply missed steps, and predict
             j, value = indices[position], values[position]
             missed = (step if j < first_copy else own[e]) - caught_up[j]
             if missed > 0:  # below 0 only where lock-free workers overtake one another
@@ -144,12 +145,12 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
                     coef[j, k] = take_steps(penalty, prepared, float(coef[j, k]), gradient)
             for k in range(n_outputs):
                 slope[k] += value * coef[j, k]
-        for k in range(n_outputs):  # from predictions to slopes, less those remembered
+        for k in range(n_outputs):  # slopes minus those in the memory
             new = weight[e] * derivative(slope[k], target_of(target[e], k, n_outputs))
             slope[k] = new - memory[ids[e], k] if remembers else new
             if learns_memory:
                 memory[ids[e], k] = new
-        for position in range(first, last):  # step: the sparse part, and the dense part of this one step
+        for position in range(first, last):  # sparse part and dense part of this step
             j, value = indices[position], values[position]
             caught_up[j] = (step if j < first_copy else own[e]) + 1
             if is_scaled:
@@ -163,11 +164,11 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
 
 
 def update_rows(start, stop, rows, state, step_size):
-    """Run the updates of rows start to stop - 1 in turn: SGD, SVRG or SAGA, as `rows` and `state` say.
+    """Run the updates of rows ``start`` to ``stop - 1`` in turn: SGD, SVRG or SAGA, depending on `rows` and `state`.
 
-    In one piece, with the tuples taken apart once: numba counts references to the arrays of a tuple that is passed on, in memory
-    that all threads share, which made an update of two features eight times as slow. One output is the case that counts, and
-    its loops over outputs fall away when their number is known.
+    The function unpacks the tuples once: numba counts references to the arrays of a tuple argument in memory shared by
+    all threads, which made an update of two features eight times as slow. The most common case, one output, is compiled
+    separately, so that its loops over outputs are unrolled.
     """
     if state.coef.shape[1] == 1:
         _update(start, stop, rows, state, step_size, 1)
@@ -176,7 +177,7 @@ def update_rows(start, stop, rows, state, step_size):
 
 
 def finish_features(start, stop, data, state, sums):
-    """Catch features up to the end of the epoch, which counts updates and not features; sum their penalties."""
+    """Apply missed steps of features up to the end of the epoch, and sum their penalties."""
     n_steps, step_size, penalty, scale = data
     coef, _, mean_gradient, memory, caught_up = state
     remembers, is_scaled, size = len(memory) > 0, len(scale) > 0, step_size

@@ -1,4 +1,4 @@
-"""Losses of a prediction, as compiled functions of (prediction, target): the value, the derivative by the prediction."""
+"""Losses, as compiled functions of (prediction, target): the value and the derivative by the prediction."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Function = Callable[[float, float], float]
 
 @dataclass(frozen=True)
 class Loss:
-    """A convex loss of a prediction.
+    """Convex loss of a prediction.
 
     Parameters
     ----------
     value, derivative
-        Plain functions of (prediction, target) that numba can compile: the loss, and its derivative (or a subgradient) by the
-        prediction. From a file, they are compiled once and kept on disk.
+        Plain functions of (prediction, target) that numba can compile: the loss, and its derivative (or a subgradient)
+        by the prediction. Functions defined in a file are compiled once and cached on disk.
     curvature
-        Upper bound of the second derivative; infinite where there is none (hinge). The step size ``"auto"`` comes from it.
+        Upper bound on the second derivative; infinity if there is none (hinge). The step size ``"auto"`` depends on it.
 
     Raises
     ------
     ValueError
-        For a curvature that is not above 0.
+        If the curvature is not above 0.
     TypeError
-        For a function of other arguments; and when first used, if numba cannot compile it.
+        If a function takes other arguments or, at first use, if numba cannot compile it.
     """
 
     value: Function
@@ -51,13 +51,13 @@ class Loss:
             raise ValueError(f"curvature must be above 0, and math.inf where there is no bound; got {self.curvature!r}")
 
     def compiled(self) -> tuple[Any, Any]:
-        """Return both functions, compiled, as problems pass them to their loops."""
+        """Return both functions, compiled, as passed to compiled loops."""
         return _compile(self.value), _compile(self.derivative)
 
 
 @cache
 def _compile(function: Function) -> Any:
-    is_in_a_file = Path(function.__code__.co_filename).exists()  # and not typed in, which numba cannot keep on disk
+    is_in_a_file = Path(function.__code__.co_filename).exists()  # numba cannot cache interactive functions on disk
     with readable("loss", function):
         return cfunc(_signature, cache=is_in_a_file)(function)
 
@@ -118,14 +118,14 @@ REGRESSION: dict[str, Loss] = {
     "squared": Loss(_squared, _squared_slope, 1.0),
     "huber": Loss(_huber, _huber_slope, 1.0),
 }
-"""Losses of a real target. Squared is half the squared error; Huber is that up to an error of 1, and linear beyond."""
+"""Regression losses. ``"squared"`` is half the squared error; ``"huber"`` is linear beyond an error of 1."""
 
 CLASSIFICATION: dict[str, Loss] = {
     "logistic": Loss(_logistic, _logistic_slope, 0.25),
     "hinge": Loss(_hinge, _hinge_slope, math.inf),
     "squared_hinge": Loss(_squared_hinge, _squared_hinge_slope, 2.0),
 }
-"""Losses of a target of -1 or 1."""
+"""Classification losses, for labels -1 and 1."""
 
 FALLING_SQUARE = Loss(_falling_square, _falling_square_slope, 1.0)
-"""Minus half the squared prediction: with enough ridge penalty the mean over rows is convex (shift and invert)."""
+"""Minus half the squared prediction. With enough ridge penalty the objective is convex (shift-and-invert)."""

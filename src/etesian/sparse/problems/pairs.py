@@ -1,4 +1,4 @@
-"""What problems of pairs share: which variables a pair touches, pairs in plan order, and rows that do not start at random."""
+"""Shared parts of problems of pairs: touches, copies in plan order, and rows with given initial values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from scipy.sparse import csr_array
 
 from etesian._shared.atomics import prefetch_to_read
 
-AHEAD = 32  # pairs between asking for one and copying it
+AHEAD = 32  # prefetch distance, in pairs
 
 
 def pair_touches(left: NDArray[np.integer], right: NDArray[np.integer], n_variables: int) -> csr_array:
-    """Two variables an update: CSR array of shape (n_pairs, n_variables)."""
+    """Return the touches of pairs: CSR array of shape (n_pairs, n_variables)."""
     indices = np.stack([left, right], axis=1).astype(np.int32, copy=False).ravel()
     indptr = np.arange(0, len(indices) + 1, 2, dtype=np.int32 if len(indices) < 2**31 else np.int64)
     return csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=(len(left), n_variables))
@@ -24,7 +24,7 @@ def pair_touches(left: NDArray[np.integer], right: NDArray[np.integer], n_variab
 
 @njit(nogil=True, cache=True)
 def gather_pairs(order, left, right, value, weight):
-    """Copy pairs into `order`, all their numbers in one pass; weights may be missing (of length 0)."""
+    """Copy pairs in the given order, all arrays in one pass; weights are optional (length 0)."""
     n, weighted = len(order), len(weight) > 0
     new_left, new_right, new_value = np.empty(n, left.dtype), np.empty(n, right.dtype), np.empty(n, value.dtype)
     new_weight = np.empty(n if weighted else 0, weight.dtype)
@@ -44,7 +44,7 @@ def gather_pairs(order, left, right, value, weight):
 
 
 def copy_pairs(first, rows, source, target):
-    """Copy the pairs `rows` of `source` to those from `first` on of `target`; weights may be missing (of length 0)."""
+    """Copy the pairs `rows` of `source` to `target`, from `first` on; weights are optional (length 0)."""
     weighted = len(source[3]) > 0
     for k in range(len(rows)):
         if k + AHEAD < len(rows):
@@ -63,23 +63,23 @@ def copy_pairs(first, rows, source, target):
 
 
 def room_for(n: int, data: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Make room for n pairs of the kind of `data`; what follows the four arrays of pairs is the same for all."""
+    """Allocate n pairs of the types of `data`; values after the four arrays of pairs are shared."""
     arrays = [np.empty(n if len(array) else 0, array.dtype) for array in data[:4]]
     return (*arrays, *data[4:])
 
 
 @dataclass(frozen=True, eq=False)
 class KnownRows:
-    """Rows of variables that start from given values; the others are drawn.
+    """Rows of variables with given initial values; the others start at random.
 
     Parameters
     ----------
     rows : array of shape (n,)
-        Which rows.
+        Indices of the rows.
     factors : array of shape (n, n_factors)
-        Their factors, or vectors.
+        Factors or vectors of the rows.
     bias : array of shape (n,), optional
-        Their biases, where there are any.
+        Biases of the rows, if the problem has biases.
     """
 
     rows: NDArray[np.integer]

@@ -1,4 +1,4 @@
-"""Problem: all that `minimize` asks of what it minimizes."""
+"""Protocols of problems, which `minimize` requires."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SumOver = Callable[[Callable[..., None], int, int, tuple, Any], NDArray[np.float
 
 
 class Problem(Protocol):
-    """A sum of terms, each of which touches a few variables.
+    """Sum of terms, each of which touches a few variables.
 
     Attributes
     ----------
     touches : CSR array of shape (n_updates, n_variables)
-        Which variables each update reads or writes.
+        Variables that each update reads or writes.
     update_range : function of (start, stop, data, variables, step_size)
-        Runs the updates that lie at start to stop - 1 of `data`, one after the other; compiled by numba, so module-level
-        and plain. Every plan runs this same code.
+        Function that runs the updates at positions ``start`` to ``stop - 1`` of `data`, in turn. numba compiles it, so
+        it must be a plain module-level function. All plans run the same code.
     settles : bool
-        Whether it is a `SettledProblem`, whose `settle` is called before the first epoch and after every one.
+        Whether the problem is a `SettledProblem`. Its `settle` is called before the first epoch and after every epoch.
     counts_steps : bool
         Whether `lay_out` needs ``plan.steps``.
     """
@@ -42,34 +42,34 @@ class Problem(Protocol):
     def counts_steps(self) -> bool: ...
 
     def start(self, rng: np.random.Generator) -> Variables:
-        """Make the variables that a run starts from."""
+        """Return the initial variables of a run."""
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
-        """Copy the data of the updates into the order in which they will run, ``plan.order``."""
+        """Copy the data of the updates into plan order, ``plan.order``."""
 
     def objective(self, variables: Variables, sum_over: SumOver) -> float:
-        """Return what is minimized, summed by `sum_over`; changes nothing."""
+        """Return the objective, summed by `sum_over`, without changing the variables."""
 
 
 class SettledProblem(Problem, Protocol):
-    """A problem with something that all updates read, or leave open, and that is settled between epochs."""
+    """Problem with work between epochs, for values that every update reads or leaves pending."""
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float | None:
-        """Solve for what every update reads (an intercept), and make up what updates left open.
+        """Solve for values that every update reads (an intercept), and apply pending steps of updates.
 
-        `step_size` is that of the epoch that just ended; None where none did. Returns the objective there if it came by on the
-        way, to spare a call of `objective`.
+        `step_size` is that of the last epoch, or None before the first. Returns the objective if it is a by-product,
+        which saves a call of `objective`, and None otherwise.
         """
 
 
 @runtime_checkable
 class MeasuredProblem(Problem, Protocol):
-    """A convex problem that can measure how far it is from its minimum.
+    """Convex problem with a measure of its distance from the minimum.
 
     Attributes
     ----------
     is_measured : bool
-        Whether `gradient_step` measures anything: not where the loss has a kink.
+        Whether `gradient_step` is meaningful; false for a nonsmooth loss.
     """
 
     @property
@@ -78,8 +78,7 @@ class MeasuredProblem(Problem, Protocol):
     def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
         """Return half the squared length of a proximal gradient step in variables scaled to curvature 1.
 
-        About the distance of the objective to its minimum. Where a rough estimate is far above `enough`, it may be returned in
-        place of the exact value.
+        This estimates the suboptimality of the objective. A rough estimate may be returned if it is far above `enough`.
         """
 
     def advice(self) -> str:
@@ -88,16 +87,16 @@ class MeasuredProblem(Problem, Protocol):
 
 @runtime_checkable
 class StreamedProblem(Problem, Protocol):
-    """A problem whose rows can be brought into the order of an epoch a block at a time, while the epoch runs.
+    """Problem whose rows can be permuted block by block while an epoch runs.
 
-    Its updates remember nothing from one epoch to the next but in the variables that they touch, so that orders in blocks serve it
-    as well as permutations (see `etesian.sparse.schedules.orders`); SAGA's do remember.
+    Updates keep no state between epochs except the variables that they touch, so orders in blocks converge as fast as
+    permutations (see `etesian.sparse.schedules.orders`). SAGA keeps a memory and does not qualify.
 
     Attributes
     ----------
     copy_range : function of (first, rows, source, target)
-        Copies rows ``rows[0]``, ``rows[1]``, ... of `source` to rows ``first``, ``first + 1``, ... of `target`. Compiled as
-        `update_range`.
+        Function that copies rows ``rows[0]``, ``rows[1]``, ... of `source` to rows ``first``, ``first + 1``, ... of
+        `target`. It is compiled like `update_range`.
     """
 
     @property
@@ -107,24 +106,27 @@ class StreamedProblem(Problem, Protocol):
         """Return the data of the updates as given, in the form of `lay_out`."""
 
     def room_for(self, n: int, data: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return data of n rows, of any content, with the same types as `data`."""
+        """Return uninitialized data of n rows, with the types of `data`."""
 
 
 @runtime_checkable
 class MergingProblem(Problem, Protocol):
-    """A problem that can be carried out by merged plans, in which lists work on copies of hot variables.
+    """Problem that supports merged plans, in which lists work on copies of hot variables.
 
-    Rows of copies stand behind those of the variables, list by list: of `n_hot` variables, copy `rank` of list `k` stands
-    ``k * n_hot + rank`` rows behind the last variable. In `lay_out`, ``plan.copies.rename`` says which row an update works on.
+    Rows of copies follow those of the variables, list by list: of `n_hot` variables, copy `rank` of list `k` is at
+    offset ``k * n_hot + rank`` after the last variable. In `lay_out`, ``plan.copies.rename`` maps variables to the rows
+    of their copies.
 
     Attributes
     ----------
     spread_range : function of (start, stop, hot, n_lists, variables)
-        Sets all copies of ``hot[start:stop]`` to what the variables hold; called when an epoch begins. Compiled as `update_range`.
+        Function that sets all copies of ``hot[start:stop]`` to the values of the variables, called at the start of an
+        epoch. It is compiled like `update_range`.
     merge_range : function of (start, stop, hot, cuts, data, variables, step_size)
-        Gives what the copies of ``hot[start:stop]`` gained to the variables, in the order of the lists, and sets the copies to what
-        comes out; called after every batch. List k ran the updates ``cuts[k]`` to ``cuts[k + 1] - 1``. Lists that mend the same
-        error overshoot together: the mean of the gains is always safe, their sum only where a batch changes little.
+        Function that adds the changes of the copies of ``hot[start:stop]`` to the variables, in the order of the lists,
+        and resets the copies to the result, called after every batch. List k ran the updates ``cuts[k]`` to ``cuts[k +
+        1] - 1``. Lists that correct the same error overshoot together: the mean of the changes is always safe, their
+        sum only if a batch changes little.
     """
 
     @property
@@ -133,4 +135,4 @@ class MergingProblem(Problem, Protocol):
     def merge_range(self) -> Callable[..., None]: ...
 
     def with_copies(self, variables: Variables, n_copies: int) -> tuple[Variables, Variables]:
-        """Return the variables as everyone sees them, and the same memory with `n_copies` more rows behind, to work on."""
+        """Return the variables, and arrays of which they are views, with `n_copies` more rows at the end."""

@@ -1,4 +1,4 @@
-"""The largest stable step size of each coefficient, whatever the units of its column."""
+"""Largest stable step size of each coefficient, independent of the units of its column."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-NEARLY_CONSTANT = 1e-2  # spread of a column over its mean
-UNEVEN = 1e3  # of the longest column over the median one
+NEARLY_CONSTANT = 1e-2  # largest ratio of standard deviation to mean of a nearly constant column
+UNEVEN = 1e3  # ratio of the root mean square of a column to the median of all columns
 
 
 def coefficient_scales(
@@ -15,9 +15,9 @@ def coefficient_scales(
 ) -> NDArray[np.float64]:
     """Return step sizes d such that each row's term is 1-smooth in the metric of 1 / d.
 
-    The gradient of a row's term has Lipschitz constant curvature * weight_i * sum_j d_j x_ij^2 in that metric. Each row divides the
-    budget of 1 among its features in proportion to 1 / M_j, where M_j is the largest square in the column, and a feature gets the
-    least share that one of its rows grants. So a column may be in any unit.
+    The gradient of a row's term has Lipschitz constant curvature * weight_i * sum_j d_j x_ij^2 in that metric. Each row
+    divides a budget of 1 among its features in proportion to 1 / M_j, where M_j is the largest square in column j, and
+    a feature gets the smallest share of all of its rows. The result does not depend on the units of the columns.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def coefficient_scales(
     Returns
     -------
     array of shape (n_features,)
-        0 for columns of zeros without a penalty, whose coefficients need not move.
+        Step sizes; 0 for zero columns without a penalty.
     """
     squares = csr_array((X.data.astype(np.float64) ** 2, X.indices, X.indptr), shape=X.shape)
     largest = squares.max(axis=0).toarray().ravel()
@@ -45,7 +45,7 @@ def coefficient_scales(
 
 
 def scale_advice(X: csr_array, fit_intercept: bool, scales_steps: bool) -> str:
-    """Return a sentence that names a column whose scale slows convergence, and the remedy; empty if there is none."""
+    """Return a sentence that names a column with a scale that slows convergence, and the remedy; empty if there is none."""
     count = np.diff(X.tocsc().indptr)
     total = np.maximum(count, 1)
     mean = np.asarray(X.sum(axis=0)).ravel() / total

@@ -1,1 +1,1 @@
-"""Schedules: each makes a Plan, an order of updates cut into batches and lists."""
+"""Schedules, one file each. A schedule makes a Plan: an order of updates, cut into batches and lists."""

@@ -1,9 +1,9 @@
-"""Whether a plan's workers gain anything on this data and machine: measured on the run's own first updates.
+"""Measure, on the first updates of a run, whether several workers are faster than one on this data and machine.
 
-Predictions count updates. They do not know that rows which fit one core's cache have to travel between cores, or what a barrier
-costs here. Any plan that keeps the serial run's bits may be carried out by one worker just as well, so parts of the first epochs
-are, in turn with parts by all, and the rest of the run goes to whoever was faster. No update is made twice, and the choice cannot
-change the result.
+Predictions count updates. They ignore the traffic between the caches of cores and the cost of a barrier. A plan whose
+result equals the serial run's can also be run by one worker, so parts of the first epochs alternate between one worker
+and all workers, and the faster configuration runs the rest. Every update runs once, and the choice does not change the
+result.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from numpy.typing import NDArray
 
 from etesian.sparse.schedules.makers import Plan
 
-N_TIMINGS = 3  # of either
+N_TIMINGS = 3  # of each configuration
 PART_UPDATES = 32_768  # about a millisecond: much longer than starting the threads
-WORTH_THREADS = 1.1  # a measured gain below this is left to other programs on the machine
+WORTH_THREADS = 1.1  # below this measured speed-up one worker runs, and the other cores stay free
 
 
 class Choice:
-    """Carries out epochs, by all workers and by one in turn until it is known which is faster."""
+    """Run parts of epochs on all workers and on one in turn, until the faster configuration is known."""
 
     def __init__(self) -> None:
-        self._rates: tuple[list[float], list[float]] = ([], [])  # seconds an update: by all, by one
+        self._rates: tuple[list[float], list[float]] = ([], [])  # seconds per update: all workers, one worker
         self._turn = 0
 
     @property
     def is_made(self) -> bool:
-        """Whether enough was timed."""
+        """Whether there are enough timings."""
         return all(len(rates) >= N_TIMINGS for rates in self._rates)
 
-    def carry_out(self, plan: Plan, run: Callable[[Plan], None]) -> Plan:
-        """Run every update of an epoch once; the plan as it stands now, with a note once the choice is made.
+    def run_plan(self, plan: Plan, run: Callable[[Plan], None]) -> Plan:
+        """Run every update of an epoch once, and return the plan, with a note once the choice is made.
 
         Parameters
         ----------
         plan
-            One that keeps the serial run's bits.
+            Plan with the same result as the serial run.
         run
-            Carries out a plan, or whole batches of one.
+            Function that runs a plan or some of its batches.
         """
         if plan.n_workers == 1:
             run(plan)
@@ -59,7 +59,7 @@ class Choice:
         return taken
 
     def _time(self, part: Plan, run: Callable[[Plan], None]) -> None:
-        """Give a part to the one whose turn it is: all, one, one, all, and so on."""
+        """Time a part on the configuration whose turn it is: all, one, one, all, and so on."""
         by_one = self._turn % 4 in (1, 2)
         self._turn += 1
         started = time.perf_counter()
@@ -73,15 +73,15 @@ class Choice:
         note = f"{plan.note}; {plan.n_workers} workers measured {gain:.2f} times as fast as one"
         if gain >= WORTH_THREADS:
             return replace(plan, note=note)
-        return replace(_by_one(plan), note=f"{note}, so one carries it out")
+        return replace(_by_one(plan), note=f"{note}, so one worker runs the plan")
 
 
 def _by_one(plan: Plan) -> Plan:
-    """Batch by batch, each of its lists in turn."""
+    """Return the plan for one worker, which runs the lists of each batch in turn."""
     return replace(plan, offsets=np.ascontiguousarray(plan.offsets[:, [0, -1]]), predicted_speedup=1.0)
 
 
 def _parts(plan: Plan) -> list[NDArray[np.int64]]:
-    """The whole plan where it is short, or stretches of whole batches."""
+    """Split the offsets of a plan into parts of whole batches; a short plan is one part."""
     n = min(4 * N_TIMINGS, len(plan.order) // PART_UPDATES, plan.n_batches)
     return np.array_split(plan.offsets, max(n, 1))

@@ -1,7 +1,7 @@
-"""Blocks of left variables by blocks of right variables, in strata that share nothing (Gemulla et al. 2011; LIBMF).
+"""Blocks of left and right variables, in strata whose blocks share no variable (Gemulla et al. 2011, section 4; LIBMF).
 
-For updates that touch one variable of each side, as a rating touches a user and an item. In stratum s, block i of the left side
-meets block i + s of the right side, so the blocks of a stratum share no variable. Knows nothing of what updates do.
+Each update touches one variable of each side, as a rating touches a user and an item. In stratum s, block i of the left
+side is paired with block i + s of the right side, so the blocks of a stratum share no variable.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from scipy.sparse import csr_array
 from etesian.sparse.schedules.conflicts import Touches, as_touches
 from etesian.sparse.schedules.counting_sort import sort_by_key
 from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
+from etesian.sparse.schedules.registry import register
 
 UPDATES_A_BLOCK = 1_000
-MOST_BLOCKS = 32  # 16, 32 and 64 could not be told apart at 5 million ratings
+MOST_BLOCKS = 32  # 16, 32 and 64 were equally fast at 5 million ratings
 
 
 def default_n_blocks(n_updates: int) -> int:
-    """Blocks a side, such that a block holds about `UPDATES_A_BLOCK` updates. Does not depend on the workers."""
+    """Return the number of blocks per side for about `UPDATES_A_BLOCK` updates per block, whatever the number of workers."""
     return int(np.clip(np.sqrt(n_updates / UPDATES_A_BLOCK), 1, MOST_BLOCKS))
 
 
@@ -33,7 +34,7 @@ def split_sides(touches: Touches) -> tuple[NDArray[np.integer], NDArray[np.integ
     """
     if touches.width != 2:
         raise ValueError(
-            "schedule 'blocked' is for updates that touch two variables each, one of each side, as ratings do; here some touch "
+            "schedule 'blocked' needs updates that touch two variables each, one per side, as ratings do; some updates here touch "
             f"{touches.longest if touches.width == 0 else touches.width}. Use 'conflict_free' or 'levels'"
         )
     left, right = touches.indices[::2], touches.indices[1::2]
@@ -42,14 +43,14 @@ def split_sides(touches: Touches) -> tuple[NDArray[np.integer], NDArray[np.integ
     both = np.flatnonzero(is_left[right])
     if len(both):
         raise ValueError(
-            f"schedule 'blocked' is for updates whose left and right variables differ, as users and items do; variable "
+            f"schedule 'blocked' needs disjoint left and right variables, such as users and items; variable "
             f"{right[both[0]]} is on both sides. Use 'conflict_free' or 'levels'"
         )
     return left, right
 
 
 def deal(variables: NDArray[np.integer], n_variables: int, n_blocks: int) -> NDArray[np.uint16]:
-    """Deal variables into blocks, busiest first, to and fro, so that blocks have about as many updates each.
+    """Deal variables into blocks in a zigzag, most frequent first, so that blocks have about equally many updates.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def deal(variables: NDArray[np.integer], n_variables: int, n_blocks: int) -> NDA
 def sort_into_blocks(
     touches: Touches, order: NDArray[np.int64], *, n_blocks: int, n_workers: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sort updates by stratum, then by block, then as they were sampled: the same for any number of workers.
+    """Sort updates by stratum, then by block, then in sampled order, independently of the number of workers.
 
     Parameters
     ----------
@@ -75,15 +76,15 @@ def sort_into_blocks(
     order : array of shape (n,)
         Updates in sampled order.
     n_blocks
-        Blocks a side, and strata.
+        Number of blocks per side, and of strata.
     n_workers
-        Each stratum is cut into so many lists of whole neighboring blocks, as even as they allow.
+        Number of lists of each stratum. A list consists of whole neighboring blocks; lists are about equally long.
 
     Returns
     -------
     sorted_order : array of shape (n,)
     offsets : array of shape (n_blocks, n_workers + 1)
-        Where the workers' lists begin and end in each stratum.
+        Bounds of the workers' lists in each stratum.
     """
     left, right = split_sides(touches)
     row = deal(left, touches.n_variables, n_blocks)[left].astype(np.int32)
@@ -99,18 +100,20 @@ def sort_into_blocks(
 
 
 def _nearest(edges: NDArray[np.int64], wanted: NDArray[np.float64]) -> NDArray[np.int64]:
-    """For each wanted place the index of the nearest edge; the first and the last are kept."""
+    """Return the index of the edge nearest to each target; the first and the last edge are kept."""
     after = np.clip(np.searchsorted(edges, wanted), 1, len(edges) - 1)
     nearest = np.where(wanted - edges[after - 1] < edges[after] - wanted, after - 1, after)
     nearest[0], nearest[-1] = 0, len(edges) - 1
     return nearest
 
 
+@register("blocked", keeps_order=False)
 def plan_blocked(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
-    """Strata of blocks that share nothing, for updates of two sides.
+    """Plan strata of blocks that share no variable.
 
-    Its serial order is not the sampled one but its own: strata, in each its blocks, in each the sampled order. The result is that
-    of running this order serially, bit for bit, for any number of workers, and depends on `n_blocks`.
+        The plan has a serial order of its own: by stratum, then by block, then as sampled. For any number of workers
+        the result equals,
+    bit for bit, that of running this order serially. It depends on `n_blocks`.
     """
     n_blocks = default_n_blocks(len(order)) if sizes.n_blocks is None else sizes.n_blocks
     sorted_order, offsets = sort_into_blocks(as_touches(touches), order, n_blocks=n_blocks, n_workers=sizes.n_workers)

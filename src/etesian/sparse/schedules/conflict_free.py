@@ -1,4 +1,4 @@
-"""Conflict-free plans: whole components of each batch to workers (CYCLADES: Pan et al. 2016)."""
+"""Conflict-free plans, which assign whole components of each batch to workers (CYCLADES: Pan et al. 2016, section 3)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from scipy.sparse import csr_array
 
 from etesian.sparse.schedules.conflicts import Balance, Touches, as_touches, best_batch_size, new_scratch, sort_batches
 from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
-from etesian.sparse.schedules.serial import WORTH_PLANNING, plan_serial, serial_instead
+from etesian.sparse.schedules.registry import register
+from etesian.sparse.schedules.serial import WORTH_PLANNING, fall_back_to_serial, plan_serial
 
 
+@register("conflict_free")
 def plan_conflict_free(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
-    """CYCLADES (Pan et al. 2016, algorithm 1): whole components to workers, in the sampled order within each.
+    """Assign whole components to workers, in sampled order within each (CYCLADES: Pan et al. 2016, algorithm 1).
 
-    Updates that share a variable keep their sampled order, within a batch because they are in one list, across batches because
-    of the barrier. So the result is that of running `order` serially, bit for bit, whatever the batch size and the workers.
-    Where no batch size leaves anything to gain, a serial plan is made and a `ScheduleWarning` says so; a `batch_size` that is given
-    is taken. `order` becomes the plan's own, and is sorted in place.
+        Updates that share a variable keep their sampled order: within a batch they are in one list, and batches are
+        separated by a
+    barrier. The result therefore equals that of running `order` serially, bit for bit, for any batch size and number of
+    workers. If no batch size is predicted to help, the plan is serial and a `ScheduleWarning` is issued, unless
+    `batch_size` is given. `order` is sorted in place and becomes part of the plan.
     """
     if sizes.n_workers == 1:
         return plan_serial(touches, order, sizes)
@@ -27,14 +30,14 @@ def plan_conflict_free(touches: csr_array, order: NDArray[np.int64], sizes: Size
     if batch_size is None:
         balance = best_batch_size(taken, order, n_workers=sizes.n_workers)
         if balance.predicted_speedup < WORTH_PLANNING:
-            return serial_instead(order, why_not_components(balance))
+            return fall_back_to_serial(order, reason_for_serial_plan(balance))
         batch_size = balance.batch_size
     offsets = plan_batches(taken, order, batch_size, sizes.n_workers, n_threads=sizes.n_workers)
     return Plan("conflict_free", order, offsets, True, batch_size, balance_of(offsets))
 
 
-def why_not_components(balance: Balance) -> str:
-    """Say why a serial plan is made in place of a conflict-free one."""
+def reason_for_serial_plan(balance: Balance) -> str:
+    """Return the reason for a serial plan in place of a conflict-free one."""
     return (
         f"serial in place of conflict_free: at batches of {balance.batch_size:,} the largest component holds "
         f"{balance.largest_component:.0%} of the updates, so {balance.n_workers} workers would gain nothing "
@@ -45,9 +48,9 @@ def why_not_components(balance: Balance) -> str:
 def plan_batches(
     touches: Touches, order: NDArray[np.int64], batch_size: int, n_lists: int, *, n_threads: int
 ) -> NDArray[np.int64]:
-    """Sort `order` into lists, batch by batch, in place; the offsets of the lists.
+    """Sort `order` into lists, batch by batch, in place, and return the offsets of the lists.
 
-    Batches know nothing of one another, so each thread plans a stretch of them.
+    Batches are independent, so each thread plans a contiguous range of them.
     """
     n_batches = -(-len(order) // batch_size)
     offsets = np.empty((n_batches, n_lists + 1), np.int64)

@@ -1,10 +1,9 @@
-"""Which updates share a variable: components of a batch, how well they spread over workers, how large a batch may be.
+"""Conflicts between updates: connected components of a batch, their load balance over workers, and the batch size.
 
-Two updates conflict when they touch a common variable. The connected components of that graph, over the updates of one batch,
-share nothing, so whole components may run at once (Pan et al. 2016, section 3). Knows nothing of threads or of what updates do.
+Two updates conflict when they touch a common variable. The connected components of that graph, over the updates of one
+batch, share no variable, so whole components may run in parallel (Pan et al. 2016, section 3).
 
-The compiled functions stay together: those that are kept on disk are compiled anew when their own file changes, not when
-another does.
+The compiled functions stay in one file: numba recompiles a cached function only when the file that defines it changes.
 """
 
 from __future__ import annotations
@@ -20,26 +19,27 @@ from scipy.sparse import csr_array
 from etesian._shared.atomics import prefetch_to_read
 
 BARRIER_UPDATES = 10
-"""What a barrier is counted as, in small updates: an assumption, some tenths of a microsecond against some tens of nanoseconds."""
+"""Assumed cost of a barrier, in small updates: some tenths of a microsecond over some tens of nanoseconds."""
 
 SMALLEST_BATCH = 64
-LARGEST_BATCH = 2_048  # a batch is then planned in first-level cache, and barriers are already far apart
+LARGEST_BATCH = 2_048  # fits first-level cache while planning; barriers are already rare
 
 
 @dataclass(frozen=True)
 class Balance:
-    """How the components of some sampled batches spread over workers.
+    """Load balance of the components of some sampled batches.
 
     Parameters
     ----------
     batch_size
-        Updates in a batch.
+        Number of updates in a batch.
     n_workers
-        Workers that the components were allotted to.
+        Number of workers that the components were assigned to.
     predicted_speedup
-        Updates in all sampled batches over what the busiest workers carry, each barrier counted as `BARRIER_UPDATES` updates.
+        Number of updates in all sampled batches over that of the busiest workers, where a barrier counts as
+        `BARRIER_UPDATES` updates.
     largest_component
-        Updates in the largest component met, as a share of its batch.
+        Number of updates in the largest component found, as a fraction of its batch.
     """
 
     batch_size: int
@@ -49,24 +49,26 @@ class Balance:
 
 
 class Scratch(NamedTuple):
-    """Arrays that planning a batch needs, made once per thread. m is the number of updates in the batch, at most batch_size.
+    """Work arrays for planning a batch, allocated once per thread.
 
     Parameters
     ----------
     owner : array of shape (n_variables,)
-        Stamp of the last update that touched each variable. Stamps grow from batch to batch, so nothing is ever reset.
-    variables : array of shape (batch_size * most touched by an update,)
-        What the updates of the batch touch, one after the other.
+        Stamp of the last update that touched each variable. Stamps grow from batch to batch, so the array is never
+        reset.
+    variables : array of shape (batch_size * longest,)
+        Variables that the updates of the batch touch, concatenated; `longest` is that of `Touches`.
     ends : array of shape (batch_size + 1,)
         Update a of the batch touches ``variables[ends[a]:ends[a + 1]]``.
     component : array of shape (batch_size,)
         The first update of the component that each update is in.
     size, by_size, worker : arrays of shape (batch_size,)
-        At a component's first update: its updates and its worker. `by_size` lists components from large to small.
+        At a component's first update: its number of updates and its worker. `by_size` lists components from large to
+        small.
     buckets : array of shape (batch_size + 2,)
-        For the counting sort.
+        Work array of the counting sort.
     load : array of shape (n_workers,)
-        Updates given to each worker.
+        Number of updates assigned to each worker.
     """
 
     owner: NDArray[Any]
@@ -81,16 +83,16 @@ class Scratch(NamedTuple):
 
 
 class Touches(NamedTuple):
-    """A CSR matrix as the compiled loops take it.
+    """CSR pattern of updates by variables, for the compiled loops.
 
     Parameters
     ----------
     indptr, indices, n_variables
-        Its arrays, and its columns.
+        Arrays of the CSR matrix, and its number of columns.
     longest
-        Most variables that one update touches.
+        Maximum number of variables that one update touches.
     width
-        The number that every update touches, or 0 where updates differ.
+        Number of variables that every update touches, or 0 if updates differ.
     """
 
     indptr: NDArray[np.integer]
@@ -101,14 +103,14 @@ class Touches(NamedTuple):
 
 
 def as_touches(matrix: csr_array) -> Touches:
-    """Take apart a CSR array of shape (n_updates, n_variables)."""
+    """Convert a CSR array of shape (n_updates, n_variables) to `Touches`."""
     lengths = np.diff(matrix.indptr)
     shortest, longest = int(lengths.min()), int(lengths.max())
     return Touches(matrix.indptr, matrix.indices, matrix.shape[1], longest, longest if shortest == longest else 0)
 
 
 def new_scratch(touches: Touches, *, batch_size: int, n_workers: int) -> Scratch:
-    """Make what one thread needs to plan batches."""
+    """Allocate the work arrays of one thread."""
     owner = np.full(touches.n_variables, -1, np.int32 if len(touches.indptr) <= 2**31 else np.int64)
     return Scratch(
         owner=owner,
@@ -125,10 +127,10 @@ def new_scratch(touches: Touches, *, batch_size: int, n_workers: int) -> Scratch
 
 @njit(nogil=True, cache=True)
 def _gather(updates, touches, variables, ends):
-    """Copy what a batch touches into one piece: loads that wait for nothing, where the forest's would wait for one another."""
+    """Copy the variables of a batch to contiguous memory with independent loads, since union-find loads depend on one another."""
     ends[0] = 0
     if touches.width > 0:
-        for t in range(touches.width):  # the long loop inside: many loads are then under way at once
+        for t in range(touches.width):  # keep the long loop inside, for many loads in flight
             for a in range(len(updates)):
                 variables[a * touches.width + t] = touches.indices[updates[a] * touches.width + t]
         for a in range(len(updates)):
@@ -148,13 +150,13 @@ def find_components(updates, touches, stamp, scratch):
     Parameters
     ----------
     updates : array of shape (m,)
-        The batch, in sampled order.
+        Updates of the batch, in sampled order.
     touches : Touches
-        What each update reads or writes.
+        Variables that each update reads or writes.
     stamp : int
-        Larger than all that earlier batches left in ``scratch.owner``: their stamps plus their sizes.
+        Number larger than all entries of ``scratch.owner``: the stamp of the last batch plus its size.
     scratch : Scratch
-        A parent in the forest always stands before its child, so a root is the first update of its component.
+        Work arrays. A parent in the forest precedes its child, so a root is the first update of its component.
     """
     owner, component, ends = scratch.owner, scratch.component, scratch.ends
     _gather(updates, touches, scratch.variables, ends)
@@ -180,8 +182,8 @@ def find_components(updates, touches, stamp, scratch):
 
 
 @njit(nogil=True, cache=True)
-def allot(m, scratch):
-    """Give whole components of m updates to workers, largest first, each to the least loaded (the first where they tie)."""
+def assign_components(m, scratch):
+    """Assign whole components of m updates to workers, largest first, each to the least loaded (the first of ties)."""
     component, size, by_size = scratch.component, scratch.size, scratch.by_size
     buckets, load = scratch.buckets, scratch.load
     size[:m] = 0
@@ -211,7 +213,7 @@ def allot(m, scratch):
 
 @njit(nogil=True, cache=True)
 def sort_batches(order, touches, batch_size, first, last, offsets, scratch):
-    """Sort `order` into workers' lists, in place, and fill `offsets`, for batches first to last - 1."""
+    """Sort `order` into workers' lists in place, and fill `offsets`, for batches ``first`` to ``last - 1``."""
     n_workers, load, updates = offsets.shape[1] - 1, scratch.load, np.empty(batch_size, np.int64)
     for batch in range(first, last):
         start = batch * batch_size
@@ -221,12 +223,12 @@ def sort_batches(order, touches, batch_size, first, last, offsets, scratch):
             for a in range(start + batch_size, min(start + 2 * batch_size, len(order))):
                 prefetch_to_read(touches.indices, (order[a] * touches.width,))
         find_components(updates[:m], touches, start, scratch)
-        allot(m, scratch)
+        assign_components(m, scratch)
         position = start
         for p in range(n_workers):
             offsets[batch, p] = position
             position += load[p]
-            load[p] = offsets[batch, p]  # from here on: where the next update of p goes
+            load[p] = offsets[batch, p]  # from here on the position of the next update of p
         offsets[batch, n_workers] = position
         for a in range(m):
             p = scratch.worker[scratch.component[a]]
@@ -236,12 +238,12 @@ def sort_batches(order, touches, batch_size, first, last, offsets, scratch):
 
 @njit(nogil=True, cache=True)
 def _measure(order, starts, batch_size, touches, scratch):
-    """Updates in the batches that begin at `starts`, what the busiest workers carry of them, the largest component."""
+    """Count the updates of the batches that begin at `starts`, those of the busiest workers, and the largest component."""
     total, busiest, largest = 0, 0, 0
     for sample in range(len(starts)):
         updates = order[starts[sample] : starts[sample] + batch_size]
         find_components(updates, touches, sample * batch_size, scratch)
-        allot(len(updates), scratch)
+        assign_components(len(updates), scratch)
         total += len(updates)
         busiest += scratch.load.max()
         largest = max(largest, scratch.size[scratch.by_size[0]])
@@ -251,16 +253,16 @@ def _measure(order, starts, batch_size, touches, scratch):
 def measure_balance(
     touches: Touches, order: NDArray[np.int64], *, batch_size: int, n_workers: int, n_samples: int = 4
 ) -> Balance:
-    """How batches of one size, taken from `order` at equal distances, would spread over workers.
+    """Measure the load balance of batches of one size, taken from `order` at equal distances.
 
     Parameters
     ----------
     touches
-        Which variables each update reads or writes, see `as_touches`.
+        Variables that each update reads or writes, see `as_touches`.
     order : array of shape (n,)
-        Updates in the order in which they are to run.
+        Updates in sampled order.
     batch_size, n_workers, n_samples
-        Updates a batch, workers, and how many batches to look at.
+        Number of updates per batch, of workers and of batches to sample.
     """
     batch_size = min(batch_size, len(order))
     starts = np.unique(np.linspace(0, len(order) - batch_size, n_samples).astype(np.int64))
@@ -271,11 +273,13 @@ def measure_balance(
 
 
 def best_batch_size(touches: Touches, order: NDArray[np.int64], *, n_workers: int) -> Balance:
-    """The batch size with the best predicted speed-up: the larger the fewer barriers, until components grow together.
+    """Return the load balance of the batch size with the best predicted speed-up.
 
-    Sizes are tried from `SMALLEST_BATCH` up, doubling. The search ends at `LARGEST_BATCH`, and as soon as a size loses a
-    quarter of the best, since components only grow with the batch. (The paper's bound (1 - eps) n / Delta, theorem 1, is
-    far too small on skewed data: 76 for MovieLens 100k, where 600 still balance.)
+        Larger batches need fewer barriers, until their components merge. Sizes double from `SMALLEST_BATCH` up to
+        `LARGEST_BATCH`. The
+    search ends early at a size with less than three quarters of the best speed-up, since components only grow with the
+    batch. (The paper's bound (1 - eps) n / Delta, theorem 1, is
+        far too small on skewed data: 76 for MovieLens 100k, where 600 still balance.)
     """
     best = measure_balance(touches, order, batch_size=SMALLEST_BATCH, n_workers=n_workers)
     size = 2 * SMALLEST_BATCH

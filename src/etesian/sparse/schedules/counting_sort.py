@@ -1,4 +1,4 @@
-"""Stable sorting by small whole numbers, in one pass over the items. Knows nothing of updates."""
+"""Stable counting sort by small integer keys, in one pass over the items."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ def _scatter(items, keys, starts, sorted_items):
 def sort_by_key(
     items: NDArray[np.int64], keys: NDArray[Any], n_keys: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sort `items` by `keys`, equal keys in the order they came.
+    """Sort `items` by `keys`; the sort is stable.
 
     Parameters
     ----------
     items : array of shape (n,)
-        What to sort.
+        Items to sort.
     keys : array of shape (n,)
-        From 0 to n_keys - 1.
+        Key of each item, from 0 to n_keys - 1.
     n_keys
-        Keys there are.
+        Number of keys.
 
     Returns
     -------
     sorted_items : array of shape (n,)
+        The items in ascending order of their keys.
     bounds : array of shape (n_keys + 1,)
         Items of key k lie at ``bounds[k]`` to ``bounds[k + 1] - 1``.
     """

@@ -1,6 +1,6 @@
-"""Which variables a merged plan exempts: the fewest hottest ones without which batches fall into small components.
+"""Hot variables, which a merged plan exempts from conflicts so that batches split into small components.
 
-Depends on the touches alone, never on workers or on the order that a run samples. Knows nothing of how copies are merged.
+The choice depends on the touches alone, not on the number of workers or the sampled order.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from scipy.sparse import csr_array
 from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, SMALLEST_BATCH, Touches, as_touches, measure_balance
 from etesian.sparse.schedules.plan import Copies
 
-N_LISTS = 8  # lists a batch: more could keep more workers busy, and cost more merging
-BATCHES_AN_EPOCH = 64  # merging rarely costs epochs: benchmarks/results, hot variables
+N_LISTS = 8  # lists per batch: more lists occupy more workers, and cost more merging
+BATCHES_AN_EPOCH = 64  # merging rarely costs extra epochs: benchmarks/results, hot variables
 LARGEST_MERGED_BATCH = 1_024
-SPLIT = 0.9  # of what lists of equal length would reach
+SPLIT = 0.9  # fraction of the speed-up of lists of equal length
 N_SAMPLES = 4
 
 
 def default_merged_batch(n_updates: int) -> int:
-    """Updates between two merges, from the number of updates alone: the result depends on it."""
+    """Return the default number of updates between two merges, which affects the result and so ignores the workers."""
     return min(LARGEST_MERGED_BATCH, max(SMALLEST_BATCH, n_updates // BATCHES_AN_EPOCH))
 
 
 def find_hot(matrix: csr_array, *, batch_size: int, n_lists: int) -> NDArray[np.int64]:
-    """Return the fewest hottest variables without which the components of batches spread well over the lists.
+    """Return the smallest set of hottest variables without which components balance well over the lists.
 
-    Their number is found by bisection on batches of rows drawn by a seed of its own, so the answer is the same for every run.
+    Its size is found by bisection on batches drawn with a fixed seed, so it is the same in every run.
 
     Parameters
     ----------
     matrix : CSR array of shape (n_updates, n_variables)
-        Which variables each update reads or writes.
+        Variables that each update reads or writes.
     batch_size, n_lists
-        Updates a batch, lists a batch.
+        Number of updates and of lists per batch.
 
     Returns
     -------
     array of shape (n_hot,)
-        In the order of their numbers. Empty where batches fall apart as they are.
+        Indices in ascending order. Empty if batches split well without an exemption.
     """
     n_updates, n_variables = matrix.shape
     counts = np.bincount(matrix.indices, minlength=n_variables)
@@ -47,10 +47,10 @@ def find_hot(matrix: csr_array, *, batch_size: int, n_lists: int) -> NDArray[np.
     batch_size = min(batch_size, n_updates)
     drawn = np.random.default_rng(0).permutation(n_updates)[: N_SAMPLES * batch_size]
     sample = as_touches(matrix[drawn])
-    too_few, enough = -1, len(hottest_first)  # without any variable, nothing hangs together
+    too_few, enough = -1, len(hottest_first)  # without variables there are no conflicts
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
-        if _spreads(leave_out(sample, hottest_first[:middle]), batch_size, n_lists):
+        if _spreads(without_variables(sample, hottest_first[:middle]), batch_size, n_lists):
             enough = middle
         else:
             too_few = middle
@@ -60,12 +60,12 @@ def find_hot(matrix: csr_array, *, batch_size: int, n_lists: int) -> NDArray[np.
 def _spreads(touches: Touches, batch_size: int, n_lists: int) -> bool:
     order = np.arange(len(touches.indptr) - 1)
     balance = measure_balance(touches, order, batch_size=batch_size, n_workers=n_lists, n_samples=N_SAMPLES)
-    longest = -(-batch_size // n_lists)  # if all lists were as even as can be
+    longest = -(-batch_size // n_lists)  # if all lists were equally long
     return balance.predicted_speedup >= SPLIT * batch_size / (longest + BARRIER_UPDATES)
 
 
-def leave_out(touches: Touches, variables: NDArray[np.int64]) -> Touches:
-    """Return the same updates as if they did not touch some variables."""
+def without_variables(touches: Touches, variables: NDArray[np.int64]) -> Touches:
+    """Return the touches without some variables."""
     is_kept = np.ones(touches.n_variables, bool)
     is_kept[variables] = False
     kept = is_kept[touches.indices]
@@ -77,18 +77,19 @@ def leave_out(touches: Touches, variables: NDArray[np.int64]) -> Touches:
 
 
 def predict_speedup(copies: Copies, *, n_workers: int, mean_touches: float) -> float:
-    """Predict how many times as fast as one worker without copies an epoch is.
+    """Predict the speed-up of an epoch over one worker without copies.
 
-    A copy that is merged counts as one touch of a variable, and each of a batch's two barriers as `BARRIER_UPDATES` updates.
+    Merging a copy counts as one touch of a variable, and each of the two barriers of a batch as `BARRIER_UPDATES`
+    updates.
 
     Parameters
     ----------
     copies
-        Of a merged plan.
+        Copies of a merged plan.
     n_workers
-        Who carry it out.
+        Number of workers.
     mean_touches
-        Variables that an update touches.
+        Mean number of variables that an update touches.
     """
     offsets = copies.offsets(n_workers)
     busiest = np.diff(offsets, axis=1).max(axis=1).sum()

@@ -1,12 +1,13 @@
-"""In which level an update can run at the earliest: levels of single updates, and levels grown to lists.
+"""Level scheduling: levels of single updates, and levels grown to lists.
 
-In the sampled order an update has to wait for the last updates of its variables. Its level is 1 more than the highest of theirs,
-so a level holds no two updates that share a variable (level-set scheduling, as for sparse triangular solves). Such levels are
-narrow, often 10 to 120 updates, and every one ends in a barrier. *Grown* levels need fewer: a worker may run a whole chain of
-updates in one level, and only a variable that passes from one worker to another moves to a later level. This is list
-scheduling (Graham 1966) with a capacity. Both keep the sampled order of every two updates that share a variable.
+In sampled order an update waits for the previous updates of its variables. Its level is 1 more than the highest of
+their levels, so no two updates of a level share a variable (level-set scheduling, as in sparse triangular solves). Such
+levels are narrow, often 10 to 120 updates, and each ends in a barrier. *Grown* levels need fewer barriers: a worker may
+run a whole chain of updates in one level, and only a variable that passes from one worker to another waits for a later
+level. This is list scheduling (Graham 1966) with a capacity. Both keep the sampled order of any two updates that share
+a variable.
 
-Unlike components, levels split data that hangs together as one component. Knows nothing of threads or of what updates do.
+Unlike components, levels also split data that forms one component.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from etesian._shared.atomics import prefetch_to_read
 from etesian.sparse.schedules.conflicts import BARRIER_UPDATES, Touches, as_touches
 from etesian.sparse.schedules.counting_sort import sort_by_key
 from etesian.sparse.schedules.plan import Plan, Sizes, balance_of
-from etesian.sparse.schedules.serial import WORTH_PLANNING, plan_serial, serial_instead
+from etesian.sparse.schedules.registry import register
+from etesian.sparse.schedules.serial import WORTH_PLANNING, fall_back_to_serial, plan_serial
 
-AHEAD = 24  # updates between asking for what an update touches and using it
-STRETCH = 250_000  # updates that are worth a planning thread; a stretch begins with new levels
-SAMPLE = 100_000  # updates that a capacity is tried on
+AHEAD = 24  # prefetch distance, in updates
+STRETCH = 250_000  # updates per planning thread; each stretch begins with new levels
+SAMPLE = 100_000  # updates on which capacities are compared
 WORKER_BITS = 16
 MOST_WORKERS = (1 << WORKER_BITS) - 1
 SMALLEST_CAPACITY, LARGEST_CAPACITY = 16, 2_048
@@ -35,16 +37,17 @@ SMALLEST_CAPACITY, LARGEST_CAPACITY = 16, 2_048
 
 @dataclass(frozen=True)
 class GrownBalance:
-    """How levels grown to one capacity spread over workers.
+    """Load balance of levels grown to one capacity.
 
     Parameters
     ----------
     capacity
         Updates of one worker in one level, at most.
     n_workers
-        Workers.
+        Number of workers.
     predicted_speedup
-        Updates over what the busiest worker of each level carries, each barrier counted as `BARRIER_UPDATES` updates.
+        Number of updates over that of the busiest worker of each level, where a barrier counts as `BARRIER_UPDATES`
+        updates.
     """
 
     capacity: int
@@ -54,7 +57,7 @@ class GrownBalance:
 
 @njit(nogil=True, cache=True)
 def _span(touches, order, k):
-    """Where the touches of update k of `order` begin and end; asks for those of a later one."""
+    """Return the bounds of the touches of update k of `order`, and prefetch those of a later update."""
     if touches.width > 0:
         if k + AHEAD < len(order):
             prefetch_to_read(touches.indices, (order[k + AHEAD] * touches.width,))
@@ -80,7 +83,7 @@ def _find_levels(order, touches, level_of):
 
 
 def levels_of(touches: Touches, order: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Levels of single updates, from 0: array of shape (n,) for the updates of `order`."""
+    """Return the levels of single updates, from 0: array of shape (n,) for the updates of `order`."""
     level_of = np.empty(len(order), np.int32)
     _find_levels(order, touches, level_of)
     return level_of
@@ -88,7 +91,7 @@ def levels_of(touches: Touches, order: NDArray[np.int64]) -> NDArray[np.int32]:
 
 @njit(nogil=True, cache=True)
 def _next_open(next_open, level, column):
-    """Return the first level from `level` on with room, halving the path as it is walked."""
+    """Return the first level from `level` on with room, with path halving."""
     level = max(level, next_open[0, column])
     while next_open[level, column] != level:
         next_open[level, column] = next_open[next_open[level, column], column]
@@ -98,7 +101,7 @@ def _next_open(next_open, level, column):
 
 @njit(nogil=True, cache=True)
 def _earliest(load, next_open, level, worker):
-    """Where an update can go whose variables were last touched in `level` by `worker` (-1: by none, or by several)."""
+    """Return the earliest level and worker for an update, from the last touch of its variables (`worker` -1: none or several)."""
     anyone = load.shape[1]
     soonest = _next_open(next_open, level + 1, anyone)
     chosen = 0
@@ -114,7 +117,7 @@ def _earliest(load, next_open, level, worker):
 
 @njit(nogil=True, cache=True)
 def _close(next_open, level, column):
-    """Lead past a level that is full; the path from the first level, which most walks begin with, is kept short."""
+    """Skip a full level from now on, and shorten the path from the first level, where most searches begin."""
     next_open[level, column] = level + 1
     first = next_open[0, column]
     while next_open[first, column] != first:
@@ -132,7 +135,7 @@ def _is_full(load, level, capacity):
 
 @njit(nogil=True, cache=True)
 def _take(load, next_open, level, worker, capacity):
-    """Count an update in, and close what it fills."""
+    """Add an update to a list, and close the list when it is full."""
     load[level, worker] += 1
     if load[level, worker] == capacity:
         _close(next_open, level, worker)
@@ -142,7 +145,7 @@ def _take(load, next_open, level, worker, capacity):
 
 @njit(nogil=True, cache=True)
 def _grow(order, touches, first, n_levels, capacity, last, load, next_open, place):
-    """Place the updates of `order` from `first` on, as far as the tables reach; where it stopped, and the levels by then."""
+    """Place updates from `first` on until the tables are full; return the position reached and the number of levels."""
     n_workers = load.shape[1]
     for k in range(first, len(order)):
         if n_levels + 2 > load.shape[0]:
@@ -169,7 +172,7 @@ def _grow_levels(
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return level * n_workers + worker for the updates of `order`, and the load of each worker in each level."""
     place = np.empty(len(order), np.int64)
-    last = np.full(touches.n_variables, -1, np.int64)  # level and worker, one above the other
+    last = np.full(touches.n_variables, -1, np.int64)  # level and worker of the last touch
     load = np.zeros((0, n_workers), np.int32)
     next_open = np.zeros((0, n_workers + 1), np.int32)
     done, n_levels = 0, 0
@@ -183,7 +186,7 @@ def _grow_levels(
 
 
 def measure_capacity(touches: Touches, order: NDArray[np.int64], *, capacity: int, n_workers: int) -> GrownBalance:
-    """How levels grown to one capacity over the first `SAMPLE` updates of `order` would spread."""
+    """Measure the load balance of levels grown to one capacity over the first `SAMPLE` updates of `order`."""
     sample = order[:SAMPLE]
     _, load = _grow_levels(touches, sample, capacity=capacity, n_workers=n_workers)
     carried = int(load.max(axis=1).sum()) + BARRIER_UPDATES * len(load)
@@ -191,10 +194,10 @@ def measure_capacity(touches: Touches, order: NDArray[np.int64], *, capacity: in
 
 
 def best_capacity(touches: Touches, order: NDArray[np.int64], *, n_workers: int) -> GrownBalance:
-    """The capacity with the best predicted speed-up: the larger the fewer barriers, until hubs keep workers waiting.
+    """Return the load balance of the capacity with the best predicted speed-up.
 
-    Capacities are tried from `LARGEST_CAPACITY` down, halving, until one loses a quarter of the best, or barriers alone would keep
-    the next from being better.
+    Larger capacities need fewer barriers, until hubs make workers wait. Capacities halve from `LARGEST_CAPACITY` down,
+    until one has less than three quarters of the best speed-up, or barriers alone rule out a better one.
     """
     best = measure_capacity(touches, order, capacity=LARGEST_CAPACITY, n_workers=n_workers)
     capacity = LARGEST_CAPACITY // 2
@@ -215,25 +218,25 @@ def _if_balanced(capacity: int, n_workers: int) -> float:
 def sort_into_levels(
     touches: Touches, order: NDArray[np.int64], *, capacity: int, n_workers: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Grow levels over `order`.
+    """Sort `order` into grown levels.
 
     Parameters
     ----------
     touches
-        Which variables each update reads or writes.
+        Variables that each update reads or writes.
     order : array of shape (n,)
         Updates in sampled order.
     capacity
         Updates of one worker in one level, at most.
     n_workers
-        Lists a level is cut into.
+        Number of lists of each level.
 
     Returns
     -------
     sorted_order : array of shape (n,)
-        Level by level, within a level worker by worker, within a list in sampled order.
+        Updates by level, then by worker, then in sampled order.
     offsets : array of shape (n_levels, n_workers + 1)
-        Where the lists begin and end.
+        Bounds of the lists.
     """
     n_stretches = max(1, min(n_workers, len(order) // STRETCH))
     cuts = np.linspace(0, len(order), n_stretches + 1).astype(np.int64)
@@ -252,11 +255,12 @@ def sort_into_levels(
     return np.concatenate([part for part, _ in planned]), np.concatenate([part for _, part in planned])
 
 
+@register("levels")
 def plan_levels(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
-    """Grow levels: exact like `conflict_free`, for data of one component too.
+    """Plan grown levels, which equal the serial run like `conflict_free`, for data that forms one component as well.
 
-    Two updates that share a variable keep their sampled order: they are in one list, or in levels that follow one another. Where no
-    capacity leaves anything to gain, a serial plan is made and a `ScheduleWarning` says so.
+    Two updates that share a variable keep their sampled order: they are in one list, or in successive levels. If no
+    capacity is predicted to help, the plan is serial and a `ScheduleWarning` is issued.
     """
     n_workers = sizes.n_workers
     if n_workers == 1:
@@ -271,7 +275,7 @@ def plan_levels(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> P
                 f"serial in place of levels: chains of updates that share variables leave {n_workers} workers nothing to gain "
                 f"(predicted speed-up {balance.predicted_speedup:.2f})"
             )
-            return serial_instead(order, note)
+            return fall_back_to_serial(order, note)
         capacity = balance.capacity
     sorted_order, offsets = sort_into_levels(taken, order, capacity=capacity, n_workers=n_workers)
     return Plan("levels", sorted_order, offsets, True, capacity * n_workers, balance_of(offsets))

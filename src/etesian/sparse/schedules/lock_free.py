@@ -1,4 +1,4 @@
-"""Lock-free plans (HOGWILD!: Niu et al. 2011): equal shares of the sampled order, and nobody waits."""
+"""Lock-free plans: equal shares of the sampled order, without synchronization (HOGWILD!: Niu et al. 2011)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from etesian.sparse.schedules.plan import Plan, Sizes
+from etesian.sparse.schedules.registry import register
 
-UNSYNCHRONIZED_BATCH = 2_048  # updates of a worker between two looks at whether the run was interrupted
+UNSYNCHRONIZED_BATCH = 2_048  # updates of a worker between two checks for an interrupt
 
 
+@register("lock_free")
 def plan_lock_free(touches: csr_array, order: NDArray[np.int64], sizes: Sizes) -> Plan:
-    """Plan equal shares for all workers; the result depends on who wrote last."""
-    return even_cuts(order, n_workers=sizes.n_workers)
+    """Plan equal shares for all workers; the result depends on the timing of their writes."""
+    return plan_even_lists(order, n_workers=sizes.n_workers)
 
 
-def even_cuts(order: NDArray[np.int64], *, n_workers: int) -> Plan:
-    """Cut an order into batches, and these into even lists."""
+def plan_even_lists(order: NDArray[np.int64], *, n_workers: int) -> Plan:
+    """Cut an order into batches of equally long lists."""
     size = UNSYNCHRONIZED_BATCH * n_workers
     starts = np.arange(0, len(order), size)
     lengths = np.minimum(size, len(order) - starts)

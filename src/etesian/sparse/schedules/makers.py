@@ -1,41 +1,31 @@
-"""Makers of plans, by the name of their schedule: `make_plan` samples an order, and has it cut as the schedule asks.
+"""Plans by the name of their schedule: sample an order of all updates, and cut it into batches and lists.
 
-Serial, conflict-free and lock-free runs differ only in their Plan. A new schedule is a file with a maker, a function of touches, an
-order of all updates (which becomes the plan's own) and `Sizes`, that is listed in `MAKERS`. Knows nothing of what an update does.
+Serial, conflict-free and lock-free runs differ only in their Plan. A new schedule is one file in this folder, with a
+function that `registry.register` registers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.schedules.auto import plan_auto
-from etesian.sparse.schedules.blocked import plan_blocked
-from etesian.sparse.schedules.conflict_free import plan_conflict_free
-from etesian.sparse.schedules.levels import plan_levels
-from etesian.sparse.schedules.lock_free import plan_lock_free
-from etesian.sparse.schedules.merged import plan_merged
 from etesian.sparse.schedules.orders import Permutations
-from etesian.sparse.schedules.plan import SCHEDULES, Plan, Schedule, ScheduleWarning, Sizes
-from etesian.sparse.schedules.serial import plan_serial
+from etesian.sparse.schedules.plan import Plan, ScheduleWarning, Sizes
+from etesian.sparse.schedules.registry import makers
 
 __all__ = ["MAKERS", "SCHEDULES", "Plan", "Schedule", "ScheduleWarning", "make_plan", "plan_order"]
 
-Maker = Callable[[csr_array, NDArray[np.int64], Sizes], Plan]
+MAKERS = makers()
+SCHEDULES = tuple(MAKERS)
 
-MAKERS: dict[Schedule, Maker] = {
-    "serial": plan_serial,
-    "conflict_free": plan_conflict_free,
-    "levels": plan_levels,
-    "blocked": plan_blocked,
-    "merged": plan_merged,
-    "lock_free": plan_lock_free,
-    "auto": plan_auto,
-}
+if TYPE_CHECKING:
+    Schedule = str
+else:
+    Schedule = Literal[SCHEDULES]  # the choices of the command line
 
 
 def make_plan(
@@ -54,26 +44,31 @@ def make_plan(
     Parameters
     ----------
     schedule
-        ``"serial"``; ``"conflict_free"``, ``"levels"`` and ``"auto"`` (the one of these that is predicted to be fastest; see also
-        `etesian.sparse.schedules.autotune`), which give the serial run's bits; ``"blocked"``, which has an order of its own;
-        ``"merged"``, which exempts hot variables, so that what comes out is its own, and the same for any number of workers; or
-        ``"lock_free"``.
+        Name of the schedule. ``"conflict_free"``, ``"levels"`` and ``"auto"`` (the fastest of these and ``"serial"`` by
+        prediction) give the same bits as ``"serial"``. ``"blocked"`` has an order of its own, and ``"merged"`` lets
+        lists work on copies of hot variables; their results differ from the serial one, but not between numbers of
+        workers. ``"lock_free"`` is not reproducible.
     touches : CSR array of shape (n_updates, n_variables)
-        Which variables each update reads or writes.
+        Variables that each update reads or writes.
     n_workers
-        Who carry the plan out: a batch is cut into one list for each.
+        Number of workers. Each batch is cut into one list per worker.
     rng
-        Samples the order, and nothing else: the order is the same for every schedule.
+        Generator of the order, which is the same for every schedule.
     batch_size
-        Updates in a batch, or at most in a level; measured by default, see `best_batch_size` and
-        `etesian.sparse.schedules.levels.best_capacity`. The result does not depend on it, except for a merged plan, whose default
-        follows from the number of updates.
+        Number of updates in a batch, or maximum number of updates in a level. Default: measured, see `best_batch_size`
+        and `etesian.sparse.schedules.levels.best_capacity`. The result depends on it for merged plans only, whose
+        default follows from the number of updates.
     n_blocks
-        Blocks a side of a blocked plan; by default from the number of updates. The result depends on it, not on the workers.
+        Number of blocks per side of a blocked plan. Default: from the number of updates. The result depends on it.
     n_lists
-        Lists a batch of a merged plan, each with its own copies; 8 by default. The result depends on it, not on the workers.
+        Number of lists per batch of a merged plan, each with copies of its own. Default: 8. The result depends on it.
     keep_steps
-        Whether the plan is to hold `steps`.
+        Whether to store `steps` in the plan.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or `touches` has no rows.
     """
     _check(schedule, touches, Sizes(n_workers, batch_size, n_blocks, n_lists))
     return plan_order(
@@ -99,14 +94,15 @@ def plan_order(
     n_lists: int | None = None,
     keep_steps: bool = False,
 ) -> Plan:
-    """Plan an order of all updates, which becomes the plan's own; see `make_plan`."""
+    """Plan an order of all updates, which may be sorted in place and becomes part of the plan; see `make_plan`."""
     sizes = Sizes(n_workers, batch_size, n_blocks, n_lists)
     _check(schedule, touches, sizes)
     sampled = order.copy() if keep_steps else None
-    plan = MAKERS[schedule](touches, order, sizes)
+    maker = MAKERS[schedule]
+    plan = maker.make(touches, order, sizes)
     if sampled is None:
         return plan
-    return replace(plan, steps=np.arange(len(order)) if schedule == "blocked" else _places(sampled)[plan.order])
+    return replace(plan, steps=_places(sampled)[plan.order] if maker.keeps_order else np.arange(len(order)))
 
 
 def _check(schedule: Schedule, touches: csr_array, sizes: Sizes) -> None:
@@ -117,7 +113,7 @@ def _check(schedule: Schedule, touches: csr_array, sizes: Sizes) -> None:
     if sizes.batch_size is not None and sizes.batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {sizes.batch_size}")
     if touches.shape[0] == 0:
-        raise ValueError("there is nothing to plan: touches has no rows")
+        raise ValueError("touches must have at least one row: there is nothing to plan")
     if sizes.n_blocks is not None and not 1 <= sizes.n_blocks <= 2**15:
         raise ValueError(f"n_blocks must be from 1 to {2**15}; got {sizes.n_blocks}")
     if sizes.n_lists is not None and sizes.n_lists < 1:

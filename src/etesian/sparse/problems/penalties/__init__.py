@@ -1,4 +1,4 @@
-"""Penalties on coefficients: a new one is one file here, which registers its compiled functions."""
+"""Penalties on coefficients. A new one is one file, which registers its compiled functions; see `functions.register`."""
 
 from etesian.sparse.problems.penalties.functions import Penalty
 from etesian.sparse.problems.penalties.l1 import L1

@@ -1,7 +1,7 @@
-"""The functions that compiled loops call on a penalty, and the registry in which each penalty puts its own.
+"""Functions that compiled loops call on a penalty, and the registry of penalties.
 
-A penalty is a `NamedTuple` of numbers. Compiled loops choose its functions by its class when they are compiled, so that the
-functions are inlined and the loops can be cached on disk.
+A penalty is a `NamedTuple` of numbers. Compiled loops choose its functions by its class when they are compiled, so that
+the functions are inlined and the loops can be cached on disk.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba.extending import overload
 
 
 class Penalty(Protocol):
-    """A separable convex penalty: a `NamedTuple` of floats whose class is registered by `register`."""
+    """Separable convex penalty: a `NamedTuple` of floats, with a class that `register` registers."""
 
     @property
     def strong_convexity(self) -> float:
@@ -24,7 +24,7 @@ class Penalty(Protocol):
         """Whether steps can set a coefficient to exactly 0."""
 
     def __iter__(self) -> Iterator[float]:
-        """The fields of the tuple."""
+        """Iterate over the fields."""
 
 
 class _Functions(NamedTuple):
@@ -49,22 +49,23 @@ def register(
     advance: Callable[..., Any],
     sets_zeros: Callable[..., Any],
 ) -> None:
-    """Register the functions of a penalty class; numba compiles them.
+    """Register the functions of a penalty class, which numba compiles.
 
     Parameters
     ----------
     kind
-        A `NamedTuple` class.
+        Penalty class, a `NamedTuple`.
     value : function of (penalty, x)
-        The penalty of one coefficient.
+        Penalty of one coefficient.
     slope : function of (penalty, x)
-        Its derivative, or the subgradient nearest to 0.
+        Derivative of the penalty, or the subgradient nearest to 0.
     step : function of (penalty, x, size, gradient)
-        One update of a coefficient: a gradient step of the smooth part, then the proximal operator of the rest.
+        One update of a coefficient: a gradient step of the smooth part, followed by the proximal operator of the
+        remainder.
     prepare : function of (penalty, n, size)
-        A tuple that `advance` needs for n steps of one size; computed once for all outputs.
+        Precomputed tuple for `advance` with n steps of one size, shared by all outputs.
     advance : function of (penalty, prepared, x, gradient)
-        `step`, applied n times with the same gradient, in closed form.
+        Result of n applications of `step` with the same gradient, in closed form.
     sets_zeros : function of (penalty)
         Whether `step` can set a coefficient to exactly 0.
     """
@@ -87,7 +88,7 @@ def take_step(penalty: Any, x: Any, size: Any, gradient: Any) -> Any:
 
 
 def prepare_steps(penalty: Any, n: Any, size: Any) -> Any:
-    """Return the tuple that `take_steps` needs for n steps of one size."""
+    """Return the precomputed tuple of `take_steps` for n steps of one size."""
     raise NotImplementedError("for compiled loops only")
 
 

@@ -1,4 +1,4 @@
-"""The lasso penalty."""
+"""Lasso penalty."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class L1(NamedTuple):
     Parameters
     ----------
     weight
-        0 or more.
+        Weight of the penalty, 0 or more.
     """
 
     weight: float
 
     @property
     def strong_convexity(self) -> float:
-        """0: the penalty is not strongly convex."""
+        """Strong convexity, which is 0."""
         return 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""The ridge penalty."""
+"""Ridge penalty."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class L2(NamedTuple):
     Parameters
     ----------
     weight
-        0 or more.
+        Weight of the penalty, 0 or more.
     """
 
     weight: float = 0.0
 
     @property
     def strong_convexity(self) -> float:
-        """The weight."""
+        """Weight of the penalty."""
         return self.weight
 
     @property
@@ -66,7 +66,7 @@ def keep_and_gain(n, mu):
 
     Without mu the sum of n terms is n, not 0 / 0.
     """
-    if n * mu < 1e-15:  # to rounding as if mu were 0
+    if n * mu < 1e-15:  # mu is 0 to rounding
         return 1.0 - n * mu, float(n)
     lost = fast_expm1(n * fast_log1m(mu))
     return 1.0 + lost, -lost / mu

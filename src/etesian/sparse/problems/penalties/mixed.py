@@ -1,4 +1,4 @@
-"""The elastic net penalty, and the closed form of many proximal steps."""
+"""Elastic net penalty, and the closed form of repeated proximal steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ElasticNet(NamedTuple):
     Parameters
     ----------
     ridge, lasso
-        Weights of the two terms, 0 or more.
+        Weights of the ridge and lasso terms, 0 or more.
     """
 
     ridge: float
@@ -24,7 +24,7 @@ class ElasticNet(NamedTuple):
 
     @property
     def strong_convexity(self) -> float:
-        """The weight of the ridge term."""
+        """Weight of the ridge term."""
         return self.ridge
 
     @property
@@ -35,20 +35,20 @@ class ElasticNet(NamedTuple):
 
 @njit(nogil=True)
 def shrink(x, tau):
-    """Move x towards 0 by tau, and no farther than 0: the proximal operator of tau |x|."""
+    """Soft-threshold x by tau: the proximal operator of tau |x|."""
     if x > tau:
         return x - tau
     if x < -tau:
         return x + tau
-    return 0.0 * x  # NaN stays NaN
+    return 0.0 * x  # NaN is preserved
 
 
 @njit(nogil=True)
 def after_steps(x, n, mu, nu, tau):
     """Apply x <- shrink((1 - mu) x - nu, tau), n times, in time logarithmic in n.
 
-    While x keeps its sign a step is linear, with nu + tau or nu - tau. That path is monotone, so the step before which the sign is
-    lost is found by bisection, and the step that loses it is taken by itself. A path leaves 0 at most once.
+    While x keeps its sign, a step is linear, with nu + tau or nu - tau. That path is monotone, so bisection finds the
+    last step that keeps the sign, and the next step is taken separately. A path leaves 0 at most once.
     """
     while n > 0:
         if x > 0.0 or (x == 0.0 and nu < -tau):

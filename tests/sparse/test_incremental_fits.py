@@ -58,7 +58,7 @@ def test_first_partial_fit_is_a_fit_of_one_epoch(case):
     assert learned(model.partial_fit(make())).tobytes() == learned(one).tobytes()
 
 
-def test_going_on_has_the_same_bits_with_the_same_seed_and_any_number_of_threads(case):
+def test_partial_fit_has_the_same_bits_with_the_same_seed_and_any_number_of_threads(case):
     model, make, learned = case
 
     def run(**options):
@@ -81,7 +81,7 @@ def test_partial_fit_counts_its_epochs_and_draws_another_order_each_time(case):
     assert not np.array_equal(*orders)
 
 
-def test_warm_start_goes_on_from_the_last_fit(case):
+def test_warm_start_continues_from_the_last_fit(case):
     model, make, learned = case
     model.set_params(warm_start=True).fit(make())
     after_one = model.objective_[-1]
@@ -160,7 +160,7 @@ def test_user_without_a_rating_so_far_starts_at_random_when_one_comes():
     assert fresh > 0.01  # a step from factors of 0 would be shorter: 0.01 x an error of 1 x item factors of about 0.1
 
 
-def test_more_text_is_added_to_what_was_counted():
+def test_counts_of_more_text_are_added():
     model = WordEmbedding(4, min_count=2, window=2, random_state=0, schedule="serial", max_iter=1)
     model.fit([["a", "b"], ["b", "a"], ["a", "c", "c"]])
     model.partial_fit([["a", "d", "d"], ["c", "e"]])
@@ -184,7 +184,7 @@ def test_words_keep_their_vectors_when_their_rows_move():
         np.testing.assert_allclose(model.vector(word), vector, rtol=1e-6)
 
 
-def test_counts_of_two_halves_are_those_of_the_whole():
+def test_counts_of_two_halves_add_up_to_those_of_the_whole():
     text = sentences()
     whole = count_cooccurrences(text, window=3, min_count=1)
     halves = [count_cooccurrences(text[part], window=3, min_count=1) for part in (slice(0, 250), slice(250, None))]
@@ -196,7 +196,7 @@ def test_counts_of_two_halves_are_those_of_the_whole():
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.99])
-def test_nothing_that_is_held_out_is_met_there_alone(fraction):
+def test_held_out_pairs_leave_every_id_in_the_training_data(fraction):
     rng = np.random.default_rng(0)
     left, right = rng.integers(0, 300, 1_000), rng.integers(0, 200, 1_000)
     held = hold_out(left, right, fraction=fraction, rng=rng)
@@ -206,7 +206,7 @@ def test_nothing_that_is_held_out_is_met_there_alone(fraction):
     assert set(right[held]) <= set(right[~held])
 
 
-def test_held_out_share_is_the_fraction_where_everything_is_met_often():
+def test_held_out_share_is_the_requested_fraction_if_ids_are_frequent():
     rng = np.random.default_rng(0)
     left, right = rng.integers(0, 5, 1_000), rng.integers(0, 5, 1_000)
     assert hold_out(left, right, fraction=0.1, rng=rng).sum() == 100
@@ -235,7 +235,7 @@ def test_embedding_feeds_a_classifier_in_a_pipeline():
         ({"n_iter_no_change": 0}, "n_iter_no_change must be an integer of at least 1; got 0"),
         ({"validation_fraction": 1.0}, "validation_fraction must be between 0 and 1; got 1.0"),
         ({"max_iter": 2.0}, "max_iter must be an integer of at least 1; got 2.0"),
-        ({"tol": -1.0}, "tol must be None or a number, 0 or more; got -1.0"),
+        ({"tol": -1.0}, "tol must be None or a non-negative number; got -1.0"),
     ],
 )
 def test_bad_options_are_named(case, options, message):
@@ -244,20 +244,20 @@ def test_bad_options_are_named(case, options, message):
         model.set_params(**options).fit(make())
 
 
-def test_fit_of_another_size_cannot_go_on(case):
+def test_fit_of_another_size_cannot_be_continued(case):
     model, make, _ = case
     size = "n_dimensions" if isinstance(model, WordEmbedding) else "n_factors"
     model.fit(make()).set_params(**{size: 7})
-    with pytest.raises(ValueError, match=f"{size} must stay 6, as the last fit had it, to go on from there; got 7"):
+    with pytest.raises(ValueError, match=f"{size} must equal that of the last fit, 6, to continue it; got 7"):
         model.partial_fit(make())
 
 
-def test_ids_of_another_kind_cannot_go_on():
+def test_ids_of_another_type_cannot_be_added():
     model = MatrixFactorization(2, max_iter=1, schedule="serial").fit(triples(n=100))
     with pytest.raises(ValueError, match="user ids must be integers, as in the first fit; got 'ann'"):
         model.partial_fit((["ann"], [1], [2.0]))
 
 
-def test_too_few_pairs_to_hold_any_out_are_named():
-    with pytest.raises(ValueError, match=r"nothing can be held out \(validation_fraction=0.1\)"):
+def test_too_few_pairs_for_a_held_out_set_are_refused():
+    with pytest.raises(ValueError, match=r"cannot hold out a pair \(validation_fraction=0.1\)"):
         MatrixFactorization(early_stopping=True).fit(([0, 1], [0, 1], [1.0, 2.0]))

@@ -1,4 +1,4 @@
-"""A loss of one's own: from a file or typed in, checked early, and told about in one line."""
+"""Custom losses, defined in a file or interactively: early validation, and errors of one line."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def coefficients(loss):
     return minimize(problem, method=SGD(0.1), n_jobs=1, max_iter=5, tol=None, random_state=0).variables.coef
 
 
-def test_squared_loss_written_again_gives_the_bits_of_the_built_in_one():
+def test_custom_squared_loss_gives_the_bits_of_the_built_in_one():
     assert coefficients(Loss(half_square, error, 1.0)).tobytes() == coefficients(REGRESSION["squared"]).tobytes()
 
 
-def test_loss_that_is_typed_in_can_be_used():
+def test_interactively_defined_loss_can_be_used():
     typed = {}
     exec("def value(p, t):\n    return 0.5 * (p - t) ** 2\ndef slope(p, t):\n    return p - t\n", typed)
     typed_in = Loss(typed["value"], typed["slope"], 1.0)
     assert coefficients(typed_in).tobytes() == coefficients(REGRESSION["squared"]).tobytes()
 
 
-def test_loss_may_use_numbers_from_around_it():
+def test_loss_may_be_a_closure_over_numbers():
     def scaled(factor):
         def value(prediction, target):
             return factor * 0.5 * (prediction - target) ** 2
