@@ -1,4 +1,4 @@
-"""Write your own drafter from known phrases. A wrong draft costs a little time and does not change the text."""
+"""Write a custom drafter that proposes known phrases. Wrong drafts cost a little time, but do not change the text."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ tokenizer = decoder.tokenizer
 
 
 class Phrases:
-    """Proposes what usually follows the end of the text, as a chain."""
+    """Propose the phrase that usually follows the end of the text."""
 
     stages = ("phrases",)
 
@@ -25,27 +25,27 @@ class Phrases:
         return TokenTree.empty()
 
     def observe(self, tree, accepted):
-        """Nothing to learn: what is known is known."""
+        """Do nothing: the phrases are fixed."""
 
 
 def report(output):
-    """Say what each stage proposed, and what the target took of it."""
+    """Print the proposed and accepted tokens of each stage."""
     for stage in output.stats.stages:
-        print(f"{stage.name}: {stage.accepted} of {stage.proposed} proposed tokens taken")
+        print(f"{stage.name}: {stage.accepted} of {stage.proposed} proposed tokens accepted")
 
 
 prompt = "class Parser:\n    def"
 plain = decoder.generate(prompt, max_tokens=80, speculate=False)
-decoder.policy = FixedPolicy(16, 8)  # drafts always, so that each drafter is heard
+decoder.policy = FixedPolicy(16, 8)  # draft in every pass
 
 phrases = Phrases({"    def": " __init__(self", "return": " self.", "import": " numpy as np\n"})
-decoder.drafter = CombinedDrafter([phrases, decoder.drafter])  # beside those that the decoder came with
+decoder.drafter = CombinedDrafter([phrases, decoder.drafter])  # in addition to the default drafters
 drafted = decoder.generate(prompt, max_tokens=80)
 print(prompt + drafted.text)
 report(drafted)
 assert drafted.token_ids == plain.token_ids
 
-decoder.drafter = Phrases({"": " and now for something completely different"})  # as wrong as can be
+decoder.drafter = Phrases({"": " and now for something completely different"})  # always wrong
 misled = decoder.generate(prompt, max_tokens=80)
 report(misled)
 assert misled.token_ids == plain.token_ids

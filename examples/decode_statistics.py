@@ -9,7 +9,7 @@ COLORS = {"ngram": "green", "lookup": "blue", "draft": "cyan", "target": "yellow
 decoder = Decoder.load("bundled")
 decoder.policy = FixedPolicy(
     16, 8
-)  # always draft; by default the decoder drafts only where it is faster, which is rare for small models
+)  # draft in every pass; by default the decoder drafts only where it is faster, which is rare for small models
 sampling = Sampling(temperature=0.7, top_p=0.9, seed=1, logprobs=2)
 prompt = "class Stack:\n    def __init__(self):\n"
 decoder.generate(prompt, sampling, max_tokens=60)  # the first text also compiles
@@ -27,14 +27,14 @@ for origin, color in COLORS.items():
     console.print(f"{origin} {fast.origins.count(origin)}", style=color, end="  ")
 
 stats = fast.stats
-print(f"\n\n{stats.passes} passes for {stats.tokens} tokens: {stats.mean_accepted_length:.2f} a pass")
+print(f"\n\n{stats.passes} passes for {stats.tokens} tokens: {stats.mean_accepted_length:.2f} per pass")
 for stage in stats.stages:
-    print(f"{stage.name}: {stage.passes} passes, {stage.accepted} of {stage.proposed} taken, {stage.seconds:.3f} s")
+    print(f"{stage.name}: {stage.passes} passes, {stage.accepted} of {stage.proposed} accepted, {stage.seconds:.3f} s")
 print(
-    f"target {stats.target_seconds:.3f} s, decisions {stats.verify_seconds:.3f} s, the rest {stats.other_seconds:.3f} s"
+    f"target {stats.target_seconds:.3f} s, verification {stats.verify_seconds:.3f} s, other {stats.other_seconds:.3f} s"
 )
-print(f"weights read: {stats.relative_weight_bytes:.2f} of plain decoding's")
+print(f"weight bytes read, relative to plain decoding: {stats.relative_weight_bytes:.2f}")
 print(f"{stats.tokens_per_second:.0f} tokens/s, plain {plain.stats.tokens_per_second:.0f}")
 
-likeliest = [decoder.tokenizer.decode([token]) for token, _ in fast.alternatives[0]]
-print(f"first token {fast.texts[0]!r}, log probability {fast.logprobs[0]:.2f}; likeliest were {likeliest}")
+most_likely = [decoder.tokenizer.decode([token]) for token, _ in fast.alternatives[0]]
+print(f"first token {fast.texts[0]!r}, log probability {fast.logprobs[0]:.2f}; most likely tokens {most_likely}")

@@ -1,4 +1,4 @@
-"""Find the leading eigenvector of a mesh on all cores, compare with scipy, and check that threads change no bit."""
+"""Compute the leading eigenvector of a mesh on all cores, compare with SciPy, and check the bits against one core."""
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -7,7 +7,7 @@ from scipy.spatial import Delaunay
 
 from etesian.sparse import leading_eigenvector
 
-# a triangulation of random points; edges weigh more towards the middle, where the leading eigenvector then lives
+# a triangulation of random points; edge weights increase toward the center, where the leading eigenvector is localized
 points = np.random.default_rng(0).random((5_000, 2))
 corners = Delaunay(points).simplices
 start, end = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]).T
@@ -21,14 +21,14 @@ print(pair.plan)
 print(f"eigenvalue {pair.value:.9f}, residual {pair.residual:.1e}, {pair.n_iter} epochs, {pair.outcome}")
 
 (value,) = eigsh(A, 1, which="LM", return_eigenvectors=False)
-print(f"scipy's    {value:.9f}")
+print(f"SciPy's    {value:.9f}")
 assert abs(pair.value - value) < 1e-9 * value
 
 alone = leading_eigenvector(A, random_state=0, n_jobs=1)
-print("one core finds the same bits:", bool((alone.vector == pair.vector).all()))
+print("one core gives the same bits:", bool((alone.vector == pair.vector).all()))
 assert (alone.vector == pair.vector).all()
 
-# the direction in which a table of numbers varies most, without forming A'A
+# the first right singular vector of a dense matrix, without forming A'A
 table = np.random.default_rng(1).normal(size=(400, 30)) * np.linspace(1, 3, 30)
 direction = leading_eigenvector(table, of="gram", schedule="serial", random_state=0)
-print(f"largest singular value {direction.value**0.5:.6f}, numpy's {np.linalg.norm(table, 2):.6f}")
+print(f"largest singular value {direction.value**0.5:.6f}, NumPy's {np.linalg.norm(table, 2):.6f}")

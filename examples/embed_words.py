@@ -1,4 +1,4 @@
-"""Embed the words of Python's own reference pages, and look up which stand near one another."""
+"""Embed the words of Python's reference documentation, and look up nearest neighbors."""
 
 import re
 from pydoc_data.topics import topics
@@ -17,4 +17,4 @@ for word in ("integer", "exception", "async"):
     print(f"{word:10}", ", ".join(near for near, _ in model.most_similar(word, n=5)))
 
 model.save_word2vec("vectors.txt")
-print("vectors.txt can be read by all that read word2vec's text format")
+print("wrote vectors.txt in the text format of word2vec")

@@ -1,4 +1,4 @@
-"""Fit a factorization machine (Rendle 2010), which weighs pairs of features, by an update written here."""
+"""Fit a factorization machine (Rendle 2010), which has weights for pairs of features, with a custom update."""
 
 import numpy as np
 from numba import njit
@@ -55,4 +55,4 @@ result = minimize(problem, method=SGD(0.03, decay=0.95), max_iter=30, tol=None, 
 weight, factors = result.variables
 predicted = X @ weight + 0.5 * ((X @ factors) ** 2 - X @ factors**2).sum(axis=1)
 print(result.plan)
-print(f"error on new rows: {(predicted - y)[32_000:].std():.2f} of {y[32_000:].std():.2f}")
+print(f"error on held-out rows: {(predicted - y)[32_000:].std():.2f}; standard deviation: {y[32_000:].std():.2f}")

@@ -1,4 +1,4 @@
-"""Factorize ratings on all cores, predict some that were held out, and check that one core gives the same bits."""
+"""Factorize ratings on all cores, evaluate on held-out ratings, and check that one core gives the same bits."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ held_out = users[is_held_out], items[is_held_out], ratings[is_held_out]
 model = MatrixFactorization(n_factors=3, step_size=0.05, max_iter=60, random_state=0).fit(known)
 print(model.plan_)
 print(f"{model.n_iter_} epochs, {model.outcome_}")
-print(f"variance explained among the ratings held out: {model.score(held_out):.2f}")
+print(f"R2 on held-out ratings: {model.score(held_out):.2f}")
 
 best_items, predicted = model.recommend(users[0], n=3)
 print(f"for user {users[0]}: items {best_items}, predicted {np.round(predicted, 1)}")

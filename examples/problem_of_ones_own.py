@@ -1,4 +1,4 @@
-"""Rank players by who beat whom (Bradley and Terry 1952): a problem of one's own for `etesian.sparse.driver`."""
+"""Rank players by the results of their games (Bradley and Terry 1952): a custom problem for `minimize`."""
 
 import math
 
@@ -9,7 +9,7 @@ from etesian.sparse import SGD, minimize
 
 
 def play(start, stop, data, variables, step_size):
-    """Games start to stop - 1: the winner gains what the loser loses, the more the less it was expected."""
+    """Update the strengths of both players of games start to stop - 1; surprising results change them more."""
     winner, loser = data
     (strength,) = variables
     for game in range(start, stop):
@@ -19,7 +19,7 @@ def play(start, stop, data, variables, step_size):
 
 
 def sum_losses(start, stop, data, variables, sums):
-    """Logarithmic losses of games start to stop - 1."""
+    """Add up the log losses of games start to stop - 1."""
     winner, loser = data
     (strength,) = variables
     for game in range(start, stop):

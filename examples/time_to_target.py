@@ -1,4 +1,4 @@
-"""Time two gradient methods to the same loss, each run in a fresh process."""
+"""Measure the time of two gradient methods to the same loss, with each run in a fresh process."""
 
 import numpy as np
 
