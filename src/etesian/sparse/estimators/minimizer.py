@@ -79,7 +79,7 @@ class Minimizer(BaseEstimator):
 
     def _minimize(self, problem: Problem, *, held_out: HasLoss | None = None, **options: Any) -> Result:
         """Minimize; with held-out terms, monitor their loss in place of the objective."""
-        options = {
+        defaults: dict[str, Any] = {
             "method": self._step_rule(problem),
             "schedule": self.schedule,
             "n_jobs": self.n_jobs,
@@ -90,7 +90,8 @@ class Minimizer(BaseEstimator):
             "order": self.order,
             "callback": self.callback,
             "verbose": self.verbose,
-        } | options
+        }
+        options = defaults | options
         if held_out is None:
             return minimize(problem, **options)
         with Workers(count_workers(self.n_jobs)) as workers:
