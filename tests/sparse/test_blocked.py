@@ -52,8 +52,8 @@ def test_number_of_blocks_comes_from_the_data():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{0, 1, 2}, {0, 3}], "two variables each, one of each side, as ratings do; here some touch 3"),
-        ([{0}, {1}], "here some touch 1"),
+        ([{0, 1, 2}, {0, 3}], "two variables each, one per side, as ratings do; some updates here touch 3"),
+        ([{0}, {1}], "updates here touch 1"),
         ([{0, 1}, {1, 2}], "variable 1 is on both sides"),
     ],
 )
