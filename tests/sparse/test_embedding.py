@@ -69,7 +69,7 @@ def test_word_with_a_space_cannot_be_written_and_leaves_no_file(tmp_path):
 
 
 def test_unknown_word_is_named():
-    with pytest.raises(KeyError, match="'wolf' is not among"):
+    with pytest.raises(KeyError, match="'wolf' is not in the vocabulary"):
         fitted(max_iter=1).vector("wolf")
 
 
@@ -80,7 +80,7 @@ def test_unknown_word_is_named():
         ({"max_weight": 0}, "max_weight must be above 0; got 0"),
         ({"window": 0}, "window must be an integer of at least 1; got 0"),
         ({"min_count": 0}, "min_count must be an integer of at least 1; got 0"),
-        ({"min_count": 10**6}, "at least two different words that occur 1000000 times"),
+        ({"min_count": 10**6}, "at least two distinct words that occur 1000000 times"),
     ],
 )
 def test_bad_options_are_named(options, message):

@@ -284,7 +284,7 @@ def write_files(folder: Path) -> None:
         ("fit ratings edges", "edges has no ratings (no header: column 1 is the user, column 2 is the item)"),
         ("fit words words.txt --test words.txt", "--test needs labels"),
         ("fit ratings ratings.csv.gz --feedback implicit --test ratings.csv.gz", "does not predict any"),
-        ("fit words empty", "at least two different words"),
+        ("fit words empty", "at least two distinct words"),
         ("predict none classes", "none cannot be read"),
         ("predict classes classes", "classes is not an npz file"),
         ("predict no_labels.npz classes", "no_labels.npz is not a model file of `etesian fit`"),
