@@ -327,7 +327,7 @@ def test_function_that_cannot_be_compiled_is_named_in_one_line(update, objective
         ({"touches": {"x": csr_array((6, 7))}}, r"touches\['x'\] has 7 columns; variables\['x'\] has 6 rows"),
         ({"touches": {"x": np.zeros(0, int)}, "data": {}}, "there are no updates"),
         ({"touches": {"x": np.arange(6), "z": np.arange(5)}}, "their lengths differ: {'x': 6, 'z': 5}"),
-        ({"data": {"other": np.ones(5)}}, "has 5 rows for 6 updates"),
+        ({"data": {"other": np.ones(5)}}, "has 5 rows; there are 6 updates"),
         ({"data": {"other": np.array(["wheel"] * 6)}}, r"data\['other'\] must hold numbers; its type is <U5"),
         ({"data": {"a": np.ones(6)}, "constants": {"a": 1.0}}, "'a' is in data and in constants"),
     ],

@@ -106,7 +106,7 @@ def test_inexact_float_ids_are_refused(item, message):
 def test_an_array_of_floats_with_large_ids_is_refused():
     frame = pd.DataFrame({"user": [1, 1, 2], "item": [2**53 + 1, 2**53, 5], "rating": RATINGS})
     assert MatrixFactorization(n_factors=2, max_iter=1, n_jobs=1).fit(frame).item_ids_.tolist() == [5, 2**53, 2**53 + 1]
-    with pytest.raises(ValueError, match="Pass users, items and ratings as separate sequences, or a frame"):
+    with pytest.raises(ValueError, match="Pass users, items and ratings as separate sequences, or a data frame"):
         MatrixFactorization(n_factors=2).fit(frame.to_numpy())
 
 
