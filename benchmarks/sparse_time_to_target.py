@@ -110,6 +110,11 @@ def logistic(path: Path, asked: Asked) -> tuple[str, type, Target]:
     return _save_labeled(path, *data.scattered_rows(n, n_features=2 * n), "rows with 5 features each", asked)
 
 
+def a1a(path: Path, asked: Asked) -> tuple[str, type, Target]:
+    """One-hot features of census records: one component at any batch size."""
+    return _save_labeled(path, *data.read_labeled_rows(_file(asked, "libsvm/a1a")), "a1a", asked)
+
+
 def w8a(path: Path, asked: Asked) -> tuple[str, type, Target]:
     """One component at any batch size: the honest case."""
     return _save_labeled(path, *data.read_labeled_rows(_file(asked, "libsvm/w8a")), "w8a", asked)
@@ -136,7 +141,20 @@ def eigenvector(path: Path, asked: Asked) -> tuple[str, type, Target]:
 
 RACES: dict[str, Callable[[Path, Asked], tuple[str, type, Target]]] = {
     race.__name__: race
-    for race in (mesh, ratings, ratings_10m, words, logistic, eigenvector, large_mesh, delaunay, movielens, w8a, cocoa)
+    for race in (
+        mesh,
+        ratings,
+        ratings_10m,
+        words,
+        logistic,
+        eigenvector,
+        large_mesh,
+        delaunay,
+        movielens,
+        a1a,
+        w8a,
+        cocoa,
+    )
 }
 NEED_NOTHING = ("mesh", "ratings", "words", "logistic", "eigenvector")
 
@@ -151,6 +169,8 @@ def _file(asked: Asked, name: str | Path) -> Path:
 def race(task: Task, folder: Path, given: argparse.Namespace, *, grid: range) -> list[Run]:
     """Tune all entries, run those that reach the target, and write the records and the tuning."""
     entries, missing = entries_of(task, given.workers)
+    if given.entries:
+        entries = [entry for entry in entries if entry.name in given.entries]
     tuned = tune_all(entries, grid)
     ready: list[Entry] = [each.entry for each in tuned if each.entry is not None]
     print(*missing, sep="\n", file=sys.stderr)
@@ -184,6 +204,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--races", nargs="+", choices=RACES, default=NEED_NOTHING, metavar="RACE", help=", ".join(RACES)
     )
+    parser.add_argument("--entries", nargs="+", metavar="NAME", help="entries that race; by default all")
     parser.add_argument("--data", type=Path, help="folder that contains graphs/, libsvm/ and ratings/")
     parser.add_argument("--ratings", type=int, default=2_000_000, help="synthetic ratings")
     parser.add_argument("--workers", type=int, default=usable_cores())

@@ -96,7 +96,7 @@ def test_database_without_runs_is_refused_when_only_reading(location: str, tmp_p
     if "://" not in location:
         sa.create_engine(f"sqlite:///{location}").connect().close()
         Path(location).touch()
-    with pytest.raises(InputError, match="does not; `etesian bench run` makes one"):
+    with pytest.raises(InputError, match="is not a store of runs; `etesian bench run` makes one"):
         Store(location, create=False)
 
 
@@ -118,7 +118,7 @@ def test_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None
     ("url", "complaint"),
     [
         ("postgresql://user:secret@127.0.0.1:1/none", "cannot be used: connection failed"),
-        ("nonsense://x", "must be a path or a database URL that SQLAlchemy knows"),
+        ("nonsense://x", "must be a path or a database URL that SQLAlchemy supports"),
         ("postgresql://host:port/db", "must be a path or a URL such as"),
         ("/no/such/folder/runs.db", "folder must exist"),
     ],

@@ -178,7 +178,7 @@ def test_fixed_schedule_equals_scipys_one_sided_t_test(direction):
     ("results", "reason"),
     [
         ([], "requires two runs"),
-        ([3.2], "needs two runs"),
+        ([3.2], "requires two runs"),
         ([3.2, 3.2], "same value"),
         ([3.2, math.nan], "1 of 2 runs"),
     ],
