@@ -1,8 +1,9 @@
-"""Milliseconds of a forward pass by rows: the packed CPU model, transformers, products alone, and what the machine allows.
+"""Milliseconds of a forward pass by number of rows: the packed CPU model, transformers, products alone, and lower bounds.
 
-A GPT-2 of random weights at the size asked for, bfloat16, after a text of some tokens. Rows of one round are timed one after
-another, both models in turn; ratios are taken round by round. Two floors: the bytes of the weights over the bandwidth of a sum
-of many numbers, and two operations a weight and row over the rate of a product that stays in the cache. Example:
+A randomly initialized GPT-2 of the given shape in bfloat16, after a text of some tokens. The row counts of a round are timed
+one after another, alternating between both models; ratios are computed within each round. Two lower bounds: the bytes of the
+weights divided by the bandwidth of summing a large array, and two operations per weight and row divided by the rate of a
+product that stays in the cache. Example:
 
     python benchmarks/decode_pass_costs.py --out benchmarks/results/2026-11-23_pass_costs
 """
@@ -31,7 +32,7 @@ SHAPES = {"paper": (1280, 36, 20, 50_257), "toy": (64, 2, 2, 300)}  # width, lay
 
 
 def make_reference(shape: tuple[int, int, int, int], n_positions: int) -> Any:
-    """A GPT-2 of random weights; its `Conv1D` turned into `Linear`, as fast as transformers' code gets."""
+    """Return a randomly initialized GPT-2 with `Linear` instead of `Conv1D`, which is faster in transformers."""
     import torch
     from transformers import AutoModelForCausalLM, GPT2Config
 
@@ -40,7 +41,7 @@ def make_reference(shape: tuple[int, int, int, int], n_positions: int) -> Any:
         n_embd=width, n_layer=n_layers, n_head=n_heads, vocab_size=n_tokens, n_positions=n_positions,
         bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
-    with torch.device("meta"):  # transformers' own way to begin takes half a minute at the paper's scale
+    with torch.device("meta"):  # regular initialization takes half a minute at the paper's scale
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model = model.to_empty(device="cpu").eval()
     model.tie_weights()
@@ -58,14 +59,14 @@ def make_reference(shape: tuple[int, int, int, int], n_positions: int) -> Any:
 
 
 def read_text(model: CpuModel, n_kept: int) -> CpuContext:
-    """A random text of some tokens."""
+    """Read a random text of a given number of tokens."""
     context = model.context()
     context.extend(np.random.default_rng(0).integers(0, model.vocabulary_size, n_kept))
     return context
 
 
 def packed_pass(context: CpuContext, n_tokens: int, n_rows: int) -> Callable[[], Any]:
-    """A binary tree of random tokens below a text."""
+    """Score a binary tree of random tokens after a text."""
     n_kept = context.length
     tokens = np.random.default_rng(n_rows).integers(0, n_tokens, n_rows)
     parents = (np.arange(n_rows) + 1) // 2 - 1
@@ -78,7 +79,7 @@ def packed_pass(context: CpuContext, n_tokens: int, n_rows: int) -> Callable[[],
 
 
 def filled_cache(model: Any, n_kept: int) -> Any:
-    """Keys and values of as long a text, as transformers holds them."""
+    """Return a transformers cache of keys and values for a text of the same length."""
     import torch
     from transformers import DynamicCache
 
@@ -89,7 +90,7 @@ def filled_cache(model: Any, n_kept: int) -> Any:
 
 
 def transformers_pass(model: Any, cache: Any, n_rows: int) -> Callable[[], Any]:
-    """As many tokens, as transformers runs them."""
+    """Score the same number of tokens with transformers."""
     import torch
 
     def work() -> None:
@@ -101,7 +102,7 @@ def transformers_pass(model: Any, cache: Any, n_rows: int) -> Callable[[], Any]:
 
 
 def pack_for_onednn(model: Any) -> list[tuple[int, Any]]:
-    """Width of the input, and weights as oneDNN packs them, of every product."""
+    """Return the input width and the oneDNN-packed weights of every product."""
     import torch
 
     weights = [m.weight.detach() for m in model.modules() if isinstance(m, torch.nn.Linear)]
@@ -109,7 +110,7 @@ def pack_for_onednn(model: Any) -> list[tuple[int, Any]]:
 
 
 def onednn_products(packed: list[tuple[int, Any]], n_rows: int) -> Callable[[], Any]:
-    """The same products alone; an input is random and the same for all of a width."""
+    """Compute only the same products, on random inputs, one per width."""
     import torch
 
     multiply = torch.ops.mkldnn._linear_pointwise
@@ -124,7 +125,7 @@ def onednn_products(packed: list[tuple[int, Any]], n_rows: int) -> Callable[[], 
 
 
 def bandwidth(n_bytes: int) -> float:
-    """Bytes a second of a sum."""
+    """Return the bytes per second of a sum."""
     import torch
 
     numbers = torch.ones(n_bytes // 4)
@@ -133,7 +134,7 @@ def bandwidth(n_bytes: int) -> float:
 
 
 def operations_a_second(model: CpuModel, repeats: int) -> float:
-    """Multiplications and additions a second of a panel that stays in the cache, on all threads together."""
+    """Return the operations per second of a panel that stays in the cache, on all threads together."""
     width, n_rows = 1_024, 8 * TILE_ROWS
     x = np.zeros(n_rows * forward.stride_of(width), np.uint16)
     panel = np.zeros(width * PANEL, np.uint16)
@@ -149,7 +150,7 @@ def operations_a_second(model: CpuModel, repeats: int) -> float:
 
 
 def compare(asked: argparse.Namespace) -> list[dict[str, Any]]:
-    """A record for each number of rows."""
+    """Return a record for each number of rows."""
     import torch
 
     torch.set_num_threads(asked.threads)
@@ -176,7 +177,7 @@ def compare(asked: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def interleave(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each, round by round, after one of warm-up."""
+    """Return the seconds of each, round by round, after one warm-up round."""
     for work in works.values():
         work()
     seconds = [{name: seconds_after_rest(work) for name, work in works.items()} for _ in range(rounds)]
@@ -184,7 +185,7 @@ def interleave(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, np
 
 
 def seconds_after_rest(work: Callable[[], Any]) -> float:
-    """Seconds of a call, begun when torch's threads have stopped looking for more to do."""
+    """Return the seconds of a call that starts after torch's threads have stopped spinning."""
     time.sleep(0.02)
     return seconds_of(work)
 
@@ -192,7 +193,7 @@ def seconds_after_rest(work: Callable[[], Any]) -> float:
 def as_record(
     model: CpuModel, n_rows: int, seconds: dict[str, np.ndarray], *, bandwidth_reached: float, rate: float
 ) -> dict[str, Any]:
-    """Medians and spreads of one number of rows."""
+    """Return medians and spreads for one number of rows."""
     n_weights = len(model.weights.packed)
     return {
         "rows": n_rows,
@@ -211,7 +212,7 @@ def as_record(
 
 
 def share_outside(model: CpuModel, n_rows: int) -> float:
-    """The share of a pass that the calling thread spends outside the compiled loop, waiting for the others' end included."""
+    """Return the share of a pass outside the compiled loop in the calling thread, including waiting for other threads."""
     inside: list[float] = []
     run_pass = forward.run_pass
 
@@ -231,9 +232,9 @@ def share_outside(model: CpuModel, n_rows: int) -> float:
 
 
 def as_text(records: list[dict[str, Any]]) -> str:
-    """The table that a reader wants."""
+    """Format the results as a table."""
     lines = [
-        "| rows | ours ms | over one row | transformers ms | transformers / ours | oneDNN's products alone ms "
+        "| rows | ours ms | over one row | transformers ms | transformers / ours | oneDNN products alone ms "
         "| memory floor ms | arithmetic floor ms | outside the kernel |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -247,12 +248,14 @@ def as_text(records: list[dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    """Run what the command line asks for."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kept", type=int, default=200, help="tokens of the text before the tree")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
+    parser.add_argument(
+        "--toy", action="store_true", help="tiny model for testing the script; the times are meaningless"
+    )
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
     asked = parser.parse_args(arguments)
     records = compare(asked)

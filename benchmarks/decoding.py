@@ -1,8 +1,8 @@
-"""MAIN PATH: tokens a second of decoders that write the same text, plain to staged, and of peers on the same weights.
+"""MAIN PATH: tokens per second of our decoders, which generate the same text, and of peers with the same weights.
 
-Each round continues each prompt by every entry, one after another in an order that turns from round to round; ratios are taken
-within a round. Reading the prompt is off the clock. Runs are added to `runs.jsonl` in the folder `--out`, so that several short
-calls add up, and `table.md` is made anew from all of them. Peers that do not start are left out, and said to be. Example:
+Each round continues each prompt with every entry, in an order that rotates from round to round; ratios are computed within
+each round. Processing the prompt is off the clock. Runs are appended to `runs.jsonl` in the folder `--out`, so that several
+short calls add up, and `table.md` is regenerated from all of them. Peers that do not start are skipped and listed. Example:
 
     python benchmarks/widen.py bundled/target runs/wide/target --times 4 --layers 36
     python benchmarks/widen.py bundled/draft runs/wide/draft --times 4 --layers 14
@@ -40,7 +40,7 @@ BANDWIDTH_BYTES = 2_000_000_000
 
 
 class Entry(Protocol):
-    """One that continues prompts."""
+    """A program that continues prompts."""
 
     name: str
 
@@ -50,7 +50,7 @@ class Entry(Protocol):
 
 @dataclass(frozen=True)
 class PeerEntry:
-    """One of the ways in which a peer's process can continue prompts."""
+    """One mode in which the process of a peer can continue prompts."""
 
     name: str
     peer: Peer
@@ -61,7 +61,7 @@ class PeerEntry:
 
 
 def race(asked: argparse.Namespace, out: Path) -> None:
-    """Load, warm up, and run round after round until there were enough, or the time is up."""
+    """Load, warm up, and run rounds until their number or the time limit is reached."""
     import torch
 
     torch.set_num_threads(asked.threads)
@@ -71,7 +71,7 @@ def race(asked: argparse.Namespace, out: Path) -> None:
         peers, missing = start_peers(asked, stack)
         entries: list[Entry] = [*ours, *peers]
         prompts = read_prompts(plain, asked.data, asked.prompts)
-        for entry in entries:  # a text before: our drafters have seen then what is accepted
+        for entry in entries:  # one text beforehand, so that our drafters have observed acceptance
             for choosing in choosings(asked.choosing, seed=WARM_UP_SEED):
                 n_tokens = PEER_WARM_UP if isinstance(entry, PeerEntry) else WARM_UP
                 entry.write(next(iter(prompts.values())), choosing, min(n_tokens, asked.tokens))
@@ -85,7 +85,7 @@ def race(asked: argparse.Namespace, out: Path) -> None:
 
 
 def prompts_of(number: int, prompts: dict[str, list[int]], at_once: int | None) -> dict[str, list[int]]:
-    """The prompts of a round: all, or so many, others in the next round."""
+    """Return the prompts of a round: all, or a given number, which differ from round to round."""
     if at_once is None:
         return prompts
     names = list(prompts)
@@ -93,7 +93,7 @@ def prompts_of(number: int, prompts: dict[str, list[int]], at_once: int | None) 
 
 
 def choosings(names: Sequence[str], seed: int) -> Iterator[Choosing]:
-    """The ways of choosing asked for."""
+    """Return the requested sampling rules."""
     for name in names:
         yield Choosing() if name == "greedy" else Choosing(TOP_K, seed)
 
@@ -101,7 +101,7 @@ def choosings(names: Sequence[str], seed: int) -> Iterator[Choosing]:
 def one_round(
     entries: Sequence[Entry], prompts: dict[str, list[int]], choosing: Choosing, asked: argparse.Namespace, number: int
 ) -> Iterator[dict[str, Any]]:
-    """Every prompt by every entry; peers get the first few alone."""
+    """Continue every prompt with every entry; peers continue only the first few."""
     for place, (name, prompt) in enumerate(prompts.items()):
         racing = [entry for entry in entries if place < asked.peer_prompts or not isinstance(entry, PeerEntry)]
         turn = (number + place) % len(racing)
@@ -122,7 +122,7 @@ def one_round(
 
 
 def start_peers(asked: argparse.Namespace, stack: ExitStack) -> tuple[list[PeerEntry], list[str]]:
-    """Entries of the peers that start, and the names of those that do not."""
+    """Return the entries of the peers that start, and the names of those that do not."""
     entries: list[PeerEntry] = []
     missing: list[str] = []
     for module in asked.peers:
@@ -138,13 +138,13 @@ def start_peers(asked: argparse.Namespace, stack: ExitStack) -> tuple[list[PeerE
 
 
 def read_prompts(plain: Decoder, data: Path | None, count: int) -> dict[str, list[int]]:
-    """Prompts as the models read them."""
+    """Return the prompts as token ids."""
     assert plain.tokenizer is not None
     return {name: plain.tokenizer.encode(text) for name, text in mixed_prompts(data, count).items()}
 
 
 def session(asked: argparse.Namespace, plain: Decoder, missing: list[str]) -> dict[str, Any]:
-    """What a call of this program ran on, and how fast memory was."""
+    """Describe the machine of a call, including its memory bandwidth."""
     weight_bytes = getattr(plain.target, "weight_bytes", 0)
     return {
         "session": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
@@ -158,13 +158,13 @@ def session(asked: argparse.Namespace, plain: Decoder, missing: list[str]) -> di
 
 
 def append(out: Path, record: dict[str, Any]) -> None:
-    """Add a line, so that a call that is cut off loses no run."""
+    """Append a line, so that an interrupted call loses no run."""
     with out.open("a") as file:
         print(json.dumps(record), file=file)
 
 
 def main(arguments: list[str] | None = None) -> str:
-    """Run what the command line asks for; returns the table."""
+    """Run the benchmark from the command line, and return the table."""
     asked = parse(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
     runs = asked.out / "runs.jsonl"
@@ -176,24 +176,24 @@ def main(arguments: list[str] | None = None) -> str:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("setting", help="name under which the runs are kept")
+    add("setting", help="name under which the runs are stored")
     add("models", type=Path, help="folder with target, draft and ngram.npz, or 'bundled'")
     add("--out", type=Path, required=True)
     add("--data", type=Path, help="folder with prompts/HumanEval.jsonl")
-    add("--entries", nargs="+", default=OURS, help="of ours; 'chain 5' drafts 5 tokens in a row")
+    add("--entries", nargs="+", default=OURS, help="our decoders; 'chain 5' drafts chains of 5 tokens")
     add("--peers", nargs="*", default=["with_transformers"], help="modules of benchmarks/decoders")
     add("--peer-python", type=Path, help="interpreter for peers other than transformers")
     add("--choosing", nargs="+", choices=["greedy", "top-k"], default=["greedy", "top-k"])
     add("--prompts", type=int, default=4)
-    add("--at-once", type=int, help="so many of the prompts a round, by turns; all, if not given")
-    add("--peer-prompts", type=int, default=1, help="so many of a round's prompts for peers, which are slow")
+    add("--at-once", type=int, help="number of prompts per round, in rotation; default: all")
+    add("--peer-prompts", type=int, default=1, help="number of prompts per round for peers, which are slow")
     add("--tokens", type=int, default=128)
     add("--rounds", type=int, default=5)
-    add("--first-round", type=int, default=0, help="number of the first; also the seed of its noise")
-    add("--seconds", type=float, default=float("inf"), help="begin no round after that time")
+    add("--first-round", type=int, default=0, help="number of the first round; also the seed of its noise")
+    add("--seconds", type=float, default=float("inf"), help="time after which no round starts")
     add("--threads", type=int, default=2)
     add("--bandwidth-bytes", type=int, default=BANDWIDTH_BYTES)
     return parser.parse_args(arguments)

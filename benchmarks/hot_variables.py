@@ -164,7 +164,7 @@ def as_text(results: dict[str, list[dict[str, object]]]) -> str:
 def as_times(timed: dict[str, list[dict[str, Any]]]) -> str:
     """Lay the times out as a table; median [10th to 90th percentile of the rounds]."""
     lines = [
-        "| data | method | schedule | workers | ms an epoch | over serial | predicted |",
+        "| data | method | schedule | workers | ms per epoch | over serial | predicted |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for name, found in timed.items():

@@ -172,7 +172,7 @@ def _what_auto_does(problem: Any, workers: Workers) -> str | None:
 
 
 def as_text(results: list[dict[str, Any]]) -> str:
-    """Speed-up over serial as median [middle eight tenths] of the quiet rounds, or of all rounds where none was quiet."""
+    """Speed-up over serial as median [10th, 90th percentile] of the quiet rounds, or of all rounds if none was quiet."""
     names = [name for name in results[0]["milliseconds"] if name != "serial"]
     columns = ["data", "rank", "workers", "quiet rounds", "serial ms", *names]
     lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]

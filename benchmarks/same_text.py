@@ -1,7 +1,7 @@
-"""Whether decoding in stages writes plain decoding's tokens, counted on real prompts: law B1 on HumanEval's 164.
+"""Check that staged decoding generates the tokens of plain decoding: law B1 on the 164 prompts of HumanEval.
 
-Each prompt is continued twice, plainly and speculating, greedily and sampled, in each type of numbers; a line of `runs.jsonl` in
-the folder `--out` says for each pair whether all token ids are equal. What the file holds already is not run again. Example:
+Each prompt is continued twice, with plain and speculative decoding, greedy and sampled, in each number type. For each pair, a
+line of `runs.jsonl` in the folder `--out` records whether all token ids are equal. Pairs already in the file are skipped. Example:
 
     python benchmarks/same_text.py bundled --data ../shared/data --out benchmarks/results/<date>_same_text
 """
@@ -28,7 +28,7 @@ Place = tuple[str, str, str, str]
 
 
 def compare(asked: argparse.Namespace, prompts: Prompts, done: set[Place]) -> Iterator[dict[str, Any]]:
-    """One record for each pair of texts that is not done."""
+    """Yield a record for each missing pair of texts."""
     for dtype in asked.dtypes:
         decoder = Decoder.load(asked.models, options=LoadOptions(dtype=dtype))
         measured = decoder.policy
@@ -53,23 +53,23 @@ def compare(asked: argparse.Namespace, prompts: Prompts, done: set[Place]) -> It
 
 
 def samplings(seed: int) -> dict[str, Sampling]:
-    """Greedy, and from the likeliest 50 at a temperature of 1 with a prompt's own noise."""
+    """Return greedy decoding, and top-k 50 sampling at temperature 1 with a seed per prompt."""
     return {"greedy": GREEDY, f"top-k {TOP_K}": Sampling(temperature=1.0, top_k=TOP_K, seed=seed)}
 
 
 def read_done(runs: Path) -> list[dict[str, Any]]:
-    """Records of earlier calls."""
+    """Read the records of earlier calls."""
     return [json.loads(line) for line in runs.read_text().splitlines()] if runs.exists() else []
 
 
 def as_text(records: list[dict[str, Any]]) -> str:
-    """Counts of identical texts."""
+    """Format the counts of identical texts as a table."""
     counts: dict[tuple[str, str, str], Counter[str]] = {}
     for record in records:
         count = counts.setdefault((record["dtype"], record["choosing"], record["policy"]), Counter())
         count.update(texts=1, identical=record["identical"], tokens=record["tokens"], passes=record["passes"])
     lines = [
-        "| numbers | choosing | trees | identical | tokens | tokens a pass |",
+        "| numbers | choosing | trees | identical | tokens | tokens per pass |",
         "| --- | --- | --- | ---: | ---: | ---: |",
     ]
     lines += [
@@ -81,13 +81,13 @@ def as_text(records: list[dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
-    """Run what the command line asks for and what is not done; returns all records."""
+    """Run the missing pairs from the command line, and return all records."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="?", default="bundled")
     parser.add_argument("--data", type=Path, required=True, help="folder with prompts/HumanEval.jsonl")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--prompts", type=int, help="the first so many alone")
+    parser.add_argument("--prompts", type=int, help="number of prompts; default: all")
     parser.add_argument("--dtypes", nargs="+", choices=NumberType.__args__, default=["bf16", "fp32"])
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)

@@ -162,8 +162,8 @@ def perf_counts() -> bool:
 def as_text(results: list[dict[str, Any]]) -> str:
     """The table that a reader wants."""
     lines = [
-        "| kernel | workers | working set MB | ns an update | bytes | GB/s (copy reaches) | operations | Gop/s (possible) | limit "
-        "| share of the limit | time / touching the rows | cache misses an update |",
+        "| kernel | workers | working set MB | ns per update | bytes | GB/s (copy reaches) | operations | Gop/s (possible) | limit "
+        "| share of the limit | time / touching the rows | cache misses per update |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
     for r in results:

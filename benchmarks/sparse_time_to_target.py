@@ -34,7 +34,7 @@ from etesian.bench.store import StoredRun
 from etesian.suite.words import load_counts, save_counts
 
 GRID = range(-6, 5)
-NOISE = 0.5  # of the planted ratings
+NOISE = 0.5  # standard deviation of the noise of generated ratings
 LOGISTIC_RIDGE = 1e-4
 
 
@@ -75,7 +75,7 @@ def ratings(path: Path, asked: Asked) -> tuple[str, type, Target]:
     n = 20_000 if asked.toy else asked.ratings
     RatedPairs.save(path, *data.power_law_ratings(n, planted_rank=8, noise=NOISE))
     target = Target("test_rmse", (1.8 if asked.toy else 1.2) * NOISE, "at_most")
-    title = f"Ratings by SGD, rank 32: {n:,} of power-law users and items; the noise that was planted is {NOISE}"
+    title = f"Ratings by SGD, rank 32: {n:,} power-law ratings with noise of {NOISE}"
     return title, RatedPairs, target
 
 
@@ -84,7 +84,7 @@ def ratings_10m(path: Path, asked: Asked) -> tuple[str, type, Target]:
     n = 20_000 if asked.toy else 10_000_000
     RatedPairs.save(path, *data.power_law_ratings(n, planted_rank=8, noise=NOISE), rank=50)
     target = Target("test_rmse", (1.8 if asked.toy else 1.16) * NOISE, "at_most")
-    return f"Ratings by SGD, rank 50: {n:,} of power-law users and items; planted noise {NOISE}", RatedPairs, target
+    return f"Ratings by SGD, rank 50: {n:,} power-law ratings with noise of {NOISE}", RatedPairs, target
 
 
 def movielens(path: Path, asked: Asked) -> tuple[str, type, Target]:
@@ -105,9 +105,9 @@ def words(path: Path, asked: Asked) -> tuple[str, type, Target]:
 
 
 def logistic(path: Path, asked: Asked) -> tuple[str, type, Target]:
-    """Logistic regression on few features out of many, where batches shatter."""
+    """Logistic regression on very sparse rows, for which batches have small components."""
     n = 2_000 if asked.toy else 100_000
-    return _save_labeled(path, *data.scattered_rows(n, n_features=2 * n), "rows of 5 features out of many", asked)
+    return _save_labeled(path, *data.scattered_rows(n, n_features=2 * n), "rows with 5 features each", asked)
 
 
 def a1a(path: Path, asked: Asked) -> tuple[str, type, Target]:
@@ -167,7 +167,7 @@ def _file(asked: Asked, name: str | Path) -> Path:
 
 
 def race(task: Task, folder: Path, given: argparse.Namespace, *, grid: range) -> list[Run]:
-    """Tune all entries, run those that arrive, and write the records and the tuning."""
+    """Tune all entries, run those that reach the target, and write the records and the tuning."""
     entries, missing = entries_of(task, given.workers)
     if given.entries:
         entries = [entry for entry in entries if entry.name in given.entries]

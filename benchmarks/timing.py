@@ -1,4 +1,4 @@
-"""What the benchmarks share in timing: seconds, spreads, resident copies of memory, the machine's words."""
+"""Timing shared by the benchmarks: seconds, spreads and memory bandwidth."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
-    """Seconds that a call takes."""
+    """Return the seconds that a call takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def spread(values: Sequence[float] | np.ndarray, digits: int = 4) -> list[float]:
-    """Median, and the range that holds the middle eight tenths of the rounds."""
+    """Return the median, and the 10th and 90th percentiles."""
     return [round(float(v), digits) for v in np.quantile(values, [0.5, 0.1, 0.9])]
 
 
 def cell(values: Sequence[float], digits: int) -> str:
-    """A spread as a table shows it."""
+    """Format a spread for a table."""
     middle, low, high = (f"{value:.{digits}f}" for value in values)
     return f"{middle} [{low}, {high}]"
 

@@ -1,6 +1,6 @@
-"""Python source that this environment already has, as training text: chosen by license, without copies and tables.
+"""Training text from installed Python source code, selected by license, without duplicates and tables.
 
-Knows which packages are taken, what is left out of them and which files are held out. Knows no tokens and no models.
+This module selects packages and files, and the files to hold out. It is independent of tokens and models.
 
     python benchmarks/bundled_models/corpus.py --out runs/bundled
 """
@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-# Each under a permissive license by its own metadata; `corpus.json` records version and license as they were found.
+# Permissively licensed according to their metadata; `corpus.json` records version and license.
 PACKAGES = (
     "Jinja2", "Markdown", "Pygments", "SQLAlchemy", "anyio", "autograd", "click", "fonttools", "formulaic", "fsspec",
     "griffelib", "h11", "huggingface_hub", "idna", "importlib_metadata", "joblib", "lifelines", "llvmlite",
@@ -27,21 +27,21 @@ PACKAGES = (
 )  # fmt: skip
 NOT_PERMISSIVE = ("GPL", "Mozilla", "MPL")  # LGPL too
 TEST_FOLDERS = frozenset({"test", "tests", "testing", "idle_test", "conftest.py", "lib2to3"})
-# Written by programs, or copies of other distributions.
+# Generated files, or copies of other distributions.
 GENERATED_FOLDERS = frozenset({"_vendor", "vendor", "_vendored", "validators", "lextab", "parsetab", "_aten_wrappers"})
 
 BYTES_PER_PACKAGE = 12_000_000
-LARGEST_FILE = 150_000  # bytes; what is longer is nearly always a table
+LARGEST_FILE = 150_000  # bytes; longer files are nearly always tables
 SMALLEST_FILE = 400
 DIGIT_SHARE = 0.10
 LONGEST_LINE = 300
-SEEN_LINES = 0.4  # of a file's long lines, in files taken earlier: then it is a copy
+SEEN_LINES = 0.4  # share of long lines that occur in earlier files, above which a file is a copy
 HELD_OUT_PERCENT = 2
 
 
 @dataclass(frozen=True)
 class Source:
-    """One package and where its files lie."""
+    """One package and the location of its files."""
 
     name: str
     version: str
@@ -51,7 +51,7 @@ class Source:
 
 @dataclass
 class Corpus:
-    """Texts to learn from and texts held out, with an account of where they came from."""
+    """Training and held-out texts, with a record of their sources."""
 
     training: list[str] = field(default_factory=list)
     held_out: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Corpus:
 
 
 def standard_library() -> Source:
-    """Return the modules of the Python that runs this."""
+    """Return the modules of the standard library."""
     root = Path(sysconfig.get_paths()["stdlib"])
     paths = sorted(path for path in root.rglob("*.py") if "site-packages" not in path.parts)
     version = sysconfig.get_python_version()
@@ -68,7 +68,7 @@ def standard_library() -> Source:
 
 
 def installed(name: str) -> Source | None:
-    """Return the Python files of an installed distribution, or None where there is none or its license is not free."""
+    """Return the Python files of an installed distribution, or None if it is missing or its license is not permissive."""
     try:
         found = metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -85,7 +85,7 @@ def installed(name: str) -> Source | None:
 
 
 def is_wanted(name: str) -> bool:
-    """Leave out tests, which are mostly data, and folders that programs wrote."""
+    """Whether a file is neither a test, which is mostly data, nor in a folder of generated files."""
     parts = Path(name).parts
     if any(part in TEST_FOLDERS or part in GENERATED_FOLDERS for part in parts):
         return False
@@ -93,7 +93,7 @@ def is_wanted(name: str) -> bool:
 
 
 def reads_like_code(text: str) -> bool:
-    """Refuse tables: many digits, very long lines, little plain text."""
+    """Whether a text is code rather than a table with many digits, very long lines and little plain text."""
     if not SMALLEST_FILE <= len(text) <= LARGEST_FILE or not text.isascii():
         return False
     digits = sum(map(text.count, "0123456789"))
@@ -101,7 +101,7 @@ def reads_like_code(text: str) -> bool:
 
 
 def is_copy(text: str, seen: set[int]) -> bool:
-    """Tell whether most lines of some length stood in earlier files; remember this file's own."""
+    """Whether most long lines occur in earlier files; adds the lines of this file."""
     lines = {hash(line.strip()) for line in text.splitlines() if len(line.strip()) >= 25}
     copied = len(lines & seen)
     if copied > SEEN_LINES * len(lines):
@@ -111,17 +111,17 @@ def is_copy(text: str, seen: set[int]) -> bool:
 
 
 def is_held_out(name: str) -> bool:
-    """Choose whole modules by their path alone, so that the choice outlives other versions and other orders."""
+    """Whether to hold out a module, decided by its path alone, independent of versions and order."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100 < HELD_OUT_PERCENT
 
 
 def by_hash(item: tuple[str, Path]) -> bytes:
-    """Order files so that a cap takes a sample of a package, not its first folders."""
+    """Return a sort key such that a cap selects a sample of a package, not its first folders."""
     return hashlib.sha256(item[0].encode()).digest()
 
 
 def texts(source: Source, seen: set[int]) -> Iterator[tuple[str, str]]:
-    """Yield name and text of the files worth reading, up to the cap."""
+    """Yield name and text of the selected files, up to the cap."""
     taken = 0
     for name, path in sorted(source.files, key=by_hash):
         if taken >= BYTES_PER_PACKAGE:
@@ -136,7 +136,7 @@ def texts(source: Source, seen: set[int]) -> Iterator[tuple[str, str]]:
 
 
 def collect() -> Corpus:
-    """Read all sources: the standard library first, so that later copies of it are the ones dropped."""
+    """Read all sources, the standard library first, so that later copies of it are dropped."""
     corpus, seen = Corpus(), set[int]()
     for source in [standard_library(), *filter(None, map(installed, PACKAGES))]:
         n_files = n_bytes = 0
@@ -153,7 +153,7 @@ def collect() -> Corpus:
 
 
 def main(out: Annotated[Path, typer.Option(help="folder to write to")]) -> None:
-    """Write training.jsonl, held_out.jsonl (a JSON string a line) and corpus.json (what they are)."""
+    """Write training.jsonl, held_out.jsonl (one JSON string per line) and corpus.json (a description)."""
     out.mkdir(parents=True, exist_ok=True)
     corpus = collect()
     for name, documents in (("training", corpus.training), ("held_out", corpus.held_out)):

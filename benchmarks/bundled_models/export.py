@@ -1,4 +1,4 @@
-"""Put a trained pair where the package has it, with an account of how it was made: training.json and README.md.
+"""Install a trained pair in the package, with a record of its training: training.json and README.md.
 
     python benchmarks/bundled_models/export.py --data runs/bundled --target runs/target --draft runs/draft
         --judged runs/judged.json --machine "2 cores of an AMD EPYC" --out src/etesian/decode/bundled
@@ -59,12 +59,12 @@ are the Python Software Foundation's or like it.
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """Read a run's lines."""
+    """Read the log of a run."""
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
 def account_of(runs: list[Path], judged: dict[str, Any]) -> dict[str, Any]:
-    """Return what one model cost and what it is worth; later runs began where earlier ones ended."""
+    """Return the cost and quality of one model; each run continues the previous one."""
     ends = [read_log(run)[-1] for run in runs]
     layers = [json.loads((run / "model" / "config.json").read_text())["num_hidden_layers"] for run in runs]
     return {
@@ -116,7 +116,7 @@ def page(account: dict[str, Any]) -> str:
 
 
 def install(run: Path, folder: Path) -> None:
-    """Copy a model's files, and nothing else that lies beside them."""
+    """Copy only the files of the model."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         if (run / "model" / name).exists():
@@ -125,14 +125,14 @@ def install(run: Path, folder: Path) -> None:
 
 def main(
     data: Annotated[Path, typer.Option(help="folder with corpus.py's and tokens.py's output")],
-    target: Annotated[list[Path], typer.Option(help="the target's runs in order; the last one's model is taken")],
-    draft: Annotated[list[Path], typer.Option(help="the draft's runs in order")],
+    target: Annotated[list[Path], typer.Option(help="runs of the target in order; the model of the last one is used")],
+    draft: Annotated[list[Path], typer.Option(help="runs of the draft model in order")],
     judged: Annotated[Path, typer.Option(help="judge.py's output")],
-    machine: Annotated[str, typer.Option(help="what the training ran on, in words")],
+    machine: Annotated[str, typer.Option(help="description of the training machine")],
     out: Annotated[Path, typer.Option(help="folder to write to")],
-    note: Annotated[str, typer.Option(help="what else a reader should know of these runs")] = "",
+    note: Annotated[str, typer.Option(help="additional note about these runs")] = "",
 ) -> None:
-    """Write target/, draft/, training.json and README.md, and say how large all is."""
+    """Write target/, draft/, training.json and README.md, and print the total size."""
     import numpy as np
 
     figures = json.loads(judged.read_text())

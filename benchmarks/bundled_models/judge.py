@@ -1,9 +1,9 @@
-"""How good a trained pair is: held-out loss, loops, and how often the draft says what the target says.
+"""Evaluate a trained pair: held-out loss, loops, and agreement of the draft model with the target.
 
     python benchmarks/bundled_models/judge.py --data runs/bundled --target runs/target/model --draft runs/draft/model
         --prompts HumanEval.jsonl --out runs/judged.json
 
-Knows what a pair is judged by; knows no training.
+This module is independent of the training.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def share_of_loops(model: Any, prompts: Sequence[list[int]], temperature: float 
 
 @torch.inference_mode()
 def agreement(target: Any, draft: Any, prompts: Sequence[list[int]]) -> float:
-    """Return how often the draft's likeliest token is the target's, on the target's own greedy texts."""
+    """Return how often the most likely token of the draft model is that of the target, on greedy texts of the target."""
     same = total = 0
     for prompt, text in zip(prompts, continuations(target, prompts, max_tokens=128, temperature=None), strict=True):
         if text:
@@ -55,14 +55,14 @@ def judge(model: Any, held_out: Path, prompts: Sequence[list[int]]) -> dict[str,
 def main(
     data: Annotated[Path, typer.Option(help="folder with tokens.py's output")],
     target: Annotated[Path, typer.Option(help="folder of the target")],
-    draft: Annotated[Path, typer.Option(help="folder of the draft")],
-    prompts: Annotated[Path, typer.Option(help="JSON lines with a text `prompt` each")],
+    draft: Annotated[Path, typer.Option(help="folder of the draft model")],
+    prompts: Annotated[Path, typer.Option(help="JSON Lines file with a field `prompt`")],
     out: Annotated[Path, typer.Option(help="JSON file to write")],
 ) -> None:
     """Write and print the figures."""
     (big, tokenizer), (small, _) = load(target), load(draft)
     ids = [tokenizer(json.loads(line)["prompt"]).input_ids for line in prompts.read_text().splitlines()]
-    ids.sort(key=len)  # texts of like length go together with little padding
+    ids.sort(key=len)  # batches of similar length need little padding
     torch.manual_seed(0)
     shown = tokenizer(SHOWN_PROMPT).input_ids
     texts = [next(continuations(big, [shown], max_tokens=120, temperature=each)) for each in (None, 0.8)]

@@ -1,8 +1,7 @@
-"""A penalty on greedy texts that fall into loops, to train with: unlikelihood at the level of texts (Welleck et al. 2020).
+"""Training penalty on greedy texts that fall into loops: sequence-level unlikelihood (Welleck et al. 2020).
 
-The model writes on greedily from the beginnings of some windows. Where a text has said the same for the third time or so, the
-probability of the token that goes on with the cycle is pushed down. Repetition that code is made of stays below that. Knows no
-optimizer.
+The model continues the beginnings of some windows greedily. If a text repeats itself for about the third time, the penalty
+lowers the probability of the token that continues the cycle. Normal repetition in code stays below this threshold.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from numpy.typing import NDArray
 from samples import LONGEST_CYCLE
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
-FEWEST_REPEATED = 24  # tokens in a row that equal those a cycle before
+FEWEST_REPEATED = 24  # consecutive tokens equal to those one cycle earlier
 
 
 def goes_on_in_cycle(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark the tokens of texts, shape (n, length), that end a stretch of at least two further rounds of a cycle, and 24 tokens."""
+    """Mark tokens of texts, shape (n, length), that end at least two further repetitions of a cycle and 24 tokens."""
     marked = np.zeros(ids.shape, bool)
     for period in range(1, LONGEST_CYCLE + 1):
         run = np.zeros(len(ids), np.int64)
@@ -32,7 +31,7 @@ def goes_on_in_cycle(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 @torch.no_grad()
 def write_greedily(model: Any, beginnings: torch.Tensor, n_tokens: int) -> torch.Tensor:
-    """Return the beginnings, shape (n, length), with what the model writes after them."""
+    """Return the beginnings, shape (n, length), with their greedy continuations."""
     from transformers import StaticCache
 
     cache = StaticCache(config=model.config, max_cache_len=beginnings.shape[1] + n_tokens)
@@ -44,10 +43,10 @@ def write_greedily(model: Any, beginnings: torch.Tensor, n_tokens: int) -> torch
 
 
 def against_loops(loss: Loss, *, n_texts: int = 12, n_read: int = 64, n_tokens: int = 160) -> Loss:
-    """Return a loss with -log(1 - p) added for tokens that go on in a cycle, p their probability, over all tokens written.
+    """Add -log(1 - p) to the loss for tokens with probability p that continue a cycle, averaged over all generated tokens.
 
-    So its weight falls with the loops. A mean over the marked tokens alone went on at full weight when few were left, and cost far
-    more of the held-out loss.
+    The weight of the penalty thus decreases with the number of loops. A mean over the marked tokens alone kept its full weight
+    when few were left, and increased the held-out loss far more.
     """
 
     def with_penalty(model: Any, ids: torch.Tensor) -> torch.Tensor:

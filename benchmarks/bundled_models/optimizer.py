@@ -1,7 +1,7 @@
 """Muon for the matrices inside blocks, Adam for the rest, on float32 copies of bfloat16 weights.
 
-Muon (Jordan et al. 2024) steps along the nearest orthogonal matrix to the momentum, nearly, by a Newton-Schulz iteration. Learns
-about twice as much a token as Adam at these sizes.
+Muon (Jordan et al. 2024) steps approximately along the orthogonal matrix nearest to the momentum, computed by a Newton-Schulz
+iteration. It needs about half as many tokens as Adam at these sizes.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ N_ITERATIONS = 5
 
 
 def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
-    """Return about U V^T of each matrix U S V^T, singular values between 0.7 and 1.2; shape (n, rows, columns)."""
+    """Approximate U V^T for each matrix U S V^T, with singular values from 0.7 to 1.2; shape (n, rows, columns)."""
     wide = matrices.shape[1] <= matrices.shape[2]
     x = (matrices if wide else matrices.mT).bfloat16()
     x = x / (x.norm(dim=(1, 2), keepdim=True) * 1.01 + 1e-7)
@@ -28,7 +28,7 @@ def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
 
 
 class Muon:
-    """Matrices of one shape, stepped together; `master` has shape (n, rows, columns), float32."""
+    """Optimizer of matrices of the same shape; `master` has shape (n, rows, columns), float32."""
 
     def __init__(
         self, weights: Sequence[torch.nn.Parameter], *, step_size: float, momentum: float, decay: float
@@ -41,7 +41,7 @@ class Muon:
         self.momentum, self.decay = momentum, decay
 
     def step(self, factor: float) -> None:
-        """Step by `factor` of the step size, along Nesterov's momentum made orthogonal."""
+        """Step along the orthogonalized Nesterov momentum, by `factor` times the step size."""
         gradient = torch.stack([weight.grad.float() for weight in self.weights])  # type: ignore[union-attr]
         self.velocity.lerp_(gradient, 1 - self.momentum)
         direction = orthogonalize(gradient.lerp_(self.velocity, self.momentum))
@@ -52,7 +52,7 @@ class Muon:
 
 
 class Adam:
-    """Embeddings and gains, float32 copies."""
+    """Optimizer of embeddings and gains, on float32 copies."""
 
     def __init__(self, weights: Sequence[torch.nn.Parameter], *, step_size: float) -> None:
         self.weights = list(weights)

@@ -1,4 +1,4 @@
-"""Texts that a model writes, many at once. Knows transformers' `generate`; knows no training.
+"""Generate many texts at once with transformers.
 
 python benchmarks/bundled_models/samples.py runs/target/model --prompt "def fibonacci(n):" --temperature 0.8
 """
@@ -29,7 +29,7 @@ def load(folder: Path) -> tuple[Any, Any]:
 def continuations(
     model: Any, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float | None, batch: int = 48
 ) -> Iterator[list[int]]:
-    """Yield what the model writes after each prompt, up to the end token; no temperature is greedy."""
+    """Yield the continuation of each prompt, up to the end token; greedy without a temperature."""
     end = model.config.eos_token_id
     sampled = (
         {"do_sample": False} if temperature is None else {"do_sample": True, "temperature": temperature, "top_k": 0}
@@ -49,7 +49,7 @@ def continuations(
 def free_samples(
     model: Any, *, n_tokens: int, length: int = 256, temperature: float = 1.5, seed: int = 0, batch: int = 256
 ) -> Iterator[np.ndarray]:
-    """Yield what the model writes from nothing, in blocks of shape (batch, length), until there are `n_tokens`."""
+    """Yield unconditional samples in blocks of shape (batch, length), until there are `n_tokens`."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(-(-n_tokens // (batch * length))):
         yield free_block(model, batch, length, temperature, generator).numpy()
@@ -57,7 +57,7 @@ def free_samples(
 
 @torch.inference_mode()
 def free_block(model: Any, batch: int, length: int, temperature: float, generator: torch.Generator) -> torch.Tensor:
-    """Return texts written side by side; transformers' own sampling sorts and scans the vocabulary, which takes longest."""
+    """Return a batch of samples, without the slow sort over the vocabulary in the sampling of transformers."""
     from transformers import StaticCache
 
     cache = StaticCache(config=model.config, max_cache_len=length)
@@ -72,7 +72,7 @@ def free_block(model: Any, batch: int, length: int, temperature: float, generato
 
 
 def ends_in_cycle(ids: Sequence[int]) -> bool:
-    """Tell whether a text's end says the same at least three times over, at least 48 tokens long."""
+    """Whether a text ends in at least three repetitions that span at least 48 tokens."""
     for period in range(1, LONGEST_CYCLE + 1):
         tail = ids[-max(SHORTEST_LOOP, 3 * period) :]
         if len(tail) >= SHORTEST_LOOP and list(tail[period:]) == list(tail[:-period]):
@@ -82,9 +82,9 @@ def ends_in_cycle(ids: Sequence[int]) -> bool:
 
 def main(
     folder: Annotated[Path, typer.Argument(help="folder of a model")],
-    prompt: Annotated[str, typer.Option(help="text to go on from")] = "def fibonacci(n):",
+    prompt: Annotated[str, typer.Option(help="text to continue")] = "def fibonacci(n):",
     max_tokens: int = 128,
-    temperature: Annotated[float | None, typer.Option(help="greedy if left out")] = None,
+    temperature: Annotated[float | None, typer.Option(help="sampling temperature; default: greedy")] = None,
     seed: int = 0,
 ) -> None:
     """Print a continuation."""

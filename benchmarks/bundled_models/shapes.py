@@ -1,6 +1,6 @@
-"""The shapes of the bundled models, and how one is stored.
+"""Shapes of the bundled models, and their storage.
 
-Heads are 64 wide and widths divide 1280, so that `benchmarks/widen.py` can repeat both models to the shapes of the paper.
+Heads are 64 wide and widths divide 1280, so that `benchmarks/widen.py` can widen both models to the shapes of the paper.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Shape = Literal["target", "draft"]
 LONGEST_TEXT = 1024
-WRITERS = ("o_proj.weight", "down_proj.weight")  # what a layer adds to the text comes out of these
+WRITERS = ("o_proj.weight", "down_proj.weight")  # output matrices of a layer
 SIZES: dict[str, dict[str, int]] = {
     "target": {"hidden_size": 320, "intermediate_size": 832, "num_hidden_layers": 8, "num_attention_heads": 5},
     "draft": {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -16,7 +16,7 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 def new_model(shape: Shape, *, vocabulary_size: int, n_layers: int | None = None) -> Any:
-    """Return an untrained Llama in float32 whose blocks add nothing yet: what they write starts at zero."""
+    """Return an untrained float32 Llama whose blocks initially output zeros."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -44,7 +44,7 @@ def new_model(shape: Shape, *, vocabulary_size: int, n_layers: int | None = None
 
 
 def deepen(model: Any, n_layers: int) -> Any:
-    """Return a deeper model that is the same function yet: behind each layer stand copies that write zeros until they learn."""
+    """Return a deeper model that computes the same function: each layer is followed by copies that initially output zeros."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -1,8 +1,6 @@
-"""A byte-level BPE of Python source, and the corpus as one long row of token ids.
+"""Train a byte-level BPE tokenizer on Python source code, and encode the corpus as one array of token ids.
 
-Knows tokenizers' interface and how a tokenizer is stored for transformers. Knows no models.
-
-    python benchmarks/bundled_models/tokens.py --data runs/bundled
+python benchmarks/bundled_models/tokens.py --data runs/bundled
 """
 
 import json
@@ -20,12 +18,12 @@ LONGEST_TEXT = 1024  # positions of the models
 
 
 def documents(path: Path) -> list[str]:
-    """Read one JSON string a line."""
+    """Read one JSON string per line."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def train_tokenizer(texts: list[str], vocabulary_size: int = VOCABULARY_SIZE) -> Tokenizer:
-    """Learn merges. GPT-2's splitting makes a newline with its indentation one piece, which Python is full of."""
+    """Learn merges. The pre-tokenizer of GPT-2 keeps a newline and its indentation together, which suits Python."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -40,14 +38,14 @@ def train_tokenizer(texts: list[str], vocabulary_size: int = VOCABULARY_SIZE) ->
 
 
 def encode(tokenizer: Tokenizer, texts: list[str], end: int) -> np.ndarray:
-    """Join the texts to one row, each followed by the end token; shape (n_tokens,)."""
+    """Concatenate the token ids of the texts, each followed by the end token; shape (n_tokens,)."""
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
     pieces = [[*encoded.ids, end] for encoded in tokenizer.encode_batch_fast(texts)]
     return np.concatenate([np.asarray(piece, dtype=dtype) for piece in pieces])
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write tokenizer.json and tokenizer_config.json as transformers reads them."""
+    """Write tokenizer.json and tokenizer_config.json in the format of transformers."""
     from transformers import PreTrainedTokenizerFast
 
     fast = PreTrainedTokenizerFast(
@@ -66,10 +64,8 @@ def tokenizer_of(folder: Path) -> tuple[Tokenizer, int]:
 
 def main(
     data: Annotated[Path, typer.Option(help="folder with corpus.py's output; tokens are written there")],
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="folder of a tokenizer to take instead of learning one")
-    ] = None,
-    every: Annotated[int, typer.Option(help="learn merges from every so-manieth text")] = 3,
+    tokenizer: Annotated[Path | None, typer.Option(help="folder of an existing tokenizer to use")] = None,
+    every: Annotated[int, typer.Option(help="learn merges from every n-th text")] = 3,
 ) -> None:
     """Write tokenizer/, training.npy and held_out.npy."""
     training, held_out = documents(data / "training.jsonl"), documents(data / "held_out.jsonl")

@@ -1,8 +1,8 @@
-"""Train the bundled target or draft for so many minutes of work. MAIN PATH of benchmarks/bundled_models.
+"""MAIN PATH: train the bundled target or draft model for a given number of minutes.
 
-The rate warms up, stays, and falls linearly to zero over the last minutes, so a run can be brought to its end at any time
-by writing a file `finish` into its folder. Minutes are minutes worked: a stopped process does not age. A run that was
-cut off goes on from its last checkpoint.
+The learning rate warms up, stays constant, and decays linearly to zero over the last minutes. To end a run early, create a
+file `finish` in its folder. Only working time counts, not the time for which a process is stopped. An interrupted run
+resumes from its last checkpoint.
 
     python benchmarks/bundled_models/train.py target --data runs/bundled --out runs/target --minutes 100
     python benchmarks/bundled_models/train.py draft --data runs/bundled --out runs/draft --teacher runs/target/model
@@ -32,16 +32,16 @@ CHECKPOINT_SECONDS = 150.0
 
 @dataclass
 class Progress:
-    """How far a run has come."""
+    """Progress of a run."""
 
     step: int = 0
     tokens: int = 0
-    seconds: float = 0.0  # worked
-    finish_at: float = 0.0  # seconds worked at which the run ends
+    seconds: float = 0.0  # working time
+    finish_at: float = 0.0  # working time at which the run ends
 
 
 class Batches:
-    """Windows of the corpus, drawn at random; the draw of a step depends on seed and step alone."""
+    """Random windows of the corpus; the sample of a step depends only on the seed and the step."""
 
     def __init__(self, path: Path, *, rows: int, length: int, seed: int) -> None:
         self.ids = np.load(path, mmap_mode="r")
@@ -55,7 +55,7 @@ class Batches:
 
 
 class WorkedTime:
-    """Seconds worked: a step that took far longer than others was stopped in its midst, and counts as three usual ones."""
+    """Working time; a step that took far longer than others was suspended, and counts as three typical steps."""
 
     def __init__(self) -> None:
         self.recent: deque[float] = deque(maxlen=25)
@@ -77,7 +77,7 @@ def cross_entropy(model: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def distillation(teacher: Any) -> Callable[[Any, torch.Tensor], torch.Tensor]:
-    """Return a loss: cross entropy with the teacher's distribution instead of the token that came."""
+    """Return the cross entropy with the distribution of the teacher instead of the next token."""
 
     def loss(model: Any, ids: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -89,7 +89,7 @@ def distillation(teacher: Any) -> Callable[[Any, torch.Tensor], torch.Tensor]:
 
 @torch.no_grad()
 def held_out_loss(model: Any, path: Path, *, length: int) -> float:
-    """Return the mean loss on text held out, in nats a token, over windows side by side."""
+    """Return the mean loss on held-out text, in nats per token, over adjacent windows."""
     ids = np.load(path, mmap_mode="r")
     n_windows = min(HELD_OUT_TOKENS, len(ids) - 1) // length
     starts = np.linspace(0, len(ids) - length - 1, n_windows).astype(int)
@@ -98,13 +98,13 @@ def held_out_loss(model: Any, path: Path, *, length: int) -> float:
 
 
 def rate_factor(progress: Progress, *, decay_seconds: float) -> float:
-    """Return the share of the full step size: up over the first steps, down over the last seconds."""
+    """Return the share of the full step size: warm-up over the first steps, decay over the last seconds."""
     left = (progress.finish_at - progress.seconds) / decay_seconds
     return max(0.0, min(1.0, (progress.step + 1) / WARM_UP_STEPS, left))
 
 
 def checkpoint(folder: Path, model: Any, steppers: list[Any], progress: Progress) -> None:
-    """Write all that a resumed run needs, replacing the last one in one go; and the model alone, for use."""
+    """Write a checkpoint for resuming, which replaces the previous one atomically, and the model alone."""
     state = {"model": model.state_dict(), "steppers": steppers_state(steppers), "progress": asdict(progress)}
     torch.save(state, folder / "checkpoint.new")
     (folder / "checkpoint.new").replace(folder / "checkpoint.pt")
@@ -112,7 +112,7 @@ def checkpoint(folder: Path, model: Any, steppers: list[Any], progress: Progress
 
 
 def steppers_state(steppers: list[Any]) -> list[dict[str, Any]]:
-    """Return what the optimizers remember, without the weights they point to."""
+    """Return the state of the optimizers, without the weights."""
     kept = []
     for stepper in steppers:
         state = {"master": stepper.master}
@@ -125,7 +125,7 @@ def steppers_state(steppers: list[Any]) -> list[dict[str, Any]]:
 
 
 def resume(folder: Path, model: Any, steppers: list[Any]) -> Progress:
-    """Take up the last checkpoint, if there is one."""
+    """Load the last checkpoint, if there is one."""
     if not (folder / "checkpoint.pt").exists():
         return Progress()
     state = torch.load(folder / "checkpoint.pt", weights_only=False)
@@ -153,7 +153,7 @@ def run(
     rate: float,
     steps: int | None,
 ) -> None:
-    """Step until the time is over; log a JSON line now and then."""
+    """Train until the time is up, and log JSON lines at intervals."""
     steppers = optimizers(model)
     progress = resume(folder, model, steppers)
     progress.finish_at = 60 * minutes
@@ -185,7 +185,7 @@ def run(
 
 
 def starting_model(shape: str, data: Path, start: Path | None, n_layers: int | None) -> Any:
-    """Return a new model, or a trained one with its layers repeated to the depth wanted."""
+    """Return a new model, or a trained one deepened to the given number of layers."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if start is None:
@@ -199,17 +199,19 @@ def main(
     shape: Annotated[str, typer.Argument(help="target or draft")],
     data: Annotated[Path, typer.Option(help="folder with tokens.py's output")],
     out: Annotated[Path, typer.Option(help="folder of this run: checkpoint, log, model")],
-    minutes: Annotated[float, typer.Option(help="minutes to work in all")] = 100.0,
-    decay_minutes: Annotated[float, typer.Option(help="the last of them, in which the rate falls to zero")] = 25.0,
+    minutes: Annotated[float, typer.Option(help="total training time in minutes")] = 100.0,
+    decay_minutes: Annotated[
+        float, typer.Option(help="minutes at the end in which the learning rate decays to zero")
+    ] = 25.0,
     rate: Annotated[float, typer.Option(help="share of the full step sizes")] = 0.5,
-    rows: Annotated[int, typer.Option(help="windows a step")] = 16,
-    length: Annotated[int, typer.Option(help="tokens a window")] = 256,
-    steps: Annotated[int | None, typer.Option(help="end there, whatever the time")] = None,
-    layers: Annotated[int | None, typer.Option(help="another depth than the shape's")] = None,
-    start: Annotated[Path | None, typer.Option(help="folder of a model to begin with; may be shallower")] = None,
-    teacher: Annotated[Path | None, typer.Option(help="folder of a model to learn the distribution of")] = None,
-    compiled: Annotated[bool, typer.Option(help="fuse with torch.compile: slow to begin, faster then")] = False,
-    no_loops: Annotated[bool, typer.Option(help="push greedy loops down as well, see loops.py")] = False,
+    rows: Annotated[int, typer.Option(help="windows per step")] = 16,
+    length: Annotated[int, typer.Option(help="tokens per window")] = 256,
+    steps: Annotated[int | None, typer.Option(help="maximum number of steps")] = None,
+    layers: Annotated[int | None, typer.Option(help="number of layers; default: that of the shape")] = None,
+    start: Annotated[Path | None, typer.Option(help="folder of the initial model, which may have fewer layers")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="folder of the teacher model")] = None,
+    compiled: Annotated[bool, typer.Option(help="use torch.compile: slow to start, then faster")] = False,
+    no_loops: Annotated[bool, typer.Option(help="also penalize greedy loops, see loops.py")] = False,
     seed: int = 0,
 ) -> None:
     """Train; the result is OUT/model in Hugging Face layout."""

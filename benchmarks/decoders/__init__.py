@@ -1,1 +1,1 @@
-"""What `decoding.py` races: our decoders, peers in processes of their own, prompts, and tables of what was found."""
+"""Entries of `decoding.py`: our decoders, peers in separate processes, prompts, and result tables."""

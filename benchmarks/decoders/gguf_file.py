@@ -1,6 +1,6 @@
-"""A Llama with a byte-level BPE tokenizer as a GGUF file, which llama.cpp and OpenVINO GenAI read. Needs the package gguf.
+"""Convert a Llama with a byte-level BPE tokenizer to a GGUF file for llama.cpp and OpenVINO GenAI. Requires the package gguf.
 
-Knows the one family that the bundled models have.
+Supports only the family of the bundled models.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FILE_TYPES = {
 
 
 def write_gguf(source: Path, out: Path, kind: str) -> None:
-    """Write the model in folder `source` with matrices of a type of `TYPES`; vectors stay exact."""
+    """Write the model in folder `source` with matrices of a type in `TYPES`; vectors are not quantized."""
     config = json.loads((source / "config.json").read_text())
     writer = GGUFWriter(out, "llama")
     writer.add_file_type(FILE_TYPES[kind])
@@ -55,7 +55,7 @@ def write_gguf(source: Path, out: Path, kind: str) -> None:
 
 
 def _read_weights(path: Path) -> Iterator[tuple[str, Any]]:
-    """Names and float32 arrays of a safetensors file in bfloat16, which numpy does not have, or float32."""
+    """Return names and float32 arrays of a safetensors file in float32 or bfloat16, which NumPy does not support."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         start = file.tell()
@@ -97,7 +97,7 @@ def _add_tokenizer(writer: GGUFWriter, tokenizer: dict[str, Any]) -> None:
 
 
 def _for_llama_cpp(name: str, weight: Any, config: dict[str, Any]) -> Any:
-    """Queries and keys in llama.cpp's order: the two numbers that a rotation turns stand side by side."""
+    """Permute queries and keys to the order of llama.cpp, in which rotated pairs are adjacent."""
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     for part, n_heads in heads.items():
         if part in name:

@@ -1,4 +1,4 @@
-"""Our decoders as entries of the race: plain, drafted chains, a drafted tree, and a tree that an N-gram drafts for."""
+"""Our decoders as entries of the race: plain, chain, tree and staged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRAFT = "draft"
 
 
 class PassClock:
-    """Seconds inside passes of a model, whoever asks for them."""
+    """Measure the seconds inside all passes of a model."""
 
     def __init__(self, model: Any) -> None:
         self.seconds = 0.0
@@ -28,16 +28,16 @@ class PassClock:
 
 
 class Ours:
-    """One of our decoders; all share one copy of the weights.
+    """One of our decoders; all share the same weights.
 
     Parameters
     ----------
     name
-        A kind of `etesian.suite.decoding`, or ``"chain 5"`` for a chain of so many drafted tokens.
+        A decoder of `etesian.suite.decoding`, or ``"chain 5"`` for chains of five draft tokens.
     models
         Folder with target, draft and ngram.npz, or ``"bundled"``.
     clocks
-        Of the target's passes and the draft's.
+        Clocks of the passes of the target and of the draft model.
     """
 
     def __init__(self, name: str, models: str, clocks: Mapping[str, PassClock]) -> None:
@@ -58,7 +58,7 @@ class Ours:
 
 
 def load_ours(names: list[str], models: str) -> tuple[Decoder, list[Ours]]:
-    """The plain decoder, for its tokenizer and target, and the entries asked for."""
+    """Return the plain decoder, for its tokenizer and target, and the requested entries."""
     plain = make_decoder("plain", models)
     drafter = make_decoder("tree", models).drafter
     assert isinstance(drafter, ModelDrafter)
@@ -67,7 +67,7 @@ def load_ours(names: list[str], models: str) -> tuple[Decoder, list[Ours]]:
 
 
 def _details(stats: Statistics, draft_pass_seconds: float) -> dict[str, Any]:
-    """Tokens a pass, weights read, and seconds by where they went: those of the draft's passes apart from its other work."""
+    """Return tokens per pass, weights read, and seconds by part, with draft passes separate from other draft work."""
     stages = {stage.name: stage.seconds or 0.0 for stage in stats.stages}
     seconds = {
         "target": stats.target_seconds,

@@ -1,4 +1,4 @@
-"""Beginnings of Python functions to continue: HumanEval's, read from a file, and our own."""
+"""Prompts that begin Python functions: those of HumanEval, read from a file, and our own."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Prompts = dict[str, str]
 
 
 def read_human_eval(data: Path) -> Prompts:
-    """HumanEval's 164 prompts (Chen et al. 2021) in a folder with data."""
+    """Read the 164 prompts of HumanEval (Chen et al. 2021) from a data folder."""
     tasks = (json.loads(line) for line in (data / HUMAN_EVAL).read_text().splitlines())
     return {task["task_id"]: task["prompt"] for task in tasks}
 
 
 def own_prompts() -> Prompts:
-    """The prompts that the package brings."""
+    """Return the prompts that are part of the package."""
     return {f"own/{number}": text for number, text in enumerate(PROMPTS)}
 
 
 def mixed_prompts(data: Path | None, count: int) -> Prompts:
-    """As many of both by turns, HumanEval's spread over its length; our own alone where there is no such file."""
+    """Alternate prompts spread over HumanEval with our own; without the file, return only our own."""
     own = list(own_prompts().items())
     if data is None or not (data / HUMAN_EVAL).is_file():
         return dict(own[:count])

@@ -1,6 +1,6 @@
-"""A peer in a process of its own, by lines of JSON: `serve` is the peer's side, `Peer` ours. Imports nothing heavy.
+"""Run a peer in a separate process, with JSON lines as the protocol: `serve` is the peer's side, `Peer` is ours.
 
-Libraries whose threads and versions do not get on live side by side so, each asked in its turn.
+Separate processes isolate libraries whose threads or versions conflict. This module imports no heavy library.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Writers = Mapping[str, Callable[[list[int], Choosing, int], Written]]
 
 
 def serve(writers: Writers) -> None:
-    """Tell the names of what can be asked, then answer line after line until there is no more."""
+    """Send the names of the entries, then answer requests line by line until the end of the input."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of libraries must not mix with answers
     print(json.dumps(list(writers)), file=answers)
     for line in sys.stdin:
         asked = json.loads(line)
@@ -31,21 +31,21 @@ def serve(writers: Writers) -> None:
 
 
 class Peer:
-    """Runs a peer's program.
+    """Client of the program of a peer.
 
     Parameters
     ----------
     module
-        In this folder; it calls `serve`.
+        Module in this folder that calls `serve`.
     arguments
-        Of that program.
+        Arguments of the program.
     python
-        The interpreter of the environment in which its library lives.
+        Interpreter of the environment in which the library is installed.
 
     Raises
     ------
     RuntimeError
-        If it ends before it says what it can do: most often its library is not installed there.
+        If the program ends before it has sent its entries, usually because its library is not installed.
     """
 
     def __init__(self, module: str, arguments: Sequence[str], python: str = sys.executable) -> None:
@@ -67,7 +67,7 @@ class Peer:
         return Written(**json.loads(self._read_line()))
 
     def close(self) -> None:
-        """Let it end."""
+        """End the program."""
         self._process.communicate()
 
     def _read_line(self) -> str:

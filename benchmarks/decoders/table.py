@@ -1,4 +1,4 @@
-"""The records of `decoding.py` as tables: speed, ratio to plain decoding, and where the time went."""
+"""Format the records of `decoding.py` as tables: speed, ratio to plain decoding, and shares of the time."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from timing import cell, spread
 
 Record = dict[str, Any]
 PLAIN = "plain"
-INSIDE = ("target", "draft passes")  # a share of the time that models themselves take
+INSIDE = ("target", "draft passes")  # parts of the time inside model passes
 HEADER = (
-    "entry", "tokens/s", "ratio to plain", "tokens a pass", "weights read, of plain's", "target", "draft passes",
-    "draft, else", "ngram", "verification", "else", "outside passes", "same text",
+    "entry", "tokens/s", "ratio to plain", "tokens per pass", "weights read / plain", "target", "draft passes",
+    "draft, other", "ngram", "verification", "other", "outside passes", "same text",
 )  # fmt: skip
 
 
 class Round(NamedTuple):
-    """What ran interleaved: numbers of two calls of the program are told apart."""
+    """Interleaved runs; the session distinguishes rounds of different calls."""
 
     session: int
     number: int
 
 
 def as_text(lines: Sequence[Record]) -> str:
-    """Tables of all settings and ways of choosing, each with what it ran on."""
+    """Format a table for each setting and sampling rule."""
     groups: defaultdict[tuple[str, str], defaultdict[Round, list[Record]]] = defaultdict(lambda: defaultdict(list))
     sessions: list[Record] = []
     for line in lines:
@@ -58,7 +58,7 @@ def _section(setting: str, choosing: str, rounds: dict[Round, list[Record]], ses
 
 
 def _row(entry: str, rounds: dict[Round, list[Record]]) -> list[str]:
-    """One entry over all rounds in which it ran."""
+    """Format the row of one entry over all of its rounds."""
     runs = [run for of_round in rounds.values() for run in of_round if run["entry"] == entry]
     speeds, ratios = [], []
     for of_round in rounds.values():
@@ -78,7 +78,7 @@ def _row(entry: str, rounds: dict[Round, list[Record]]) -> list[str]:
 
 
 def _details(runs: Sequence[Record]) -> list[str]:
-    """What our own entries tell, over all runs together."""
+    """Format the details of one of our entries over all runs together."""
     parts = {name: sum(run["seconds by part"][name] for run in runs) for name in runs[0]["seconds by part"]}
     seconds = sum(parts.values())
     tokens = sum(run["tokens"] for run in runs)
@@ -90,7 +90,7 @@ def _details(runs: Sequence[Record]) -> list[str]:
 
 
 def _against_floor(rounds: dict[Round, list[Record]], sessions: Sequence[Record]) -> str:
-    """Plain decoding against reading the weights once a token at the bandwidth that was measured."""
+    """Compare plain decoding with reading the weights once per token at the measured bandwidth."""
     ratios = []
     for place, runs in rounds.items():
         plain = [run for run in runs if run["entry"] == PLAIN]
@@ -101,11 +101,9 @@ def _against_floor(rounds: dict[Round, list[Record]], sessions: Sequence[Record]
     used = [sessions[number] for number in sorted({place.session for place in rounds})]
     gigabytes = ", ".join(f"{session['bytes a second'] / 1e9:.0f}" for session in used)
     loads = ", ".join(f"{session['machine']['load_average'][0]:.1f}" for session in used)
-    floor_text = f"{cell(spread(ratios), 2)} times" if ratios else "not run against"
-    return (
-        f"Plain takes {floor_text} the floor of {used[0]['weight bytes'] / 1e6:,.0f} MB of weights a token "
-        f"at {gigabytes} GB/s. Load before: {loads}."
-    )
+    bound = f"reading {used[0]['weight bytes'] / 1e6:,.0f} MB of weights per token at {gigabytes} GB/s"
+    comparison = f"Plain decoding takes {cell(spread(ratios), 2)} times as long as {bound}." if ratios else ""
+    return f"{comparison} Load before: {loads}.".strip()
 
 
 def _seconds_a_token(runs: Any) -> float:

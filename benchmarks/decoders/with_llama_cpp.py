@@ -1,4 +1,4 @@
-"""llama.cpp on the same weights, in bfloat16 and in 8 and 4 bits: plain, by prompt lookup, and with the draft model.
+"""llama.cpp with the same weights, in bfloat16 and in 8 and 4 bits: plain, with prompt lookup, and with the draft model.
 
 python -m decoders.with_llama_cpp MODELS THREADS     (in the folder benchmarks; `pip install xllamacpp` brings llama.cpp itself)
 """
@@ -27,7 +27,7 @@ SPECULATION = xllamacpp.common_speculative_type
 
 
 def parameters(file: Path, threads: int) -> Any:
-    """Settings of a plain server of one text on the CPU."""
+    """Return the settings of plain decoding of one text on the CPU."""
     settings = xllamacpp.CommonParams()
     settings.model.path = str(file)
     settings.n_ctx, settings.n_parallel, settings.n_gpu_layers = LONGEST, 1, 0
@@ -37,7 +37,7 @@ def parameters(file: Path, threads: int) -> Any:
 
 
 def with_lookup(file: Path, threads: int) -> Any:
-    """The same, guessing from the text's own repetitions."""
+    """Return the same settings with prompt lookup."""
     settings = parameters(file, threads)
     settings.speculative.types = [SPECULATION.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
     settings.speculative.ngram_simple.size_n = LOOKUP_NGRAM
@@ -46,7 +46,7 @@ def with_lookup(file: Path, threads: int) -> Any:
 
 
 def with_draft(file: Path, draft: Path, threads: int) -> Any:
-    """The same, guessing with the draft model."""
+    """Return the same settings with the draft model."""
     settings = parameters(file, threads)
     settings.speculative.types = [SPECULATION.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
     guessing = settings.speculative.draft
@@ -56,7 +56,7 @@ def with_draft(file: Path, draft: Path, threads: int) -> Any:
 
 
 def write(server: Any, prompt: list[int], choosing: Choosing, n_tokens: int) -> Written:
-    """Continue a prompt. llama.cpp's own clock starts with the first token and counts it."""
+    """Continue a prompt. The clock of llama.cpp starts at the first token and includes it."""
     options = {"top_k": choosing.top_k, "temperature": 1.0} if choosing.top_k else {"top_k": 1, "temperature": 0.0}
     asked = {
         "prompt": prompt, "n_predict": n_tokens, "ignore_eos": True, "return_tokens": True, "cache_prompt": False,

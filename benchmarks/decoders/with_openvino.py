@@ -1,4 +1,4 @@
-"""OpenVINO GenAI on the same weights, held as float16 and multiplied in bfloat16: plain, and by prompt lookup.
+"""OpenVINO GenAI with the same weights, stored as float16 and multiplied in bfloat16: plain, and with prompt lookup.
 
 python -m decoders.with_openvino MODELS THREADS     (in the folder benchmarks)
 """
@@ -22,7 +22,7 @@ LOOKUP_TOKENS, LOOKUP_NGRAM = 10, 3
 
 
 def write(pipeline: Any, prompt: list[int], choosing: Choosing, n_tokens: int, **settings: Any) -> Written:
-    """Continue a prompt by a pipeline; `settings` are of its generation."""
+    """Continue a prompt with a pipeline and its generation settings."""
     config = genai.GenerationConfig()
     config.max_new_tokens, config.ignore_eos = n_tokens, True
     if choosing.top_k is not None:

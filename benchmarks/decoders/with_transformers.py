@@ -1,4 +1,4 @@
-"""transformers' own generation on the same weights, in bfloat16: plain, assisted by the draft, by prompt lookup.
+"""transformers with the same weights in bfloat16: plain, assisted by the draft model, and with prompt lookup.
 
 python -m decoders.with_transformers MODELS THREADS     (in the folder benchmarks)
 """
@@ -16,11 +16,11 @@ from transformers.generation.streamers import BaseStreamer
 from decoders.serving import serve
 from decoders.written import BlockClock, Choosing, Written
 
-LOOKUP_TOKENS = 10  # as transformers' own guide has it
+LOOKUP_TOKENS = 10  # as in the guide of transformers
 
 
 class _Streamer(BaseStreamer):  # type: ignore[misc]
-    """Passes on what comes after the prompt."""
+    """Streamer that skips the prompt."""
 
     def __init__(self, clock: BlockClock) -> None:
         self._clock = clock
@@ -36,7 +36,7 @@ class _Streamer(BaseStreamer):  # type: ignore[misc]
 
 
 def load(folder: Path) -> Any:
-    """A model that never ends a text by itself."""
+    """Load a model without an end token."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
@@ -44,7 +44,7 @@ def load(folder: Path) -> Any:
 
 
 def write(model: Any, prompt: list[int], choosing: Choosing, n_tokens: int, **how: Any) -> Written:
-    """Continue a prompt by `model.generate`."""
+    """Continue a prompt with `model.generate`."""
     if choosing.top_k is not None:
         how |= {"do_sample": True, "top_k": choosing.top_k, "temperature": 1.0}
         torch.manual_seed(choosing.seed)

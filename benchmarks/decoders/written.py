@@ -1,4 +1,4 @@
-"""What an entry of the race gives back. Imports nothing heavy: peers use it in environments of their own."""
+"""Result of an entry of the race. This module imports no heavy library, since peers use it in separate environments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Choosing(NamedTuple):
-    """How tokens are chosen: greedily where `top_k` is None, else at a temperature of 1 from so many."""
+    """Sampling rule: greedy if `top_k` is None, else top-k at temperature 1."""
 
     top_k: int | None = None
     seed: int = 0
@@ -23,9 +23,9 @@ class Written:
     ----------
     tokens
     timed_tokens, seconds
-        How many of the tokens came on the clock, and that time: reading the prompt is left out.
+        Number of tokens generated on the clock, and their time, without processing of the prompt.
     details
-        What else the entry tells of itself.
+        Further figures of the entry.
     """
 
     tokens: list[int]
@@ -35,7 +35,7 @@ class Written:
 
 
 class BlockClock:
-    """Notes when blocks of tokens arrive; the first, which waits for the prompt to be read, starts the clock."""
+    """Record the times of blocks of tokens; the first block, which includes the prompt, starts the clock."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
@@ -43,13 +43,13 @@ class BlockClock:
         self.tokens: list[int] = []
 
     def take(self, block: list[int]) -> None:
-        """Note a block that has just come."""
+        """Record a block that has just arrived."""
         self._last = time.perf_counter()
         self.tokens += block
         if self._first is None:
             self._first = self._last, len(block)
 
     def written(self) -> Written:
-        """What came after the first block, and in what time."""
+        """Return the tokens after the first block, and their time."""
         started, n_first = self._first or (self._last, 0)
         return Written(self.tokens, len(self.tokens) - n_first, self._last - started)

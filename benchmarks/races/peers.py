@@ -19,12 +19,12 @@ from races.entries import Entry, EpochEntry, FitEntry, OurEigenvector, Ours
 from races.tasks import PENALTY, CountedPairs, LinearRows, MeshMatrix, RatedPairs, Task
 
 LIBMF_SECONDS = 60.0
-LIBMF_MANY = 500_000  # ratings; fewer are fitted by one thread
+LIBMF_MANY = 500_000  # ratings; smaller data sets are fitted with one thread
 NOT_COMPARED = {
     LinearRows: "",
-    RatedPairs: "implicit is not compared: it fits implicit feedback, which is another objective.",
-    CountedPairs: "gensim, GloVe and fastText are not compared: each minimizes an objective of its own, so a common target would "
-    "favor whoever minimizes it.",
+    RatedPairs: "implicit is not compared, because it fits implicit feedback, which is a different objective.",
+    CountedPairs: "gensim, GloVe and fastText are not compared, because each minimizes a different objective, so a common target "
+    "would favor one of them.",
     MeshMatrix: "",
 }
 
@@ -85,9 +85,9 @@ class SklearnSGD(EpochEntry):
 class Libmf(FitEntry):
     """LIBMF: conflict-free blocks, its own adaptive step sizes from `eta`, all cores.
 
-    With several threads libmf 0.9.2 now and then waits for ever (small data: one fit in a hundred). So few ratings are
-    fitted by one thread; with many, the number of iterations is sought with one thread, and then raised until a fit
-    with all of them arrives. A fit that does not return is a failed run.
+    With several threads, libmf 0.9.2 occasionally hangs (on small data, in one fit out of a hundred). Small data sets are
+    therefore fitted with one thread. For large ones, the number of iterations is determined with one thread, and then
+    increased until a fit with all threads reaches the target. A fit that does not return is a failed run.
     """
 
     task: Task
@@ -97,7 +97,7 @@ class Libmf(FitEntry):
     name = "LIBMF"
 
     def load(self, seed: int) -> None:
-        """Put the ratings into the shape that it takes."""
+        """Convert the ratings to the format of LIBMF."""
         super().load(seed)
         self._n_threads = 1
         self._triples = np.stack([self._data.user, self._data.item, self._data.rating], axis=1).astype(np.float32)

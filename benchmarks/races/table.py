@@ -1,4 +1,4 @@
-"""The README beside the records: the claim, how it was made, and a table for each race. Figures come from `etesian.bench`."""
+"""README of the records: method, and a table for each race. The statistics come from `etesian.bench`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from etesian.bench.statistics import Estimate
 
 HEAD = """# Time to target of `etesian.sparse` and its peers
 
-Seconds until the target, each run in a fresh process, runs of all entries interleaved. On the clock: sampling an order,
-planning, laying the data out, all epochs; or a peer's whole fit. Off the clock: loading, compiling and warm-up,
-scoring. In brackets: 95% intervals. `serial` is our own code on one core; `lock_free` is HOGWILD! with the same update
-code, streaming data that was shuffled beforehand. "Same bits" says whether each run had its serial run's bits after
-every epoch that both made.
+Seconds to the target. Each run has a fresh process, and the runs of all entries are interleaved. On the clock:
+sampling an order, planning, data layout and all epochs, or the whole fit of a peer. Off the clock: loading,
+compilation, warm-up and scoring. Brackets contain 95% intervals. `serial` is Etesian on one core; `lock_free` is
+HOGWILD! with the same update code, streaming data that was shuffled beforehand. "Same bits" states whether each run
+had the bits of the serial run with the same seed after every epoch that both completed.
 
-Step sizes were tuned before, off the clock, with another seed: each entry on the same grid of powers of two times its
-base (1 / L, L the largest smoothness of a row, for linear problems; 0.02 for our factorizations; 0.1, its default, for
-LIBMF's `eta`), for the fewest epochs. Exact schedules share one tuning. scikit-learn's saga and eigsh choose for
-themselves. A peer that only fits for a number of iterations at once gets, off the clock, the least number that reaches
-the target, and on the clock one fit of so many. Entries that no step size brought to the target in tuning were not
-timed, and are listed as such.
+Step sizes were tuned beforehand, off the clock, with a different seed. For each entry, the step size with the fewest
+epochs was chosen from the same grid of powers of two, times a base value (1 / L for linear problems, where L is the
+largest smoothness constant of a row; 0.02 for our factorizations; 0.1, the default of `eta`, for LIBMF). Exact
+schedules share one tuning. scikit-learn's saga and eigsh choose their own step sizes. For peers that only run a given
+number of iterations, the smallest number that reaches the target was determined off the clock, and one fit with this
+number was timed. Entries that reached the target with no step size during tuning were not timed, and are listed as
+such.
 """
 
 COLUMNS = ("entry", "reached", "epochs", "seconds", "time / serial", "time / lock-free", "same bits", "step", "plan")
@@ -70,10 +71,10 @@ def _rows(runs: Sequence[Run], tuned: dict[str, dict[str, Any]]) -> list[str]:
     rows = []
     for name, about in tuned.items():
         if name not in names:
-            what = (
-                f"not within {about['limit']} epochs, at any step size" if len(about["work"]) > 1 else "did not arrive"
-            )
-            rows.append(f"| {name} | {what} | | | | | | | {about['plan']} |")
+            has_step_size = len(about["work"]) > 1
+            suffix = " at any step size" if has_step_size else ""
+            cell = f"not reached within {about['limit']} epochs{suffix}"
+            rows.append(f"| {name} | {cell} | | | | | | | {about['plan']} |")
             continue
         ratios = " | ".join(_ratio(over.get(base), name)
                             for base in ("serial", "lock_free"))  # fmt: skip

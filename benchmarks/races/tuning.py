@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from races.entries import MAX_EPOCHS, Entry
 
 SEED = 1_000_000
-MOST_TIMES_SERIAL = 10  # epochs, over those of our serial run, after which an entry is taken not to arrive
+MOST_TIMES_SERIAL = 10  # limit of epochs, relative to the serial run
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning found for one entry.
+    """Result of tuning one entry.
 
     Parameters
     ----------
     name
-        Of the entry.
+        Name of the entry.
     entry
-        With the best step size; None if none arrived.
+        Entry with the best step size; None if no step size reached the target.
     exponent
         The base step size was multiplied by 2 to this power; None for entries that choose for themselves.
     work

@@ -97,7 +97,7 @@ def test_ratios_are_taken_within_rounds_and_over_the_same_prompts():
     peer = next(line for line in text.splitlines() if line.startswith("| peer")).split(" | ")
     assert peer[1] == "3.0 [1.4, 4.6]"  # 5 and 1 tokens a second
     assert peer[2] == "3.00 [2.20, 3.80]"  # 2 and 4, by the prompt that both ran
-    assert "Plain takes 7.50 [3.90, 11.10] times the floor" in text  # 0.6 and 2.4 s a token, of 0.2
+    assert "Plain decoding takes 7.50 [3.90, 11.10] times as long as reading" in text  # 0.6 and 2.4 s a token, of 0.2
 
 
 def test_prompts_are_taken_by_turns_and_ours_alone_where_there_is_no_file(data, tmp_path):

@@ -56,7 +56,7 @@ def test_readme_has_a_table_for_each_race_and_is_made_anew_from_the_records(resu
 
 
 def test_race_on_a_file_says_which_file_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="--data must be a folder that holds libsvm/w8a"):
+    with pytest.raises(FileNotFoundError, match="--data must be a folder that contains libsvm/w8a"):
         time_to_target(["--races", "w8a", "--out", str(tmp_path)])
     assert set(RACES) > {"w8a", "cocoa", "delaunay", "movielens"}
 

@@ -1,4 +1,4 @@
-"""`etesian demo`: schedules and decoders on real input in a few minutes, with a report."""
+"""`etesian demo`: compare schedules and decoders on real data in a few minutes, and write a report."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def print_demo(found: Demo, console: Console) -> None:
     print_words(found.words, console)
     console.print()
     if found.decoding is None:
-        console.print(f"Decoding was left out: {why_no_decoding()}", markup=False)
+        console.print(f"Decoding was skipped: {why_no_decoding()}", markup=False)
     else:
         print_decoding(found.decoding, console)
-    console.print(f"\nThe full report, to open in a browser: {found.report}", markup=False)
+    console.print(f"\nFull report, to open in a browser: {found.report}", markup=False)

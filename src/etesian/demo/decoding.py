@@ -1,4 +1,4 @@
-"""The decoding half of the demo: four decoders of one text, greedy and sampled, at the cost of a larger model."""
+"""Decoding half of the demo: four decoders that generate the same text, greedy and sampled, with a widened model."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def race_decoders(store: Path, *, n_seeds: int, console: Console) -> DecodingDem
         }
         for choosing, suite in suites.items():
             with SuiteProgress(console) as progress:
-                # in this process: the models are loaded once for all
+                # in this process, so that the models are loaded only once
                 runs = run_suite(suite, seeds=min(n_seeds, MOST_SEEDS), store=opened, isolate=False, progress=progress)
             races.append(Race(choosing, runs))
         decoder = make_decoder("staged", str(folder))
@@ -171,12 +171,14 @@ def print_decoding(found: DecodingDemo, console: Console) -> None:
     console.print(as_rich_table(decoders_table(found)))
     n_seeds, millions = found.races[0].n_seeds, found.million_parameters
     console.print(
-        f"[dim]{len(PROMPTS)} prompts, {N_TOKENS} tokens each, {n_seeds} runs. The bundled models, made {TIMES} times as wide: "
-        f"the same text, at the cost of {millions:.0f} million parameters."
+        f"[dim]{len(PROMPTS)} prompts, {N_TOKENS} tokens each, {n_seeds} runs. The bundled models, widened {TIMES} times: "
+        f"the same text at the cost of a model with {millions:.0f} million parameters."
     )
     if not found.is_identical:
-        console.print("[bold red]THE TEXTS DIFFER: a decoder wrote other tokens than plain decoding. This is a bug.")
-    console.print(f"\nText by the staged decoder, {found.sample.stats.mean_accepted_length:.1f} tokens a pass:\n")
+        console.print(
+            "[bold red]THE TEXTS DIFFER: a decoder generated different tokens than plain decoding. This is a bug."
+        )
+    console.print(f"\nText by the staged decoder, {found.sample.stats.mean_accepted_length:.1f} tokens per pass:\n")
     console.print(colored_sample(found), soft_wrap=True)
     console.print(legend(found.sample, found.stages), soft_wrap=True)
 

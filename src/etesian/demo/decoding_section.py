@@ -1,4 +1,4 @@
-"""The decoding half of the demo as a section of the report: a table, and a text colored by the source of its tokens."""
+"""Report section of the decoding half of the demo: a table, and a text colored by the source of its tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TARGET_COLOR = "#d9a400"
 
 
 def decoding_section(found: DecodingDemo) -> Section:
-    """Make the section."""
+    """Return the report section."""
     tokens = [
         Span(text, _color(found, origin), origin)
         for text, origin in zip(found.sample.texts, found.sample.origins, strict=True)
@@ -32,12 +32,12 @@ def decoding_section(found: DecodingDemo) -> Section:
 
 def _headline(found: DecodingDemo) -> str:
     if not found.is_identical:
-        return "The texts differ: a decoder wrote other tokens than plain decoding. This is a bug."
+        return "The texts differ: a decoder generated different tokens than plain decoding. This is a bug."
     speedups = " and ".join(
         f"{median(race.speedups('staged')):.2f} times as fast as plain decoding ({race.choosing})"
         for race in found.races
     )
-    return f"All four wrote the same tokens; the staged decoder was {speedups}."
+    return f"All four decoders generated the same tokens; the staged decoder was {speedups}."
 
 
 def _sources(found: DecodingDemo) -> str:
@@ -57,7 +57,7 @@ def _note(found: DecodingDemo) -> str:
         "target verifies. tree: it proposes a tree of alternatives. staged: an N-gram model drafts for the draft model. "
         f"{len(PROMPTS)} prompts, {N_TOKENS} tokens each, {found.races[0].n_seeds} runs: medians, and ranges over the runs, "
         "each relative to the plain run of its seed. Sampled: temperature 0.8, top-p 0.95. The models are the bundled ones, "
-        f"widened {TIMES} times without changing their output, so that a pass of the target costs as much as with "
+        f"widened {TIMES} times without changing their output, so that a pass of the target costs as much as that of a model with "
         f"{found.million_parameters:.0f} million parameters."
     )
 

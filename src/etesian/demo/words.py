@@ -1,4 +1,4 @@
-"""The training half of the demo: word vectors by three schedules, from the documentation of Python's standard library."""
+"""Training half of the demo: word vectors with three schedules, from the documentation of Python's standard library."""
 
 from __future__ import annotations
 
