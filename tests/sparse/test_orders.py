@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from etesian.sparse import SGD, Epochs, Linear, Ratings, SparseRegressor, Workers, leading_eigenvector, minimize
 from etesian.sparse.problems.losses import REGRESSION
+from etesian.sparse.problems.penalties import L2
 
 # One-hot rows hang together, so that every exact schedule of them is a serial one and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::etesian.sparse.ScheduleWarning")
@@ -37,7 +38,7 @@ def least_objective():
 def gaps(reduction, *, epochs, step=1 / 3, **options):
     """Distance of the objective from its minimum after each epoch, relative to the minimum."""
     X, y = one_hot()
-    problem = Linear(X, y, REGRESSION["squared"], reduction=reduction, ridge=RIDGE)
+    problem = Linear(X, y, REGRESSION["squared"], reduction=reduction, penalty=L2(RIDGE))
     method, seen = SGD(step / problem.smoothness()), []
 
     def callback(epoch, objective, seconds):
