@@ -106,7 +106,7 @@ def test_each_drafter_learns_from_what_it_proposed():
 
 
 def test_drafters_that_cannot_be_told_apart_are_refused():
-    with pytest.raises(ValueError, match="differ in their names"):
+    with pytest.raises(ValueError, match="must have different names"):
         CombinedDrafter([LookupDrafter(), LookupDrafter()])
     with pytest.raises(ValueError, match="at least one"):
         CombinedDrafter([])
