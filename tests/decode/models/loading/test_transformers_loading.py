@@ -80,7 +80,7 @@ def test_options_are_refused_by_name():
     with pytest.raises(InputError, match=r"device must be 'auto', 'cpu', 'cuda' .* got 'gpu'"):
         LoadOptions(device="gpu").torch_device()
     absent = f"cuda:{torch.cuda.device_count()}"
-    with pytest.raises(InputError, match=f"device '{absent}' is not there"):
+    with pytest.raises(InputError, match=f"device '{absent}' is not available"):
         LoadOptions(device=absent).torch_device()
 
 
@@ -163,7 +163,7 @@ def test_names_that_lead_nowhere_are_told(folder, tmp_path):
     assert "does not exist" in refusal("./none")
     assert "name must be a folder or a hub name; got ''" in refusal("")
     assert "is a file; give the folder" in refusal(folder / "config.json")
-    assert "no folder" in refusal("nobody/has-this-model")
+    assert "neither a folder nor" in refusal("nobody/has-this-model")
 
 
 @pytest.mark.parametrize("model_type", ["t5", "unheard-of"])

@@ -26,7 +26,7 @@ def plain_logits(network, tokens) -> np.ndarray:
 
 @pytest.mark.parametrize("family", ["mamba", "recurrent_gemma", "jamba", "qwen3_next"])
 def test_recurrent_models_are_refused_by_name(family):
-    with pytest.raises(InputError, match=rf"model type '{family}' keeps a running state .* all attention"):
+    with pytest.raises(InputError, match=rf"model type '{family}' keeps a running state .* attention layers only"):
         HuggingFaceModel(tiny_models.tiny_model(family))
 
 
