@@ -53,7 +53,7 @@ def test_more_rows_are_never_taken_to_cost_less():
 
 @pytest.mark.parametrize(
     ("rows", "seconds", "complaint"),
-    [([], [], "one of seconds"), ([1, 2], [1.0], "one of seconds"), ([2, 1], [1.0, 1.0], "ascend"),
+    [([], [], "must have the same length"), ([1, 2], [1.0], "must have the same length"), ([2, 1], [1.0, 1.0], "ascend"),
      ([0], [1.0], "ascend"), ([1], [0.0], "above 0"), ([1], [float("nan")], "above 0")],
 )  # fmt: skip
 def test_what_are_no_costs_is_refused(rows, seconds, complaint):

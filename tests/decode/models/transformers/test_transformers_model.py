@@ -25,6 +25,7 @@ WINDOWED = {
     "gemma2": (("sliding_window", 7),),
     "gemma3_text": (
         ("sliding_window", 7),
+        ("num_hidden_layers", 3),
         ("layer_types", ("sliding_attention", "full_attention", "sliding_attention")),
     ),
 }
@@ -276,7 +277,8 @@ def test_logits_of_16_bit_models_are_products_in_float32_and_the_model_stays_as_
     expected = (network.lm_head.weight.double() @ hidden.double()).detach().numpy()
     assert row.dtype == np.float32
     rounding_of_bfloat16 = np.abs(expected).max() * 2**-8
-    assert np.abs(row - expected).max() < rounding_of_bfloat16 / 2
+    assert np.abs(row - expected).max() < 4 * rounding_of_bfloat16  # hidden states differ by their own rounding
+    assert (row.view(np.uint32) & 0xFFFF != 0).mean() > 0.9  # the logits themselves are not rounded to bfloat16
     assert network(input_ids=torch.tensor([[1, 2]])).logits.dtype == torch.bfloat16
 
 
