@@ -79,5 +79,5 @@ def test_what_is_not_cifar10_is_refused(folder: Path, content: bytes | None, com
 def test_folder_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     monkeypatch.delenv("ETESIAN_CIFAR10", raising=False)
-    with pytest.raises(InputError, match="name it by ETESIAN_CIFAR10=FOLDER"):
+    with pytest.raises(InputError, match="set ETESIAN_CIFAR10=FOLDER"):
         cifar10()
