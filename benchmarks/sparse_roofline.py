@@ -149,7 +149,7 @@ def read_counts(text: str) -> dict[str, float]:
 
 @cache
 def perf_counts() -> bool:
-    """Whether `perf` is there and this machine lets it count cache misses."""
+    """Return True if `perf` is there and this machine lets it count cache misses."""
     path = shutil.which("perf")
     if path is None:
         return False

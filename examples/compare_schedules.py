@@ -18,7 +18,7 @@ def fit(schedule, epochs):
 
 
 def is_equal(one, other):
-    """Whether two models agree in every bit."""
+    """Return True if two models agree in every bit."""
     return (one.user_factors_ == other.user_factors_).all() and (one.item_factors_ == other.item_factors_).all()
 
 

@@ -85,7 +85,7 @@ def installed(name: str) -> Source | None:
 
 
 def is_wanted(name: str) -> bool:
-    """Whether a file is neither a test, which is mostly data, nor in a folder of generated files."""
+    """Return True if a file is neither a test, which is mostly data, nor in a folder of generated files."""
     parts = Path(name).parts
     if any(part in TEST_FOLDERS or part in GENERATED_FOLDERS for part in parts):
         return False
@@ -93,7 +93,7 @@ def is_wanted(name: str) -> bool:
 
 
 def reads_like_code(text: str) -> bool:
-    """Whether a text is code rather than a table with many digits, very long lines and little plain text."""
+    """Return True if a text is code rather than a table with many digits, very long lines and little plain text."""
     if not SMALLEST_FILE <= len(text) <= LARGEST_FILE or not text.isascii():
         return False
     digits = sum(map(text.count, "0123456789"))
@@ -101,7 +101,7 @@ def reads_like_code(text: str) -> bool:
 
 
 def is_copy(text: str, seen: set[int]) -> bool:
-    """Whether most long lines occur in earlier files; adds the lines of this file."""
+    """Return True if most long lines occur in earlier files; adds the lines of this file."""
     lines = {hash(line.strip()) for line in text.splitlines() if len(line.strip()) >= 25}
     copied = len(lines & seen)
     if copied > SEEN_LINES * len(lines):
@@ -111,7 +111,7 @@ def is_copy(text: str, seen: set[int]) -> bool:
 
 
 def is_held_out(name: str) -> bool:
-    """Whether to hold out a module, decided by its path alone, independent of versions and order."""
+    """If True, hold out a module, decided by its path alone, independent of versions and order."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100 < HELD_OUT_PERCENT
 
 

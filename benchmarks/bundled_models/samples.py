@@ -72,7 +72,7 @@ def free_block(model: Any, batch: int, length: int, temperature: float, generato
 
 
 def ends_in_cycle(ids: Sequence[int]) -> bool:
-    """Whether a text ends in at least three repetitions that span at least 48 tokens."""
+    """Return True if a text ends in at least three repetitions that span at least 48 tokens."""
     for period in range(1, LONGEST_CYCLE + 1):
         tail = ids[-max(SHORTEST_LOOP, 3 * period) :]
         if len(tail) >= SHORTEST_LOOP and list(tail[period:]) == list(tail[:-period]):

@@ -71,7 +71,7 @@ class Session:
         Maximum length of an answer.
     speculate : bool
     show_origins : bool
-        Whether to color tokens by the stage that proposed them.
+        If True, color tokens by the stage that proposed them.
     console : Console
         For everything but the answers.
     """

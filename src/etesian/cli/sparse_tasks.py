@@ -113,7 +113,7 @@ def formats_of(estimator: Any) -> tuple[Format, ...]:
 
 
 def is_scored(task: Task, options: Mapping[str, Any]) -> bool:
-    """Whether predictions are of what a file of the task says: neither vectors of words nor preferences are."""
+    """Return True if predictions are of what a file of the task says: neither vectors of words nor preferences are."""
     return task.estimator is not WordEmbedding and options.get("feedback") != "implicit"
 
 
@@ -158,7 +158,7 @@ def inspect_contents(contents: Contents, *, by_edge: bool = False) -> ConflictRe
     contents
         Rows touch their features, ratings their user and item, pairs of words near one another the two words.
     by_edge
-        Whether the updates of a graph are its edges, which touch their ends, and not its rows, which touch the neighbors.
+        True if the updates of a graph are its edges, which touch their ends, and not its rows, which touch the neighbors.
     """
     if isinstance(contents, Triples) and contents.is_graph:
         contents = graph_of(contents)

@@ -32,7 +32,7 @@ class Comparison:
 
     @property
     def is_identical(self) -> bool:
-        """Whether all outputs have the same tokens and finish reason."""
+        """Return True if all outputs have the same tokens and finish reason."""
         outputs = {(each.token_ids, each.finish_reason) for each in (*self.plain, *self.speculative)}
         return len(outputs) == 1
 

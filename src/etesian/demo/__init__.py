@@ -39,7 +39,7 @@ class Demo:
 
     @property
     def keeps_the_promise(self) -> bool:
-        """Whether every decoder generated the text of plain decoding."""
+        """Return True if every decoder generated the text of plain decoding."""
         return self.decoding is None or self.decoding.is_identical
 
     def as_dict(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Race:
     runs: Sequence[Run]
 
     def is_identical(self, decoder: str) -> bool:
-        """Whether every run has the tokens of plain decoding with its seed, for every prompt."""
+        """Return True if every run has the tokens of plain decoding with its seed, for every prompt."""
         return self._fingerprints(decoder) == self._fingerprints(BASELINE)
 
     def _fingerprints(self, decoder: str) -> dict[int, list[float]]:
@@ -109,7 +109,7 @@ class DecodingDemo:
 
     @property
     def is_identical(self) -> bool:
-        """Whether all decoders generated the same tokens."""
+        """Return True if all decoders generated the same tokens."""
         return all(race.is_identical(decoder) for race in self.races for decoder in race.decoders)
 
     def as_dict(self) -> dict[str, Any]:

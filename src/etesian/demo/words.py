@@ -93,7 +93,7 @@ def find_neighbors(counts: Path) -> dict[str, list[str]]:
 
 
 def is_bitwise_equal(runs: Sequence[Run], workload: str) -> bool:
-    """Whether every run has the bits of the serial run of its seed, after every epoch."""
+    """Return True if every run has the bits of the serial run of its seed, after every epoch."""
 
     def fingerprints(name: str) -> dict[int, list[float]]:
         return {run.seed: [p.metrics["fingerprint"] for p in run.points] for run in runs if run.workload == name}

@@ -38,7 +38,7 @@ def role_of(name: str) -> str | None:
 
 
 def is_header(names: Sequence[str]) -> bool:
-    """Whether a line of fields is a header that names both a user and an item."""
+    """Return True if a line of fields is a header that names both a user and an item."""
     return {"user", "item"} <= {role_of(name) for name in names}
 
 

@@ -96,7 +96,7 @@ def minimize(
     monitor
         Function of the variables, such as the loss on held-out data, that is monitored in place of the objective.
     average
-        Whether to return the mean of the variables over the second half of the epochs, which varies less than the last
+        If True, return the mean of the variables over the second half of the epochs, which varies less than the last
         values.
     random_state
         Seed of the starting point and of the order of updates.
@@ -112,7 +112,7 @@ def minimize(
         Function called as ``callback(epoch, objective, seconds)`` after every epoch. If it returns a true value, the
         run stops.
     verbose
-        Whether to print the plan and one line per epoch.
+        If True, print the plan and one line per epoch.
 
     Returns
     -------

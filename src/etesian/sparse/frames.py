@@ -11,12 +11,12 @@ _LIBRARIES = ("pandas", "polars", "pyarrow")
 
 
 def is_foreign(value: Any) -> bool:
-    """Whether a value belongs to a data frame library, or exports an Arrow stream."""
+    """Return True if a value belongs to a data frame library, or exports an Arrow stream."""
     return type(value).__module__.partition(".")[0] in _LIBRARIES or hasattr(value, "__arrow_c_stream__")
 
 
 def is_frame(value: Any) -> bool:
-    """Whether a value is a table of named columns, such as a DataFrame."""
+    """Return True if a value is a table of named columns, such as a DataFrame."""
     has = dir(type(value))
     return is_foreign(value) and ("columns" in has or "column_names" in has or _is_lazy(value))
 

@@ -51,7 +51,7 @@ class Watch:
     tol, n_iter_no_change, monitor, callback, verbose
         See `etesian.sparse.driver.minimize`.
     keeps_best
-        Whether to keep the variables of the epoch with the lowest loss of the monitor, or the lowest objective.
+        If True, keep the variables of the epoch with the lowest loss of the monitor, or the lowest objective.
     """
 
     tol: float | None

@@ -20,7 +20,7 @@ SAMPLE = 16 * BLOCK  # updates on which batch sizes are compared
 
 
 def has_blocks(problem: Any) -> bool:
-    """Whether orders of a problem are in blocks: it is a `StreamedProblem`, large enough for many blocks."""
+    """Return True if orders of a problem are in blocks: it is a `StreamedProblem`, large enough for many blocks."""
     return isinstance(problem, StreamedProblem) and problem.touches.shape[0] >= FEWEST_BLOCKS * BLOCK
 
 

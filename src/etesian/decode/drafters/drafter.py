@@ -29,7 +29,7 @@ class DraftRequest:
         Decoding rate that each forward pass of a draft model must beat with the accepted tokens it is expected to add; None for no
         limit on draft passes.
     allows_passes : bool
-        Whether draft models may run.
+        True if draft models may run.
     hidden_states : ndarray of float32, shape (n_read, width), or None
         The target's hidden states for the `n_read` tokens that its last pass added to the context: those before the last token of
         `text`, in order. None before the first pass, or if the target does not provide them.

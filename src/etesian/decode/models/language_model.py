@@ -19,10 +19,10 @@ class ModelTraits:
     Parameters
     ----------
     rows_are_exact : bool
-        Whether the logits, keys and values of a token have the same bits whatever else is in the pass. Without this promise the
+        True if the logits, keys and values of a token have the same bits whatever else is in the pass. Without this promise the
         decoder does not speculate, because the text could change.
     supports_trees : bool
-        Whether several nodes may have the same parent. If False, every node must follow the one before it.
+        True if several nodes may have the same parent. If False, every node must follow the one before it.
     weight_bytes : int or None
         Bytes of weights that a forward pass reads; None if unknown.
     fingerprint : str or None

@@ -43,7 +43,7 @@ def probe_rows(
     row_counts : sequence of int
         Tree sizes.
     supports_trees : bool, optional
-        Whether to try trees, or chains only; by default as the model's traits say.
+        If True, try trees, or chains only; by default as the model's traits say.
     seed : int
         Seed of the text and of the trees.
 

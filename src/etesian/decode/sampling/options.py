@@ -99,12 +99,12 @@ class Sampling:
 
     @property
     def is_greedy(self) -> bool:
-        """Whether decoding is greedy."""
+        """Return True if decoding is greedy."""
         return not self.temperature
 
     @property
     def is_truncated(self) -> bool:
-        """Whether top-k, top-p or min-p restricts the tokens to sample from."""
+        """Return True if top-k, top-p or min-p restricts the tokens to sample from."""
         return not (self.is_greedy or self.top_k is self.top_p is self.min_p is None)
 
 

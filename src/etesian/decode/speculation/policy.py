@@ -20,7 +20,7 @@ class DraftBudget:
         Decoding rate that each forward pass of a draft model must beat with the accepted tokens it is expected to add; None for no
         limit on draft passes.
     allows_passes : bool
-        Whether draft models may run. If False, only drafters without a model propose tokens.
+        True if draft models may run. If False, only drafters without a model propose tokens.
     """
 
     max_nodes: int

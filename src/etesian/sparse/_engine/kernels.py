@@ -144,5 +144,5 @@ def compiled_entry(loop: Any) -> Any:
 
 
 def is_cacheable(function: Callable[..., None]) -> bool:
-    """Whether numba can cache a function on disk: false for closures and for functions defined in an interactive session."""
+    """Return True if numba can cache a function on disk: false for closures and for functions defined in an interactive session."""
     return function.__closure__ is None and Path(function.__code__.co_filename).is_file()

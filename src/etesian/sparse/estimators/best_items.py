@@ -18,7 +18,7 @@ Best = tuple[NDArray[Any], NDArray[np.floating]]
 
 
 def is_single(value: Any) -> bool:
-    """Whether a value is a single id."""
+    """Return True if a value is a single id."""
     return isinstance(value, str | bytes | Number) or (not is_foreign(value) and np.ndim(value) == 0)
 
 
@@ -54,7 +54,7 @@ def best_of_each(scored: list[NDArray[np.floating]], ids: NDArray[Any], n: int, 
     n
         Maximum number of ids to return.
     is_single
-        Whether the result is one-dimensional, for a single row.
+        True if the result is one-dimensional, for a single row.
 
     Returns
     -------

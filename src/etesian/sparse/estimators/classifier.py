@@ -46,7 +46,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     l1_ratio
         Fraction of the L1 penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept
-        Whether to fit an intercept, which is solved for between epochs.
+        If True, fit an intercept, which is solved for between epochs.
     class_weight
         Weights of the classes: None, ``"balanced"``, or a dictionary.
     step_size
@@ -59,7 +59,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         Exponent of inverse scaling: epoch t, counted from 0, divides the step size by ``(t + 1) ** inverse_scaling``.
         ``"auto"`` is 0 for saga and svrg, and 1 for sgd (0.5 with `average` or a nonsmooth loss).
     average
-        Whether to return the mean of the coefficients over the second half of the epochs.
+        If True, return the mean of the coefficients over the second half of the epochs.
     max_iter
         Maximum number of epochs.
     tol
@@ -71,14 +71,14 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         columns. A nonsmooth loss (hinge) has no such measure: the fit stops with `outcome_` ``"no_progress"`` when the
         objective has not fallen by the fraction `tol` for `n_iter_no_change` epochs. None runs `max_iter` epochs.
     early_stopping
-        Whether to hold out rows and monitor their loss in place of the objective. The coefficients are those of the
+        If True, hold out rows and monitor their loss in place of the objective. The coefficients are those of the
         epoch with the lowest held-out loss.
     validation_fraction
         Fraction of the rows of each class to hold out.
     n_iter_no_change
         Number of consecutive epochs without sufficient improvement after which to stop.
     warm_start
-        Whether `fit` starts from the last coefficients.
+        True if `fit` starts from the last coefficients.
     schedule, n_jobs, random_state, order, callback, verbose
         See `etesian.sparse.driver.minimize`.
 

@@ -45,14 +45,14 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.driver.minimize`. The step size applies to a pair of weight `max_weight`.
     early_stopping
-        Whether to hold out pairs and monitor their loss in place of the objective. The vectors are those of the epoch
+        If True, hold out pairs and monitor their loss in place of the objective. The vectors are those of the epoch
         with the lowest held-out loss.
     validation_fraction
         Fraction of the pairs to hold out.
     n_iter_no_change
         Number of consecutive epochs without an improvement of `tol` after which to stop.
     warm_start
-        Whether `fit` starts from the current vectors of known words.
+        True if `fit` starts from the current vectors of known words.
     order
         Order of the updates: ``"each_epoch"`` for a new order in every epoch, ``"fixed"`` to repeat the first; see
         `etesian.sparse.driver.minimize`.

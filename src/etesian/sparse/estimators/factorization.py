@@ -52,20 +52,20 @@ class MatrixFactorization(Recommending, Minimizer):
         they are drawn once per fit, small numbers are overfit and rank worse than samples drawn for every epoch; about
         20 rank equally well.
     biased
-        Whether to fit a mean and biases.
+        If True, fit a mean and biases.
     regularization
         Weight of the squared norms per rating, 0 or more.
     step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.driver.minimize`. The step size of epoch t is ``step_size * step_decay**t``.
     early_stopping
-        Whether to hold out ratings (with implicit feedback also negative samples) and monitor their mean squared error
+        If True, hold out ratings (with implicit feedback also negative samples) and monitor their mean squared error
         in place of the objective. The factors are those of the epoch with the lowest held-out error.
     validation_fraction
         Fraction of the ratings to hold out. The only rating of a user or item is never held out.
     n_iter_no_change
         Number of consecutive epochs without an improvement of `tol` after which to stop.
     warm_start
-        Whether `fit` starts from the current factors of known users and items.
+        True if `fit` starts from the current factors of known users and items.
     order
         Order of the updates: ``"each_epoch"`` for a new order in every epoch, ``"fixed"`` to repeat the first; see
         `etesian.sparse.driver.minimize`.

@@ -53,9 +53,9 @@ class Minimizer(BaseEstimator):
         Function called as ``callback(epoch, objective, seconds)`` after every epoch. If it returns a true value, the
         fit stops.
     verbose
-        Whether to print the plan and one line per epoch.
+        If True, print the plan and one line per epoch.
     early_stopping
-        Whether to hold out a part of the data and monitor the loss on it in place of the objective. The result is that
+        If True, hold out a part of the data and monitor the loss on it in place of the objective. The result is that
         of the epoch with the lowest held-out loss.
     validation_fraction
         Fraction of the data to hold out.

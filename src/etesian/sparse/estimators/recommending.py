@@ -100,7 +100,7 @@ class Recommending:
         n
             Maximum number of items per user, at least 1.
         exclude_rated
-            Whether to exclude items that the user rated.
+            If True, exclude items that the user rated.
 
         Returns
         -------

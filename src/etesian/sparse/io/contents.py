@@ -68,7 +68,7 @@ class Triples:
     value : array of shape (n,), or None
         Ratings or weights, if the file has them.
     is_graph
-        Whether the pairs are edges of a graph, whose ids share one namespace.
+        True if the pairs are edges of a graph, whose ids share one namespace.
     columns
         Description of the columns used; None if the format determines them.
     """

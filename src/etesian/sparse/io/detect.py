@@ -66,7 +66,7 @@ def detect_format(source: Source, accepted: Collection[Format] = tuple(FORMATS))
 
 
 def _is_table(source: Source, data: list[str], accepted: Collection[Format]) -> bool:
-    """Whether rows are ids with ratings, instead of edges or text."""
+    """Return True if rows are ids with ratings, instead of edges or text."""
     delimiter = best_delimiter(list(enumerate(data)))
     if delimiter is None or (delimiter == SPACES and source.has_ending(*_GRAPH_NAMES)):
         return False
@@ -78,7 +78,7 @@ def _is_table(source: Source, data: list[str], accepted: Collection[Format]) -> 
 
 
 def _are_edges(rows: list[list[str]], delimiter: str) -> bool:
-    """Whether rows are two or three numbers separated by whitespace."""
+    """Return True if rows are two or three numbers separated by whitespace."""
     return delimiter in (SPACES, "\t") and _most(all(map(is_number, row)) and len(row) <= 3 for row in rows)
 
 

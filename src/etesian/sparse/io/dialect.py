@@ -45,12 +45,12 @@ class Dialect:
 
 
 def is_number(text: str) -> bool:
-    """Whether a field is a number, with a decimal point."""
+    """Return True if a field is a number, with a decimal point."""
     return _NUMBER.fullmatch(text) is not None
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line at the top of a file is a comment."""
+    """Return True if a line at the top of a file is a comment."""
     return line.lstrip().startswith(("#", "%"))
 
 
@@ -136,7 +136,7 @@ def _share(facts: Iterable[bool]) -> float:
 
 
 def _has_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names a user and an item, or has text in numeric columns."""
+    """Return True if the first row names a user and an item, or has text in numeric columns."""
     first, below = rows[0], rows[1:]
     if is_header(first):
         return True

@@ -24,7 +24,7 @@ class Header(NamedTuple):
     n_leading
         Number of entries before the neighbors: the size and the weights of the vertex.
     has_weights
-        Whether the weight of the edge follows each neighbor.
+        True if the weight of the edge follows each neighbor.
     """
 
     n_vertices: int

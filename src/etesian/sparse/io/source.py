@@ -125,7 +125,7 @@ class Source:
             raise InputError(f"{self.path} cannot be read: {error}; extract it first") from None
 
     def is_npz(self) -> bool:
-        """Whether the file is an archive of numpy's arrays."""
+        """Return True if the file is an archive of numpy's arrays."""
         try:
             with open(self.path, "rb") as file:
                 if file.read(4) != ZIP:
@@ -136,7 +136,7 @@ class Source:
             return self.path.suffix == ".npz"
 
     def has_ending(self, *endings: str) -> bool:
-        """Whether the name has one of the extensions, before that of a compressed file."""
+        """Return True if the name has one of the extensions, before that of a compressed file."""
         name = self.path.name
         for packed in (".gz", ".bz2", ".xz", ".zst", ".zip"):
             name = name.removesuffix(packed)

@@ -42,7 +42,7 @@ class Extrapolation:
     constant_direction : array of shape (n_features,), optional
         Coefficients with nearly constant predictions.
     keeps_zeros
-        Whether coefficients that an epoch sets to 0 stay at 0.
+        True if coefficients that an epoch sets to 0 stay at 0.
     """
 
     def __init__(

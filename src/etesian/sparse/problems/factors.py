@@ -93,7 +93,7 @@ class Ratings:
     penalty
         Weight of the squared norms, per rating.
     biased
-        Whether users and items have biases.
+        True if users and items have biases.
     weight : array of shape (n_ratings,), optional
         Weight of each rating, above 0. Weights are scaled to a mean of 1, so that step sizes do not depend on their
         scale.

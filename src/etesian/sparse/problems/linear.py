@@ -49,14 +49,14 @@ class Linear:
     weight : array of shape (n_rows,), optional
         Weight of each row's loss, 0 or more. Default: 1.
     fit_intercept
-        Whether to fit an intercept b, which is not penalized.
+        If True, fit an intercept b, which is not penalized.
     n_outputs
         Number of outputs: 1, or the number of classes.
     scales_steps
-        Whether each coefficient has a step size of its own, see `coefficient_scales`; a step size of 1 is then the
+        True if each coefficient has a step size of its own, see `coefficient_scales`; a step size of 1 is then the
         reciprocal of the smoothness of the least smooth row, whatever the units of the columns.
     extrapolates
-        Whether to minimize over a small subspace after each epoch, see `extrapolation`. Needs a loss of bounded
+        If True, minimize over a small subspace after each epoch, see `extrapolation`. Needs a loss of bounded
         curvature.
     pull : array of shape (n_features,), optional
         Vector that adds - <pull, w> to the objective; requires a reduction.
@@ -223,7 +223,7 @@ class Linear:
 
     @property
     def is_measured(self) -> bool:
-        """Whether the loss is smooth, so that a gradient measures the distance to the minimum."""
+        """Return True if the loss is smooth, so that a gradient measures the distance to the minimum."""
         return bool(np.isfinite(self.loss.curvature)) and self.pull is None
 
     def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:

@@ -39,7 +39,7 @@ class Rows(NamedTuple):
     scale : array of shape (n_features,) or (0,)
         Factor of the step size of each coefficient; of shape (0,) if all are 1.
     learns_memory : bool
-        Whether an update stores its slope and changes the mean gradient, as in SAGA.
+        True if an update stores its slope and changes the mean gradient, as in SAGA.
     derivative
         Derivative of the loss, compiled.
     first_copy : int

@@ -27,9 +27,9 @@ class Problem(Protocol):
         Function that runs the updates at positions ``start`` to ``stop - 1`` of `data`, in turn. numba compiles it, so
         it must be a plain module-level function. All plans run the same code.
     settles : bool
-        Whether the problem is a `SettledProblem`. Its `settle` is called before the first epoch and after every epoch.
+        True if the problem is a `SettledProblem`. Its `settle` is called before the first epoch and after every epoch.
     counts_steps : bool
-        Whether `lay_out` needs ``plan.steps``.
+        True if `lay_out` needs ``plan.steps``.
     """
 
     touches: csr_array
@@ -69,7 +69,7 @@ class MeasuredProblem(Problem, Protocol):
     Attributes
     ----------
     is_measured : bool
-        Whether `gradient_step` is meaningful; false for a nonsmooth loss.
+        True if `gradient_step` is meaningful; false for a nonsmooth loss.
     """
 
     @property

@@ -31,7 +31,7 @@ class Choice:
 
     @property
     def is_made(self) -> bool:
-        """Whether there are enough timings."""
+        """Return True if there are enough timings."""
         return all(len(rates) >= N_TIMINGS for rates in self._rates)
 
     def run_plan(self, plan: Plan, run: Callable[[Plan], None]) -> Plan:

@@ -63,7 +63,7 @@ def make_plan(
     n_lists
         Number of lists per batch of a merged plan, each with copies of its own. Default: 8. The result depends on it.
     keep_steps
-        Whether to store `steps` in the plan.
+        If True, store `steps` in the plan.
 
     Raises
     ------

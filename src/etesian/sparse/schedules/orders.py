@@ -28,7 +28,7 @@ class Drawing(NamedTuple):
     Parameters
     ----------
     deals : bool
-        Whether to deal updates into blocks and run them in that order. Otherwise an earlier deal is kept.
+        If True, deal updates into blocks and run them in that order. Otherwise an earlier deal is kept.
     key : int
         Key of the permutation that deals, or of those within the blocks.
     blocks : array of shape (n_blocks,)

@@ -78,7 +78,7 @@ class Plan:
     offsets : array of shape (n_batches, n_workers + 1)
         ``order[offsets[b, p]:offsets[b, p + 1]]`` is the list of worker p in batch b.
     synchronized
-        Whether a barrier follows each batch.
+        True if a barrier follows each batch.
     batch_size
         Number of updates in a batch; the last batch may have fewer.
     predicted_speedup
@@ -114,7 +114,7 @@ class Plan:
 
     @property
     def is_reproducible(self) -> bool:
-        """Whether the result depends on the seed alone: true of all but lock-free plans for several workers."""
+        """Return True if the result depends on the seed alone: true of all but lock-free plans for several workers."""
         return self.schedule != "lock_free" or self.n_workers == 1
 
     def batches(self) -> Iterator[list[NDArray[np.int64]]]:

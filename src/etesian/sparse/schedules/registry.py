@@ -27,7 +27,7 @@ class Maker(NamedTuple):
     make
         Function that makes its plans.
     keeps_order
-        Whether two updates that share a variable run in the sampled order. Otherwise a plan has a serial order of its
+        True if two updates that share a variable run in the sampled order. Otherwise a plan has a serial order of its
         own.
     """
 

@@ -73,7 +73,7 @@ class RunRecorder:
 
     @property
     def is_running(self) -> bool:
-        """Whether a run has begun and not ended."""
+        """Return True if a run has begun and not ended."""
         return bool(self._started) and self.run is None
 
     def pause(self) -> None:

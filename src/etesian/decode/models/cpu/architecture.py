@@ -40,9 +40,9 @@ class Architecture:
     rotary_width : int or None
         Number of rotated dimensions per head; None for learned positions.
     is_gated : bool
-        Whether the activation of one product multiplies another, as in Llama.
+        True if the activation of one product multiplies another, as in Llama.
     is_parallel : bool
-        Whether attention and feed-forward read the same input, as in GPT-NeoX.
+        True if attention and feed-forward read the same input, as in GPT-NeoX.
     windows : tuple of int or None, length n_layers
         Number of tokens that each layer sees, including the row's own; None for all.
     residual_scale, logit_scale : float

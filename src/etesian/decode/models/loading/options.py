@@ -29,11 +29,11 @@ class LoadOptions:
     device : str
         ``"cpu"``, ``"cuda"`` or another device of torch; ``"auto"`` for CUDA if available.
     trust_remote_code : bool
-        Whether code that comes with a model may run.
+        True if code that comes with a model may run.
     revision : str or None
         Branch, tag or commit on the hub; None for the main branch.
     local_files_only : bool
-        Whether to use the local cache only.
+        If True, use the local cache only.
     """
 
     dtype: NumberType = "auto"

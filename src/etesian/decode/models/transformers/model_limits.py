@@ -26,7 +26,7 @@ class ModelLimits:
     window : int or None
         Number of tokens that sliding layers see, including the row's own; None without such layers.
     mixes_layers : bool
-        Whether other layers see the whole text, so that each kind needs its own mask.
+        True if other layers see the whole text, so that each kind needs its own mask.
     """
 
     max_length: int | None

@@ -34,9 +34,9 @@ class EagerPasses:
     Attributes
     ----------
     takes_positions : bool
-        Whether the model accepts positions.
+        True if the model accepts positions.
     takes_trees : bool
-        Whether rows may branch; set by the self-check.
+        True if rows may branch; set by the self-check.
     """
 
     takes_trees = True

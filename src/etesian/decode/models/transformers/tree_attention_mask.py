@@ -38,7 +38,7 @@ class ScoredNodes:
 
     @property
     def is_chain(self) -> bool:
-        """Whether each node follows the one before it."""
+        """Return True if each node follows the one before it."""
         return bool((self.parents == np.arange(-1, len(self) - 1)).all())
 
     def followed_by(self, new_parents: NDArray[np.int64]) -> ScoredNodes:

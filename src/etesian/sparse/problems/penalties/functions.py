@@ -21,7 +21,7 @@ class Penalty(Protocol):
 
     @property
     def sets_zeros(self) -> bool:
-        """Whether steps can set a coefficient to exactly 0."""
+        """Return True if steps can set a coefficient to exactly 0."""
 
     def __iter__(self) -> Iterator[float]:
         """Iterate over the fields."""
@@ -67,7 +67,7 @@ def register(
     advance : function of (penalty, prepared, x, gradient)
         Result of n applications of `step` with the same gradient, in closed form.
     sets_zeros : function of (penalty)
-        Whether `step` can set a coefficient to exactly 0.
+        True if `step` can set a coefficient to exactly 0.
     """
     _REGISTERED[kind] = _Functions(value, slope, step, prepare, advance, sets_zeros)
 

@@ -26,7 +26,7 @@ class L1(NamedTuple):
 
     @property
     def sets_zeros(self) -> bool:
-        """Whether steps can set a coefficient to exactly 0."""
+        """Return True if steps can set a coefficient to exactly 0."""
         return self.weight > 0
 
 

@@ -28,7 +28,7 @@ class L2(NamedTuple):
 
     @property
     def sets_zeros(self) -> bool:
-        """Whether steps can set a coefficient to exactly 0."""
+        """Return True if steps can set a coefficient to exactly 0."""
         return False
 
 

@@ -29,7 +29,7 @@ class ElasticNet(NamedTuple):
 
     @property
     def sets_zeros(self) -> bool:
-        """Whether steps can set a coefficient to exactly 0."""
+        """Return True if steps can set a coefficient to exactly 0."""
         return self.lasso > 0
 
 

@@ -79,7 +79,7 @@ class Log:
 
     @property
     def is_success(self) -> bool | None:
-        """Whether the log states success; None if it states nothing."""
+        """Return True if the log states success; None if it states nothing."""
         return None if self.status is None else self.status.lower() in ("success", "true")
 
     @property

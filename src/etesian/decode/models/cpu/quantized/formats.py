@@ -27,9 +27,9 @@ class BlockFormat:
     n_parts : {1, 2}
         Scales for each block of 32 inputs.
     is_nested
-        Whether scales and minimums are 8-bit multiples of half-precision ones shared by 256 inputs.
+        True if scales and minimums are 8-bit multiples of half-precision ones shared by 256 inputs.
     has_minimum
-        Whether a block has a minimum.
+        True if a block has a minimum.
     offset
         The level that stands for zero; 0 where there is a minimum.
     """

@@ -34,7 +34,7 @@ class BlockMatrix:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether its products read quantized activations."""
+        """Return True if its products read quantized activations."""
         return not isinstance(FORMATS[self.type_name], FloatFormat)
 
     def take(self, order: slice | NDArray[np.integer]) -> BlockMatrix:

@@ -19,21 +19,21 @@ class Family:
     activation
         Of the feed-forward block.
     is_gated
-        Whether the activation of one product multiplies another.
+        True if the activation of one product multiplies another.
     rotated_pairs
         Which numbers of a head are turned together: neighbors, which are brought apart on loading, or the same places of both
         halves; None where positions are learned.
     scales_embedding
-        Whether embeddings are multiplied by the square root of the width.
+        True if embeddings are multiplied by the square root of the width.
     has_in_norms, has_out_norms
-        Whether attention and feed-forward are normed before what they read, and after what they compute.
+        True if attention and feed-forward are normed before what they read, and after what they compute.
     window_period
         Where layers with a window alternate with others: every layer but the last of so many has one. None for a window, if any, in
         every layer.
     window_base
         Base of the rotations of layers with a window; None for that of all layers.
     caps_scores
-        Whether attention scores and logits have a cap.
+        True if attention scores and logits have a cap.
     wide_head_layers
         Numbers of layers of the sizes whose attention is scaled by the width over the number of heads, not by a head's own width.
     """

@@ -35,11 +35,11 @@ class PreTokenization:
     pattern
         A regular expression whose matches are pieces; None for GPT-2's own.
     splits_digits
-        Whether each digit is a piece.
+        True if each digit is a piece.
     ignores_merges
-        Whether a piece that is a token stays whole, whatever the merges say.
+        True if a piece that is a token stays whole, whatever the merges say.
     adds_start
-        Whether texts start with the start token unless the file says otherwise.
+        True if texts start with the start token unless the file says otherwise.
     """
 
     pattern: str | None = None
