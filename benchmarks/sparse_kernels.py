@@ -26,7 +26,7 @@ class Kernel:
     name
         For tables.
     problem
-        What is minimized.
+        Name of the problem.
     step_size
         Small enough for every schedule.
     row_bytes
@@ -34,11 +34,11 @@ class Kernel:
     moved_bytes
         Read and written in variables by one update, on average.
     streamed_bytes
-        Of the data of one update, read once an epoch.
+        Size of the data of one update, read once per epoch.
     operations
         Additions and multiplications of one update.
     dtype
-        Of the arithmetic.
+        Number type of the arithmetic.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What more workers gain: epoch times of every kernel by every schedule, side by side with a serial run on one core.
+"""Speed-up by more workers: epoch times of every kernel by every schedule, side by side with a serial run on one core.
 
 Epochs are interleaved (one of each schedule, then the next round) and compared round by round, all in the same memory
 and from the same values. `auto` is not among them: it takes one of the others. Example:

@@ -40,7 +40,7 @@ LOGISTIC_RIDGE = 1e-4
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for."""
+    """Options of the command line."""
 
     toy: bool
     data: Path | None

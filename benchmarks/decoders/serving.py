@@ -16,7 +16,7 @@ from pathlib import Path
 from decoders.written import Choosing, Written
 
 Writers = Mapping[str, Callable[[list[int], Choosing, int], Written]]
-"""What a peer can do, by name: each continues prompt tokens by a number of tokens."""
+"""Decoding functions of a peer by name. Each continues prompt tokens by a number of tokens."""
 
 
 def serve(writers: Writers) -> None:

@@ -1,4 +1,4 @@
-"""What is raced for: data in a file, our problem made from it, and how far any solution is from the target.
+"""Tasks of a race: the data file, the problem made from it, and the distance of a solution from the target.
 
 Scores are computed here, in float64 and by numpy alone, the same for every entry. Knows nothing of methods.
 """
@@ -24,7 +24,7 @@ RANK, PENALTY, N_DIMENSIONS = 32, 0.03, 100
 
 
 class Data(Protocol):
-    """What a task's file holds. `base_step` times a power of two is the step size of every entry that has one."""
+    """Contents of a task's file. `base_step` times a power of two is the step size of every entry that has one."""
 
     base_step: float
     n_updates: int
@@ -79,7 +79,7 @@ class LinearRows:
         return float(losses.mean() + self.ridge / 2 * coef @ coef)
 
     def gradient(self, coef: np.ndarray) -> np.ndarray:
-        """Of the objective, shape (n_features,)."""
+        """Return the gradient of the objective, shape (n_features,)."""
         predicted = self.X @ coef
         margin = np.clip(self.y * predicted, -500, 500)
         slopes = predicted - self.y if self.is_squared else -self.y / (1.0 + np.exp(margin))
@@ -209,7 +209,7 @@ class Task:
     path
         The file that `kind.save` wrote.
     target
-        What entries are to reach.
+        Target that the entries must reach.
     """
 
     name: str

@@ -29,7 +29,7 @@ class Tuned:
     limit
         After how many epochs a trial was given up.
     plan
-        What was planned, for our entries.
+        Description of the plan, for entries of this package.
     """
 
     name: str

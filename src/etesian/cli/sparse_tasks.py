@@ -61,9 +61,9 @@ class Task:
     Parameters
     ----------
     name
-        What the command calls it.
+        Name of the task on the command line.
     summary
-        What it gives, in a line.
+        One-line summary.
     estimator
         Class that fits it.
     accepted
@@ -73,7 +73,7 @@ class Task:
     parameters
         Parameters of the estimator that the task decides.
     meanings
-        Of parameters that mean something else in other tasks.
+        Descriptions of parameters that mean something else in other tasks.
     """
 
     name: str

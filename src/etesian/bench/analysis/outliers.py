@@ -19,7 +19,7 @@ _ENOUGH = 4  # runs, below which no run counts as an outlier
 
 
 Kind = Literal["clock", "work", "slower", "faster", "pause", "copy"]
-"""What is unusual about a run.
+"""Outliers: runs that differ from the others of their entry.
 
 clock, work
     The clock, or the work count, goes back; values: before, after.
@@ -41,7 +41,7 @@ class Outlier:
     entry, seed
         Identity of the run.
     kind, values
-        What is unusual about it, and the figures; see `Kind`.
+        Kind of outlier and its figures; see `Kind`.
     """
 
     entry: str

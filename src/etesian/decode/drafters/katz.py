@@ -1,7 +1,8 @@
-"""Katz's back-off trigram: how likely each token is after any two. Knows no tree and no drafter.
+"""Katz's back-off trigram: the probability of each token after any two.
 
-What was seen keeps its count, discounted by Good and Turing's rule where it is small; what was not seen after a context shares
-what the discounts set free, in proportion to the next shorter context (Katz 1987, "Estimation of probabilities from sparse data").
+Trigrams that were counted keep their counts, discounted by Good and Turing's rule where they are small. The mass that the discounts
+free is shared among the other tokens in proportion to the next shorter context (Katz 1987, "Estimation of probabilities from sparse
+data").
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class KatzTrigram:
     unigrams : ndarray of float64, shape (vocabulary_size,)
         Each token's share of the text, with one added to every count.
     bigrams, trigrams
-        What was seen after one token, and after two.
+        Continuations seen after one token, and after two.
     """
 
     unigrams: NDArray[np.float64]

@@ -43,7 +43,7 @@ def probe_rows(
     row_counts : sequence of int
         Tree sizes.
     supports_trees : bool, optional
-        If True, try trees, or chains only; by default as the model's traits say.
+        If False, try chains only. Defaults to the traits of the model.
     seed : int
         Seed of the text and of the trees.
 

@@ -203,7 +203,7 @@ def compile_stream(
     data, variables, planning
         numba types of the rows, of the variables, and of a `Drawing`, an `Arrangement`, `Touches` and a `Workspace`.
     synchronized
-        True if workers run lists, with a barrier after each block, or whole blocks.
+        If True, workers run lists, with a barrier after each block. If False, each worker runs whole blocks.
     """
     number = types.int64
     compiled, _ = compile_update_range(update_range, data, variables)

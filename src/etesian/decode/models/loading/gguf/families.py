@@ -1,4 +1,4 @@
-"""What the architectures of GGUF files compute, as far as their metadata does not say it."""
+"""Properties of GGUF architectures that the metadata of a file does not state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Family:
     norm
         Layer norm, or norm by root mean square.
     activation
-        Of the feed-forward block.
+        Activation function of the feed-forward block.
     is_gated
         True if the activation of one product multiplies another.
     rotated_pairs
