@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from threading import Event
 from types import TracebackType
 from typing import Any
 
@@ -176,7 +177,10 @@ class Workers:
                 with _failing(shared):
                     work(worker)
 
+        may_start = Event()
+
         def start_all() -> None:
+            may_start.wait()
             others: list[Future[Any]] = []
             with _failing(shared):
                 others.extend(self._pool.submit(work_or_fail, worker) for worker in range(1, n))
@@ -188,12 +192,17 @@ class Workers:
                 other.result()
 
         # Only the main thread receives Ctrl-C, so another thread starts the workers: all of them, or none.
-        running = self._pool.submit(start_all)
+        running = None
         try:
+            running = self._pool.submit(start_all)
+            may_start.set()
             wait([running])
         except KeyboardInterrupt:
             shared[STOP] = 1
-            wait([running])
+            shared[FAILED] = running is None  # interrupted in `submit`: if `start_all` runs at all, it does nothing
+            may_start.set()
+            if running is not None:
+                wait([running])
             raise
         running.result()
 
