@@ -27,4 +27,4 @@ def test_commands_run_on_the_file_that_the_readme_shows(tmp_path):
     assert len(COMMANDS) >= 2
     for command in COMMANDS:
         subprocess.run([PYTHON, "-m", "etesian", *command.split()], cwd=tmp_path, check=True)
-    assert (tmp_path / "report.html").stat().st_size > 1_000_000
+    assert "</html>" in (tmp_path / "report.html").read_text()

