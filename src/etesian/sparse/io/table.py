@@ -16,7 +16,8 @@ from etesian.sparse.columns import chosen_columns, find_columns
 from etesian.sparse.ids import IdColumn
 from etesian.sparse.io.contents import Triples
 from etesian.sparse.io.dialect import SPACES, Dialect, find_dialect
-from etesian.sparse.io.source import MalformedFileError, Source, shortened
+from etesian.sparse.io.quotes import flattened, numbered_records, open_field
+from etesian.sparse.io.source import LONGEST_LINE, MalformedFileError, Source, shortened
 
 LONGEST_ID = 1_000  # characters
 _UNIT_SEPARATOR = "\x1f"  # replaces delimiters of two characters
@@ -108,11 +109,30 @@ def _read_columns(
 
 def _data_blocks(source: Source, dialect: Dialect, comments: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield blocks of rows without the header, with single-byte delimiters, and the number of their first line."""
-    for first, block in source.blocks():
+    for first, block in _records(source, dialect):
         skipped = max(0, min(dialect.first_line - first, block.count(b"\n")))
         text = _simplified(block.split(b"\n", skipped)[skipped], dialect, comments)
         if text.strip():
             yield first + skipped, text
+
+
+def _records(source: Source, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
+    """Yield blocks of whole records, which may contain line ends in quoted fields."""
+    line, held = 1, b""
+    for first, block in source.blocks():
+        line = line if held else first
+        text = held + block
+        cut = open_field(text) if dialect.has_quotes else None
+        held = b"" if cut is None else text[cut:]
+        if len(held) > LONGEST_LINE:
+            raise MalformedFileError(
+                source.path, line + text[:cut].count(b"\n"), "has a quoted field that is never closed"
+            )
+        if len(held) < len(text):
+            yield line, text[: len(text) - len(held)]
+        line += text.count(b"\n") - held.count(b"\n")
+    if held:
+        yield line, held
 
 
 def _simplified(text: bytes, dialect: Dialect, comments: bytes) -> bytes:
@@ -160,7 +180,7 @@ class _Block:
             return "error"
 
         sign = self.dialect.delimiter
-        is_quoted = len(sign) == 1 and sign != SPACES
+        is_quoted = self.dialect.has_quotes
         text = pa.dictionary(pa.int32(), pa.string())
         try:
             table = csv.read_csv(
@@ -169,6 +189,7 @@ class _Block:
                 parse_options=csv.ParseOptions(
                     delimiter="\t" if sign == SPACES else sign if is_quoted else _UNIT_SEPARATOR,
                     quote_char='"' if is_quoted else False,
+                    newlines_in_values=is_quoted and flattened(self.text) != self.text,
                     invalid_row_handler=handle,
                 ),
                 convert_options=csv.ConvertOptions(
@@ -185,7 +206,10 @@ class _Block:
         if invalid:
             row = invalid[0]
             complaint = f"has {row.actual_columns} columns; every row must have {row.expected_columns}, like the first"
-            raise MalformedFileError(self.source.path, self.line_of(row.number - 1, skipped=b""), complaint) from None
+            line = self.line_of(row.number - 1, skipped=b"")
+            if self.dialect.has_quotes and open_field(self.text) is not None:
+                complaint += "; the quoted field that starts here is never closed"
+            raise MalformedFileError(self.source.path, line, complaint) from None
         for offset, line in enumerate(self.text.split(b"\n")):
             self.source.decoded(line, self.first_line + offset)
         raise InputError(
@@ -194,8 +218,12 @@ class _Block:
 
     def line_of(self, row: int, *, skipped: bytes = b" \t") -> int:
         """Return the line number of a row, counted from 0 among lines with characters other than `skipped`."""
-        filled = [offset for offset, line in enumerate(self.text.split(b"\n")) if line.strip(skipped)]
-        return self.first_line + filled[min(row, len(filled) - 1)]
+        if self.dialect.has_quotes:
+            lines = numbered_records(self.text, self.first_line)
+        else:
+            lines = list(enumerate(self.text.split(b"\n"), self.first_line))
+        filled = [number for number, line in lines if line.strip(skipped)]
+        return filled[min(row, len(filled) - 1)]
 
     def checked(self, column: Any, word: str, *, is_rating: bool) -> Any:
         """Validate a column; return ids unchanged, and ratings as an array of numbers."""
