@@ -61,11 +61,16 @@ class Extrapolation:
         self._evaluate, self._predict, self._keeps_zeros = evaluate, predict, keeps_zeros
         self._fixed: list[tuple[Array, Array]] = []
         self._moves: list[tuple[Array, Array]] = []
+        self._slope: list[tuple[Array, Array]] = []
         if constant_direction is not None:
             coef_move = np.repeat(constant_direction[:, None], len(intercept), axis=1)
             predicted_move = predict(coef_move)
             if predicted_move.mean() ** 2 > STANDS_IN * (predicted_move**2).mean():
                 self._fixed.append((coef_move, predicted_move))
+
+    def point_down(self, coef_move: Array) -> None:
+        """Add a gradient step at the current point to the subspace of the next epoch."""
+        self._slope = [(coef_move, self._predict(coef_move))]
 
     def advance(self, coef: Array, predicted: Array) -> bool:
         """Move to the lowest point found near a proposal, unless it is not lower; return False if the proposal diverges.
@@ -75,7 +80,7 @@ class Extrapolation:
         coef, predicted
             Coefficients of the proposal, and their predictions without the intercept.
         """
-        moves = [(coef - self.coef, predicted - self.predicted), *self._moves, *self._fixed]
+        moves = [(coef - self.coef, predicted - self.predicted), *self._moves, *self._fixed, *self._slope]
         if self._keeps_zeros:
             is_set = coef != 0
             moves = [(move[0] * is_set, self._predict(move[0] * is_set)) for move in moves]
