@@ -93,7 +93,7 @@ def test_every_dialect_gives_the_same_triples(tmp_path, monkeypatch, dialect, bl
     [
         ('1,2,x,"a"\n', "5: the rating must be a finite number; got 'x'"),
         ('1,2,"a"\n', "5: has 3 columns; every row must have 4"),
-        ('1,2,3,"never closed\n', "5: has .* the quoted field that starts here is never closed"),
+        ('1,2,3,"never closed\n', "5: has a quoted field that is never closed"),
     ],
 )
 def test_errors_after_a_quoted_line_end_name_the_line(tmp_path, monkeypatch, block, bad, complaint):

@@ -118,21 +118,22 @@ def _data_blocks(source: Source, dialect: Dialect, comments: bytes) -> Iterator[
 
 def _records(source: Source, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
     """Yield blocks of whole records, which may contain line ends in quoted fields."""
+    if not dialect.has_quotes:
+        yield from source.blocks()
+        return
     line, held = 1, b""
     for first, block in source.blocks():
         line = line if held else first
         text = held + block
-        cut = open_field(text) if dialect.has_quotes else None
-        held = b"" if cut is None else text[cut:]
+        cut = open_field(text)
+        whole, held = (text, b"") if cut is None else (text[:cut], text[cut:])
+        if whole:
+            yield line, whole
+        line += whole.count(b"\n")
         if len(held) > LONGEST_LINE:
-            raise MalformedFileError(
-                source.path, line + text[:cut].count(b"\n"), "has a quoted field that is never closed"
-            )
-        if len(held) < len(text):
-            yield line, text[: len(text) - len(held)]
-        line += text.count(b"\n") - held.count(b"\n")
+            break
     if held:
-        yield line, held
+        raise MalformedFileError(source.path, line, "has a quoted field that is never closed: add the second quote")
 
 
 def _simplified(text: bytes, dialect: Dialect, comments: bytes) -> bytes:
@@ -206,10 +207,7 @@ class _Block:
         if invalid:
             row = invalid[0]
             complaint = f"has {row.actual_columns} columns; every row must have {row.expected_columns}, like the first"
-            line = self.line_of(row.number - 1, skipped=b"")
-            if self.dialect.has_quotes and open_field(self.text) is not None:
-                complaint += "; the quoted field that starts here is never closed"
-            raise MalformedFileError(self.source.path, line, complaint) from None
+            raise MalformedFileError(self.source.path, self.line_of(row.number - 1, skipped=b""), complaint) from None
         for offset, line in enumerate(self.text.split(b"\n")):
             self.source.decoded(line, self.first_line + offset)
         raise InputError(

@@ -69,7 +69,7 @@ class Extrapolation:
                 self._fixed.append((coef_move, predicted_move))
 
     def point_down(self, coef_move: Array) -> None:
-        """Add a gradient step at the current point to the subspace of the next epoch."""
+        """Add a step of the coefficients from the current point to the subspace of the next epoch."""
         self._slope = [(coef_move, self._predict(coef_move))]
 
     def advance(self, coef: Array, predicted: Array) -> bool:
@@ -93,6 +93,8 @@ class Extrapolation:
         first = evaluate(start)
         if not first[0].sum() <= DIVERGED * np.abs(self.objective).sum():
             return False
+        if self._slope:
+            start, first = self._lowest_start(evaluate, start, first)
         at, objective = minimize_along(evaluate, start, first)
         is_lower = objective <= self.objective
         to_coef = np.where(is_lower, coef + np.einsum("jki,ki->jk", coef_moves, at[:, :-1]), self.coef)
@@ -102,6 +104,23 @@ class Extrapolation:
         self.intercept = np.where(is_lower, at[:, -1], self.intercept)
         self.objective = np.where(is_lower, objective, self.objective)
         return True
+
+    def _lowest_start(
+        self, evaluate: Callable[[Array], tuple[Array, Array, Array]], start: Array, first: tuple[Array, Array, Array]
+    ) -> tuple[Array, tuple[Array, Array, Array]]:
+        """Choose for each output between the proposal, the last point, and the last point after the step of `point_down`."""
+        for step in (0.0, 1.0):
+            other = start.copy()
+            other[:, 0], other[:, -2] = -1.0, step  # without the move to the proposal
+            found = evaluate(other)
+            is_lower = found[0] < first[0]
+            start = np.where(is_lower[:, None], other, start)
+            value, gradient, hessian = (
+                np.where(is_lower.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+                for new, old in zip(found, first, strict=True)
+            )
+            first = value, gradient, hessian
+        return start, first
 
 
 def minimize_along(

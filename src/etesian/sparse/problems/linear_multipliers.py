@@ -41,13 +41,14 @@ def renew_multipliers(problem: Linear, state: State, sum_over: SumOver) -> float
     sum_over(sums.average_gradients, n_features, 0, (*problem._columns, found.weighted), (found.gradient,))
     objective = float(losses) + problem._catch_up(state, sum_over, None)
     share, of_penalty = problem.penalty.conjugate(found.gradient)
-    found.gap = objective + share * float(conjugates) + of_penalty
-    inner = found.gap - apart
+    gap = objective + share * float(conjugates) + of_penalty
+    rounding = float(np.finfo(problem.X.dtype).eps) * objective  # of the coefficients
+    found.gap, inner = max(0.0, gap - rounding), gap - apart
     found.age += 1
     if inner <= INNER * apart or found.age >= OLDEST:
         found.age = 0
         problem._curve.multiplier[:] = found.slopes
-        if inner <= INNER / STIFFER * apart:
+        if inner <= INNER / STIFFER * apart and apart > rounding:
             problem._stiffen(STIFFER * problem._steepest)
         if problem._extrapolation is not None:
             problem._extrapolation.objective[:] = np.inf  # that of the last envelopes
