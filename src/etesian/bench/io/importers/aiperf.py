@@ -59,21 +59,21 @@ def _result(file: Path, data: Mapping[str, Any]) -> ServingResult:
         raise UnreadableError("is not a summary of AIPerf: it has neither request_count nor request_latency")
     if data.get("was_cancelled"):
         raise UnreadableError("the benchmark was cancelled")
-    times = {
+    latencies = {
         f"{name}.{statistic}": number_of(block[statistic], role=name) * _UNITS[block["unit"]]
         for name, block in data.items()
         if isinstance(block, Mapping) and block.get("unit") in _UNITS
         for statistic in _STATISTICS
         if statistic in block
     }
-    if "benchmark_duration.avg" not in times:
+    if "benchmark_duration.avg" not in latencies:
         raise UnreadableError("has no benchmark_duration")
     return ServingResult(
         workload=_workload(file, data),
-        duration=times.pop("benchmark_duration.avg"),
+        duration=latencies.pop("benchmark_duration.avg"),
         completed=_average(data, "request_count"),
         unfinished=_average(data, "error_request_count"),
-        times=times,
+        latencies=latencies,
         metrics={name: _average(data, name) for name in _THROUGHPUTS if name in data},
         started=str(data.get("start_time") or ""),
         details={"version": data.get("aiperf_version"), "file": file.name},
