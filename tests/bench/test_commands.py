@@ -186,7 +186,8 @@ def test_seeds_are_a_number_or_a_list(text: str, seeds: list[int]) -> None:
 
 def test_installed_packages_offer_suites_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     offered = metadata.EntryPoint("theirs", "test_commands:make_suite", "etesian.workloads")
-    monkeypatch.setattr(metadata, "entry_points", lambda group: metadata.EntryPoints([offered]))
+    installed = metadata.EntryPoints([offered])
+    monkeypatch.setattr("etesian._shared.entry_points.entry_points", installed.select)
     assert known_names() == ["theirs"]
     assert load_suite("theirs").name == "installed"
     with pytest.raises(InputError, match="no suite is named 'ours'; known: theirs; or give a file"):
