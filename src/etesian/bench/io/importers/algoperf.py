@@ -51,8 +51,8 @@ def read_algoperf(path: str | Path, *, targets: str | Path | None = None) -> Ite
     Yields
     ------
     StoredRun, Skipped or Ignored
-        One run per study, in the suite ``algoperf-<workload>``; the entry is the submission. Of the trials of external tuning the
-        fastest counts. A run that ends short of its target is out of time (its budget is not recorded), or exhausted if it used
+        One run per study, in the suite ``algoperf-<workload>``; the entry is the submission. The fastest trial of external
+        tuning counts. A run that ends short of its target is out of time (its budget is not recorded), or exhausted if it used
         up its steps.
 
     Raises

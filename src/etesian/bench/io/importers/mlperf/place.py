@@ -24,7 +24,7 @@ _NOT_GIVEN = ("", "-", "n/a", "none")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a log stands in a submission.
+    """Position of a log in a submission.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class Quality:
         if len(metrics) > 1 and target.metric == WORST_RATIO and target.direction == "at_least":
             return replace(self, worst_ratio=target.threshold)
         if target.metric not in metrics:
-            raise UnreadableError(f"measures {' and '.join(metrics)}, not {target.metric!r}, which --target asks for")
+            raise UnreadableError(f"measures {' and '.join(metrics)}, not {target.metric!r}, the metric of --target")
         return replace(self, targets=(target,))
 
     def with_stated(self, value: float) -> Quality:
