@@ -1,8 +1,7 @@
 """A suffix automaton over the tokens of a session, grown token by token, with decayed counts of occurrences.
 
-The automaton recognizes every substring of the tokens, takes memory proportional to their number, and finds the longest suffix of
-the text that occurred before in constant amortized time (Blumer et al. 1985). Its link from the state of the whole text leads to the
-state of that suffix.
+The automaton recognizes every substring of the tokens and takes memory proportional to their number. The link from the state of the
+whole text leads to its longest suffix that occurred before, so finding it takes constant amortized time (Blumer et al. 1985).
 """
 
 from __future__ import annotations
@@ -87,10 +86,7 @@ def match_after(automaton: Any, tail: Any) -> tuple[int, int]:
     `tail` holds tokens after the text that are not appended.
     """
     last = automaton.numbers[LAST]
-    if last == ROOT_STATE:
-        state = ROOT_STATE
-    else:
-        state = automaton.links[last]
+    state = ROOT_STATE if last == ROOT_STATE else automaton.links[last]
     length = automaton.lengths[state]
     for token in tail:
         edge = find_edge(automaton, state, token)
