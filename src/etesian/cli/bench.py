@@ -69,7 +69,7 @@ def run(
     on
         Make the runs on a Ray cluster, as many at once as it holds: ray, or ray://HOST:PORT.
     limit
-        Kill a run after so many seconds without a measurement; 3 times the budget by default, at least 5. Not available with
+        Kill a run after this many seconds without a measurement; 3 times the budget by default, at least 5. Not available with
         --in-process.
     any_code
         Pool runs whose code or arguments differ.

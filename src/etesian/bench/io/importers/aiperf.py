@@ -33,7 +33,7 @@ def read_aiperf(path: str | Path, *, latency: str | None = None, suite: str = "a
     Yields
     ------
     StoredRun, Skipped or Ignored
-        One run per profile, whatever number of requests it covers.
+        One run per profile, for any number of requests.
 
     Raises
     ------

@@ -84,7 +84,7 @@ def _result(file: Path, report: Mapping[str, Any], benchmark: Mapping[str, Any])
 
 
 def _latencies(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Give mean, median and percentiles of the latencies of successful requests, in the units of the report."""
+    """Yield mean, median and percentiles of the latencies of successful requests, in the units of the report."""
     for name in _LATENCIES:
         distribution = _mapping(_mapping(metrics.get(name)).get("successful"))
         figures = {**distribution, **_mapping(distribution.get("percentiles"))}

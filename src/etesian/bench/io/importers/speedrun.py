@@ -54,7 +54,7 @@ def read_speedrun(path: str | Path, *, target: Target = TARGET) -> Iterator[Foun
     ------
     StoredRun, Skipped or Ignored
         One run per log, in the suite ``speedrun``. The whole curve is kept, so that both designs can be applied: first passage,
-        and a fixed schedule, whose last measurement counts. Statistics that the README beside the logs states are kept as
+        and a fixed schedule, whose last measurement counts. Statistics that the README of a record states are kept as
         details.
 
     Raises

@@ -40,7 +40,7 @@ def read_vllm(path: str | Path, *, latency: str | None = None, suite: str = "vll
     Yields
     ------
     StoredRun, Skipped or Ignored
-        One run per result, whatever number of requests it covers.
+        One run per result, for any number of requests.
 
     Raises
     ------
@@ -61,12 +61,12 @@ def read_vllm(path: str | Path, *, latency: str | None = None, suite: str = "vll
 
 
 def _is_result(file: Path) -> bool:
-    """Return True for results, and False for the copies in PyTorch's format that vLLM may write beside them."""
+    """Return True for results, and False for the copies in PyTorch's format that vLLM may write next to them."""
     return has_suffix(file, ".json", ".jsonl") and ".pytorch." not in file.name
 
 
 def _objects(text: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Give the JSON objects of a file that may have been appended to."""
+    """Yield the JSON objects of a file, which grows with --append-result."""
     at, found = 0, 0
     while at < len(text):
         if text[at].isspace():
