@@ -166,6 +166,14 @@ def test_profile_of_aiperf_is_one_run(tmp_path: Path) -> None:
     run = one_run(read_aiperf(tmp_path))
     assert (run.seconds, run.workload) == (10.0, "a/model, concurrency 4")
     assert one_run(read_aiperf(file, latency="request_latency.p99")).seconds == pytest.approx(1.5)
+    config = {
+        "models": {"strategy": "round_robin", "items": [{"name": "a/model"}]},
+        "phases": [{"name": "warmup", "kind": "warmup", "concurrency": 1}, {"name": "profiling", "concurrency": 8}],
+    }
+    newer = {**AIPERF, "schema_version": "1.4", "input_config": config, "is_complete": True}
+    assert one_run(read_aiperf(write(file, json.dumps(newer)))).workload == "a/model, concurrency 8"
+    stalled = {**newer, "is_complete": False, "incomplete_reason": "records stalled"}
+    assert "is not complete: records stalled" in reasons(read_aiperf(write(file, json.dumps(stalled))))[0]
     assert "was cancelled" in reasons(read_aiperf(write(file, json.dumps({**AIPERF, "was_cancelled": True}))))[0]
     assert "is not a summary of AIPerf" in reasons(read_aiperf(write(file, "{}")))[0]
 

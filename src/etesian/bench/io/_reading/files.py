@@ -131,6 +131,11 @@ def objects_in(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return listed
 
 
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object, or an empty mapping for any other value."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def shortened(text: Any, limit: int = 40) -> str:
     """Quote a piece of a file for a message."""
     if not isinstance(text, str):

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from etesian.bench.io._reading.curves import number_of
-from etesian.bench.io._reading.files import UnreadableError, document_of, has_suffix, json_object, objects_in
+from etesian.bench.io._reading.files import (
+    UnreadableError,
+    as_mapping,
+    document_of,
+    has_suffix,
+    json_object,
+    objects_in,
+)
 from etesian.bench.io._reading.found import Found, attempt, read_each
 from etesian.bench.io._reading.serving import ServingResult, serving_run
 from etesian.bench.io._reading.timings import seed_from_content
@@ -63,8 +70,8 @@ def read_guidellm(path: str | Path, *, latency: str | None = None, suite: str = 
 
 
 def _result(file: Path, report: Mapping[str, Any], benchmark: Mapping[str, Any]) -> ServingResult:
-    metrics = _mapping(benchmark.get("metrics"))
-    totals = _mapping(metrics.get("request_totals") or benchmark.get("request_totals"))
+    metrics = as_mapping(benchmark.get("metrics"))
+    totals = as_mapping(metrics.get("request_totals") or benchmark.get("request_totals"))
     if "successful" not in totals:
         raise UnreadableError("is not a benchmark of GuideLLM: it has no request_totals")
     return ServingResult(
@@ -76,7 +83,7 @@ def _result(file: Path, report: Mapping[str, Any], benchmark: Mapping[str, Any])
         metrics={
             name: number_of(distribution["mean"], role=name)
             for name in ("requests_per_second", "output_tokens_per_second", "tokens_per_second")
-            if "mean" in (distribution := _mapping(_mapping(metrics.get(name)).get("successful")))
+            if "mean" in (distribution := as_mapping(as_mapping(metrics.get(name)).get("successful")))
         },
         started=_started(benchmark),
         details={"file": file.name},
@@ -86,8 +93,8 @@ def _result(file: Path, report: Mapping[str, Any], benchmark: Mapping[str, Any])
 def _latencies(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Yield mean, median and percentiles of the latencies of successful requests, in the units of the report."""
     for name in _LATENCIES:
-        distribution = _mapping(_mapping(metrics.get(name)).get("successful"))
-        figures = {**distribution, **_mapping(distribution.get("percentiles"))}
+        distribution = as_mapping(as_mapping(metrics.get(name)).get("successful"))
+        figures = {**distribution, **as_mapping(distribution.get("percentiles"))}
         for statistic, value in figures.items():
             if isinstance(value, int | float) and (statistic in ("mean", "median") or statistic.startswith("p")):
                 yield f"{name}.{statistic}", value
@@ -103,7 +110,7 @@ def _duration(benchmark: Mapping[str, Any]) -> float:
 def _load(benchmark: Mapping[str, Any]) -> str:
     """Describe the strategy of a benchmark: its kind, and its rate or number of streams."""
     for config in (benchmark.get("config"), benchmark.get("args"), benchmark):
-        strategy = _mapping(_mapping(config).get("strategy"))
+        strategy = as_mapping(as_mapping(config).get("strategy"))
         if strategy:
             sizes = [
                 strategy[name] for name in ("rate", "streams", "max_concurrency") if strategy.get(name) is not None
@@ -114,9 +121,9 @@ def _load(benchmark: Mapping[str, Any]) -> str:
 
 def _model(report: Mapping[str, Any], benchmark: Mapping[str, Any]) -> str:
     """Return the model, which each version of GuideLLM writes in a place of its own."""
-    config = _mapping(benchmark.get("config"))
+    config = as_mapping(benchmark.get("config"))
     places = (config.get("backend"), report.get("args"), benchmark.get("args"), config, benchmark.get("worker"))
-    for place in map(_mapping, places):
+    for place in map(as_mapping, places):
         if model := place.get("model") or place.get("backend_model"):
             return str(model)
     return ""
@@ -127,7 +134,3 @@ def _started(benchmark: Mapping[str, Any]) -> str:
     if not isinstance(start, int | float) or not 0 < start < _LATEST_TIME:
         return ""
     return datetime.fromtimestamp(start, UTC).isoformat(timespec="milliseconds")
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
