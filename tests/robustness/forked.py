@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import resource
@@ -28,7 +29,7 @@ CPU_SECONDS = 10
 WALL_SECONDS = 60
 """Time after which an input that uses no processor counts as hanging."""
 
-INPUTS_PER_FORK = 200
+INPUTS_PER_FORK = 1_000
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ def _be_child(samples: list[Sample], folders: list[Path], seed: int, numbers: ra
         _limit_memory()
         signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, in compiled code too
         work = Path(tempfile.mkdtemp(prefix="work-", dir=folders[0].parent))
+        _warm_up(samples, folders)
         with os.fdopen(writing, "w", buffering=1) as lines:
             for number in numbers:
                 signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
@@ -164,6 +166,16 @@ def _be_child(samples: list[Sample], folders: list[Path], seed: int, numbers: ra
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def _warm_up(samples: list[Sample], folders: list[Path]) -> None:
+    """Read the unchanged samples, so that compiling and importing count for no input."""
+    for sample, folder in zip(samples, folders, strict=True):
+        copy = folder.with_name(f"{folder.name}-{os.getpid()}")
+        shutil.copytree(folder, copy)
+        with contextlib.suppress(Exception):  # counted when it happens to an input
+            sample.read(copy)
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def _limit_memory() -> None:

@@ -66,7 +66,7 @@ def _repacked(
 ) -> bytes:
     try:
         content = unpack(packed)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
         return mutate_bytes(packed, rng)
     return pack(mutate_text(content, rng))
 

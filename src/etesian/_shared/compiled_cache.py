@@ -86,7 +86,7 @@ def _forgiving(access: Callable[..., Any]) -> Callable[..., Any]:
             return access(self, *arguments)
         except _FAILURES as error:
             if self.cache_path != _NOWHERE:
-                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
                 _note(f"the cache of compiled code in {self.cache_path} cannot be used: {reason}")
             return None
 
@@ -95,9 +95,9 @@ def _forgiving(access: Callable[..., Any]) -> Callable[..., Any]:
 
 def _register() -> None:
     numba_caching: Any = caching
-    implementation = getattr(numba_caching, "CacheImpl", None) or numba_caching._CacheImpl  # renamed in numba 0.62
-    if TemporaryLocator not in implementation._locator_classes:
-        implementation._locator_classes.append(TemporaryLocator)
+    places = numba_caching.FunctionCache._impl_class._locator_classes
+    if TemporaryLocator not in places:
+        places.append(TemporaryLocator)
         numba_caching.Cache.save_overload = _forgiving(numba_caching.Cache.save_overload)
         numba_caching.Cache.load_overload = _forgiving(numba_caching.Cache.load_overload)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -262,8 +263,10 @@ class Store:
             if isinstance(error, sa.exc.IntegrityError):
                 raise
             reason = self.location.hide_in(str(error.orig).strip().partition("\n")[0])
-            code = getattr(error.orig, "sqlite_errorname", "")
-            kind = StorageError if code.startswith(_STORAGE_ERRORS) else InputError
+            is_storage = isinstance(error.orig, sqlite3.Error) and error.orig.sqlite_errorname.startswith(
+                _STORAGE_ERRORS
+            )
+            kind = StorageError if is_storage else InputError
             raise kind(f"the store {self.location} cannot be used: {reason}") from error
 
 

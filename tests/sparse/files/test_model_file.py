@@ -250,7 +250,7 @@ def changed(path, attribute, change):
     [
         ("classifier", "coef_", lambda a: a[:, :3], "coef_ has 3 features; 8 are expected|_coef has 8 features; 3"),
         ("classifier", "coef_", lambda a: np.vstack([a, a]), "outputs"),
-        ("classifier", "coef_", lambda a: a.astype(str), "coef_ has the wrong type"),
+        ("classifier", "coef_", lambda a: a.astype(str), "coef_ must be an array of another type"),
         ("classifier", "classes_", lambda a: a[::-1], "classes_ must ascend"),
         ("classifier", "classes_", lambda a: np.arange(3), "coef_ has 1 outputs; 3 are expected"),
         ("regressor", "coef_", lambda a: a[:, None], "coef_ must have 1 dimensions"),

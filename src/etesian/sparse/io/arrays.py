@@ -95,7 +95,7 @@ def _built(arrays: Arrays) -> Any:
     if len(shape) != 2 or min(shape) < 0:
         raise ValueError(f"its shape must be two numbers from 0 up; got {shape}")
     matrix = _BUILDERS[name](arrays, shape)
-    if hasattr(matrix, "check_format"):
+    if isinstance(matrix, csr_array | csc_array | bsr_array):  # the others are checked as they are built
         matrix.check_format(full_check=True)
     return matrix
 

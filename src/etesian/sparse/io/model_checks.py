@@ -86,7 +86,7 @@ def check_model(name: str, fitted: dict[str, Any]) -> None:
 
 def _check_array(attribute: str, value: Any, expected: _Array, lengths: dict[str, int]) -> None:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in expected.kinds:
-        raise ValueError(f"{attribute} has the wrong type, {getattr(value, 'dtype', type(value).__name__)}")
+        raise ValueError(f"{attribute} must be an array of another type; got {type(value).__name__}")
     if value.ndim != len(expected.dimensions):
         raise ValueError(f"{attribute} must have {len(expected.dimensions)} dimensions; got shape {value.shape}")
     for dimension, length in zip(expected.dimensions, value.shape, strict=True):
@@ -103,7 +103,7 @@ def _agree(attribute: str, dimension: str, found: Any, expected: int) -> None:
 def _check_rated(rated: Any, lengths: dict[str, int]) -> None:
     shape = (lengths["users"], lengths["items"])
     if rated is not None and not (isinstance(rated, csr_array) and rated.shape == shape):
-        raise ValueError(f"_rated must be a sparse matrix of shape {shape}; got shape {getattr(rated, 'shape', None)}")
+        raise ValueError(f"_rated must be a sparse matrix of shape {shape}")
 
 
 def _check_words(fitted: dict[str, Any], n_words: int) -> None:
