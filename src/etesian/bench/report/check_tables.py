@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from etesian._shared.text import printable
 from etesian.bench.regression import Check, EntryCheck
-from etesian.bench.report.format import counted, number, printable, value_and_interval
+from etesian.bench.report.format import counted, number, value_and_interval
 from etesian.bench.report.model import Cell, Row, Table, words_cell
 
 _HEADINGS = ("entry", "verdict", "new / base", "smallest change shown", "runs", "runs needed")

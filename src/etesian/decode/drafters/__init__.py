@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import etesian._shared.compiled_cache  # noqa: F401  # before any loop is compiled
+
 if TYPE_CHECKING:
     from etesian.decode.drafters.combined import CombinedDrafter
     from etesian.decode.drafters.drafter import Drafter, DraftRequest
