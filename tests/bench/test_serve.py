@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -10,13 +11,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench_fakes import make_run
 
-from etesian.bench import InputError, Store, analyze
+from etesian.bench import InputError, Store, analyze, serve
 from etesian.bench.serve import HEADERS, LiveReport, ReportServer
 
 CHROMIUM = shutil.which("chromium")
@@ -121,10 +123,67 @@ def test_page_is_complete_and_loads_nothing_from_elsewhere(store: Store, visitor
     assert visitor.ask("/", method="HEAD")[::2] == (200, "")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b", "[", "[::1", "[x]", "]:1", "\u00e9"],
+)
 def test_names_that_could_be_made_to_point_here_are_refused(visitor: Visitor, host: str) -> None:
     status, _, text = visitor.ask(Host=host)
     assert (status, text) == (403, "this server responds only to its address and to localhost\n")
+
+
+def drain(connection: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while block := connection.recv(1 << 16):
+            received += block
+    return received
+
+
+def test_slow_request_is_ended_after_a_total_time(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "REQUEST_SECONDS", 0.3)
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", visitor.port), timeout=10) as connection:
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):  # each byte arrives well within the limit
+                connection.sendall(b"G")
+                time.sleep(0.05)
+        assert drain(connection) == b""
+    assert time.monotonic() - began < 6
+    assert visitor.ask()[0] == 200
+
+
+def test_large_request_is_ended(visitor: Visitor) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+    with socket.create_connection(("127.0.0.1", visitor.port), timeout=10) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(head + b"".join(b"A%d: %s\r\n" % (k, b"x" * 6000) for k in range(20)))
+            connection.sendall(b"\r\n")
+        assert b"200" not in drain(connection)
+    assert visitor.ask()[0] == 200
+
+
+def test_old_connection_is_closed_after_its_response(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "CONNECTION_SECONDS", 0.0)
+    with socket.create_connection(("127.0.0.1", visitor.port), timeout=10) as connection:
+        connection.sendall(b"GET /content HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        assert drain(connection).count(b"HTTP/1.1 200") == 1
+
+
+def test_more_connections_than_allowed_are_closed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "MAX_CONNECTIONS", 2)
+    with ReportServer(LiveReport(store, analyze, title="")) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        with contextlib.ExitStack() as opened:
+            connections = [
+                opened.enter_context(socket.create_connection(server.server_address[:2], timeout=10)) for _ in range(3)
+            ]
+            assert drain(connections[2]) == b""
+            connections[0].sendall(b"GET /content HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert b"200" in drain(connections[0])
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost", "LOCALHOST:8000", "[::1]:8000", "192.0.2.1"])

@@ -6,12 +6,14 @@ import html
 import re
 from collections.abc import Sequence
 
+from etesian._shared.text import printable
+
 _SIGNS = re.compile(r"[\\`*_\[\]|@~]")
 
 
 def escape_markdown(text: str) -> str:
     """Escape text, which becomes one line, so that GitHub shows it as it is: no markup, no HTML and no mentions."""
-    one_line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    one_line = " ".join(printable(text).split())
     return _SIGNS.sub(lambda sign: f"&#{ord(sign[0])};", html.escape(one_line, quote=False))
 
 

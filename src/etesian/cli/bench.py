@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from etesian import bench
+from etesian.bench.address import StoreAddress
 from etesian.cli.bench_options import (
     DEFAULT_STORE,
     JsonOption,
@@ -153,7 +154,7 @@ def _compare(
     sources: Sequence[str],
     revision: str,
     seeds: list[int],
-    store: str,
+    store: StoreAddress,
     console: Console,
     *,
     limit: float | None,

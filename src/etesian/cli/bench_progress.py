@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from etesian._shared.text import printable
 from etesian.bench.isolate import Job
 from etesian.bench.record import Point, Run
-from etesian.bench.report.format import printable
 from etesian.bench.suites import Event
 from etesian.cli.console import describe_duration
 

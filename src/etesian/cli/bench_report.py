@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from etesian import bench
 from etesian._shared.files import check_output
+from etesian.bench.address import StoreAddress
 from etesian.bench.analysis import Analysis, Options, analyze
 from etesian.bench.report import write_page
 from etesian.cli.bench_analysis import parse_options, with_analysis_options
@@ -93,7 +94,7 @@ def serve(
         raise bench.InputError(f"--port must lie between 0 and 65535; got {port}")
     request = _Request(chosen_store(argument, store), suite, target, options)
     with bench.Store(request.store, create=False) as opened:
-        heading = title or suite or Path(request.store).stem
+        heading = title or suite or request.store.name
         live = LiveReport(opened, request.analyze, title=heading, commands=request.commands())
         try:
             serve_until_interrupted(live, host=host, port=port, announce=_announce)
@@ -110,7 +111,7 @@ def _announce(url: str) -> None:
 class _Request:
     """Runs to analyze and the options of the analysis."""
 
-    store: str
+    store: StoreAddress
     suite: str | None
     target: str | None
     options: dict[str, Any]
@@ -129,7 +130,7 @@ class _Request:
 
     def commands(self) -> dict[str, str]:
         """Return the commands that reproduce the page and its data. A database URL may hold a password and is left out."""
-        where = "STORE" if "://" in self.store else self.store
+        where = "STORE" if self.store.is_url else str(self.store)
         words = [where, *_words({"suite": self.suite, "target": self.target}), *_words(self._changed_options())]
         return {
             "This page": shlex.join(["etesian", "bench", "report", *words]),

@@ -11,10 +11,11 @@ import re
 import pytest
 from made_runs import MACHINE, TARGET, make_run
 
+from etesian._shared.text import printable
 from etesian.bench import Point, Target, analyze
 from etesian.bench.record import Run
 from etesian.bench.report import Cell, Row, Section, Table, caveats, write_report
-from etesian.bench.report.format import interval, number, p_value, printable, value_and_interval
+from etesian.bench.report.format import interval, number, p_value, value_and_interval
 from etesian.bench.report.marks import assign_marks
 from etesian.bench.report.sections.machines import machine_records
 from etesian.bench.report.verdict import verdict

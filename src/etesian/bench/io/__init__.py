@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from etesian._shared.lazy import lazy_names
+from etesian._shared.limits import raised_limits
 from etesian.bench.io._reading.curves import Measurement, outcome_of, points_of
 from etesian.bench.io._reading.files import UnreadableError
 from etesian.bench.io._reading.found import Found, Ignored, Skipped, read_each
@@ -51,6 +52,7 @@ __all__ = [
     "importer_names",
     "outcome_of",
     "points_of",
+    "raised_limits",
     "read_aiperf",
     "read_algoperf",
     "read_benchopt",

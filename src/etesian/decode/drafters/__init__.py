@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import etesian._shared.compiled_cache  # noqa: F401  # before any loop is compiled
 from etesian._shared.lazy import lazy_names
 
 if TYPE_CHECKING:
