@@ -55,7 +55,7 @@ def test_readme_has_a_table_for_each_race_and_is_made_anew_from_the_records(resu
     assert write_readme(results).read_text() == text
 
 
-def test_race_on_a_file_says_which_file_is_missing(tmp_path):
+def test_race_names_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="--data must be a folder that contains libsvm/w8a"):
         time_to_target(["--races", "w8a", "--out", str(tmp_path)])
     assert set(RACES) > {"w8a", "cocoa", "delaunay", "movielens"}

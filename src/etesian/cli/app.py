@@ -101,7 +101,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         name="etesian",
         help="Faster machine learning that gives the same answer, and speed-ups that can be trusted.",
         version=f"etesian {__version__}",
-        help_format="plaintext",
+        help_format="markdown",
         default_parameter=Parameter(negative=(), show_default=_shown_default, allow_repeating=True),
         result_action="return_value",
         suppress_keyboard_interrupt=False,

@@ -27,7 +27,7 @@ _BIGGEST_INTEGER = 2**63 - 1
 
 
 def write_jsonl(entries: Iterable[StoredRun], path: str | Path) -> int:
-    """Write runs as JSON Lines; an existing file is replaced at once and completely, or not at all.
+    """Write runs as JSON Lines; an existing file is replaced atomically.
 
     Parameters
     ----------
