@@ -1,8 +1,8 @@
 """Etesian and llama.cpp on the same GGUF files: load time, first token, prefill, plain decoding, rows and memory.
 
 Each round starts a new process for every file and engine, in an order that rotates. Runs are appended to `runs.jsonl` in the folder
-`--out`; runs in that file are skipped, so that several short calls add up. llama.cpp is llama-cpp-python in a separate environment, built
-with `CMAKE_ARGS=-DGGML_NATIVE=ON`. Example:
+`--out`; runs in that file are skipped, so that several short calls add up. llama.cpp is llama-cpp-python in a separate environment,
+built with `CMAKE_ARGS=-DGGML_NATIVE=ON`. Example:
 
     python benchmarks/gguf_race.py *.gguf --peer-python ../llama/bin/python --out benchmarks/results/<date>_gguf_race
 """

@@ -1,8 +1,8 @@
 """Check that speculative decoding generates the tokens of plain decoding: law B1 on the 164 prompts of HumanEval.
 
 Each prompt is continued with plain and speculative decoding, greedy and sampled, in each type of weights. For each pair, a line of
-`runs.jsonl` in the folder `--out` records whether all token ids are equal. Pairs already in the file are skipped, so that several calls
-with `--seconds` add up. Example:
+`runs.jsonl` in the folder `--out` records whether all token ids are equal. Pairs already in the file are skipped, so that several
+calls with `--seconds` add up. Example:
 
     python benchmarks/same_text.py smollm2 --dtypes auto q8_0 bf16 --data ../shared/data --out benchmarks/results/<date>_same_text
 """
