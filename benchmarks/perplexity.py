@@ -1,8 +1,8 @@
 """Perplexity of GGUF files on a text, by Etesian or by llama.cpp: a check of quantized products.
 
 The text is cut into pieces of `--piece` tokens, each read from the start; all tokens but the first of each piece count. Both
-engines read the same files and find the same tokens. Results are printed as JSON and appended to the file `--out`. Files with a result
-there are not measured again. Run it once with each engine, llama.cpp in a separate environment (built with
+engines read the same files and find the same tokens. Results are printed as JSON and appended to the file `--out`. Files with a
+result there are not measured again. Run it once with each engine, llama.cpp in a separate environment (built with
 `CMAKE_ARGS=-DGGML_NATIVE=ON`):
 
     python benchmarks/perplexity.py *.gguf --text text.txt --out runs.jsonl
