@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from etesian._shared.barrier import new_shared
 from etesian.decode.models.cpu import forward
 from etesian.decode.models.cpu.architecture import FAMILIES, Network, read_network
-from etesian.decode.models.cpu.packed_network import aligned_zeros, pack_network
+from etesian.decode.models.cpu.packed_network import pack_network
+from etesian.decode.models.cpu.packing import aligned_zeros
 from etesian.decode.models.cpu.products import BlockWeights, Weights
 from etesian.decode.models.cpu.quantized.activations import record_stride
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
