@@ -76,8 +76,12 @@ def test_race_resumes_and_its_speeds_are_drawn(monkeypatch, tmp_path):
     assert texts[:2] == ["model.gguf", "etesian"]
 
 
-def run_in_this_process(command, **_):
-    assert command[0] == sys.executable
+run_for_real = subprocess.run
+
+
+def run_in_this_process(command, **options):
+    if command[0] != sys.executable:  # a program that describes the machine
+        return run_for_real(command, **options)
     with contextlib.redirect_stdout(io.StringIO()) as out:
         gguf_engines.main(command[2:])
     return subprocess.CompletedProcess(command, 0, out.getvalue(), "")
@@ -109,7 +113,7 @@ def test_tables_and_bars_hold_medians(tmp_path):
 
 def test_tokens_are_drawn_in_the_color_of_their_origin(bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    origins.main(["--models", str(bundle), "--tokens", "20", "--out", str(tmp_path)])
+    origins.main(["--models", str(bundle), "--request", "1", "--tokens", "20", "--out", str(tmp_path)])
     record = json.loads((tmp_path / "records.json").read_text())
     assert record["identical to plain"]
     assert len(record["texts"]) == len(record["origins"]) == 20

@@ -24,7 +24,6 @@ LONGROPE = {
     "rope_type": "longrope",
     "rope_theta": 10_000.0,
     "partial_rotary_factor": 0.75,
-    "original_max_position_embeddings": 64,
     "short_factor": [1.0, 1.1, 1.5, 2.0, 2.5, 3.0],
     "long_factor": [1.0, 2.0, 4.0, 8.0, 16.0, 32.0],
 }
@@ -38,6 +37,7 @@ VARIANTS = {
             "num_key_value_heads": 1,
             "tie_word_embeddings": True,
             "rope_parameters": LONGROPE,
+            "original_max_position_embeddings": 64,
             "sliding_window": 7,
         },
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -64,7 +65,8 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
-    wrapped = PeftModel.from_pretrained(model, str(folder), local_files_only=True)
+    with _no_deprecation_warnings():
+        wrapped = PeftModel.from_pretrained(model, str(folder), local_files_only=True)
     with safe_open(folder / WEIGHTS, "np") as file:
         differing = sorted(set(file.keys()) ^ get_peft_model_state_dict(wrapped).keys())
     if differing:
@@ -73,3 +75,11 @@ def merge_adapter(model: Any, folder: Path) -> Any:
             f"({len(differing)} such tensors); use the adapter with the model that it was trained for"
         )
     return wrapped.merge_and_unload(safe_merge=True)
+
+
+@contextmanager
+def _no_deprecation_warnings() -> Iterator[None]:
+    """Hide warnings about functions of transformers that peft calls."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
