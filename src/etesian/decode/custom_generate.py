@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,17 +89,16 @@ def _pass_tokenizers_on() -> None:
     from transformers import GenerationMixin
 
     extract = getattr(GenerationMixin, "_extract_generation_mode_kwargs", None)
-    if extract is None or hasattr(extract, "__wrapped__"):
+    if extract is None or extract.__module__ == __name__:
         return
 
-    @functools.wraps(extract)
     def keep_tokenizer(self: Any, custom_generate: Any, kwargs: dict[str, Any], *rest: Any, **named: Any) -> Any:
         tokenizer = kwargs.get("tokenizer")
         found = extract(self, custom_generate, kwargs, *rest, **named)
         is_ours = isinstance(custom_generate, SpeculativeGenerate) and tokenizer is not None
         return {**found, "tokenizer": tokenizer} if is_ours else found
 
-    GenerationMixin._extract_generation_mode_kwargs = keep_tokenizer
+    GenerationMixin._extract_generation_mode_kwargs = keep_tokenizer  # type: ignore[method-assign]
 
 
 class SpeculativeGenerate:
