@@ -31,26 +31,26 @@ CHOOSING: dict[str, dict[str, Any]] = {"greedy": {"do_sample": False}, "top-k 50
 WAYS = ("transformers", "custom_generate")
 
 
-def rounds(asked: argparse.Namespace, done: set[tuple[str, int]]) -> Iterator[dict[str, Any]]:
+def rounds(given: argparse.Namespace, done: set[tuple[str, int]]) -> Iterator[dict[str, Any]]:
     """Yield a record for each missing run."""
     file = find_gguf("smollm2")
     assert file is not None
     tokenizer = load_gguf(file)[1]
-    prompts = [torch.tensor([tokenizer.encode(as_chatml(text))]) for text in REQUESTS[: asked.prompts]]
-    for dtype in asked.dtypes:
-        missing = [number for number in range(asked.rounds) if (dtype, number) not in done]
+    prompts = [torch.tensor([tokenizer.encode(as_chatml(text))]) for text in REQUESTS[: given.prompts]]
+    for dtype in given.dtypes:
+        missing = [number for number in range(given.rounds) if (dtype, number) not in done]
         if not missing:
             continue
         model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=DTYPES[dtype]).eval()
         door = speculative()
         for way in WAYS:  # not counted
-            write(model, prompts[0], way, door, CHOOSING["greedy"], asked.tokens)
+            write(model, prompts[0], way, door, CHOOSING["greedy"], given.tokens)
         for number in missing:
             for place, prompt in enumerate(prompts):
                 for choosing, options in CHOOSING.items():
                     for way in WAYS if (number + place) % 2 else WAYS[::-1]:
                         torch.manual_seed(number)
-                        seconds, tokens = write(model, prompt, way, door, options, asked.tokens)
+                        seconds, tokens = write(model, prompt, way, door, options, given.tokens)
                         yield {
                             "dtype": dtype,
                             "round": number,
@@ -67,10 +67,10 @@ def write(
 ) -> tuple[float, list[int]]:
     """Continue a prompt by a number of tokens; return the seconds and the tokens."""
     how = {"custom_generate": door} if way == "custom_generate" else {}
-    asked = {"max_new_tokens": n_tokens, "pad_token_id": 0, "attention_mask": torch.ones_like(prompt)}
+    given = {"max_new_tokens": n_tokens, "pad_token_id": 0, "attention_mask": torch.ones_like(prompt)}
     model.generation_config.eos_token_id = None  # so that all outputs have the same length
     started = time.perf_counter()
-    out = model.generate(prompt, **asked, **options, **how)
+    out = model.generate(prompt, **given, **options, **how)
     return time.perf_counter() - started, out[0, prompt.shape[1] :].tolist()
 
 
@@ -103,18 +103,18 @@ def main(arguments: list[str] | None = None) -> str:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompts", type=int, default=len(REQUESTS))
     parser.add_argument("--tokens", type=int, default=64)
-    asked = parser.parse_args(arguments)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    runs = asked.out / "runs.jsonl"
+    given = parser.parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
+    runs = given.out / "runs.jsonl"
     records = [json.loads(line) for line in runs.read_text().splitlines()] if runs.exists() else []
     done = {(record["dtype"], record["round"]) for record in records}
     with runs.open("a", buffering=1) as file:
-        for record in rounds(asked, done):
+        for record in rounds(given, done):
             records.append(record)
             print(json.dumps(record), file=file)
     table = as_text(records)
-    (asked.out / "table.md").write_text(table + "\n")
-    (asked.out / "machine.json").write_text(json.dumps(machine.describe(), indent=1) + "\n")
+    (given.out / "table.md").write_text(table + "\n")
+    (given.out / "machine.json").write_text(json.dumps(machine.describe(), indent=1) + "\n")
     print(table)
     return table
 

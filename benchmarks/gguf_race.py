@@ -27,28 +27,28 @@ WORKER = Path(__file__).parent / "decoders" / "gguf_engines.py"
 Record = dict[str, Any]
 
 
-def race(asked: argparse.Namespace, runs: Path) -> None:
+def race(given: argparse.Namespace, runs: Path) -> None:
     """Run what is missing, until the time limit."""
     started = time.monotonic()
     done = {(record["model"], record["engine"], record["round"]) for record in read(runs)}
-    for number in range(asked.rounds):
-        for model in asked.models:
-            engines = asked.engines if number % 2 == 0 else asked.engines[::-1]
+    for number in range(given.rounds):
+        for model in given.models:
+            engines = given.engines if number % 2 == 0 else given.engines[::-1]
             for engine in engines:
                 if (model.name, engine, number) in done:
                     continue
-                if time.monotonic() - started > asked.seconds:
+                if time.monotonic() - started > given.seconds:
                     return
-                record = run_engine(engine, model, asked)
+                record = run_engine(engine, model, given)
                 with runs.open("a") as file:
                     print(json.dumps({"round": number, **record}), file=file)
 
 
-def run_engine(engine: str, model: Path, asked: argparse.Namespace) -> Record:
+def run_engine(engine: str, model: Path, given: argparse.Namespace) -> Record:
     """Measure an engine in a process of its own."""
-    python = sys.executable if engine == "etesian" else str(asked.peer_python)
-    command = [python, str(WORKER), engine, str(model.resolve()), "--threads", str(asked.threads)]
-    command += ["--prefill", *map(str, asked.prefill), "--rows", *map(str, asked.rows)]
+    python = sys.executable if engine == "etesian" else str(given.peer_python)
+    command = [python, str(WORKER), engine, str(model.resolve()), "--threads", str(given.threads)]
+    command += ["--prefill", *map(str, given.prefill), "--rows", *map(str, given.rows)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     record: Record = json.loads(done.stdout.splitlines()[-1])
     return record
@@ -108,15 +108,15 @@ def main(arguments: list[str] | None = None) -> str:
     add("--seconds", type=float, default=float("inf"), help="time after which no process starts")
     add("--prefill", type=int, nargs="+", default=[128, 512, 2048])
     add("--rows", type=int, nargs="+", default=[1, 6, 8, 16, 32])
-    asked = parser.parse_args(arguments)
-    if "llama.cpp" in asked.engines and asked.peer_python is None:
+    given = parser.parse_args(arguments)
+    if "llama.cpp" in given.engines and given.peer_python is None:
         parser.error("llama.cpp needs --peer-python")
-    asked.out.mkdir(parents=True, exist_ok=True)
-    runs = asked.out / "runs.jsonl"
-    race(asked, runs)
+    given.out.mkdir(parents=True, exist_ok=True)
+    runs = given.out / "runs.jsonl"
+    race(given, runs)
     table = as_text(read(runs))
-    (asked.out / "table.md").write_text(table + "\n")
-    (asked.out / "machine.json").write_text(json.dumps(machine.describe(), indent=1) + "\n")
+    (given.out / "table.md").write_text(table + "\n")
+    (given.out / "machine.json").write_text(json.dumps(machine.describe(), indent=1) + "\n")
     print(table)
     return table
 

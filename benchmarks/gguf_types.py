@@ -47,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
-    asked = parser.parse_args(arguments)
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    for type_name in asked.types:
-        out = asked.folder / f"{asked.model.stem.partition('.')[0]}.{type_name}.gguf"
+    given = parser.parse_args(arguments)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    for type_name in given.types:
+        out = given.folder / f"{given.model.stem.partition('.')[0]}.{type_name}.gguf"
         if not out.exists():
-            convert(asked.model, out, type_name)
+            convert(given.model, out, type_name)
         print(out)
 
 

@@ -45,10 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--models", default=SMOLLM2)
     parser.add_argument("--request", type=int, default=0, help="number of the request in etesian.suite.prompts")
     parser.add_argument("--tokens", type=int, default=96)
-    asked = parser.parse_args(arguments)
-    record = answer(asked.models, REQUESTS[asked.request], asked.tokens)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+    given = parser.parse_args(arguments)
+    record = answer(given.models, REQUESTS[given.request], given.tokens)
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

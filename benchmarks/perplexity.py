@@ -34,28 +34,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--piece", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="JSON Lines file of the results")
-    asked = parser.parse_args(arguments)
-    lines = asked.out.read_text().splitlines() if asked.out and asked.out.exists() else []
+    given = parser.parse_args(arguments)
+    lines = given.out.read_text().splitlines() if given.out and given.out.exists() else []
     done = {(found["model"], found["engine"]) for found in map(json.loads, lines)}
-    for model in asked.models:
-        if (model.name, asked.engine) not in done:
-            line = json.dumps(measure(model, asked))
+    for model in given.models:
+        if (model.name, given.engine) not in done:
+            line = json.dumps(measure(model, given))
             print(line)
-            if asked.out:
-                with asked.out.open("a") as file:
+            if given.out:
+                with given.out.open("a") as file:
                     print(line, file=file)
 
 
-def measure(model: Path, asked: argparse.Namespace) -> dict[str, Any]:
+def measure(model: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Measure the perplexity of one file."""
-    text = asked.text.read_text()[: 8 * asked.tokens]
-    open_engine = open_etesian if asked.engine == "etesian" else open_llama_cpp
-    tokens, logits = open_engine(model, text, asked.piece, asked.threads)
+    text = given.text.read_text()[: 8 * given.tokens]
+    open_engine = open_etesian if given.engine == "etesian" else open_llama_cpp
+    tokens, logits = open_engine(model, text, given.piece, given.threads)
     started = time.perf_counter()
-    losses = piecewise_losses(logits, tokens[: asked.tokens], asked.piece)
+    losses = piecewise_losses(logits, tokens[: given.tokens], given.piece)
     return {
         "model": model.name,
-        "engine": asked.engine,
+        "engine": given.engine,
         "tokens": len(losses),
         "perplexity": round(float(np.exp(losses.mean())), 5),
         "seconds": round(time.perf_counter() - started, 1),

@@ -121,8 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("picture", choices=tuple(DRAWN))
     parser.add_argument("records", type=Path, help="folder of the records")
     parser.add_argument("out", type=Path, help="SVG file")
-    asked = parser.parse_args(arguments)
-    asked.out.write_text(DRAWN[asked.picture](asked.records))
+    given = parser.parse_args(arguments)
+    given.out.write_text(DRAWN[given.picture](given.records))
 
 
 if __name__ == "__main__":

@@ -153,8 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--layers", type=int, help="number of layers; default: that of the model")
     parser.add_argument("--tokens", type=int, help="size of the vocabulary; default: that of the model")
-    asked = parser.parse_args(arguments)
-    write_random(SHAPES[asked.shape], asked.out, n_layers=asked.layers, vocabulary_size=asked.tokens)
+    given = parser.parse_args(arguments)
+    write_random(SHAPES[given.shape], given.out, n_layers=given.layers, vocabulary_size=given.tokens)
 
 
 if __name__ == "__main__":

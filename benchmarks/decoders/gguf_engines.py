@@ -177,8 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prefill", type=int, nargs="+", default=[128, 512, 2048])
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 6, 8, 16, 32])
-    asked = parser.parse_args(arguments)
-    print(json.dumps(measure(asked.engine, asked.model, asked.threads, asked.prefill, asked.rows)))
+    given = parser.parse_args(arguments)
+    print(json.dumps(measure(given.engine, given.model, given.threads, given.prefill, given.rows)))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def check_adapter(folder: Path) -> bool:
         )
     try:
         kind = json.loads((folder / CONFIG).read_text())["peft_type"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise InputError(
             f"{str(folder / CONFIG)!r} does not configure an adapter ({type(error).__name__}: {error})"
         ) from error
