@@ -130,8 +130,8 @@ def demo(
 ) -> int:
     """Train word vectors with three schedules and generate text with four decoders; compare times, bits and tokens.
 
-    The words are those of the standard library's documentation; the models are bundled. Takes about three minutes on two cores.
-    Progress goes to standard error.
+    The words are those of the standard library's documentation; the model is SmolLM2 (`etesian models pull smollm2` downloads it).
+    Takes about four minutes on two cores. Progress goes to standard error.
 
     Exit code: 1 if a decoder generated different text than plain decoding.
 
