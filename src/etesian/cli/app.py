@@ -15,8 +15,8 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from etesian import __version__
-from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISTAKE, note, print_json
-from etesian.errors import InputError
+from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISTAKE, note, print_json, printed_notes
+from etesian.errors import InputError, StorageError
 
 COMMANDS = {
     "fit": ("etesian.cli.sparse:fit", "Fit a linear model, ratings or word vectors to a file, on all cores."),
@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": ("etesian.cli.sparse:inspect", "Analyze update conflicts in a file and predict parallel speed-up."),
     "generate": ("etesian.cli.decode:generate", "Generate text with speculative decoding."),
     "chat": ("etesian.cli.decode_chat:chat", "Chat with an instruction-tuned model."),
+    "serve": ("etesian.cli.decode_serve:serve", "Serve a model to OpenAI clients and browsers."),
     "models": ("etesian.cli.decode_catalog:app", "List or download models with a short name."),
     "ngram": ("etesian.cli.decode_ngram:app", "Build or show an N-gram that drafts for a draft model."),
 }
@@ -59,16 +60,18 @@ def run(arguments: Sequence[str], *, heeds_interrupts: bool = False) -> int:
     Returns
     -------
     int
-        0, the code of the command, 1 if the output cannot be written, 2 for a user's mistake, 130 after Ctrl-C.
+        0, the code of the command, 1 if the disk or standard output cannot be written, 2 for a user's mistake, 130 after
+        Ctrl-C.
     """
     try:
-        code = _run(arguments, heeds_interrupts=heeds_interrupts)
-        sys.stdout.flush()
+        with printed_notes():
+            code = _run(arguments, heeds_interrupts=heeds_interrupts)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except (InputError, cyclopts.CycloptsError) as error:
         note(f"error: {' '.join(str(error).split())}")
-        return EXIT_MISTAKE
+        return EXIT_FAILED if isinstance(error, StorageError) else EXIT_MISTAKE
     except OSError as error:
         if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
             raise
@@ -99,13 +102,13 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         name="etesian",
         help="Faster machine learning that gives the same answer, and speed-ups that can be trusted.",
         version=f"etesian {__version__}",
-        help_format="plaintext",
+        help_format="markdown",
         default_parameter=Parameter(negative=(), show_default=_shown_default, allow_repeating=True),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
     _add_commands(app, COMMANDS, arguments)
-    bench = App(name="bench", help="Measure time to accuracy: run, analyze, report, import and export.")
+    bench = App(name="bench", help="Measure time to accuracy: run, check, analyze, report, publish, import and export.")
     _add_commands(bench, BENCH_COMMANDS, arguments)
     app.command(bench)
     app.command(demo)
@@ -127,8 +130,8 @@ def demo(
 ) -> int:
     """Train word vectors with three schedules and generate text with four decoders; compare times, bits and tokens.
 
-    The words are those of the standard library's documentation; the models are bundled. Takes about three minutes on two cores.
-    Progress goes to standard error.
+    The words are those of the standard library's documentation; the model is SmolLM2 (`etesian models pull smollm2` downloads it).
+    Takes about four minutes on two cores. Progress goes to standard error.
 
     Exit code: 1 if a decoder generated different text than plain decoding.
 

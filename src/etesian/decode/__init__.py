@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from etesian._shared.lazy import lazy_names
 
 if TYPE_CHECKING:
     from etesian.decode.custom_generate import speculative
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from etesian.decode.models.table import TableModel
     from etesian.decode.models.transformers.model import HuggingFaceModel, load_huggingface
     from etesian.decode.output_text import Tokenizer
-    from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
+    from etesian.decode.sampling import GREEDY, Choice, Chooser, Grammar, Sampling
     from etesian.decode.speculation.adaptive import Speculation
     from etesian.decode.speculation.policy import DraftBudget, FixedPolicy, Policy
     from etesian.decode.statistics import StageStatistics, Statistics
@@ -41,6 +42,7 @@ _HOMES = {
     "FixedPolicy": "speculation.policy",
     "GREEDY": "sampling",
     "Generation": "generation",
+    "Grammar": "sampling",
     "HuggingFaceModel": "models.transformers.model",
     "LanguageModel": "models.language_model",
     "LoadOptions": "models.loading",
@@ -81,6 +83,7 @@ __all__ = [
     "Drafter",
     "FixedPolicy",
     "Generation",
+    "Grammar",
     "HuggingFaceModel",
     "LanguageModel",
     "LoadOptions",
@@ -106,8 +109,4 @@ __all__ = [
     "speculative",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

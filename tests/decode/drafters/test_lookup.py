@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drafting import check_tree, request_of, walk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etesian.decode.drafters.lookup import DOUBT, LookupDrafter
+from etesian.decode import GREEDY, Decoder, FixedPolicy, Sampling, TableModel
+from etesian.decode.drafters.lookup import DOUBT, LEVELS, LookupDrafter
+from etesian.decode.drafters.suffix_automaton import append_tokens, match_after, new_automaton
 from etesian.decode.tree import ROOT
 
-texts = st.lists(st.integers(0, 3), max_size=60)
+texts = st.lists(st.integers(0, 3), max_size=30)
 
 
-def propose(drafter, text, **limits):
-    return drafter.propose(request_of(text, **limits))
+def propose(drafter, text, *, n_drafted=0, **limits):
+    return drafter.propose(replace(request_of(text, **limits), n_drafted=n_drafted))
 
 
 def paths(tree):
@@ -23,51 +27,116 @@ def paths(tree):
     }
 
 
-def looked_up(text, min_match, max_matches, max_depth):
-    """Every path and its confidence, by comparing all places."""
-    found = []
-    for place in range(min_match, len(text)):
-        length = 0
-        while length < place and text[place - 1 - length] == text[len(text) - 1 - length]:
-            length += 1
-        if length >= min_match:
-            found.append((length, place))
-    found = sorted(found, reverse=True)[:max_matches]
-    weights: dict[tuple, float] = {}
-    for length, place in found:
-        period = text[place:]
-        for depth in range(max_depth):
-            path = tuple(period[step % len(period)] for step in range(depth + 1))
-            weights[path] = weights.get(path, 0) + (length + depth) ** 2
-    totals: dict[tuple, float] = {}
-    for path, weight in weights.items():
-        totals[path[:-1]] = totals.get(path[:-1], DOUBT) + weight
-    return {path: weight / totals[path[:-1]] for path, weight in weights.items()}
+def ends(text, suffix):
+    """Every place in the text behind an occurrence."""
+    return tuple(end for end in range(len(suffix), len(text) + 1) if text[end - len(suffix) : end] == suffix)
 
 
-@given(text=texts, min_match=st.integers(1, 3), max_matches=st.integers(1, 4), max_depth=st.integers(1, 5))
-def test_the_tree_is_what_followed_the_longest_matches(text, min_match, max_matches, max_depth):
-    drafter = LookupDrafter(min_match=min_match, max_matches=max_matches)
-    tree = propose(drafter, text, max_nodes=100, max_depth=max_depth)
-    assert paths(tree) == pytest.approx(looked_up(text, min_match, max_matches, max_depth), abs=0.01)
+def longest_suffix(text, context):
+    """Length of the longest suffix of the context that occurs in the text; in the text itself, before its end."""
+    for length in range(len(context), 0, -1):
+        places = ends(text, context[len(context) - length :])
+        if places and (context is not text or places[0] < len(text)):
+            return length
+    return 0
+
+
+def successors(text, context, min_match):
+    """Confidences of the tokens after a context, by comparing all places."""
+    weights, counted, seen, n_levels = {}, {}, None, 0
+    for length in range(longest_suffix(text, context), min_match - 1, -1):
+        places = ends(text, context[len(context) - length :])
+        following = [text[place] for place in places if place < len(text)]
+        if places == seen or not following:
+            continue  # the same occurrences as a longer suffix
+        seen, n_levels = places, n_levels + 1
+        for token in sorted(set(following)):
+            more = max(following.count(token) - counted.get(token, 0), 0)
+            weights[token] = weights.get(token, 0) + more * length**2
+            counted[token] = max(following.count(token), counted.get(token, 0))
+        if n_levels == LEVELS:
+            break
+    return {token: weight / (sum(weights.values()) + DOUBT) for token, weight in weights.items()}
+
+
+def looked_up(text, min_match, max_depth):
+    found, front = {}, [()]
+    for _ in range(max_depth):
+        following = {path: successors(text, text if path == () else text + list(path), min_match) for path in front}
+        front = [(*path, token) for path, after in following.items() for token in after]
+        found |= {(*path, token): chance for path, after in following.items() for token, chance in after.items()}
+    return found
+
+
+@given(text=texts, tail=st.lists(st.integers(0, 3), max_size=6))
+def test_the_automaton_finds_the_longest_suffix_that_occurred_before(text, tail):
+    automaton = new_automaton(32)
+    append_tokens(automaton, np.array(text, np.int32))
+    _, length = match_after(automaton, np.array(tail, np.int32))
+    assert length == longest_suffix(text, text + tail if tail else text)
+
+
+@given(text=texts, min_match=st.integers(1, 3), max_depth=st.integers(1, 4))
+def test_the_tree_is_what_followed_the_longest_matches(text, min_match, max_depth):
+    tree = propose(LookupDrafter(min_match=min_match), text, max_nodes=400, max_depth=max_depth)
+    assert paths(tree) == pytest.approx(looked_up(text, min_match, max_depth), abs=0.02)
 
 
 @given(history=st.lists(texts, min_size=1, max_size=5), max_nodes=st.integers(0, 10), max_depth=st.integers(0, 5))
-def test_after_any_history_the_proposal_is_a_fresh_drafters(history, max_nodes, max_depth):
-    drafter = LookupDrafter()
+def test_any_history_gives_a_tree_within_the_limits_and_is_remembered(history, max_nodes, max_depth):
+    drafter = LookupDrafter(memory=64)
     for text in history:
-        limits = {"max_nodes": max_nodes, "max_depth": max_depth}
-        tree, fresh = propose(drafter, text, **limits), propose(LookupDrafter(), text, **limits)
+        tree = propose(drafter, text, max_nodes=max_nodes, max_depth=max_depth)
         check_tree(tree, max_nodes=max_nodes, max_depth=max_depth, vocabulary_size=4)
-        assert paths(tree) == paths(fresh)
+        assert drafter.n_remembered <= 64
 
 
-@given(text=texts, cuts=st.lists(st.integers(0, 60), max_size=6))
-def test_the_index_follows_a_text_that_grows_and_shrinks(text, cuts):
+def test_earlier_texts_of_the_session_are_continued_and_a_fresh_drafter_knows_none():
     drafter = LookupDrafter()
-    for cut in [*cuts, len(text)]:
-        tree = propose(drafter, text[:cut])
-    assert paths(tree) == paths(propose(LookupDrafter(), text))
+    propose(drafter, [5, 6, 7, 8, 9, 10], vocabulary_size=20)
+    assert propose(drafter, [1, 2, 6, 7], max_depth=3, vocabulary_size=20).tokens.tolist() == [8, 9, 10]
+    assert len(propose(drafter.fresh(), [1, 2, 6, 7], vocabulary_size=20)) == 0
+
+
+def test_a_repeated_request_is_drafted_from_its_first_output():
+    drafter, output = LookupDrafter(), list(range(30, 50))
+    propose(drafter, [1, 2, 3, *output], vocabulary_size=60)
+    tree = propose(drafter, [1, 2, 3], max_nodes=20, max_depth=20, vocabulary_size=60)
+    assert tree.tokens.tolist() == output
+
+
+def test_drafted_tokens_are_matched_but_not_remembered():
+    drafter, text = LookupDrafter(), [1, 2, 3, 4, 5, 9]
+    assert propose(drafter, [*text, 2, 3], n_drafted=2, max_depth=1, vocabulary_size=10).tokens.tolist() == [4]
+    assert drafter.n_remembered == len(text)
+
+
+def test_the_oldest_text_is_forgotten_first():
+    drafter = LookupDrafter(memory=100)
+    propose(drafter, [*range(40)], vocabulary_size=200)
+    propose(drafter, [*range(100, 130)], vocabulary_size=200)
+    assert len(propose(drafter, [5, 6], vocabulary_size=200))
+    propose(drafter, [*range(140, 190)], vocabulary_size=200)
+    assert len(propose(drafter, [5, 6], vocabulary_size=200)) == 0
+    assert len(propose(drafter, [150, 151], vocabulary_size=200))
+    assert drafter.n_remembered <= 100
+
+
+def test_an_occurrence_counts_less_the_longer_ago_it_was():
+    drafter = LookupDrafter()
+    text = [1, 2, 3, *range(1_000, 11_000), 1, 2, 4, 0, 1, 2]
+    tree = propose(drafter, text, max_depth=1, vocabulary_size=12_000)
+    assert tree.tokens.tolist() == [4, 3]
+    assert tree.probabilities[0] > 3 * tree.probabilities[1]
+
+
+def test_earlier_texts_are_judged_apart_from_the_current_one():
+    drafter = LookupDrafter()
+    propose(drafter, [5, 6, 7, 0], vocabulary_size=40)
+    for _ in range(100):  # the earlier text proves wrong each time
+        drafter.observe(propose(drafter, [20, 5, 6], max_depth=1, vocabulary_size=40), [])
+    assert propose(drafter, [20, 5, 6], max_depth=1, vocabulary_size=40).probabilities[0] < 0.1
+    assert propose(drafter, [20, 8, 9, 7, 8, 9], max_depth=1, vocabulary_size=40).probabilities[0] > 0.7
 
 
 def test_a_longer_match_is_likelier_than_a_later_one():
@@ -76,17 +145,15 @@ def test_a_longer_match_is_likelier_than_a_later_one():
     assert paths(tree) == pytest.approx({(9,): 9 / 14, (7,): 4 / 14}, abs=0.01)
 
 
-def test_what_never_stood_there_before_is_not_drafted_for():
+def test_tokens_without_an_earlier_occurrence_get_no_draft():
     assert len(propose(LookupDrafter(), [1, 2, 3, 4])) == 0
     assert len(propose(LookupDrafter(), [])) == 0
 
 
 def test_a_text_that_repeats_itself_is_drafted_to_the_limit():
-    tree = propose(LookupDrafter(max_matches=1), [1, 2, 3] * 10, max_nodes=12, max_depth=12)
+    tree = propose(LookupDrafter(), [1, 2, 3] * 10, max_nodes=12, max_depth=12)
     assert tree.parents.tolist() == [ROOT, *range(len(tree) - 1)]
-    assert (
-        tree.tokens.tolist() == [1, 2, 3] * 4
-    )  # the latest place is 3 tokens back: what follows it goes on beyond the text
+    assert tree.tokens.tolist() == [1, 2, 3] * 4  # beyond the end of the text
 
 
 def test_acceptance_is_learned():
@@ -100,35 +167,29 @@ def test_acceptance_is_learned():
 
 
 def test_long_matches_are_judged_apart_from_short_ones():
-    drafter, short, long = LookupDrafter(), [8, 9, 1, 2, 8, 9], [*range(20), 30, *range(20)]
-    before = propose(drafter, long, max_depth=1, vocabulary_size=40).probabilities[0]
+    drafter, other, short, long = LookupDrafter(), LookupDrafter(), [8, 9, 1, 2, 8, 9], [*range(20), 30, *range(20)]
+    before = propose(other, long, max_depth=1, vocabulary_size=40).probabilities[0]
     for _ in range(100):
-        drafter.observe(propose(drafter, short, vocabulary_size=40), [])
+        drafter.observe(propose(drafter, short, max_depth=1, vocabulary_size=40), [])
     assert propose(drafter, short, vocabulary_size=40).probabilities[0] < 0.1
-    assert propose(drafter, long, max_depth=1, vocabulary_size=40).probabilities[0] == before > 0.95
+    other.calibration.table[:] = drafter.calibration.table
+    assert propose(other, long, max_depth=1, vocabulary_size=40).probabilities[0] == before > 0.95
 
 
-def test_a_node_counts_as_the_longest_match_that_leads_to_it():
-    # two tokens match; the first node is of a match of 2, the third of one of 4 if both before it are taken
-    drafter = LookupDrafter()
-    tree = propose(drafter, [8, 9, 1, 2, 3, 8, 9], max_depth=3, vocabulary_size=10)
-    drafter.observe(tree, [])
-    for _ in range(100):
-        drafter.observe(propose(drafter, [8, 9, 1, 2, 3, 8, 9], max_depth=3, vocabulary_size=10), [])
-    chances = propose(drafter, [8, 9, 1, 2, 3, 8, 9], max_depth=3, vocabulary_size=10).probabilities
-    assert chances[0] < 0.1
-    assert chances[2] == tree.probabilities[2] > 0.9
+sampled = st.sampled_from([GREEDY, Sampling(temperature=0.8, top_p=0.95, seed=3), Sampling(temperature=1.0, top_k=5)])
+SHARP = TableModel(12, scale=4.0, seed=3)
 
 
-def test_a_long_text_costs_the_same_for_each_token():
-    drafter = LookupDrafter()
-    text = np.arange(5_000, dtype=np.int32)
-    for end in range(1_000, 5_000, 7):
-        propose(drafter, text[:end], vocabulary_size=5_000)
-    assert len(drafter._before) < 4 * len(text)
+@given(prompts=st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=8), min_size=1, max_size=4), sampling=sampled)
+@settings(max_examples=40)
+def test_b1_a_session_of_requests_gives_plain_decodings_texts(prompts, sampling):
+    decoder = Decoder(SHARP, LookupDrafter(memory=48), policy=FixedPolicy(8, 6))
+    for prompt in prompts:
+        expected = Decoder(SHARP).generate(prompt, sampling, max_tokens=30).token_ids
+        assert decoder.generate(prompt, sampling, max_tokens=30).token_ids == expected
 
 
-@pytest.mark.parametrize("options", [{"min_match": 0}, {"max_matches": 0}])
+@pytest.mark.parametrize("options", [{"min_match": 0}, {"memory": 1}])
 def test_options_of_nothing_are_refused(options):
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="at least"):
         LookupDrafter(**options)

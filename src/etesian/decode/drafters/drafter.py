@@ -31,8 +31,11 @@ class DraftRequest:
     allows_passes : bool
         True if draft models may run.
     hidden_states : ndarray of float32, shape (n_read, width), or None
-        The target's hidden states for the `n_read` tokens that its last pass added to the context: those before the last token of
-        `text`, in order. None before the first pass, or if the target does not provide them.
+        The target's hidden states for the last `n_read` tokens before the last token of `text`, in order: those that it has read
+        since the previous proposal, prompt included. None if the target does not provide them.
+    n_drafted : int
+        Number of tokens at the end of `text` that are drafted themselves and may be rejected: a draft model asks its inner drafter
+        to continue its own tree. 0 for the text of the target.
     """
 
     text: NDArray[np.int32]
@@ -42,6 +45,7 @@ class DraftRequest:
     tokens_per_second: float | None = None
     allows_passes: bool = True
     hidden_states: NDArray[np.float32] | None = field(default=None, compare=False)
+    n_drafted: int = 0
 
     @property
     def required_rate(self) -> float:

@@ -1,4 +1,4 @@
-"""Prompt lookup: draft the continuation of earlier occurrences of the last tokens."""
+"""Lookup: draft the continuation of earlier occurrences of the last tokens, in the text and in earlier texts of the session."""
 
 from __future__ import annotations
 
@@ -11,45 +11,65 @@ from numba import njit
 from numpy.typing import NDArray
 
 from etesian.decode.drafters.drafter import DraftRequest, StageWork
+from etesian.decode.drafters.growth import CHANCE, CONFIDENCE, DEPTH, PARENT, PATH, RANK, SOURCE, TOKEN, make_place
+from etesian.decode.drafters.suffix_automaton import (
+    N_TOKENS,
+    NONE,
+    ROOT_STATE,
+    append_tokens,
+    count_now,
+    match_after,
+    new_automaton,
+)
 from etesian.decode.speculation.calibration import CalibrationByChoice, chance_of
 from etesian.decode.tree import ROOT, TokenTree
 
-LONGEST_MATCH = 64  # tokens; longer matches are not more reliable
-MOST_LOOKED_AT = 64  # earlier occurrences to inspect, latest first; bounds the time of a call
+STATE, MATCH = 5, 6
+"""Further integer columns of a node: its state of the automaton, and the length of the match that it ends."""
 DOUBLINGS = 6  # classes of match lengths (1, 2, 4, 8, 16, 32 and more tokens), calibrated separately
+LEVELS = 3  # suffixes of a match, the longest first, whose continuations are merged
+MOST_EDGES = 64  # continuations of a suffix to inspect, latest first; bounds the time of a call
+MOST_CHILDREN = 4
 DOUBT = 1.0  # weight of an unseen continuation, relative to squared match lengths
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+CONTEXT = 32  # tokens before a change of the text that are remembered again, so that matches reach across it
+FIRST_CAPACITY = 1024
 
 
 class LookupDrafter:
-    """Propose continuations that followed earlier occurrences of the last tokens in prompt or output.
+    """Propose continuations that followed earlier occurrences of the last tokens in this session.
 
-    Occurrences are chained by a hash of the last tokens (Lempel and Ziv 1977), so the time per token does not depend on the length
-    of the text. The continuations of the longest matches are merged into one tree. The confidence of a token is the share of
-    matches that continue with it, weighted by squared match length, and calibrated separately for short and long matches.
+    A suffix automaton holds the current text and the earlier texts of the session: prompts and outputs of all requests to this
+    drafter. It finds the longest match of the last tokens whatever the length of the session. The confidence of a token is the
+    share of matches that continue with it; a match counts by its squared length and less the longer ago it was. Long and short
+    matches are calibrated separately, as are those in the current text and in earlier ones, so trees grow deep where matches have
+    proved reliable.
+
+    A drafter remembers what its requests contain. Do not share one between users; `fresh` creates an empty one.
 
     Parameters
     ----------
     min_match : int
         Minimum length of a match, in tokens.
-    max_matches : int
-        Number of matches that are merged: the longest, and the latest among equals.
+    memory : int
+        Maximum number of tokens to remember. When it is reached, the older half is forgotten. A token takes about 130 bytes.
     name : str
         Origin of the nodes.
     """
 
-    def __init__(self, *, min_match: int = 2, max_matches: int = 8, name: str = "lookup") -> None:
-        if min_match < 1 or max_matches < 1:
-            raise ValueError(f"min_match and max_matches must be at least 1; got {min_match} and {max_matches}")
+    def __init__(self, *, min_match: int = 2, memory: int = 65_536, name: str = "lookup") -> None:
+        if min_match < 1 or memory < 2:
+            raise ValueError(f"min_match must be at least 1 and memory at least 2; got {min_match} and {memory}")
         self.min_match = min_match
-        self.max_matches = max_matches
+        self.memory = memory
         self.stages = (name,)
-        self._calibrations = CalibrationByChoice(DOUBLINGS)
+        self._calibrations = CalibrationByChoice(2 * DOUBLINGS)
         self.calibration = self._calibrations.greedy  # of the current request
-        self._text = np.empty(0, np.int32)
+        self._text = np.empty(0, np.int32)  # current text
         self._length = 0
-        self._newest = np.full(64, -1, np.int32)  # by hash: the latest position where such tokens end
-        self._before = np.empty(0, np.int32)  # for each position: the previous one with the same hash
+        self._log = np.empty(min(FIRST_CAPACITY, memory), np.int32)  # all remembered tokens; negative between texts
+        self._automaton = new_automaton(len(self._log))
+        self._n_separators = 0
+        self._start = 0  # of the current text in the log
         self._calls, self._seconds = 0, 0.0
 
     def propose(self, request: DraftRequest) -> TokenTree:
@@ -57,9 +77,10 @@ class LookupDrafter:
         started = time.perf_counter()
         tree = TokenTree.empty()
         self.calibration = self._calibrations.of(request.chooser.sampling)
-        self._follow(request.text)
-        if request.max_nodes > 0 and request.max_depth > 0:
-            tree = self._looked_up(request.max_nodes, request.max_depth)
+        n_certain = len(request.text) - request.n_drafted
+        self._follow(request.text[:n_certain])
+        if request.max_nodes > 0 and request.max_depth > 0 and n_certain > 0:
+            tree = self._looked_up(request.text[n_certain:], request.max_nodes, request.max_depth)
         self._calls, self._seconds = self._calls + 1, self._seconds + time.perf_counter() - started
         return tree
 
@@ -68,132 +89,148 @@ class LookupDrafter:
         self.calibration.observe(tree, accepted)
 
     def fresh(self) -> LookupDrafter:
-        """Return a drafter with the same options that has learned nothing."""
-        return LookupDrafter(min_match=self.min_match, max_matches=self.max_matches, name=self.stages[0])
+        """Return a drafter with the same options that has learned and remembers nothing."""
+        return LookupDrafter(min_match=self.min_match, memory=self.memory, name=self.stages[0])
 
     def stage_statistics(self) -> Mapping[str, StageWork]:
         """Return the number of calls and their seconds."""
         return {self.stages[0]: StageWork(self._calls, self._seconds)}
 
-    def _looked_up(self, max_nodes: int, max_depth: int) -> TokenTree:
-        text = self._text[: self._length]
-        places, lengths = _matches(text, self._newest, self._before, self.min_match, self.max_matches)
-        if not len(places):
+    @property
+    def n_remembered(self) -> int:
+        """Number of remembered tokens, including one separator per text."""
+        return int(self._automaton.numbers[N_TOKENS])
+
+    def _looked_up(self, tail: NDArray[np.int32], max_nodes: int, max_depth: int) -> TokenTree:
+        rows, shares = _continuations(
+            self._automaton, tail, self._start, self.min_match, self.calibration.table, max_nodes, max_depth
+        )
+        if not len(rows):
             return TokenTree.empty()
-        grown = _merge_continuations(text, places, lengths, max_depth, self.calibration.table)
-        tokens, parents, ranks, sources, chances, confidences = grown
-        tree = TokenTree(tokens, parents, chances, self.stages * len(tokens))
-        chosen = np.sort(np.argsort(-tree.path_probabilities, kind="stable")[:max_nodes])
-        return self.calibration.remember(tree.subtree(chosen), sources[chosen], ranks[chosen], confidences[chosen])
+        numbers, floats = rows.T.copy(), shares.T.copy()
+        tree = TokenTree(numbers[TOKEN], numbers[PARENT], floats[CHANCE], self.stages * len(rows))
+        return self.calibration.remember(tree, numbers[SOURCE], numbers[RANK], floats[CONFIDENCE])
 
     def _follow(self, text: NDArray[np.int32]) -> None:
-        """Update the index: remove positions that changed, and add new ones."""
+        """Append new tokens of the text; where the text changed, begin anew and remember the old one as an earlier text."""
         shorter = min(self._length, len(text))
         differs = self._text[:shorter] != text[:shorter]
         n_common = int(np.argmax(differs)) if differs.any() else shorter
-        _take_out(self._text, self._newest, self._before, n_common, self._length, self.min_match)
+        added = text[n_common:]
+        if n_common < self._length:
+            self._n_separators += 1
+            separator = np.array([-self._n_separators], np.int32)  # occurs once, so that no match contains it
+            self._append(separator)
+            self._start = self.n_remembered
+            added = text[max(n_common - CONTEXT, 0) :]
+        self._append(added)
+        self._keep_text(text, n_common)
+
+    def _append(self, tokens: NDArray[np.int32]) -> None:
+        """Append tokens to the automaton, forgetting the oldest ones where the memory is full."""
+        tokens = tokens[-(self.memory // 2) :] if len(tokens) > self.memory // 2 else tokens
+        n_before = self.n_remembered
+        if n_before + len(tokens) > len(self._log):
+            n_before = self._make_room(n_before, len(tokens))
+        self._log[n_before : n_before + len(tokens)] = tokens
+        append_tokens(self._automaton, tokens)
+
+    def _make_room(self, n_before: int, n_new: int) -> int:
+        """Double the capacity up to the memory, else drop the older half; return the number of tokens that remain."""
+        kept = self._log[:n_before]
+        if n_before + n_new > self.memory:
+            kept = kept[-(self.memory // 2) :]
+        n_dropped = n_before - len(kept)
+        capacity = min(max(2 * len(self._log), 2 * (len(kept) + n_new)), self.memory)
+        self._log = np.concatenate([kept, np.empty(capacity - len(kept), np.int32)])
+        self._automaton = new_automaton(capacity)
+        append_tokens(self._automaton, kept)
+        self._start = max(self._start - n_dropped, 0)
+        return len(kept)
+
+    def _keep_text(self, text: NDArray[np.int32], n_common: int) -> None:
         if len(text) > len(self._text):
-            self._make_room(text, n_common)
+            self._text = np.concatenate([self._text[:n_common], np.empty(2 * len(text) - n_common, np.int32)])
         self._text[n_common : len(text)] = text[n_common:]
-        _put_in(self._text, self._newest, self._before, n_common, len(text), self.min_match)
         self._length = len(text)
 
-    def _make_room(self, text: NDArray[np.int32], n_common: int) -> None:
-        """Double the capacity, and index the unchanged part again."""
-        room = 2 * len(text)
-        self._text = np.concatenate([self._text[:n_common], np.empty(room - n_common, np.int32)])
-        self._before = np.empty(room, np.int32)
-        self._newest = np.full(1 << int(np.ceil(np.log2(2 * room))), -1, np.int32)
-        _put_in(self._text, self._newest, self._before, 0, n_common, self.min_match)
+
+@njit(nogil=True, cache=True)
+def _continuations(
+    automaton: Any, tail: Any, start: Any, min_match: Any, calibration: Any, room: Any, max_depth: Any
+) -> Any:
+    """Grow the tree of the most probable continuations, best first; rows of the result are nodes, parents before children."""
+    numbers, shares = np.empty((room, 7), np.int32), np.empty((room, 3), np.float32)
+    found, weights = np.empty((MOST_EDGES, 3), np.int32), np.empty((MOST_EDGES, 2))
+    state, match = match_after(automaton, tail)
+    node, filled, depth, path = ROOT, 0, 0, 1.0
+    while True:
+        n_found, total = _successors(automaton, state, match, min_match, found, weights)
+        for rank in range(min(n_found, MOST_CHILDREN)):
+            _select(found, weights, rank, n_found)
+            length, target = found[rank, 1], found[rank, 2]
+            source = 2 * min(int(np.log2(length)), DOUBLINGS - 1) + (automaton.seen[target] <= start)
+            confidence = weights[rank, 0] / (total + DOUBT)
+            chance = chance_of(calibration, source, rank, confidence)
+            if filled == room and path * chance <= shares[room - 1, PATH]:
+                continue
+            place = make_place(numbers, shares, node, filled, path * chance)
+            filled = min(filled + 1, room)
+            numbers[place, TOKEN], numbers[place, PARENT] = found[rank, 0], node
+            numbers[place, RANK], numbers[place, DEPTH], numbers[place, SOURCE] = rank, depth + 1, source
+            numbers[place, STATE], numbers[place, MATCH] = target, length + 1
+            shares[place, PATH], shares[place, CHANCE], shares[place, CONFIDENCE] = path * chance, chance, confidence
+        node += 1
+        while node < filled and numbers[node, DEPTH] >= max_depth:
+            node += 1
+        if node == filled:
+            return numbers[:filled], shares[:filled]
+        state, match = numbers[node, STATE], numbers[node, MATCH]
+        depth, path = numbers[node, DEPTH], shares[node, PATH]
 
 
 @njit(nogil=True, cache=True)
-def _slot_of(text: Any, end: Any, length: Any, n_slots: Any) -> int:
-    """Return the hash of the `length` tokens before `end`."""
-    state = np.uint64(0)
-    for place in range(end - length, end):
-        state = (state ^ np.uint64(text[place])) * _SPREAD
-        state ^= state >> np.uint64(29)
-    return int(np.int64(state >> np.uint64(32)) & (n_slots - 1))
+def _successors(automaton: Any, state: Any, match: Any, min_match: Any, found: Any, weights: Any) -> tuple[int, float]:
+    """Find the tokens after a match and after its longest suffixes; return their number and the sum of their weights.
+
+    `found` receives token, length of the longest match and the state after it, `weights` the weight and the count so far: matches
+    that a longer suffix has counted already do not count again.
+    """
+    n_found, n_levels, total = 0, 0, 0.0
+    while state > ROOT_STATE and match >= min_match and n_levels < LEVELS:
+        edge, n_edges = automaton.first_edges[state], 0
+        while edge != NONE and n_edges < MOST_EDGES:
+            token, target = automaton.edge_tokens[edge], automaton.edge_targets[edge]
+            edge, n_edges = automaton.next_edges[edge], n_edges + 1
+            if token < 0:
+                continue
+            count, place = count_now(automaton, target), 0
+            while place < n_found and found[place, 0] != token:
+                place += 1
+            if place == n_found:
+                if n_found == MOST_EDGES:
+                    continue
+                found[place, 0], found[place, 1], found[place, 2] = token, match, target
+                weights[place, 0], weights[place, 1] = 0.0, 0.0
+                n_found += 1
+            weight = max(count - weights[place, 1], 0.0) * float(match) ** 2
+            weights[place, 0] += weight
+            weights[place, 1] = max(count, weights[place, 1])
+            total += weight
+        n_levels += n_edges > 0
+        state = automaton.links[state]
+        match = automaton.lengths[state]
+    return n_found, total
 
 
 @njit(nogil=True, cache=True)
-def _put_in(text: Any, newest: Any, before: Any, start: Any, stop: Any, length: Any) -> None:
-    """Index the positions `start` to `stop`."""
-    for end in range(max(start, length), stop):
-        slot = _slot_of(text, end, length, len(newest))
-        before[end] = newest[slot]
-        newest[slot] = end
-
-
-@njit(nogil=True, cache=True)
-def _take_out(text: Any, newest: Any, before: Any, start: Any, stop: Any, length: Any) -> None:
-    """Undo `_put_in`, latest position first."""
-    for end in range(stop - 1, max(start, length) - 1, -1):
-        newest[_slot_of(text, end, length, len(newest))] = before[end]
-
-
-@njit(nogil=True, cache=True)
-def _matches(
-    text: Any, newest: Any, before: Any, min_match: Any, max_matches: Any
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return earlier positions after the same last tokens, and match lengths; longest first, latest among equals."""
-    places, lengths = np.empty(max_matches, np.int64), np.zeros(max_matches, np.int64)
-    n_found, end = 0, len(text)
-    place = newest[_slot_of(text, end, min_match, len(newest))] if end >= min_match else -1
-    for _ in range(MOST_LOOKED_AT):
-        if place < 0:
-            break
-        length = 0
-        while length < min(place, LONGEST_MATCH) and text[place - 1 - length] == text[end - 1 - length]:
-            length += 1
-        if length >= min_match and (n_found < max_matches or length > lengths[n_found - 1]):
-            k = min(n_found, max_matches - 1)
-            while k > 0 and lengths[k - 1] < length:
-                places[k], lengths[k] = places[k - 1], lengths[k - 1]
-                k -= 1
-            places[k], lengths[k] = place, length
-            n_found = min(n_found + 1, max_matches)
-        place = before[place]
-    return places[:n_found], lengths[:n_found]
-
-
-@njit(nogil=True, cache=True)
-def _merge_continuations(text: Any, places: Any, lengths: Any, max_depth: Any, calibration: Any) -> Any:
-    """Merge the continuations; returns tokens, parents, ranks, length classes, probabilities and confidences."""
-    room = len(places) * max_depth
-    tokens, parents, ranks = np.empty(room, np.int32), np.empty(room, np.int32), np.zeros(room, np.int32)
-    weights, totals = (
-        np.zeros(room),
-        np.full(room + 1, DOUBT),
-    )  # of a node; of all that goes on below it, the text's end first
-    longest = np.zeros(room, np.int64)  # match that goes on with a node, with all that was drafted before it
-    path = np.empty(max_depth, np.int32)
-    n_nodes = 0
-    for match in range(len(places)):
-        node = ROOT
-        for step in range(max_depth):
-            beyond = places[match] + step - len(text)  # a text that repeats itself goes on to do so
-            token = text[places[match] + step] if beyond < 0 else path[beyond]
-            path[step], weight = token, float(lengths[match] + step) ** 2
-            child = n_nodes
-            for known in range(node + 1, n_nodes):
-                if parents[known] == node and tokens[known] == token:
-                    child = known
-                    break
-            if child == n_nodes:
-                tokens[child], parents[child] = token, node
-                n_nodes += 1
-            weights[child] += weight
-            longest[child] = max(longest[child], lengths[match] + step)
-            totals[node + 1] += weight
-            node = child
-    chances, confidences = np.empty(n_nodes, np.float32), np.empty(n_nodes, np.float32)
-    doublings = np.empty(n_nodes, np.int32)
-    for node in range(n_nodes):
-        for other in range(n_nodes):
-            ranks[node] += parents[other] == parents[node] and weights[other] > weights[node]
-        confidences[node] = weights[node] / totals[parents[node] + 1]
-        doublings[node] = min(int(np.log2(longest[node])), DOUBLINGS - 1)
-        chances[node] = chance_of(calibration, doublings[node], ranks[node], confidences[node])
-    return tokens[:n_nodes], parents[:n_nodes], ranks[:n_nodes], doublings, chances, confidences
+def _select(found: Any, weights: Any, rank: Any, n_found: Any) -> None:
+    """Move the heaviest of the remaining tokens to place `rank`; the earlier one among equals."""
+    best = rank
+    for place in range(rank + 1, n_found):
+        if weights[place, 0] > weights[best, 0]:
+            best = place
+    for column in range(3):
+        found[rank, column], found[best, column] = found[best, column], found[rank, column]
+    for column in range(2):
+        weights[rank, column], weights[best, column] = weights[best, column], weights[rank, column]

@@ -236,8 +236,9 @@ class ModelDrafter:
         plain = self.costs.seconds(1)
         rate = 1 / plain if plain > 0 and request.allows_passes else request.tokens_per_second
         text = np.append(request.text, np.array(path, np.int32)) if path else request.text
+        n_drafted = request.n_drafted + len(path)
         guess = self.inner.propose(
-            DraftRequest(text, max_nodes, max_depth, request.chooser, rate, request.allows_passes)
+            DraftRequest(text, max_nodes, max_depth, request.chooser, rate, request.allows_passes, n_drafted=n_drafted)
         )
         self._inner_seconds += time.perf_counter() - started
         return guess.within(max_depth, request.chooser.vocabulary_size)
