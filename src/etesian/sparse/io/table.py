@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian._shared.limits import LINE_BYTES, limit_of
 from etesian.errors import InputError
 from etesian.sparse.columns import chosen_columns, find_columns
 from etesian.sparse.ids import IdColumn
 from etesian.sparse.io.contents import Triples
 from etesian.sparse.io.dialect import SPACES, Dialect, find_dialect
 from etesian.sparse.io.quotes import flattened, numbered_records, open_field
-from etesian.sparse.io.source import LONGEST_LINE, MalformedFileError, Source, shortened
+from etesian.sparse.io.source import MalformedFileError, Source, shortened
 
 LONGEST_ID = 1_000  # characters
 _UNIT_SEPARATOR = "\x1f"  # replaces delimiters of two characters
@@ -130,7 +131,7 @@ def _records(source: Source, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
         if whole:
             yield line, whole
         line += whole.count(b"\n")
-        if len(held) > LONGEST_LINE:
+        if len(held) > limit_of(LINE_BYTES):
             break
     if held:
         raise MalformedFileError(source.path, line, "has a quoted field that is never closed: add the second quote")

@@ -21,7 +21,7 @@ from etesian.sparse.problems.linear_updates import Rows, State
 from etesian.sparse.problems.losses import Loss
 from etesian.sparse.problems.penalties import L2, Penalty
 from etesian.sparse.problems.problem import SumOver, Variables
-from etesian.sparse.problems.smoothing import Curve, Multipliers, natural_curvature
+from etesian.sparse.problems.smoothing import Curve, Multipliers, natural_scale
 from etesian.sparse.problems.step_sizes import coefficient_scales, scale_advice
 from etesian.sparse.schedules.makers import Plan
 
@@ -98,11 +98,13 @@ class Linear:
         self.target = np.asarray(self.target, np.float64)
         self._value, derivative = self.loss.compiled()
         self._is_smooth, self._steepest = bool(np.isfinite(self.loss.curvature)), self.loss.curvature
+        self._constant = 0.0
         if not self._is_smooth:
             has_labels = self.n_outputs > 1 or bool(np.isin(self.target, (-1.0, 1.0)).all())
-            self._steepest = self._first_curvature = natural_curvature(
+            self._constant, self._steepest = natural_scale(
                 self.loss.value, self.loss.derivative, self.target, has_labels=has_labels
             )
+            self._first_curvature = self._steepest
         self._curve = Curve(
             self._value,
             derivative,
@@ -141,7 +143,8 @@ class Linear:
         """Return the initial coefficients: 0, or those given."""
         n_rows, n_features = self.X.shape
         dtype, shape = self.X.dtype, (n_features, self.n_outputs)
-        coef, intercept = self.initial or (np.zeros(shape), np.zeros(self.n_outputs))
+        constant = self._constant if self.fit_intercept else 0.0
+        coef, intercept = self.initial or (np.zeros(shape), np.full(self.n_outputs, constant))
         remembered = 0 if self.reduction is None else 1
         self._extrapolation, self._multipliers = None, None
         self._curve.multiplier[:] = 0.0

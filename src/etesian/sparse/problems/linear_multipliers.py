@@ -14,6 +14,8 @@ from etesian.sparse.problems.smoothing import Multipliers
 if TYPE_CHECKING:
     from etesian.sparse.problems.linear import Linear
 
+FEASIBLE = 1e-8  # largest sum of slopes, relative to the sum of their absolute values, of a dual point
+
 INNER = 0.3
 """Multipliers are renewed once the error of the smoothed problem is below this fraction of the error of smoothing."""
 
@@ -26,7 +28,11 @@ STIFFER = 4.0
 
 
 def renew_multipliers(problem: Linear, state: State, sum_over: SumOver) -> float:
-    """Measure the duality gap, and renew the multipliers if they limit it; return the objective."""
+    """Measure the duality gap, and renew the multipliers if they limit it; return the objective.
+
+    The slopes of the envelopes are a dual point: each is the slope of the loss itself at another prediction, which gives
+    the conjugate. With an intercept, their sum must be 0.
+    """
     n_rows, n_features = problem.X.shape
     if problem._multipliers is None:
         problem._multipliers = Multipliers.zeros(problem.X.shape, problem.n_outputs)
@@ -42,7 +48,11 @@ def renew_multipliers(problem: Linear, state: State, sum_over: SumOver) -> float
     objective = float(losses) + problem._catch_up(state, sum_over, None)
     share, of_penalty = problem.penalty.conjugate(found.gradient)
     gap = objective + share * float(conjugates) + of_penalty
-    rounding = float(np.finfo(problem.X.dtype).eps) * objective  # of the coefficients
+    epsilon = float(np.finfo(problem.X.dtype).eps)
+    allowed = max(FEASIBLE, 100 * epsilon) * abs(found.weighted).sum(axis=0)
+    if problem.fit_intercept and (abs(found.weighted.sum(axis=0)) > allowed).any():
+        gap = np.inf  # the intercept is far off
+    rounding = epsilon * objective  # of the coefficients
     found.gap, inner = max(0.0, gap - rounding), gap - apart
     found.age += 1
     if inner <= INNER * apart or found.age >= OLDEST:

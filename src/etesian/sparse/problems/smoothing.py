@@ -102,7 +102,7 @@ class Multipliers:
     gradient : array of shape (n_features, n_outputs)
         Mean of the gradients of the envelopes.
     gap : float
-        Duality gap of the objective, an upper bound of its distance to the minimum.
+        Duality gap of the objective, an upper bound of its distance to the minimum; infinity if there is no dual point.
     age : int
         Number of epochs since the multipliers were renewed.
     """
@@ -120,14 +120,17 @@ class Multipliers:
         return cls(np.zeros((n_rows, n_outputs)), np.zeros((n_rows, n_outputs)), np.zeros((n_features, n_outputs)))
 
 
-def natural_curvature(
+def natural_scale(
     value: Callable[[float, float], float],
     derivative: Callable[[float, float], float],
     target: NDArray[np.float64],
     *,
     has_labels: bool,
-) -> float:
-    """Return a curvature that matches the units of a loss: its mean squared slope over its mean value, at a constant.
+) -> tuple[float, float]:
+    """Return a constant prediction, and a curvature that matches the units of a loss there.
+
+    The constant is the median of the targets, or 0 for labels -1 and 1. The curvature is the mean squared slope over the
+    mean value.
 
     Parameters
     ----------
@@ -136,10 +139,11 @@ def natural_curvature(
     target : array of shape (n_rows,)
         Targets.
     has_labels
-        True for labels -1 and 1, for which the constant prediction is 0; else it is the median of the targets.
+        True for labels -1 and 1.
     """
     sample = target[:: max(1, len(target) // SAMPLE)]
     constant = 0.0 if has_labels else float(np.median(sample))
     values = sum(value(constant, float(each)) for each in sample)
     squares = sum(derivative(constant, float(each)) ** 2 for each in sample)
-    return squares / values if values > 0 and squares > 0 and math.isfinite(values + squares) else 1.0
+    is_known = values > 0 and squares > 0 and math.isfinite(values + squares)
+    return constant, squares / values if is_known else 1.0
