@@ -335,7 +335,11 @@ def requests() -> Iterator[Sample]:
         "page": "HEAD / HTTP/1.0\r\nHost: [::1]:80\r\nContent-Length: 5\r\n\r\nabcde",
         "two": f"{head}\r\n{head}Connection: close\r\n\r\n",
     }.items():
-        yield Sample(name, partial(_write_file, "request", text.encode()), _send, ())
+        yield Sample(name, partial(_write_file, "request", text.encode()), _send, (RefusedError,))
+
+
+class RefusedError(Exception):
+    """The server answered with an error status, or closed the connection."""
 
 
 def _send(root: Path) -> str | None:
@@ -354,8 +358,14 @@ def _send(root: Path) -> str | None:
         answer = b""
         while block := ours.recv(1 << 16):
             answer += block
-    is_valid = not answer or re.match(rb"HTTP/1\.[01] [2345]\d\d |<!DOCTYPE|[^\r\n]*\n?", answer)
-    return None if is_valid else f"answered {answer[:80]!r}"
+    if not re.match(rb"HTTP/1\.[01] (200|304) ", answer):
+        status = re.match(rb"HTTP/1\.[01] [45]\d\d |<!DOCTYPE|$", answer)
+        return f"answered {answer[:80]!r}" if status is None else _refuse(answer)
+    return None
+
+
+def _refuse(answer: bytes) -> None:
+    raise RefusedError(answer[:80].decode(errors="replace") or "closed")
 
 
 class _FakeServer:
