@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=
 NODES = 3
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 0,
-    "health_check_period_ms": 500,
-    "health_check_failure_threshold": 2,
+    "health_check_period_ms": 1_000,
+    "health_check_failure_threshold": 5,
 }
 
 
@@ -75,8 +75,8 @@ def test_runs_of_a_lost_node_are_made_on_another_and_stored_once(cluster: Any, t
     done = Target("left", 0, "at_most")
     suite = Suite("nodes", [KillsItsNode("killer", str(folder)), OnAnyNode("a"), OnAnyNode("b")], done)
     with Store(tmp_path / "runs.db") as store:
-        run_suite(suite, seeds=2, store=store, on="ray")
+        run_suite(suite, seeds=1, store=store, on="ray")
         kept = sorted((run.workload, run.seed, run.outcome, len(run.points)) for run in store.runs())
-    assert kept == [(name, seed, "reached", 3) for name in ("a", "b", "killer") for seed in range(2)]
+    assert kept == [(name, 0, "reached", 3) for name in ("a", "b", "killer")]
     assert len(list(folder.iterdir())) == 1
     assert sum(node["Alive"] for node in cluster.nodes()) == NODES - 1
