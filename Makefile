@@ -8,8 +8,9 @@ BUILT := .venv/built
 demo: $(BUILT)
 	$(BIN)/etesian demo
 
+# With loadfile, one process compiles the kernels that a file needs.
 test: $(BUILT)
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(BUILT)
 	$(BIN)/ruff check .

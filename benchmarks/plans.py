@@ -44,7 +44,7 @@ SINGLE, WAITING = "levels of single updates", " without barriers"
 
 
 def problems(n: int, folder: Path | None, rank: int) -> Iterator[tuple[str, Ratings | WordPairs]]:
-    """Ratings, word pairs and graphs; the real ones if available."""
+    """Yield ratings, word pairs and graphs; real ones if available."""
     yield f"power law, {n:,} ratings", _ratings(power_law_ratings(n), rank)
     left, right, count = power_law_pairs(n // 10)
     yield f"power law, {len(left):,} word pairs", _pairs(left, right, count, rank)
@@ -95,10 +95,10 @@ def all_plans(problem: Ratings | WordPairs, n_workers: int) -> tuple[dict[str, P
 
 
 def compare(problem: Ratings | WordPairs, n_workers: int, rounds: int) -> dict[str, Any]:
-    """Interleaved epochs of all plans: milliseconds, and speed-up over the serial run round by round.
+    """Interleave epochs of all plans; return milliseconds, and speed-ups over the serial epoch of the same round.
 
-    Every epoch starts from the same values in the same memory, so that plans do not differ in where their rows lie.
-    Rounds go on until `rounds` were quiet, at most `PATIENCE` times as many.
+    Every epoch starts from the same values in the same memory, so that plans do not differ in the location of their rows.
+    Rounds are repeated until `rounds` of them were quiet, at most `PATIENCE` times as many.
     """
     plans, planning = all_plans(problem, n_workers)
     start = problem.start(np.random.default_rng(SEED))
@@ -172,7 +172,7 @@ def _what_auto_does(problem: Any, workers: Workers) -> str | None:
 
 
 def as_text(results: list[dict[str, Any]]) -> str:
-    """Speed-up over serial as median [10th, 90th percentile] of the quiet rounds, or of all rounds if none was quiet."""
+    """Format speed-ups over serial: median [10th, 90th percentile] of the quiet rounds, or of all if none was quiet."""
     names = [name for name in results[0]["milliseconds"] if name != "serial"]
     columns = ["data", "rank", "workers", "quiet rounds", "serial ms", *names]
     lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
@@ -202,31 +202,31 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--data", type=Path, help="folder that contains ratings/ and graphs/")
     parser.add_argument("--predict", action="store_true", help="only write predictions.json")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
-    asked = parser.parse_args(arguments)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
-    if asked.predict:
-        predictions = predict(asked.ratings, asked.data)
-        if asked.out is not None:
-            (asked.out / "predictions.json").write_text(json.dumps(predictions, indent=1) + "\n")
+    given = parser.parse_args(arguments)
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
+    if given.predict:
+        predictions = predict(given.ratings, given.data)
+        if given.out is not None:
+            (given.out / "predictions.json").write_text(json.dumps(predictions, indent=1) + "\n")
         return []
     results = []
-    for rank in asked.ranks:
-        for name, problem in problems(asked.ratings, asked.data, rank):
-            for n_workers in asked.workers:
-                results.append({"data": name, "rank": rank, **compare(problem, n_workers, asked.rounds)})
+    for rank in given.ranks:
+        for name, problem in problems(given.ratings, given.data, rank):
+            for n_workers in given.workers:
+                results.append({"data": name, "rank": rank, **compare(problem, n_workers, given.rounds)})
                 print(json.dumps(results[-1]), file=sys.stderr)
     table = as_text(results)
     print(table)
-    if asked.out is not None:
+    if given.out is not None:
         record = {
             "version": __version__,
-            "asked": {"ratings": asked.ratings, "rounds": asked.rounds, "with real data": asked.data is not None},
+            "given": {"ratings": given.ratings, "rounds": given.rounds, "with real data": given.data is not None},
             "machine": machine.describe(),
             "results": results,
         }
-        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
-        (asked.out / "table.md").write_text(table + "\n")
+        (given.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+        (given.out / "table.md").write_text(table + "\n")
     return results
 
 

@@ -1,4 +1,4 @@
-"""Speed-up by more workers: epoch times of every kernel by every schedule, side by side with a serial run on one core.
+"""Speed-up with more workers: epoch times of every kernel with every schedule, relative to a serial run on one core.
 
 Epochs are interleaved (one of each schedule, then the next round) and compared round by round, all in the same memory
 and from the same values. `auto` is not among them: it takes one of the others. Example:
@@ -27,13 +27,13 @@ CHECKED_EPOCHS = 2
 
 
 def schedules_for(kernel: Kernel) -> list[str]:
-    """The schedules that may run a kernel in parallel; blocked ones need two sides, merged ones hot features."""
+    """Return the parallel schedules of a kernel; blocked ones require two sides, merged ones hot features."""
     left_out = {"serial", "auto", "merged"} | (set() if isinstance(kernel.problem, Ratings) else {"blocked"})
     return [schedule for schedule in SCHEDULES if schedule not in left_out]
 
 
 def compare(kernel: Kernel, n_workers: int, rounds: int) -> list[dict[str, Any]]:
-    """One record for each schedule: milliseconds, ratios by round, planning, and whether the bits are the serial run's."""
+    """Return a record for each schedule: milliseconds, ratios by round, planning, and equality with the serial bits."""
     names = ["serial"] if n_workers == 1 else ["serial", *schedules_for(kernel)]
     contenders = [Contender(kernel, name, 1 if name == "serial" else n_workers) for name in names]
     bits = [variables_after(each, CHECKED_EPOCHS) for each in contenders]
@@ -59,7 +59,7 @@ def compare(kernel: Kernel, n_workers: int, rounds: int) -> list[dict[str, Any]]
 
 
 def planning_seconds(kernel: Kernel, names: list[str], n_workers: int, rounds: int = 3) -> dict[str, float]:
-    """Seconds of planning beyond those of sampling the order, which every schedule has to do; medians."""
+    """Return the median seconds of planning, without sampling the order, which every schedule requires."""
     touches = kernel.problem.touches
     seconds = {name: np.empty(rounds) for name in names}
     for k in range(rounds):
@@ -72,7 +72,7 @@ def planning_seconds(kernel: Kernel, names: list[str], n_workers: int, rounds: i
 
 
 def as_text(results: list[dict[str, Any]]) -> str:
-    """The table that a reader wants; milliseconds and ratios as median [10th to 90th percentile of the rounds]."""
+    """Format the results as a table; milliseconds and ratios as median [10th to 90th percentile of the rounds]."""
     lines = [
         "| kernel | workers | schedule | epoch ms | over serial | time / lock-free | updates / epoch | planning / epoch "
         "| same bits |",
@@ -95,14 +95,14 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each schedule, after one of warm-up")
     parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
-    asked = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
     results: list[dict[str, Any]] = []
     warnings.simplefilter("ignore", ScheduleWarning)  # the records hold the plan that was made
-    for kernel in all_kernels(toy=asked.toy):
-        for n_workers in asked.workers:
-            results += compare(kernel, n_workers, asked.rounds)
+    for kernel in all_kernels(toy=given.toy):
+        for n_workers in given.workers:
+            results += compare(kernel, n_workers, given.rounds)
             print(as_text(results).splitlines()[-1], file=sys.stderr)
-    report(results, as_text(results), asked.out)
+    report(results, as_text(results), given.out)
     return results
 
 

@@ -25,7 +25,7 @@ CHROMIUM = shutil.which("chromium")
 
 
 class Visitor:
-    """Asks a server in this process, and reads the answer whole."""
+    """Sends requests to a server in this process and reads complete answers."""
 
     def __init__(self, server: ReportServer) -> None:
         self.server = server
@@ -61,7 +61,7 @@ def visitor(store: Store) -> Iterator[Visitor]:
         thread.join()
 
 
-def test_a_store_without_runs_says_so_and_shows_them_as_they_finish(store: Store, visitor: Visitor) -> None:
+def test_empty_store_has_a_message_until_runs_finish(store: Store, visitor: Visitor) -> None:
     assert "The store holds no runs yet" in visitor.content()["body"]
     store.add(make_run("words"), suite="suite")
     assert "words reached loss ≤ 3.28 in 1 of 1 runs" in visitor.content()["body"]
@@ -76,7 +76,7 @@ def test_a_run_that_is_replaced_is_shown(store: Store, visitor: Visitor) -> None
     assert "no data" not in visitor.content()["body"]
 
 
-def test_the_state_tells_any_change_apart(store: Store) -> None:
+def test_state_differs_after_any_change(store: Store) -> None:
     states = [store.state()]
     for seed, started in [(0, "2026-01-01"), (1, "2026-01-01"), (1, "2026-01-02"), (0, "2026-01-02")]:
         store.add(make_run("words", seed, started=started), suite="suite", replace=True)
@@ -108,13 +108,13 @@ def test_what_the_browser_has_is_not_sent_again(store: Store, visitor: Visitor) 
     assert visitor.ask(**{"If-None-Match": headers["etag"]})[0] == 200
 
 
-def test_what_cannot_be_analyzed_is_told_in_words(store: Store) -> None:
+def test_failed_analysis_is_shown_as_a_message(store: Store) -> None:
     store.add(make_run("words"), suite="suite")
     live = LiveReport(store, lambda entries: analyze(entries, baseline="<pear>"), title="Words")
     assert "baseline must be an entry; got &#39;&lt;pear&gt;&#39;" in live.snapshot().content.body
 
 
-def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(store: Store, visitor: Visitor) -> None:
+def test_page_is_complete_and_loads_nothing_from_elsewhere(store: Store, visitor: Visitor) -> None:
     store.add(make_run("words"), suite="suite")
     status, headers, page = visitor.ask("/")
     assert (status, headers.get_content_type()) == (200, "text/html")
@@ -127,7 +127,7 @@ def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(store: Store, vis
     "host",
     ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b", "[", "[::1", "[x]", "]:1", "\u00e9"],
 )
-def test_names_that_could_be_made_to_point_here_are_refused(visitor: Visitor, host: str) -> None:
+def test_host_names_of_other_sites_are_refused(visitor: Visitor, host: str) -> None:
     status, _, text = visitor.ask(Host=host)
     assert (status, text) == (403, "this server responds only to its address and to localhost\n")
 
@@ -205,7 +205,7 @@ def test_every_answer_protects_itself_and_nothing_else_is_found(visitor: Visitor
     assert "Python" not in headers["server"]
 
 
-def test_a_store_that_went_away_is_told_and_the_server_goes_on(store: Store, visitor: Visitor, tmp_path: Path) -> None:
+def test_removed_store_is_reported_and_the_server_continues(store: Store, visitor: Visitor, tmp_path: Path) -> None:
     visitor.ask()
     store.close()
     kept = (tmp_path / "runs.db").read_bytes()
@@ -226,7 +226,7 @@ def test_serving_writes_nothing(store: Store, visitor: Visitor, tmp_path: Path) 
     assert (tmp_path / "runs.db").read_bytes() == before
 
 
-def test_a_port_that_is_taken_is_told_in_words(store: Store) -> None:
+def test_port_in_use_is_reported(store: Store) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -237,7 +237,7 @@ def test_a_port_that_is_taken_is_told_in_words(store: Store) -> None:
             ReportServer(LiveReport(store, analyze, title=""), port=port)
 
 
-def test_an_address_of_another_machine_is_told_in_words(store: Store) -> None:
+def test_address_of_another_machine_is_reported(store: Store) -> None:
     with pytest.raises(InputError, match=r"--host must be a name or an address of this machine; got '192\.0\.2\.1'"):
         ReportServer(LiveReport(store, analyze, title=""), host="192.0.2.1")
 
@@ -263,7 +263,7 @@ def test_the_command_listens_to_this_machine_alone_and_ends_with_ctrl_c(command:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on the PATH")
 def test_a_browser_shows_runs_that_finish_while_it_looks(store: Store, visitor: Visitor, tmp_path: Path) -> None:
-    """The second run is added once the browser has asked for news."""
+    """Add the second run after the first request of the browser for changes."""
     store.add(make_run("words"), suite="suite")
     asked = threading.Event()
     snapshot = visitor.server.report.snapshot

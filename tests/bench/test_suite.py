@@ -132,7 +132,7 @@ def test_options_that_name_nothing_to_do_are_refused(options: dict[str, object],
         run_suite(PAIR, **options)
 
 
-def test_progress_tells_every_step() -> None:
+def test_progress_reports_every_step() -> None:
     events: list[Event] = []
     run_suite(PAIR, seeds=1, isolate=False, progress=events.append)
     run = ["started", "point", "point", "point", "finished"]
@@ -145,7 +145,7 @@ def test_progress_tells_every_step() -> None:
 
 
 def names_run(suite: Suite, store: Store, **options: object) -> list[tuple[str, int]]:
-    """What a call really runs."""
+    """Return the runs that a call makes."""
     events: list[Event] = []
     run_suite(suite, store=store, isolate=False, progress=events.append, **options)
     return [(event.job.workload, event.job.seed) for event in events if event.kind == "started"]
@@ -232,7 +232,7 @@ def test_failed_run_is_kept_and_run_again_only_on_request(location: str) -> None
         assert sorted((run.workload, run.outcome) for run in store.runs()) == [("a", "reached"), ("b", "reached")]
 
 
-def test_run_that_went_out_of_time_is_run_again_with_a_larger_budget_only(tmp_path: Path) -> None:
+def test_run_out_of_time_is_repeated_only_with_a_larger_budget(tmp_path: Path) -> None:
     def suite(budget_seconds: float | None) -> Suite:
         return Suite("pair", [Countdown("a")], DONE, budget_seconds)
 
@@ -251,7 +251,7 @@ def run_points() -> tuple:
     return run.points
 
 
-def test_run_that_another_process_stored_first_stands(tmp_path: Path) -> None:
+def test_run_stored_first_by_another_process_is_kept(tmp_path: Path) -> None:
     first = make_run("a", 0, target=DONE, outcome="exhausted", points=run_points())
 
     with Store(tmp_path / "runs.db") as store:

@@ -87,7 +87,7 @@ def test_every_example_is_seen_once_an_epoch() -> None:
     assert not torch.equal(seen[:1024], seen[1024:])
 
 
-def test_one_cycle_rises_to_its_peak_and_falls_to_nothing() -> None:
+def test_one_cycle_rises_to_its_peak_and_falls_to_zero() -> None:
     recipe = Recipe(schedule="one_cycle", learning_rate=0.5)
     rates = [recipe.learning_rate_at(share) for share in np.linspace(0, 1, 101)]
     assert rates[0] == pytest.approx(0.02)
@@ -120,7 +120,7 @@ def test_shifted_image_is_the_image_moved() -> None:
         assert torch.equal(moved[number, :, 1:-1, 1:-1], expected[:, 1:-1, 1:-1])
 
 
-def test_exit_answers_where_it_is_sure_and_only_there() -> None:
+def test_early_exit_is_used_only_with_certainty() -> None:
     workload = training(exit_confidence=0.6)
     workload.prepare(0)
     for _ in range(24):
@@ -171,7 +171,7 @@ def test_every_entry_point_of_the_package_makes_its_suite() -> None:
         assert suite.name == name
 
 
-def test_error_of_a_suite_that_says_what_would_work_is_passed_on_as_it_is(tmp_path: Path) -> None:
+def test_error_with_a_remedy_is_passed_on_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "refusing.py"
     file.write_text("from etesian.bench import InputError\ndef suite():\n    raise InputError('install it')\n")
     with pytest.raises(InputError, match=r"^install it$"):

@@ -1,4 +1,4 @@
-"""Atomic output: files and folders that appear complete or not at all, whatever happens while they are written."""
+"""Atomic output: files and folders that appear complete or not at all, even after an error or a crash."""
 
 from __future__ import annotations
 

@@ -25,6 +25,12 @@ failed
     The workload raised an error or its process died; see `Run.error` (never).
 """
 
+PUBLISHED = "published"
+"""Key in `Run.details` of the statistics that a public record states about all its runs, as a mapping of numbers.
+
+Names are mean, standard_deviation and p_value of the result, runs, seconds and seconds_standard_deviation; any may be missing.
+"""
+
 NEVER: frozenset[Outcome] = frozenset({"exhausted", "diverged", "failed"})
 """Outcomes of runs that would never reach the target; only `out_of_time` is censored."""
 

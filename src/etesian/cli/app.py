@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": ("etesian.cli.sparse:inspect", "Analyze update conflicts in a file and predict parallel speed-up."),
     "generate": ("etesian.cli.decode:generate", "Generate text with speculative decoding."),
     "chat": ("etesian.cli.decode_chat:chat", "Chat with an instruction-tuned model."),
+    "serve": ("etesian.cli.decode_serve:serve", "Serve a model to OpenAI clients and browsers."),
     "models": ("etesian.cli.decode_catalog:app", "List or download models with a short name."),
     "ngram": ("etesian.cli.decode_ngram:app", "Build or show an N-gram that drafts for a draft model."),
 }
@@ -101,13 +102,13 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         name="etesian",
         help="Faster machine learning that gives the same answer, and speed-ups that can be trusted.",
         version=f"etesian {__version__}",
-        help_format="plaintext",
+        help_format="markdown",
         default_parameter=Parameter(negative=(), show_default=_shown_default, allow_repeating=True),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
     _add_commands(app, COMMANDS, arguments)
-    bench = App(name="bench", help="Measure time to accuracy: run, analyze, report, import and export.")
+    bench = App(name="bench", help="Measure time to accuracy: run, check, analyze, report, publish, import and export.")
     _add_commands(bench, BENCH_COMMANDS, arguments)
     app.command(bench)
     app.command(demo)
@@ -129,8 +130,8 @@ def demo(
 ) -> int:
     """Train word vectors with three schedules and generate text with four decoders; compare times, bits and tokens.
 
-    The words are those of the standard library's documentation; the models are bundled. Takes about three minutes on two cores.
-    Progress goes to standard error.
+    The words are those of the standard library's documentation; the model is SmolLM2 (`etesian models pull smollm2` downloads it).
+    Takes about four minutes on two cores. Progress goes to standard error.
 
     Exit code: 1 if a decoder generated different text than plain decoding.
 

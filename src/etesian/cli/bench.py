@@ -64,13 +64,14 @@ def run(
     target
         Target such as 'accuracy>=0.93'; that of the suite by default.
     in_process
-        Do not start a new process for each run.
+        Make all runs in this process. A run that hangs is then not killed; see --limit.
     retry_failed
         Repeat failed runs.
     on
         Make the runs on a Ray cluster, as many at once as it holds: ray, or ray://HOST:PORT.
     limit
-        Kill a run after so many seconds without a measurement; 3 times the budget by default, at least 5.
+        Kill a run after this many seconds without a measurement; 3 times the budget by default, at least 5. Not available with
+        --in-process.
     any_code
         Pool runs whose code or arguments differ.
     compare

@@ -43,9 +43,9 @@ def select_runs(
     goal = None if target is None else parse_target(target)
     chosen = [entry for entry in entries if suite in (None, entry.suite) and goal in (None, entry.run.target)]
     if not chosen:
-        asked = " ".join(str(part) for part in (suite, goal) if part is not None)
+        selection = " ".join(str(part) for part in (suite, goal) if part is not None)
         known = dict.fromkeys(f"{entry.suite} ({entry.run.target})" for entry in entries)
-        raise bench.InputError(f"nothing is stored for {asked}; the store holds {', '.join(known)}")
+        raise bench.InputError(f"no runs are stored for {selection}; the store holds {', '.join(known)}")
     return chosen
 
 

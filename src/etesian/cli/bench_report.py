@@ -53,11 +53,11 @@ def report(
         HTML file to write.
     """
     check_output(output)
-    asked = _Request(chosen_store(argument, store), suite, target, options)
-    with bench.Store(asked.store, create=False) as opened:
+    request = _Request(chosen_store(argument, store), suite, target, options)
+    with bench.Store(request.store, create=False) as opened:
         entries = opened.entries()
     try:
-        write_page(asked.analyze(entries), output, title=title or asked.title(entries), commands=asked.commands())
+        write_page(request.analyze(entries), output, title=title or request.title(entries), commands=request.commands())
     except ImportError as error:
         raise bench.InputError(str(error)) from error
     note(f"wrote {output}")
@@ -92,10 +92,10 @@ def serve(
 
     if not 0 <= port <= 65535:
         raise bench.InputError(f"--port must lie between 0 and 65535; got {port}")
-    asked = _Request(chosen_store(argument, store), suite, target, options)
-    with bench.Store(asked.store, create=False) as opened:
-        heading = title or suite or asked.store.name
-        live = LiveReport(opened, asked.analyze, title=heading, commands=asked.commands())
+    request = _Request(chosen_store(argument, store), suite, target, options)
+    with bench.Store(request.store, create=False) as opened:
+        heading = title or suite or request.store.name
+        live = LiveReport(opened, request.analyze, title=heading, commands=request.commands())
         try:
             serve_until_interrupted(live, host=host, port=port, announce=_announce)
         except ImportError as error:

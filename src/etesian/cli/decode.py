@@ -13,8 +13,9 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_json
-from etesian.cli.decode_models import AUTO, BUNDLED, ModelChoice
+from etesian.cli.decode_models import AUTO, SMOLLM2, ModelChoice
 from etesian.cli.decode_output import PieceWriter, legend, statistics_table
+from etesian.cli.decode_remote import RemoteStream
 from etesian.cli.derive import options_from
 from etesian.decode.comparison import Comparison, compare_with_plain
 from etesian.decode.decoder import Decoder, Stream
@@ -72,7 +73,7 @@ def generate(
     /,
     *,
     prompt_file: Path | None = None,
-    model: str = BUNDLED,
+    model: str = SMOLLM2,
     draft: str = AUTO,
     ngram: str = AUTO,
     stage: tuple[str, ...] = (),
@@ -98,11 +99,11 @@ def generate(
     prompt_file
         File with the text to continue.
     model
-        Target model: "bundled", "smollm2", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
+        Target model: "smollm2", "bundled", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
     draft
-        Draft model; "auto" uses the one beside the target, "none" uses none.
+        Draft model; "auto" uses the one next to the target, "none" uses none.
     ngram
-        N-gram file that drafts for the draft model; "auto" uses the one beside the target, "none" uses none.
+        N-gram file that drafts for the draft model; "auto" uses the one next to the target, "none" uses none.
     stage
         Drafter stage: an N-gram file, a model or "lookup". Repeat from the innermost stage on. Replaces --draft and --ngram.
     max_tokens
@@ -165,7 +166,7 @@ def read_prompt(prompt: str | None, file: Path | None) -> str:
         raise InputError(f"{name} must be UTF-8 text; byte {error.start + 1} is invalid") from None
 
 
-def write_to_the_end(stream: Stream, writer: PieceWriter | None, prompt: str) -> tuple[Generation, bool]:
+def write_to_the_end(stream: Stream | RemoteStream, writer: PieceWriter | None, prompt: str) -> tuple[Generation, bool]:
     """Write the prompt and the text; return the generation and whether Ctrl-C ended it."""
     is_interrupted = False
     try:

@@ -114,7 +114,7 @@ def test_every_run_is_held_and_the_target_is_drawn_across(runs, read):
         assert values == pytest.approx([point.metrics["accuracy"] for point in run.points], rel=1e-5)
 
 
-def test_a_run_without_a_time_stands_at_the_margin_and_never_at_its_longest_time(runs, read):
+def test_run_without_a_time_is_drawn_at_the_margin(runs, read):
     marks = figures(read(runs))["times"]["marks"]
     (margin,) = [mark["at"] for mark in marks if mark["kind"] == "rule"]
     symbols = {mark["symbol"] for mark in marks if mark["kind"] == "dots"}
@@ -195,7 +195,7 @@ def test_runs_that_were_at_the_target_at_once(read):
     assert "reached accuracy ≥ 0.93 in 1 of 1 runs" in read([Run("plain", 0, TARGET, "reached", (first,))])
 
 
-def test_machines_and_command_are_told(runs, read):
+def test_machines_and_command_are_shown(runs, read):
     other = {**MACHINE, "host": "bench-2"}
     page = read([*runs, make_run("serial", 7, 6.0, machine=other)], command="etesian bench run words")
     for text in (
@@ -256,7 +256,7 @@ def test_caveats_are_given_in_full(runs, read):
     assert all(sentence in page for sentence in found)
 
 
-def test_costs_are_told_where_a_price_is_known(runs, read):
+def test_costs_are_shown_if_a_price_is_known(runs, read):
     assert "cost" not in read(runs)[: read(runs).index("Sensitivity to the target</a>")]
     priced = [dataclasses.replace(run, details={"cost_per_hour": 3600.0}) for run in runs]
     costs = dict(re.findall(r'data-key="(cost|expected_cost)"[^>]*><data value="([^"]+)"', read(priced)))
@@ -264,7 +264,7 @@ def test_costs_are_told_where_a_price_is_known(runs, read):
 
 
 def test_generalization_and_use_of_time_have_parts_where_they_are_recorded(runs, read):
-    def tell(run):
+    def with_details(run):
         points = tuple(
             Point(p.slices, p.seconds, {**p.metrics, "fresh_accuracy": p.metrics["accuracy"] - 0.01})
             for p in run.points
@@ -273,7 +273,7 @@ def test_generalization_and_use_of_time_have_parts_where_they_are_recorded(runs,
         details = {"seconds_in": {"communication": 0.3 * spent, "input": 0.2 * spent}}
         return dataclasses.replace(run, points=points, details=details, units={"examples": 100.0})
 
-    page = read([tell(run) for run in runs], baseline="serial")
+    page = read([with_details(run) for run in runs], baseline="serial")
     assert {row[0]: row[2] for row in rows_of(page, "time-use")} == dict.fromkeys(
         ("serial", "conflict-free", "lock-free"), "20%"
     )
@@ -303,15 +303,15 @@ def verdict_of(*paces, **options):
     return verdict(race_of(*paces, **options), level=0.95)
 
 
-def test_verdict_says_which_is_faster_than_the_baseline():
-    said = verdict_of(6, 3, baseline="plain")
-    assert re.match(r"To reach accuracy ≥ 0.93, fancy takes 0\.5\d* times as long as plain \(95% inter", said)
+def test_verdict_names_the_faster_of_two():
+    sentence = verdict_of(6, 3, baseline="plain")
+    assert re.match(r"To reach accuracy ≥ 0.93, fancy takes 0\.5\d* times as long as plain \(95% inter", sentence)
 
 
-def test_verdict_says_which_is_the_fastest_and_how_far_the_next_is_behind():
-    said = verdict_of(6, 3)
+def test_verdict_names_the_fastest_and_its_lead():
+    sentence = verdict_of(6, 3)
     assert re.match(
-        r"fancy reaches accuracy ≥ 0.93 first, in [\d.]+\ss; plain, the next, takes 1\.\d+ times as long \(", said
+        r"fancy reaches accuracy ≥ 0.93 first, in [\d.]+\ss; plain, the next, takes 1\.\d+ times as long \(", sentence
     )
 
 
@@ -319,7 +319,7 @@ def test_verdict_claims_no_difference_that_is_not_shown():
     assert "plain is not shown to be slower" in verdict_of(4.05, 4) or "tie" in verdict_of(4.05, 4)
 
 
-def test_verdict_says_when_entries_tie():
+def test_verdict_names_ties():
     assert verdict_of(4, 4).startswith("plain and fancy tie: each reaches accuracy ≥ 0.93 in")
 
 
@@ -405,7 +405,7 @@ def test_an_interval_without_an_upper_end():
     assert interval(Estimate(2.0, 1.5, math.inf, 5), "s") == "1.5\u00a0s or more"
 
 
-def test_runs_on_one_machine_share_its_record_whatever_its_load():
+def test_runs_on_one_machine_share_its_record_at_any_load():
     runs = [
         make_run("one", seed, 1.0, machine=MACHINE | {"load_average": [load, 1.0, 1.0]})
         for seed, load in enumerate((0.5, 2.0))

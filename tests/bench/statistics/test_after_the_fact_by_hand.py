@@ -135,7 +135,7 @@ def test_log_rank_pairs_from_eight_seeds_on():
     assert unpaired.p_value > 0.5
 
 
-def test_log_rank_of_runs_that_all_never_arrive_says_nothing():
+def test_log_rank_without_arrivals_has_no_p_value():
     assert log_rank(arrivals([], never=5), arrivals([], never=5)).p_value == 1.0
 
 
@@ -183,7 +183,7 @@ def test_fixed_schedule_equals_scipys_one_sided_t_test(direction):
         ([3.2, math.nan], "1 of 2 runs"),
     ],
 )
-def test_fixed_schedule_refuses_what_it_cannot_say(results, reason):
+def test_fixed_schedule_refuses_runs_that_it_cannot_test(results, reason):
     test = mean_reaches(np.array(results), Target("loss", 3.28, "at_most"))
     assert test.p_value is None
     assert reason in test.reason
@@ -253,7 +253,7 @@ def test_profiles_by_hand():
         performance_profiles(np.ones((1, 1)), horizon=1)
 
 
-def test_profile_of_a_task_on_which_nobody_arrives_counts_for_nobody():
+def test_profile_ignores_tasks_without_arrivals():
     (only,) = performance_profiles(np.array([[1, np.inf]]))
     assert (only.ratios, only.shares, only.score) == ((1,), (0.5,), approx(0.5))
 
@@ -273,7 +273,7 @@ def test_ranks_of_equal_entries_are_shared():
     assert sum(ranks.fastest) + ranks.none_arrives == approx(1)
 
 
-def test_entries_that_never_arrive_are_nowhere_the_fastest():
+def test_entries_that_never_arrive_are_never_fastest():
     ranks = rank_entries([arrivals([], never=5), arrivals([], never=5)])
     assert (ranks.fastest, ranks.none_arrives) == ((0, 0), 1)
     assert (ranks.low, ranks.high) == ((1, 1), (2, 2))
@@ -308,7 +308,7 @@ def test_an_estimate_in_another_unit():
 
 
 def test_variation_of_runs_with_their_own_measure_of_progress(make_run):
-    """Slices tell nothing here; epochs 1, 2, 3 do."""
+    """Progress is measured by epochs 1, 2, 3, since the slices are equal."""
     from dataclasses import replace
 
     from etesian.bench.record import Point

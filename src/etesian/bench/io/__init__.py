@@ -7,9 +7,9 @@ registered by entry points (groups ``etesian.importers`` and ``etesian.exporters
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from etesian._shared.lazy import lazy_names
 from etesian._shared.limits import raised_limits
 from etesian.bench.io._reading.curves import Measurement, outcome_of, points_of
 from etesian.bench.io._reading.files import UnreadableError
@@ -106,8 +106,4 @@ _HOMES = {
     "write_parquet": "exporters.table",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

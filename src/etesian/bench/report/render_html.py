@@ -116,8 +116,8 @@ def _without_controls(value: Any) -> Any:
 
 
 def _breakable(name: str) -> str:
-    """Escape a name and allow line breaks after its separators, never inside words."""
+    """Escape a name and allow line breaks after its separators and between the words of camel case, never inside words."""
     import markupsafe
 
-    escaped = re.sub("([-_/])", r"\1<wbr>", str(markupsafe.escape(printable(name))))
-    return markupsafe.Markup(escaped)  # noqa: S704 - escaped above
+    pieces = re.split(r"(?<=[-_/])|(?<=[a-z0-9])(?=[A-Z][a-z])", printable(name))
+    return markupsafe.Markup("<wbr>").join(pieces)

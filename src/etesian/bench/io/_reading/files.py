@@ -57,12 +57,12 @@ def check_exists(path: Path) -> None:
 
 
 def has_suffix(file: Path, *suffixes: str) -> bool:
-    """Return whether a file's name ends with one of the suffixes, compressed or not."""
+    """Return True if a file's name ends with one of the suffixes, compressed or not."""
     return file.name.lower().endswith(tuple(suffix + ending for suffix in suffixes for ending in ENDINGS))
 
 
 def lines_of(path: Path, *, errors: str = "strict", max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[int, str]]:
-    """Give each line, without its end, with its number from 1.
+    """Yield each line without its line break, with its number from 1.
 
     Parameters
     ----------
@@ -129,6 +129,11 @@ def objects_in(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     if not listed:
         raise UnreadableError(f"lists nothing in {name!r}")
     return listed
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object, or an empty mapping for any other value."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def shortened(text: Any, limit: int = 40) -> str:
