@@ -108,7 +108,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         suppress_keyboard_interrupt=False,
     )
     _add_commands(app, COMMANDS, arguments)
-    bench = App(name="bench", help="Measure time to accuracy: run, analyze, report, import and export.")
+    bench = App(name="bench", help="Measure time to accuracy: run, check, analyze, report, publish, import and export.")
     _add_commands(bench, BENCH_COMMANDS, arguments)
     app.command(bench)
     app.command(demo)
