@@ -63,7 +63,7 @@ def run(problem, *, step_size=0.05, epochs=3, schedule="serial", n_workers=1, se
 
 
 def envelopes_of(problem):
-    return float(problem._curve.curvature[0]), problem._curve.multiplier[:, 0].copy()
+    return float(problem._curve.curvature[0]), problem._curve.multiplier[:, 0].copy(), problem._scale.copy()
 
 
 def hinge_envelope_slope(curvature, multiplier, p, y):
@@ -74,7 +74,6 @@ def hinge_envelope_slope(curvature, multiplier, p, y):
 def eager(problem, *, step_size, epochs, order, penalties, envelopes):
     """The same updates, each of which steps every coefficient there is."""
     ridge, lasso = penalties
-    sizes = step_size * (problem._scale if problem.scales_steps else np.ones(problem.X.shape[1]))
     X, y = problem.X.toarray(), problem.target
     n, n_features = X.shape
     value, plain = (np.vectorize(f, otypes=[float]) for f in (problem.loss.value, problem.loss.derivative))
@@ -90,7 +89,8 @@ def eager(problem, *, step_size, epochs, order, penalties, envelopes):
             mean_slope = lambda s, w=w: np.array([slope(X @ w + s[0], y).mean()])  # noqa: E731
             width = 1 / (problem.loss.curvature if is_smooth else curvature)
             b = find_rising_zero(mean_slope, np.array([b]), width=width, keep=SETTLED if is_smooth else 0.0)[0]
-        curvature, multiplier = envelopes[epoch]
+        curvature, multiplier, scale = envelopes[epoch]
+        sizes = step_size * (scale if problem.scales_steps else np.ones(n_features))
         if problem.reduction == "svrg" or (problem.reduction == "saga" and epoch == 0):
             memory = slope(X @ w + b, y)
             mean = X.T @ memory / n
