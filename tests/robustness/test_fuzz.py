@@ -16,7 +16,7 @@ from forked import Sample, read_mutated
 from etesian.errors import InputError
 
 SEED = 0
-INPUTS = {"importers": 400, "sparse files": 400, "models": 300, "N-gram files": 200, "stores": 200, "requests": 300}
+INPUTS = {"importers": 400, "sparse files": 400, "models": 300, "N-gram files": 200, "stores": 100, "requests": 300}
 """Short runs; the families that need a framework are slower."""
 
 
@@ -24,7 +24,7 @@ INPUTS = {"importers": 400, "sparse files": 400, "models": 300, "N-gram files": 
 def test_mutated_inputs_are_read_or_refused(family: str) -> None:
     if family in ("GGUF files", "safetensors folders"):
         pytest.importorskip("torch")
-    count = INPUTS.get(family, 60)
+    count = INPUTS.get(family, 40)
     tally = read_mutated(list(FAMILIES[family]()), seed=SEED, first=0, count=count)
     assert not tally.failures, tally.failures[:3]
     assert tally.total == count
