@@ -33,7 +33,7 @@ from etesian.decode.models.row_exactness import probe_rows
 
 LONGEST_PASS = 64
 """Maximum rows per pass; longer texts are split, which does not change any bit."""
-_PROBED_LENGTH, _PROBED_ROWS = 9, (3, 16)  # few: a large model would delay loading
+_PROBED_LENGTH, _PROBED_ROWS = 5, (3, 16)  # few: a large model would delay loading
 SMALL_BYTES = 2_000_000
 """Bytes of weights below which a second thread costs more than it saves."""
 
