@@ -25,6 +25,7 @@ COMMANDS = {
     "generate": ("etesian.cli.decode:generate", "Generate text with speculative decoding."),
     "chat": ("etesian.cli.decode_chat:chat", "Chat with an instruction-tuned model."),
     "models": ("etesian.cli.decode_catalog:app", "List or download models with a short name."),
+    "draft": ("etesian.cli.decode_draft:app", "Train a draft for a target model."),
     "ngram": ("etesian.cli.decode_ngram:app", "Build or show an N-gram that drafts for a draft model."),
 }
 """Commands, the places of their code and their summaries. A command is imported only when it is used."""

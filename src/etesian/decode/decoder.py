@@ -282,7 +282,7 @@ class Decoder:
         prompt = request.text.tokens[:-1]
         n_common = min(_common_length(prompt, read), context.n_reusable) if self._may_reuse else 0
         context.truncate(n_common)
-        context.extend(prompt[n_common:])
+        request.add_hidden_states(context.extend(prompt[n_common:]))
         request.recorder.reused_tokens = n_common
         return context
 
@@ -313,8 +313,7 @@ class Decoder:
         """Report the result of a pass to drafter and policy; the drafter's learning counts as drafting time."""
         recorder = request.recorder
         draft_seconds = recorder.draft.latest
-        if scores.hidden_states is not None:
-            request.hidden_states = scores.hidden_states[read]
+        request.add_hidden_states(None if scores.hidden_states is None else scores.hidden_states[read])
         if len(tree):
             with recorder.draft:
                 drafter.observe(tree, verified.accepted)
@@ -339,7 +338,7 @@ class Decoder:
                 request.chooser,
                 budget.tokens_per_second,
                 budget.allows_passes,
-                request.hidden_states,
+                request.take_hidden_states(),
             )
         )
         tree = self.policy.trim(tree.within(max_depth, self.target.vocabulary_size))

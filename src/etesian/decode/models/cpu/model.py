@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -32,6 +33,8 @@ from etesian.decode.models.row_exactness import probe_rows
 LONGEST_PASS = 64
 """Maximum rows per pass; longer texts are split, which does not change any bit."""
 _PROBED_LENGTH, _PROBED_ROWS = 9, (3, 16)  # few: a large model would delay loading
+MOST_PIECES = 512 // LONGEST_PASS
+"""Last passes over a prompt whose hidden states are returned."""
 SMALL_BYTES = 2_000_000
 """Bytes of weights below which a second thread costs more than it saves."""
 
@@ -132,6 +135,26 @@ class CpuModel:
         """Open an empty text."""
         return CpuContext(self)
 
+    @property
+    def width(self) -> int:
+        """Width of the hidden states."""
+        return self.shape.width
+
+    def embed(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the embeddings of tokens, float32 of shape (n_tokens, width), unscaled."""
+        if self._table is not None:
+            return self._table.floats(tokens)
+        rows = self.weights.embedding.reshape(-1, self.shape.width)[tokens]
+        return (rows.astype(np.uint32) << 16).view(np.float32) if rows.dtype == np.uint16 else rows
+
+    def normalized(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Apply the norm before the output layer to rows of the residual stream, up to rounding as a pass does."""
+        width, start = self.shape.width, self.weights.vector_starts[self.shape.n_layers, forward.FINAL_NORM]
+        factor, term = self.weights.vectors[start : start + 2 * width].reshape(2, width)
+        centered = rows if self.shape.is_rms else rows - rows.mean(axis=1, keepdims=True)
+        square = np.mean(centered * centered, axis=1, keepdims=True)
+        return centered / np.sqrt(square + self.shape.norm_epsilon) * factor + term
+
     def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Cosines and sines by position, flat: (table, n_positions, rotary_width / 2).
 
@@ -181,9 +204,9 @@ class CpuContext:
         """Number of kept tokens: all of them can be reused."""
         return self.length
 
-    def extend(self, tokens: IntegerArray) -> None:
-        """Read and keep tokens without computing logits; drops all nodes."""
-        tokens = self._checked(tokens)
+    def extend(self, tokens: IntegerArray) -> NDArray[np.float32]:
+        """Read and keep tokens without computing logits; drops all nodes. Returns the last hidden states, at most 512."""
+        tokens, hidden_states = self._checked(tokens), deque[NDArray[np.float32]](maxlen=MOST_PIECES)
         self._check_room(self.length + len(tokens))
         self._drop_nodes()
         for first in range(0, len(tokens), LONGEST_PASS):
@@ -191,7 +214,9 @@ class CpuContext:
             positions = np.arange(self.length, self.length + len(piece))
             is_seen = np.tri(len(piece), dtype=np.uint8)
             self._run(piece, positions, is_seen, np.empty(0, np.float32))
+            hidden_states.append(self._residual_rows(len(piece)))
             self.length += len(piece)
+        return self._model.normalized(np.concatenate(hidden_states)) if hidden_states else self._residual_rows(0)
 
     def score(self, tokens: IntegerArray, parents: IntegerArray) -> Scores:
         """Read each token after its ancestors and the kept text, in one pass."""
@@ -227,6 +252,11 @@ class CpuContext:
             raise ValueError(f"length must be between 0 and {self.length}, the tokens kept; got {length}")
         self.length = length
         self._drop_nodes()
+
+    def _residual_rows(self, n_rows: int) -> NDArray[np.float32]:
+        """Return a copy of the residual stream after the last layer of the last pass, shape (n_rows, width)."""
+        width = self._model.shape.width
+        return self._scratch.hidden[: n_rows * width].reshape(n_rows, width).copy()
 
     def _normed_rows(self, n_rows: int) -> NDArray[np.float32]:
         """Return the input of the output layer in the last pass, shape (n_rows, width)."""

@@ -38,7 +38,7 @@ def pack_block_network(network: Network, n_threads: int) -> tuple[forward.Shape,
     """
     architecture = network.architecture
     shape = shape_of(architecture, 2, np.float32(architecture.embedding_scale))
-    layout = _Layout(architecture.n_layers)
+    layout = BlockLayout(architecture.n_layers)
     for index in range(architecture.n_layers):
         layer = network.read_layer(index)
         layout.add_matrix(index, forward.ATTENTION_IN, layer.attention_in)
@@ -58,7 +58,7 @@ def pack_block_network(network: Network, n_threads: int) -> tuple[forward.Shape,
 
 
 @dataclass
-class _Layout:
+class BlockLayout:
     """Gives every strip its place, then repacks all matrices at once."""
 
     n_layers: int
@@ -95,6 +95,14 @@ class _Layout:
 
     def finish(self, network: Network, n_threads: int) -> BlockWeights:
         """Repack, and add the tables that tokens, positions and layers look up."""
+        return self.packed_weights(n_threads)._replace(
+            positions=np.zeros(1, np.float32) if network.positions is None else network.positions,
+            windows=np.array([window or UNLIMITED for window in network.architecture.windows], np.int64),
+            rotations=rotation_tables(network),
+        )
+
+    def packed_weights(self, n_threads: int = 1) -> BlockWeights:
+        """Repack all matrices; the tables that layers look up are empty."""
         packed = aligned_zeros(self.n_bytes + MARGIN, np.uint8)
         with ThreadPoolExecutor(n_threads) as pool:
             for _ in pool.map(lambda job: job(packed), self.jobs):
@@ -103,11 +111,11 @@ class _Layout:
             packed=packed,
             vectors=np.concatenate(self.vectors),
             embedding=np.zeros(1, np.float32),  # rows are looked up for each pass
-            positions=np.zeros(1, np.float32) if network.positions is None else network.positions,
+            positions=np.zeros(1, np.float32),
             matrix_starts=self.matrix_starts,
             vector_starts=self.vector_starts,
-            windows=np.array([window or UNLIMITED for window in network.architecture.windows], np.int64),
-            rotations=rotation_tables(network),
+            windows=np.zeros(1, np.int64),
+            rotations=np.zeros(1, np.int64),
             strips=np.array(self.strips, np.int64),
             reads_levels=self.reads_levels,
         )
