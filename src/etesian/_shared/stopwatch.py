@@ -38,3 +38,8 @@ class Stopwatch:
     ) -> None:
         self.latest = self._now() - self._began
         self.seconds += self.latest
+
+    def add(self, seconds: float) -> None:
+        """Count a block that was timed elsewhere."""
+        self.latest = seconds
+        self.seconds += seconds

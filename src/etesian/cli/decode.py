@@ -24,8 +24,8 @@ from etesian.decode.sampling import Sampling
 from etesian.errors import InputError
 
 MAX_TOKENS: int = inspect.signature(Decoder.generate).parameters["max_tokens"].default
-FOR_PROGRAMS = ("logit_bias", "banned_tokens", "forced_tokens", "stop_tokens", "logprobs")
-"""Fields of `Sampling` that name tokens by number, which are of no use on a command line."""
+FOR_PROGRAMS = ("logit_bias", "banned_tokens", "forced_tokens", "stop_tokens", "logprobs", "grammar")
+"""Fields of `Sampling` that hold token numbers or objects, which are of no use on a command line."""
 LOADING = ("dtype", "quantize", "device")
 
 

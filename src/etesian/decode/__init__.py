@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from etesian.decode.models.table import TableModel
     from etesian.decode.models.transformers.model import HuggingFaceModel, load_huggingface
     from etesian.decode.output_text import Tokenizer
-    from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
+    from etesian.decode.sampling import GREEDY, Choice, Chooser, Grammar, Sampling
     from etesian.decode.speculation.adaptive import Speculation
     from etesian.decode.speculation.policy import DraftBudget, FixedPolicy, Policy
     from etesian.decode.statistics import StageStatistics, Statistics
@@ -41,6 +41,7 @@ _HOMES = {
     "FixedPolicy": "speculation.policy",
     "GREEDY": "sampling",
     "Generation": "generation",
+    "Grammar": "sampling",
     "HuggingFaceModel": "models.transformers.model",
     "LanguageModel": "models.language_model",
     "LoadOptions": "models.loading",
@@ -81,6 +82,7 @@ __all__ = [
     "Drafter",
     "FixedPolicy",
     "Generation",
+    "Grammar",
     "HuggingFaceModel",
     "LanguageModel",
     "LoadOptions",

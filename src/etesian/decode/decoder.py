@@ -15,8 +15,9 @@ from etesian.decode.drafters.drafter import Drafter, DraftRequest, renewed
 from etesian.decode.generation import Generation, Output, Piece, Text
 from etesian.decode.models.language_model import Context, LanguageModel, Scores
 from etesian.decode.output_text import ChatTemplate, OutputText, Tokenizer
-from etesian.decode.request import Prompt, Request, prompt_tokens
+from etesian.decode.request import Prompt, Request, prompt_tokens, rows_of
 from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
+from etesian.decode.sampling.grammar import GRAMMAR, Grammars
 from etesian.decode.speculation.policy import FixedPolicy, Policy
 from etesian.decode.statistics import TARGET, Recorder
 from etesian.decode.tree import ROOT, TokenTree
@@ -77,8 +78,10 @@ class Decoder:
         self.policy = policy or FixedPolicy()
         self.chat_template = chat_template
         self._traits = target.traits
+        self._grammars = Grammars(tokenizer, target.vocabulary_size, self.end_tokens)
         self.can_speculate = drafter is not None and (self._traits.rows_are_exact or not exact)
-        self._may_reuse = self._traits.rows_are_exact or not exact
+        self.may_reuse = self._traits.rows_are_exact or not exact
+        """True if keys and values of one text may serve another with the same beginning."""
         self._spare: tuple[Context, NDArray[np.int32]] | None = (
             None  # of the last request, with the tokens that it has read
         )
@@ -156,6 +159,28 @@ class Decoder:
         for sampling in _WARM_UP_SAMPLINGS if n_prompt else ():
             throwaway.generate(prompt, sampling, max_tokens=_WARM_UP_TOKENS)
 
+    def fork(self) -> Decoder:
+        """Return a decoder for concurrent requests: the same target, but a drafter and a policy of its own.
+
+        A drafter that is not `Renewable` is shared; the two decoders must then run in the same thread.
+        """
+        from etesian.decode.speculation.adaptive import Speculation
+
+        policy = self.policy
+        if isinstance(policy, Speculation):
+            policy = Speculation(policy.costs, max_nodes=policy.max_nodes, max_depth=policy.max_depth)
+        other = Decoder(
+            self.target,
+            (renewed(self.drafter) or self.drafter) if self.can_speculate else None,
+            self.tokenizer,
+            end_tokens=self.end_tokens,
+            policy=policy,
+            chat_template=self.chat_template,
+            exact=False,
+        )
+        other.may_reuse, other._grammars = self.may_reuse, self._grammars
+        return other
+
     def generate(
         self, prompt: Prompt, sampling: Sampling = GREEDY, *, max_tokens: int = 256, speculate: bool = True
     ) -> Generation:
@@ -194,7 +219,7 @@ class Decoder:
 
         The pieces hold whole characters that no stop string can revoke; joined, they are the text of `generate`.
         """
-        request = self._request(prompt, sampling, max_tokens, speculate)
+        request = self.open(prompt, sampling, max_tokens=max_tokens, speculate=speculate)
         return Stream(request, self._pieces(request))
 
     def chat(
@@ -240,7 +265,8 @@ class Decoder:
         tokens = self.chat_template.encode(messages)
         return self.stream(tokens, sampling, max_tokens=max_tokens, speculate=speculate)
 
-    def _request(self, prompt: Prompt, sampling: Sampling, max_tokens: int, speculate: bool) -> Request:
+    def open(self, prompt: Prompt, sampling: Sampling, *, max_tokens: int, speculate: bool = True) -> Request:
+        """Check a prompt and its options, and return the state of a request that has not begun; see `generate`."""
         check_whole("max_tokens", max_tokens, at_least=0)
         vocabulary_size = self.target.vocabulary_size
         tokens = prompt_tokens(prompt, self.tokenizer, vocabulary_size, self.target.max_length)
@@ -253,7 +279,8 @@ class Decoder:
         return Request(
             text=Text(tokens, capacity=max_tokens),
             output=Output(reader, (*self.end_tokens, *sampling.stop_tokens), max_tokens),
-            chooser=Chooser(sampling, vocabulary_size, len(tokens)),
+            chooser=Chooser(sampling, vocabulary_size, len(tokens), self._grammars.constraint(sampling.grammar)),
+            may_draft=speculate and self.may_reuse,
             recorder=Recorder(drafter, self._traits.weight_bytes, prompt_tokens=len(tokens)),
             drafter=drafter,
         )
@@ -280,19 +307,35 @@ class Decoder:
         context, read = self._spare or (self.target.context(), np.empty(0, np.int32))
         self._spare = None  # owned by this request while it runs
         prompt = request.text.tokens[:-1]
-        n_common = min(_common_length(prompt, read), context.n_reusable) if self._may_reuse else 0
+        n_common = min(_common_length(prompt, read), context.n_reusable) if self.may_reuse else 0
         context.truncate(n_common)
         request.add_hidden_states(context.extend(prompt[n_common:]))
         request.recorder.reused_tokens = n_common
         return context
 
+    def adopt(self, request: Request) -> None:
+        """Draft with this decoder's drafter for a request that another decoder of the same target has opened."""
+        if request.drafter is not None:
+            request.drafter = self.drafter
+            request.recorder = Recorder(
+                self.drafter, self._traits.weight_bytes, prompt_tokens=request.chooser.prompt_length
+            )
+
     def _advance(self, request: Request, context: Context) -> None:
         """Draft, score, verify and keep: at least one more token."""
+        tree = self.propose(request)
+        with request.recorder.target:
+            scores = context.score(*rows_of(request, tree))
+        self.settle(request, context, tree, scores)
+
+    def propose(self, request: Request) -> TokenTree:
+        """Draft a tree that continues the text of a request."""
+        with request.recorder.draft:
+            return self._draft(request)
+
+    def settle(self, request: Request, context: Context, tree: TokenTree, scores: Scores) -> None:
+        """Verify a scored tree, add the decided tokens to the text and keep the accepted nodes in the context."""
         recorder = request.recorder
-        with recorder.draft:
-            tree = self._draft(request)
-        with recorder.target:
-            scores = context.score([request.last_token, *tree.tokens], [ROOT, *(tree.parents + 1)])
         with recorder.verify:
             verified = self._verify(request, tree, scores.logits)
         read = [0, *(node + 1 for node in verified.accepted)][: verified.n_decided]
@@ -314,21 +357,35 @@ class Decoder:
         recorder = request.recorder
         draft_seconds = recorder.draft.latest
         request.add_hidden_states(None if scores.hidden_states is None else scores.hidden_states[read])
-        if len(tree):
+        drafted, accepted = tree.below(request.n_forced, verified.accepted)
+        if len(drafted):
             with recorder.draft:
-                drafter.observe(tree, verified.accepted)
+                drafter.observe(drafted, accepted)
             draft_seconds += recorder.draft.latest
         self.policy.observe(1 + len(tree), recorder.target.latest, verified.n_decided, draft_seconds)
 
     def _draft(self, request: Request) -> TokenTree:
+        """Draft the tokens that a grammar forces, and below them the drafter's tree without nodes that the grammar forbids."""
+        constraint = request.chooser.constraint
+        if constraint is None or not request.may_draft:
+            return self._drafted(request, [])
+        output = request.text.tokens[request.chooser.prompt_length :]
+        forced = constraint.forced(output)[: max(request.output.remaining - 1, 0)]
+        request.n_forced = len(forced)
+        chain = TokenTree.chain(forced, [1.0] * len(forced), GRAMMAR)
+        return constraint.pruned(chain.joined(self._drafted(request, forced)), output)
+
+    def _drafted(self, request: Request, forced: list[int]) -> TokenTree:
         """Ask for a tree within the policy's budget and the rest of the output, whose last token needs no draft."""
         if request.drafter is None:
             return TokenTree.empty()
         budget = self.policy.budget()
-        max_depth = min(budget.max_depth, request.output.remaining - 1)
+        max_depth = min(budget.max_depth, request.output.remaining - 1 - len(forced))
         if budget.max_nodes < 1 or max_depth < 1:
             return TokenTree.empty()
         text = request.text.tokens
+        if forced:
+            text = np.append(text, np.array(forced, np.int32))
         request.chooser.follow(text)
         tree = request.drafter.propose(
             DraftRequest(
@@ -338,7 +395,7 @@ class Decoder:
                 request.chooser,
                 budget.tokens_per_second,
                 budget.allows_passes,
-                request.take_hidden_states(),
+                None if forced else request.take_hidden_states(),
             )
         )
         tree = self.policy.trim(tree.within(max_depth, self.target.vocabulary_size))

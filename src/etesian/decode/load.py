@@ -214,7 +214,7 @@ def _head_drafter(folder: Path, target: LanguageModel, inner: Drafter | None) ->
         )
     if weights.config.n_features > 1:
         raise InputError(
-            f"draft head {str(folder)!r} reads hidden states of {weights.config.n_features} layers; targets provide those of the last only"
+            f"draft head {str(folder)!r} reads hidden states of {weights.config.n_features} layers; targets provide the last only"
         )
     model = HeadModel(weights, target.embed, max_length=target.max_length)
     return HeadDrafter(model, inner, costs=cached_pass_costs(model))

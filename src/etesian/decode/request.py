@@ -14,6 +14,7 @@ from etesian.decode.generation import Output, Text
 from etesian.decode.output_text import Tokenizer
 from etesian.decode.sampling import Chooser
 from etesian.decode.statistics import Recorder
+from etesian.decode.tree import ROOT, TokenTree
 from etesian.errors import InputError
 
 Prompt = str | Sequence[int]
@@ -29,6 +30,8 @@ class Request:
     chooser: Chooser
     recorder: Recorder
     drafter: Drafter | None
+    may_draft: bool = True  # if False, tokens that a grammar forces are not drafted either
+    n_forced: int = 0  # nodes at the start of the latest tree that a grammar forces
     hidden_states: deque[NDArray[np.float32]] = field(default_factory=deque)  # of the target, since the last proposal
 
     def add_hidden_states(self, rows: NDArray[np.float32] | None) -> None:
@@ -48,6 +51,11 @@ class Request:
     def last_token(self) -> int:
         """The only token of the text that the target has not read."""
         return int(self.text.tokens[-1])
+
+
+def rows_of(request: Request, tree: TokenTree) -> tuple[list[int], list[int]]:
+    """Return the rows of a pass, as tokens and parents: the last token of the text, and below it the tree."""
+    return [request.last_token, *tree.tokens.tolist()], [ROOT, *(tree.parents + 1).tolist()]
 
 
 def prompt_tokens(

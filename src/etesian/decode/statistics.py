@@ -135,7 +135,7 @@ class Recorder:
             prompt_tokens=self._prompt_tokens,
             reused_tokens=self.reused_tokens,
             passes=self.passes,
-            stages=tuple(self._stage(name, work.get(name)) for name in (self._drafter.stages if self._drafter else ())),
+            stages=tuple(self._stage(name, work.get(name)) for name in self._stages),
             prompt_seconds=self.prompt.seconds,
             seconds=self.all.seconds,
             target_seconds=self.target.seconds,
@@ -144,6 +144,12 @@ class Recorder:
             weight_bytes=read_bytes if known else None,
             plain_weight_bytes=plain_bytes if known else None,
         )
+
+    @property
+    def _stages(self) -> tuple[str, ...]:
+        """The drafter's stages, and others that proposed tokens, such as a grammar."""
+        known = self._drafter.stages if self._drafter else ()
+        return (*known, *sorted(self._proposed.keys() - set(known)))
 
     def _stage(self, name: str, work: StageWork | None) -> StageStatistics:
         passes, seconds = (work.passes, work.seconds) if work else (None, None)

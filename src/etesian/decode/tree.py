@@ -86,6 +86,28 @@ class TokenTree:
             node = int(self.parents[node])
         return path[::-1]
 
+    def joined(self, below: TokenTree) -> TokenTree:
+        """Return this tree, which must be a chain, followed by the nodes of another below its last node."""
+        if not len(self):
+            return below
+        parents = below.parents + np.int32(len(self))  # `ROOT` becomes the last node of the chain
+        return TokenTree(
+            np.append(self.tokens, below.tokens),
+            np.append(self.parents, parents),
+            np.append(self.probabilities, below.probabilities),
+            self.origins + below.origins,
+        )
+
+    def below(self, n_chain: int, accepted: Sequence[int]) -> tuple[TokenTree, tuple[int, ...]]:
+        """Undo `joined`: return the tree below the first `n_chain` nodes and its accepted nodes; nothing if it was not reached."""
+        if n_chain == 0:
+            return self, tuple(accepted)
+        if len(accepted) < n_chain:
+            return TokenTree.empty(), ()
+        parents = self.parents[n_chain:] - np.int32(n_chain)
+        rest = TokenTree(self.tokens[n_chain:], parents, self.probabilities[n_chain:], self.origins[n_chain:])
+        return rest, tuple(node - n_chain for node in accepted[n_chain:])
+
     def likeliest(self, n_nodes: int) -> TokenTree:
         """Return the `n_nodes` nodes with the highest path probabilities; they form a tree, since no child exceeds its parent."""
         if n_nodes >= len(self):

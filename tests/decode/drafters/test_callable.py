@@ -16,7 +16,7 @@ def test_a_right_callable_is_accepted_and_a_wrong_one_is_found_out():
     assert out.token_ids == expected
     assert out.stats.passes == 8  # four drafted tokens and one of the target's own in each
     assert set(out.origins) == {"forced", "target"}
-    wrong = CallableDrafter(lambda tokens: [(expected + (0,))[len(tokens) - 3] - 1])
+    wrong = CallableDrafter(lambda tokens: [(*expected, 0)[len(tokens) - 3] - 1])
     out = Decoder(TARGET, wrong).generate([1, 2, 3], max_tokens=40)
     assert out.token_ids == expected
     assert wrong.propose(request_of([1, 2, 3], vocabulary_size=12)).probabilities[0] < 0.2

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian.decode.models.batching import KeyValueBlock, ScoreRequest
 from etesian.decode.models.language_model import IntegerArray, ModelTraits, Scores
 
 LogitsOf = Callable[[Sequence[int]], NDArray[np.float32]]
@@ -77,6 +78,10 @@ class TableModel:
         """Open an empty text."""
         return TableContext(self)
 
+    def score_together(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        """Score the rows of several contexts; see `BatchedModel`."""
+        return [request.context.score(request.tokens, request.parents) for request in requests]
+
     def _look_up(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         row = 0
         for token in tokens[max(len(tokens) - self.order, 0) :]:
@@ -137,6 +142,19 @@ class TableContext:
         if not 0 <= length <= self.length:
             raise ValueError(f"length must be from 0 to {self.length}, the tokens kept; got {length}")
         del self.tokens[length:]
+        self._nodes = []
+
+    def copy_block(self, start: int, stop: int) -> KeyValueBlock:
+        """Copy what the model knows of the kept tokens from `start` to `stop`: the tokens themselves."""
+        return KeyValueBlock((np.array(self.tokens[start:stop], np.int32),))
+
+    def append_block(self, tokens: IntegerArray, block: KeyValueBlock) -> None:
+        """Keep the tokens of a block; drops all nodes."""
+        (copied,) = block.arrays
+        if len(copied) != len(tokens):
+            raise ValueError(f"block must hold {len(tokens)} tokens; got {len(copied)}")
+        self._check_fits(self.length + len(copied))
+        self.tokens += copied.tolist()
         self._nodes = []
 
     def _path(self, node: int) -> list[int]:

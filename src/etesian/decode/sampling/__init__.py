@@ -1,6 +1,7 @@
 """Sampling options and the target's seeded choice of the next token."""
 
 from etesian.decode.sampling.chooser import Choice, Chooser
+from etesian.decode.sampling.grammar import Grammar
 from etesian.decode.sampling.options import GREEDY, Sampling
 
-__all__ = ["GREEDY", "Choice", "Chooser", "Sampling"]
+__all__ = ["GREEDY", "Choice", "Chooser", "Grammar", "Sampling"]

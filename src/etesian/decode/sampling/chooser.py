@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.decode.sampling import noise
+from etesian.decode.sampling.grammar import Constraint
 from etesian.decode.sampling.options import Sampling
 from etesian.decode.sampling.processors import Processors
 from etesian.decode.sampling.truncation import likeliest, lowest_kept
@@ -46,6 +47,8 @@ class Chooser:
         Number of logits per row of the target.
     prompt_length : int
         Length of the prompt; penalties and forced tokens of the output count from here.
+    constraint : Constraint or None
+        Restricts each position to tokens that a grammar allows; None without a grammar.
 
     Raises
     ------
@@ -53,8 +56,11 @@ class Chooser:
         If an option names tokens outside the vocabulary.
     """
 
-    def __init__(self, sampling: Sampling, vocabulary_size: int, prompt_length: int) -> None:
+    def __init__(
+        self, sampling: Sampling, vocabulary_size: int, prompt_length: int, constraint: Constraint | None = None
+    ) -> None:
         self.sampling = sampling
+        self.constraint = constraint
         self.vocabulary_size = vocabulary_size
         self.prompt_length = prompt_length
         self._temperature = float(sampling.temperature or 1.0)
@@ -152,6 +158,8 @@ class Chooser:
         if forced is not None:
             return forced
         row = self._processors.apply(logits, text)
+        if self.constraint is not None:
+            row = self.constraint.apply(row, text[self.prompt_length :])
         token = self._best(row, len(text)) if np.isfinite(row.max()) else -1
         if token < 0 or not np.isfinite(row[token]):
             raise InputError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from etesian.decode.checks import check_real, check_whole
+from etesian.decode.sampling.grammar import Grammar
 from etesian.errors import InputError
 
 
@@ -43,6 +44,8 @@ class Sampling:
     logprobs : int or None
         Number of most probable tokens to return with log-probabilities in addition to the chosen token; None for no
         log-probabilities. They are those of the model, before penalties, temperature and truncation.
+    grammar : Grammar or None
+        The output conforms to this grammar, such as a JSON schema, and ends where the grammar ends. Forced tokens take precedence.
     seed : int
         Seed of the noise; the same seed gives the same text.
 
@@ -65,6 +68,7 @@ class Sampling:
     stop: Sequence[str] = ()
     stop_tokens: Sequence[int] = ()
     logprobs: int | None = None
+    grammar: Grammar | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

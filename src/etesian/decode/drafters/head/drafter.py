@@ -18,8 +18,8 @@ from etesian.decode.tree import TokenTree
 class HeadDrafter:
     """Propose the most probable continuations under a draft head, merged with the proposals of another drafter.
 
-    The head reads the hidden states of the target (`DraftRequest.hidden_states`), so it needs a target that provides them and cannot
-    draft for a draft model. It adds the target's own noise to its logits when sampling. No pass of the head is needed
+    The head reads the hidden states of the target (`DraftRequest.hidden_states`), so it needs a target that provides them, and
+    cannot draft for a draft model. It adds the target's own noise to its logits when sampling. No pass of the head is needed
     where the other drafter is confident enough.
 
     Parameters

@@ -49,7 +49,8 @@ class HeadModel:
     ----------
     weights : HeadWeights
     embed : callable
-        Returns the target's embeddings of an array of tokens, float32 of shape (n_tokens, width); used if the head has none of its own.
+        Returns the target's embeddings of an array of tokens, float32 of shape (n_tokens, width); used unless the head has
+        its own.
     max_length : int or None
         Length of the longest text of the target.
     type_name : str
@@ -87,8 +88,8 @@ class HeadContext:
     """One text of a `HeadModel`; see `Context`.
 
     The row of the token at position p reads that token's embedding and the state of the token before it. That state is fused from
-    the target's hidden states if `supply` has provided them, else it is the head's own output for that token. Kept tokens whose hidden
-    states were not provided are not read: later tokens attend to the others.
+    the target's hidden states if `supply` has provided them, else it is the head's own output for that token. Kept tokens
+    whose hidden states were not provided are not read: later tokens attend to the others.
     """
 
     def __init__(self, model: HeadModel) -> None:

@@ -33,6 +33,12 @@ class TextTokenizer:
             return str(self.tokenizer.backend_tokenizer.decode(list(tokens), skip_special_tokens=True))
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def serialized(self) -> str:
+        """Return the tokenizer as JSON of the `tokenizers` package."""
+        if not self.tokenizer.is_fast:
+            raise InputError("grammars need a fast tokenizer; this model has a slow one")
+        return str(self.tokenizer.backend_tokenizer.to_str())
+
     def get_vocab(self) -> dict[str, int]:
         """Return all tokens with their numbers."""
         vocabulary: dict[str, int] = self.tokenizer.get_vocab()

@@ -59,6 +59,10 @@ class GgufTokenizer:
         """Text of tokens, without special ones."""
         return str(self.backend.decode(list(tokens), skip_special_tokens=True))
 
+    def serialized(self) -> str:
+        """Return the tokenizer as JSON of the `tokenizers` package."""
+        return str(self.backend.to_str())
+
     def get_vocab(self) -> dict[str, int]:
         """Numbers of all tokens."""
         vocabulary: dict[str, int] = self.backend.get_vocab()

@@ -1,0 +1,106 @@
+"""Grammars: outputs conform, speculation changes nothing, and forced tokens are drafted."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jsonschema
+import numpy as np
+import pytest
+from tiny_bundle import byte_tokenizer
+
+from etesian.decode import Decoder, Grammar, LookupDrafter, Sampling, TableModel
+from etesian.decode.models.loading.text_tokenizer import TextTokenizer
+from etesian.errors import InputError
+
+TOKENIZER = TextTokenizer(byte_tokenizer())
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 6},
+        "count": {"type": "integer", "minimum": 0, "maximum": 999},
+    },
+    "required": ["name", "count"],
+    "additionalProperties": False,
+}
+GRAMMARS = {
+    "json_schema": Grammar.json_schema(SCHEMA),
+    "lark": Grammar(
+        "lark", 'start: "red" | "green" | list\nlist: "[" NUMBER ("," NUMBER){0,2} "]"\nNUMBER: /[0-9]{1,3}/'
+    ),
+    "regex": Grammar("regex", "[a-c]{2,5}(-[0-9]{2})?"),
+}
+
+
+def conforms(kind, text):
+    if kind == "json_schema":
+        jsonschema.validate(json.loads(text), SCHEMA)
+        return True
+    pattern = {"lark": r"red|green|\[\d{1,3}(,\d{1,3}){0,2}\]", "regex": "[a-c]{2,5}(-[0-9]{2})?"}[kind]
+    return re.fullmatch(pattern, text) is not None
+
+
+def decoder(seed=0, drafter=None, **options):
+    return Decoder(TableModel(257, n_rows=128, seed=seed), drafter, TOKENIZER, **({"end_tokens": [0]} | options))
+
+
+@pytest.mark.parametrize("kind", GRAMMARS)
+@pytest.mark.parametrize("temperature", [None, 1.0])
+def test_outputs_conform_and_do_not_depend_on_speculation(kind, temperature):
+    for seed in range(3):
+        sampling = Sampling(temperature=temperature, seed=seed, grammar=GRAMMARS[kind])
+        plain = decoder(seed).generate("ab", sampling, speculate=False)
+        assert plain.finish_reason == "stop"
+        assert conforms(kind, plain.text)
+        for drafter in (None, LookupDrafter()):
+            drafted = decoder(seed, drafter).generate("ab", sampling)
+            assert (drafted.token_ids, drafted.text) == (plain.token_ids, plain.text)
+
+
+def test_every_choice_is_the_best_allowed_token():
+    """Checked against the model itself: the first byte is the most likely one of the three that the grammar allows."""
+    target = decoder().target
+    logits = target.logits_of(TOKENIZER.encode("ab"))
+    allowed = TOKENIZER.encode("[rg")
+    first = decoder().generate("ab", Sampling(grammar=GRAMMARS["lark"])).token_ids[0]
+    assert first == allowed[int(np.argmax(logits[allowed]))]
+
+
+def test_forced_tokens_are_drafted_for_free():
+    sampling = Sampling(grammar=GRAMMARS["json_schema"])
+    plain, drafted = decoder().generate("ab", sampling, speculate=False), decoder().generate("ab", sampling)
+    assert plain.stats.passes == len(plain.token_ids)
+    (stage,) = drafted.stats.stages
+    assert (stage.name, stage.accepted) == ("grammar", stage.proposed)
+    assert stage.proposed >= len('{"name": "') - 1
+    assert drafted.stats.passes == len(plain.token_ids) - stage.accepted
+
+
+def test_an_open_ended_grammar_stops_at_the_token_limit():
+    generation = decoder().generate("ab", Sampling(grammar=Grammar("regex", "a*b")), max_tokens=3)
+    assert len(generation.token_ids) <= 3
+
+
+@pytest.mark.parametrize(
+    ("grammar", "message"),
+    [
+        (Grammar("lark", "start: missing"), "the grammar cannot be used: .*missing"),
+        (Grammar("regex", "(a"), "the regular expression cannot be used"),
+        (Grammar.json_schema({"type": "nothing"}), "the JSON schema cannot be used"),
+        (Grammar("json_schema", "{"), "the JSON schema cannot be used"),
+    ],
+)
+def test_invalid_grammars_are_refused(grammar, message):
+    with pytest.raises(InputError, match=message):
+        decoder().generate("ab", Sampling(grammar=grammar))
+
+
+def test_a_model_without_an_end_token_is_refused():
+    with pytest.raises(InputError, match="grammars need a model with an end-of-text token"):
+        decoder(end_tokens=[]).generate("ab", Sampling(grammar=GRAMMARS["regex"]))
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(InputError, match="kind of a grammar must be 'json_schema', 'lark' or 'regex'; got 'yaml'"):
+        Grammar("yaml", "a: b")

@@ -1,0 +1,177 @@
+"""Law B6: the tokens of a request are the same alone and among others, in any order of arrival, with any cache and drafter."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from serving import END, Caller, Shuffled, byte_tokens, english_like, make_decoder
+
+from etesian.decode import Decoder, Sampling
+from etesian.decode.sampling import GREEDY
+from etesian.decode.serve import Busy, Failed
+from etesian.errors import InputError
+
+STEM = "the cat of the hat " * 3
+PROMPTS = [STEM + each for each in ("a", "b", "abc", "hidge", "")] + ["abc", "j", "fade a cab " * 9]
+SAMPLINGS = [
+    GREEDY,
+    Sampling(temperature=1.0, seed=3),
+    Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.2, seed=4, logprobs=2),
+    Sampling(temperature=1.2, top_k=5, stop=["ab"], seed=5),
+]
+
+
+def plain(prompt, sampling, max_tokens=24):
+    return make_decoder(drafter="none").generate(prompt, sampling, max_tokens=max_tokens)
+
+
+def outcome(generation):
+    return (
+        generation.token_ids,
+        generation.texts,
+        generation.finish_reason,
+        generation.logprobs,
+        generation.alternatives,
+    )
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1_000, 1 << 20])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_b6_tokens_do_not_depend_on_company_order_or_cache(make_engine, seed, cache_bytes):
+    rng = np.random.default_rng(seed)
+    engine = make_engine(slots=3, queue=100, chunk=int(rng.integers(3, 40)), cache_bytes=cache_bytes)
+    asked = [(PROMPTS[rng.integers(len(PROMPTS))], SAMPLINGS[rng.integers(len(SAMPLINGS))]) for _ in range(24)]
+    callers = []
+    for prompt, sampling in asked:
+        speculate, owner = bool(rng.integers(4)), f"user {rng.integers(2)}"
+        callers.append(Caller(engine, prompt, sampling, speculate=speculate, owner=owner))
+        time.sleep(float(rng.exponential(0.002)))
+    for caller, (prompt, sampling) in zip(callers, asked, strict=True):
+        assert outcome(caller.result()) == outcome(plain(prompt, sampling))
+
+
+def test_requests_share_passes(make_engine):
+    engine = make_engine(slots=4)
+    callers = [Caller(engine, prompt, max_tokens=50, speculate=False) for prompt in PROMPTS[:4]]
+    total = sum(len(caller.result().token_ids) for caller in callers)
+    assert engine.counters.rows == total
+    assert engine.counters.passes < total
+
+
+def test_a_continued_conversation_is_not_read_again(make_engine):
+    engine = make_engine()
+    first = Caller(engine, STEM * 3).result()
+    text = STEM * 3 + first.text
+    again = Caller(engine, text + "ab").result()
+    n_known = len(byte_tokens(text)) - 1
+    assert again.stats.reused_tokens >= n_known - 16
+    assert again.token_ids == plain(text + "ab", GREEDY).token_ids
+
+
+def test_owners_share_no_cache(make_engine):
+    engine = make_engine()
+    Caller(engine, STEM, owner="one").result()
+    assert Caller(engine, STEM, owner="other").result().stats.reused_tokens == 0
+    assert Caller(engine, STEM, owner="one").result().stats.reused_tokens > 0
+
+
+def test_a_cancelled_task_frees_its_slot_within_one_pass(make_engine):
+    engine = make_engine(slots=1, queue=4)
+    endless = Caller(engine, "ab", Sampling(banned_tokens=[END]), max_tokens=100_000, speculate=False)
+    endless.events.get(timeout=30)
+    waiting = Caller(engine, "abc", max_tokens=1)
+    endless.task.cancel()
+    passes = engine.counters.passes
+    assert waiting.result().token_ids
+    assert engine.counters.passes - passes <= 2  # one that may have been running, and its own
+
+
+def test_the_queue_is_bounded_and_owners_take_turns(make_engine):
+    engine = make_engine(slots=1, queue=3)
+    blocker = Caller(engine, "ab", Sampling(banned_tokens=[END]), max_tokens=100_000)
+    blocker.events.get(timeout=30)
+    order: list[str] = []
+    for owner in ("many", "many", "few"):
+        request = engine.open("a", GREEDY, max_tokens=0)
+        engine.submit(request, lambda _, owner=owner: order.append(owner), owner=owner)
+    with pytest.raises(Busy) as refusal:
+        Caller(engine, "a", owner="many")
+    assert refusal.value.retry_after >= 1
+    blocker.task.cancel()
+    Caller(engine, "a", max_tokens=0, owner="last").result() if engine.n_waiting < 3 else time.sleep(0.2)
+    deadline = time.monotonic() + 10
+    while len(order) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert order == ["many", "few", "many"]
+
+
+def test_late_tasks_fail_by_their_time_limit(make_engine):
+    engine = make_engine(slots=1)
+    endless = Sampling(banned_tokens=[END])
+    running = Caller(engine, "ab", endless, max_tokens=1_000_000, time_limit=0.05)
+    waiting = Caller(engine, "ab", time_limit=0.02)
+    assert waiting.result() == Failed("the request waited longer than its time limit", "timeout")
+    assert running.result() == Failed("the request ran longer than its time limit", "timeout")
+
+
+class Failing(Shuffled):
+    """Fails at the third draft."""
+
+    n_left = 2
+
+    def propose(self, request):
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise RuntimeError("a broken drafter")
+        return super().propose(request)
+
+    def fresh(self):
+        return Failing()
+
+
+def test_an_error_ends_one_task_alone(make_engine, capsys):
+    decoder = make_decoder()
+    engine = make_engine(Decoder(decoder.target, Failing(), decoder.tokenizer, end_tokens=[END]), slots=2)
+    failing, other = Caller(engine, "ab"), Caller(engine, "abc", speculate=False)
+    assert failing.result() == Failed("internal error; see the log of the server", "internal")
+    assert "a broken drafter" in capsys.readouterr().err
+    assert other.result().token_ids == plain("abc", GREEDY).token_ids
+
+
+def test_a_text_that_no_token_can_continue_is_the_clients_mistake(make_engine):
+    everything = Sampling(banned_tokens=list(range(257)))
+    failure = Caller(make_engine(), "ab", everything).result()
+    assert failure.reason == "input"
+    assert "no token can follow" in failure.message
+
+
+def test_bad_prompts_are_refused_before_they_are_queued(make_engine):
+    with pytest.raises(InputError, match="prompt must hold at least one token"):
+        make_engine().open([], GREEDY, max_tokens=3)
+
+
+def test_closing_drains_accepted_requests_and_refuses_new_ones(make_engine):
+    engine = make_engine(slots=1)
+    callers = [Caller(engine, prompt, max_tokens=200) for prompt in PROMPTS[:3]]
+    engine.close(drain_seconds=30)
+    assert [caller.result().finish_reason is not None for caller in callers] == [True] * 3
+    with pytest.raises(Busy, match="shutting down"):
+        Caller(engine, "a")
+
+
+def test_closing_at_once_fails_what_runs(make_engine):
+    engine = make_engine(slots=1)
+    endless = Sampling(banned_tokens=[END])
+    callers = [Caller(engine, "ab", endless, max_tokens=1_000_000) for _ in range(2)]
+    engine.close()
+    assert [caller.result().reason for caller in callers] == ["shutdown", "shutdown"]
+    assert not any(thread.name == "etesian-engine" and thread is engine._thread for thread in threading.enumerate())
+
+
+def test_the_longest_text_of_the_model_is_respected(make_engine):
+    engine = make_engine(make_decoder(english_like(max_length=40)))
+    generation = Caller(engine, "a" * 30, Sampling(banned_tokens=[END]), max_tokens=100).result()
+    assert (len(generation.token_ids), generation.finish_reason) == (10, "length")
