@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from etesian.decode.decoder import Decoder, Stream
     from etesian.decode.drafters.combined import CombinedDrafter
     from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
+    from etesian.decode.drafters.forced import CallableDrafter
+    from etesian.decode.drafters.head.drafter import HeadDrafter
+    from etesian.decode.drafters.head.model import HeadModel
     from etesian.decode.drafters.lookup import LookupDrafter
     from etesian.decode.drafters.model import ModelDrafter
     from etesian.decode.drafters.ngram import NgramDrafter, build_ngram
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 # Imported at first use: compiled loops are slow to import, and torch and transformers much slower.
 _HOMES = {
+    "CallableDrafter": "drafters.forced",
+    "HeadDrafter": "drafters.head.drafter",
+    "HeadModel": "drafters.head.model",
     "Choice": "sampling",
     "Chooser": "sampling",
     "CombinedDrafter": "drafters.combined",
@@ -71,6 +77,7 @@ _HOMES = {
 __all__ = [
     "GREEDY",
     "ROOT",
+    "CallableDrafter",
     "Choice",
     "Chooser",
     "CombinedDrafter",
@@ -83,6 +90,8 @@ __all__ = [
     "FixedPolicy",
     "Generation",
     "Grammar",
+    "HeadDrafter",
+    "HeadModel",
     "HuggingFaceModel",
     "LanguageModel",
     "LoadOptions",

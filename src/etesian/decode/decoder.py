@@ -110,13 +110,15 @@ class Decoder:
         name_or_path : str or Path
             ``"bundled"``, a folder with safetensors, a folder with subfolders ``target`` and ``draft``, or a hub name.
         draft : str, Path or None
-            The draft model, likewise; ``"auto"`` for the one next to the target, None for no draft model.
+            The draft: a model, likewise; the folder of a draft head (`etesian draft train`, EAGLE-3 or speculators); ``"self"`` or
+            ``"self:q5_0"`` for a copy of the target in fewer bits. ``"auto"`` is the draft next to the target, or a copy where the
+            target is large, the memory suffices and the measured costs of passes say that it pays. None for no draft.
         ngram : str, Path or None
             A file written by `NgramDrafter.save`, used together with a `LookupDrafter`; ``"auto"`` for ``ngram.npz`` in the folder,
             if it exists; None for neither N-gram nor lookup.
         stages : sequence of str or Path, optional
             Replaces `draft` and `ngram`: all drafters, innermost first, each drafting for the next. An entry is an N-gram file
-            (``.npz``), ``"lookup"``, the name of a drafter registered under the entry point group ``etesian.drafters``, or a model.
+            (``.npz``), ``"lookup"``, the name of a drafter registered under the entry point group ``etesian.drafters``, or a draft.
         options : LoadOptions, optional
             Number type, device and source.
         exact : bool
