@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from etesian._shared.files import atomic_write
-from etesian.decode.draft_training.module import HeadModule
+from etesian.decode.draft_training.module import HeadModule, KeysAndValues
 from etesian.decode.draft_training.samples import Samples
 
 LEARNING_RATE, WARM_UP_STEPS = 1e-3, 50
@@ -82,7 +82,8 @@ def unrolled(
     embeddings = batch["embeddings"].roll(-1, 1)
     known = batch["is_known"].roll(-1, 1)
     known[:, -1] = False
-    states, earlier, results = module.states(features), [], []
+    earlier: list[KeysAndValues] = []
+    states, results = module.states(features), list[tuple[Tensor, Tensor]]()
     for step in range(n_steps):
         states = module(embeddings, states, earlier)
         places = known.clone()

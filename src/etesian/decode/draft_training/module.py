@@ -34,8 +34,7 @@ class HeadModule(nn.Module):
         attended, keys = config.n_heads * config.head_width, config.n_key_heads * config.head_width
         width, features = config.width, config.n_features * config.feature_width
         self.fuse = _product(width, features)
-        for name in ("embedding_norm", "state_norm", "inner_norm"):
-            setattr(self, name, nn.Parameter(torch.ones(width)))
+        self.embedding_norm, self.state_norm, self.inner_norm = (nn.Parameter(torch.ones(width)) for _ in range(3))
         self.final_norm = nn.Parameter(torch.full((width,), feature_scale))
         self.queries, self.keys, self.values = (_product(n, 2 * width) for n in (attended, keys, keys))
         self.attention_out = nn.Parameter(torch.zeros(width, attended))

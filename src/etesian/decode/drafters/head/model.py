@@ -128,14 +128,14 @@ class HeadContext:
 
     def score(self, tokens: IntegerArray, parents: IntegerArray) -> Scores:
         """Read each token after its ancestors; tokens that follow others of the same call need one pass per level."""
-        tokens, first = np.asarray(tokens, np.int64), len(self._parents)
+        rows, first = np.asarray(tokens, np.int64), len(self._parents)
         self._add_nodes([int(parent) for parent in parents])
-        logits = np.empty((len(tokens), len(self._model.output_tokens)), np.float32)
-        states, waiting = np.zeros((len(tokens), self._model.config.width), np.float32), list(range(len(tokens)))
-        is_done = np.zeros(len(tokens), bool)
+        logits = np.empty((len(rows), len(self._model.output_tokens)), np.float32)
+        states, waiting = np.zeros((len(rows), self._model.config.width), np.float32), list(range(len(rows)))
+        is_done = np.zeros(len(rows), bool)
         while waiting:
             ready = [row for row in waiting if self._set_state(states, row, first, is_done)][:MOST_ROWS]
-            self._run(tokens, states, np.array(ready), first, logits)
+            self._run(rows, states, np.array(ready), first, logits)
             is_done[ready] = True
             waiting = [row for row in waiting if not is_done[row]]
         return Scores(logits, self._states[first:])
