@@ -3,19 +3,24 @@ PYTHON ?= python3
 BIN := .venv/bin
 BUILT := .venv/built
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs fuzz clean
 
 demo: $(BUILT)
 	$(BIN)/etesian demo
 
+# With loadfile, one process compiles the kernels that a file needs.
 test: $(BUILT)
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(BUILT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Long and resumable; the short run is part of the tests. FUZZ="--minutes 10" stops early.
+fuzz: $(BUILT)
+	$(BIN)/python benchmarks/fuzz.py --out benchmarks/results/$$(date +%F)_fuzz $(FUZZ)
 
 docs: $(BUILT)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

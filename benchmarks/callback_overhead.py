@@ -1,84 +1,253 @@
 """Time that the callbacks for Trainer, Lightning and Keras add to training, as a share of it.
 
-The hooks of a callback are called as often as the library calls them and timed by themselves, since a difference of two
-whole training runs is far noisier than the overhead. The share is that of a training step of 10 ms, which is short for
-a real model.
+Whole trainings at toy size are paired: one with the callback and one without, in alternating order, in one process. An
+evaluation follows every 10 steps, and a step takes at least 10 ms, which is short for a real model. The times include
+adding the run to a store at the end. The reported share is the Hodges-Lehmann estimate of the paired ratios minus 1, with an
+interval that inverts Wilcoxon's signed rank test.
 
-Command: ``python benchmarks/callback_overhead.py [STEPS_PER_EVALUATION]``
+``--hooks`` times only the hooks of a callback, called as often as the library calls them. This is far less noisy, and leaves
+out the time that the library takes to dispatch a hook.
+
+Command: ``python benchmarks/callback_overhead.py [--pairs 20] [--hooks] [--out FILE]``
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import logging
+import math
 import statistics
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-from etesian.bench.io.callbacks._recorder import RunRecorder
+import numpy as np
+
+from etesian.bench.statistics.shift import typical_ratio
 
 STEP_SECONDS = 0.010
+STEPS_PER_EVALUATION = 10
+EPOCHS = 20
+ROWS = 8  # per batch
 REPEATS = 7
 
+Training = Callable[[list[Any]], None]
+"""Trains once, with the given callbacks; the time of this call is measured."""
 
-def hf_trainer(store: Path, steps: int) -> Callable[[], None]:
+
+def slow_step() -> None:
+    """Take the time of a step."""
+    time.sleep(STEP_SECONDS)
+
+
+def hf_trainer(folder: Path) -> tuple[Training, Callable[[int], Any]]:
+    """Return a training with Hugging Face's Trainer, and a maker of its callback."""
+    import torch
+    from transformers import PrinterCallback, Trainer, TrainingArguments
+
+    from etesian.bench.io.callbacks import HFTrainerCallback
+
+    class Toy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(2))
+
+        def forward(self, x: Any, labels: Any) -> dict[str, Any]:
+            if self.training:
+                slow_step()
+            return {"loss": ((x @ self.weight - labels) ** 2).mean()}
+
+    rows = [{"x": torch.ones(2), "labels": torch.tensor(1.0)} for _ in range(ROWS * STEPS_PER_EVALUATION)]
+    arguments = TrainingArguments(
+        output_dir=str(folder / "trainer"),
+        num_train_epochs=EPOCHS,
+        per_device_train_batch_size=ROWS,
+        eval_strategy="epoch",
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+    )
+
+    def train(callbacks: list[Any]) -> None:
+        trainer = Trainer(Toy(), arguments, train_dataset=rows, eval_dataset=rows[:ROWS], callbacks=callbacks)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+
+    return train, lambda seed: HFTrainerCallback("eval_loss<=-1", store=folder / "s.db", workload="toy", seed=seed)
+
+
+def lightning(folder: Path) -> tuple[Training, Callable[[int], Any]]:
+    """Return a training with Lightning, and a maker of its callback."""
+    import lightning
+    import torch
+
+    from etesian.bench.io.callbacks import LightningCallback
+
+    class Toy(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 1)
+
+        def training_step(self, batch: Any, index: int) -> Any:
+            slow_step()
+            return (self.layer(batch[0]) ** 2).mean()
+
+        def validation_step(self, batch: Any, index: int) -> None:
+            self.log("val_loss", (self.layer(batch[0]) ** 2).mean())
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    def loader(batches: int) -> Any:
+        data = torch.utils.data.TensorDataset(torch.ones(ROWS * batches, 2))
+        return torch.utils.data.DataLoader(data, batch_size=ROWS)
+
+    def train(callbacks: list[Any]) -> None:
+        trainer = lightning.Trainer(
+            max_epochs=EPOCHS,
+            accelerator="cpu",
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+        )
+        trainer.fit(Toy(), loader(STEPS_PER_EVALUATION), loader(1))
+
+    return train, lambda seed: LightningCallback("val_loss<=-1", store=folder / "s.db", workload="toy", seed=seed)
+
+
+def keras(folder: Path) -> tuple[Training, Callable[[int], Any]]:
+    """Return a training with Keras on PyTorch, and a maker of its callback."""
+    import os
+
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras
+
+    from etesian.bench.io.callbacks import KerasCallback
+
+    class SlowStep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            slow_step()
+
+    x, y = np.ones((ROWS * STEPS_PER_EVALUATION, 2)), np.ones(ROWS * STEPS_PER_EVALUATION)
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+
+    def train(callbacks: list[Any]) -> None:
+        data = (x[:ROWS], y[:ROWS])
+        all_callbacks = [SlowStep(), *callbacks]
+        model.fit(x, y, batch_size=ROWS, epochs=EPOCHS, verbose=0, validation_data=data, callbacks=all_callbacks)
+
+    return train, lambda seed: KerasCallback("val_loss<=-1", store=folder / "s.db", workload="toy", seed=seed)
+
+
+TRAININGS = {"HFTrainerCallback": hf_trainer, "LightningCallback": lightning, "KerasCallback": keras}
+
+
+def paired_times(train: Training, callback: Callable[[int], Any], pairs: int) -> tuple[list[float], list[float]]:
+    """Return the times with and without the callback, pair by pair; which goes first alternates."""
+    for callbacks in ([], [callback(pairs)]):
+        train(callbacks)
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for pair in range(pairs):
+        for has_callback in (True, False) if pair % 2 else (False, True):
+            callbacks = [callback(pair)] if has_callback else []
+            began = time.perf_counter()
+            train(callbacks)
+            times[has_callback].append(time.perf_counter() - began)
+    return times[True], times[False]
+
+
+def whole_trainings(pairs: int) -> dict[str, dict[str, Any]]:
+    """Measure all libraries; return the share that each callback adds, its interval and the times of the pairs."""
+    found = {}
+    for name, make in TRAININGS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            given, plain = paired_times(*make(Path(folder)), pairs)
+        ratio = typical_ratio(np.array(given), np.array(plain), paired=True)
+        share, low, high = (math.nan if each is None else each - 1 for each in (ratio.value, ratio.low, ratio.high))
+        found[name] = {"share": share, "low": low, "high": high, "with_callback": given, "without": plain}
+        print(
+            f"{name}: {100 * share:+.3f}% of training [{100 * low:+.3f}, {100 * high:+.3f}], {pairs} pairs", flush=True
+        )
+    return found
+
+
+def trainer_hooks(store: Path) -> Callable[[], None]:
     """Return the hooks that Trainer calls between two evaluations."""
     from etesian.bench.io.callbacks import HFTrainerCallback
 
     callback = HFTrainerCallback("eval_loss<=0", store=store, workload="toy")
     callback.on_train_begin(SimpleNamespace(eval_on_start=False), None, None)
-    state = SimpleNamespace(global_step=steps, is_world_process_zero=True)
-    go, stop = SimpleNamespace(should_evaluate=False), SimpleNamespace(should_evaluate=True)
+    state = SimpleNamespace(global_step=STEPS_PER_EVALUATION, is_world_process_zero=True)
+    step, last = SimpleNamespace(should_evaluate=False), SimpleNamespace(should_evaluate=True)
 
     def hooks() -> None:
-        for _ in range(steps - 1):
-            callback.on_step_end(None, state, go)
-        callback.on_step_end(None, state, stop)
-        callback.on_evaluate(None, state, stop, metrics={"eval_loss": 1.0, "eval_accuracy": 0.5})
+        for _ in range(STEPS_PER_EVALUATION - 1):
+            callback.on_step_end(None, state, step)
+        callback.on_step_end(None, state, last)
+        callback.on_evaluate(None, state, last, metrics={"eval_loss": 1.0, "eval_accuracy": 0.5})
 
     return hooks
 
 
-def recorder(store: Path, steps: int) -> Callable[[], None]:
+def recorder_hooks(store: Path) -> Callable[[], None]:
     """Return the calls that Lightning's and Keras's callbacks make between two evaluations; they have no hook per step."""
+    from etesian.bench.io.callbacks._recorder import RunRecorder
+
     record = RunRecorder("val_loss<=0", store=store, workload="toy")
     record.start()
 
     def hooks() -> None:
         record.pause()
-        record.record(steps, {"val_loss": 1.0, "val_accuracy": 0.5})
+        record.record(STEPS_PER_EVALUATION, {"val_loss": 1.0, "val_accuracy": 0.5})
         record.resume()
 
     return hooks
 
 
-def overhead(hooks: Callable[[], None], *, calls: int = 200) -> list[float]:
-    """Return the seconds per evaluation that the hooks take, once per repeat."""
-    seconds = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        for _ in range(calls):
-            hooks()
-        seconds.append((time.perf_counter() - began) / calls)
-    return seconds
+def hooks_alone(calls: int = 200) -> dict[str, dict[str, Any]]:
+    """Time the hooks by themselves; return their share of training and its range over the repeats."""
+    found = {}
+    for name, make in {"HFTrainerCallback": trainer_hooks, "LightningCallback, KerasCallback": recorder_hooks}.items():
+        with tempfile.TemporaryDirectory() as folder:
+            hooks, shares = make(Path(folder) / "s.db"), []
+            for _ in range(REPEATS):
+                began = time.perf_counter()
+                for _ in range(calls):
+                    hooks()
+                shares.append((time.perf_counter() - began) / calls / (STEPS_PER_EVALUATION * STEP_SECONDS))
+        found[name] = {"share": statistics.median(shares), "low": min(shares), "high": max(shares)}
+        print(
+            f"{name}: {100 * found[name]['share']:.4f}% of training [{100 * min(shares):.4f}, {100 * max(shares):.4f}]"
+        )
+    return found
 
 
-def main(steps: int = 10) -> dict[str, float]:
-    """Print the overhead of each callback as a share of training time; return the medians."""
-    shares = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, make in {"HFTrainerCallback": hf_trainer, "LightningCallback, KerasCallback": recorder}.items():
-            seconds = overhead(make(Path(folder) / "s.db", steps))
-            of_training = [each / (steps * STEP_SECONDS) for each in seconds]
-            shares[name] = statistics.median(of_training)
-            print(
-                f"{name}: {1e6 * statistics.median(seconds):.1f} microseconds per evaluation every {steps} steps, "
-                f"{100 * shares[name]:.4f}% of training [{100 * min(of_training):.4f}, {100 * max(of_training):.4f}]"
-            )
-    return shares
+def main(arguments: list[str]) -> dict[str, dict[str, Any]]:
+    """Measure, print, and write JSON; return the figures by callback."""
+    parser = argparse.ArgumentParser(description="Measure the overhead of the training callbacks.")
+    parser.add_argument("--pairs", type=int, default=20, help="pairs of trainings per library")
+    parser.add_argument("--hooks", action="store_true", help="time only the hooks")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    found = hooks_alone() if options.hooks else whole_trainings(options.pairs)
+    if options.out is not None:
+        options.out.write_text(json.dumps(found, indent=2) + "\n")
+    return found
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(sys.argv[1:])

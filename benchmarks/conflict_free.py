@@ -114,23 +114,23 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each schedule, after one of warm-up")
     parser.add_argument("--data", type=Path, help="folder that contains ratings/ml-latest-small_ratings.csv")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
-    asked = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
     results = []
-    for name, (user, item, rating) in data_sets(asked.ratings, asked.data):
-        for rank in asked.ranks:
+    for name, (user, item, rating) in data_sets(given.ratings, given.data):
+        for rank in given.ranks:
             problem = Ratings(user, item, rating, user.max() + 1, item.max() + 1, rank, REGULARIZATION, biased=False)
-            for n_workers in asked.workers:
-                results.append({"data": name, "rank": rank, **compare(problem, n_workers, asked.rounds)})
+            for n_workers in given.workers:
+                results.append({"data": name, "rank": rank, **compare(problem, n_workers, given.rounds)})
                 print(json.dumps(results[-1]), file=sys.stderr)
-    bandwidth = {n_workers: copy_bandwidth(n_workers) for n_workers in asked.workers}
+    bandwidth = {n_workers: copy_bandwidth(n_workers) for n_workers in given.workers}
     table = as_text(results, bandwidth)
     print(table)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
         record = {"version": __version__, "arguments": sys.argv[1:], "machine": machine.describe(), "results": results,
                   "copy bytes per second": bandwidth}  # fmt: skip
-        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
-        (asked.out / "table.md").write_text(table + "\n")
+        (given.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+        (given.out / "table.md").write_text(table + "\n")
     return results
 
 

@@ -149,16 +149,16 @@ def operations_a_second(model: CpuModel, repeats: int) -> float:
     return 2.0 * n_rows * width * PANEL * repeats * model.n_threads / seconds
 
 
-def compare(asked: argparse.Namespace) -> list[dict[str, Any]]:
+def compare(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Return a record for each number of rows."""
     import torch
 
-    torch.set_num_threads(asked.threads)
-    reference = make_reference(SHAPES["toy" if asked.toy else "paper"], 2 * asked.kept + max(ROWS))
-    model = CpuModel.from_transformers(reference, n_threads=asked.threads)
-    n_bytes, n_repeats = (4_000_000, 2) if asked.toy else (2_000_000_000, 50)
+    torch.set_num_threads(given.threads)
+    reference = make_reference(SHAPES["toy" if given.toy else "paper"], 2 * given.kept + max(ROWS))
+    model = CpuModel.from_transformers(reference, n_threads=given.threads)
+    n_bytes, n_repeats = (4_000_000, 2) if given.toy else (2_000_000_000, 50)
     read, rate = bandwidth(n_bytes), operations_a_second(model, n_repeats)
-    context, cache = read_text(model, asked.kept), filled_cache(reference, asked.kept)
+    context, cache = read_text(model, given.kept), filled_cache(reference, given.kept)
     packed = pack_for_onednn(reference) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
 
     def works(n_rows: int) -> dict[str, Callable[[], Any]]:
@@ -169,7 +169,7 @@ def compare(asked: argparse.Namespace) -> list[dict[str, Any]]:
         }
         return found if packed is None else found | {"onednn": onednn_products(packed, n_rows)}
 
-    found = {n_rows: interleave(works(n_rows), asked.rounds) for n_rows in ROWS}
+    found = {n_rows: interleave(works(n_rows), given.rounds) for n_rows in ROWS}
     read, rate = max(read, bandwidth(n_bytes)), max(rate, operations_a_second(model, n_repeats))  # before and after
     return [as_record(model, n_rows, found[n_rows], bandwidth_reached=read, rate=rate) for n_rows in ROWS]
 
@@ -255,15 +255,15 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         "--toy", action="store_true", help="tiny model for testing the script; the times are meaningless"
     )
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
-    asked = parser.parse_args(arguments)
-    records = compare(asked)
+    given = parser.parse_args(arguments)
+    records = compare(given)
     table = as_text(records)
     print(table)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
         whole = {"version": __version__, "arguments": sys.argv[1:], "machine": machine.describe(), "results": records}
-        (asked.out / "records.json").write_text(json.dumps(whole, indent=1) + "\n")
-        (asked.out / "table.md").write_text(table + "\n")
+        (given.out / "records.json").write_text(json.dumps(whole, indent=1) + "\n")
+        (given.out / "table.md").write_text(table + "\n")
     return records
 
 

@@ -60,27 +60,27 @@ class PeerEntry:
         return self.peer.write(self.name, prompt, choosing, n_tokens)
 
 
-def race(asked: argparse.Namespace, out: Path) -> None:
+def race(given: argparse.Namespace, out: Path) -> None:
     """Load, warm up, and run rounds until their number or the time limit is reached."""
     import torch
 
-    torch.set_num_threads(asked.threads)
+    torch.set_num_threads(given.threads)
     started = time.monotonic()
     with ExitStack() as stack:
-        plain, ours = load_ours(list(asked.entries), str(asked.models))
-        peers, missing = start_peers(asked, stack)
+        plain, ours = load_ours(list(given.entries), str(given.models))
+        peers, missing = start_peers(given, stack)
         entries: list[Entry] = [*ours, *peers]
-        prompts = read_prompts(plain, asked.data, asked.prompts)
+        prompts = read_prompts(plain, given.data, given.prompts)
         for entry in entries:  # one text beforehand, so that our drafters have observed acceptance
-            for choosing in choosings(asked.choosing, seed=WARM_UP_SEED):
+            for choosing in choosings(given.choosing, seed=WARM_UP_SEED):
                 n_tokens = PEER_WARM_UP if isinstance(entry, PeerEntry) else WARM_UP
-                entry.write(next(iter(prompts.values())), choosing, min(n_tokens, asked.tokens))
-        append(out, session(asked, plain, missing))
-        for number in range(asked.first_round, asked.first_round + asked.rounds):
-            for choosing in choosings(asked.choosing, seed=number):
-                for record in one_round(entries, prompts_of(number, prompts, asked.at_once), choosing, asked, number):
+                entry.write(next(iter(prompts.values())), choosing, min(n_tokens, given.tokens))
+        append(out, session(given, plain, missing))
+        for number in range(given.first_round, given.first_round + given.rounds):
+            for choosing in choosings(given.choosing, seed=number):
+                for record in one_round(entries, prompts_of(number, prompts, given.at_once), choosing, given, number):
                     append(out, record)
-            if time.monotonic() - started > asked.seconds:
+            if time.monotonic() - started > given.seconds:
                 return
 
 
@@ -99,17 +99,17 @@ def choosings(names: Sequence[str], seed: int) -> Iterator[Choosing]:
 
 
 def one_round(
-    entries: Sequence[Entry], prompts: dict[str, list[int]], choosing: Choosing, asked: argparse.Namespace, number: int
+    entries: Sequence[Entry], prompts: dict[str, list[int]], choosing: Choosing, given: argparse.Namespace, number: int
 ) -> Iterator[dict[str, Any]]:
     """Continue every prompt with every entry; peers continue only the first few."""
     for place, (name, prompt) in enumerate(prompts.items()):
-        racing = [entry for entry in entries if place < asked.peer_prompts or not isinstance(entry, PeerEntry)]
+        racing = [entry for entry in entries if place < given.peer_prompts or not isinstance(entry, PeerEntry)]
         turn = (number + place) % len(racing)
-        written = {e.name: e.write(prompt, choosing, asked.tokens) for e in racing[turn:] + racing[:turn]}
+        written = {e.name: e.write(prompt, choosing, given.tokens) for e in racing[turn:] + racing[:turn]}
         expected = written["plain"].tokens if "plain" in written else None
         for entry, result in written.items():
             yield {
-                "setting": asked.setting,
+                "setting": given.setting,
                 "choosing": "greedy" if choosing.top_k is None else f"top-k {choosing.top_k}",
                 "round": number,
                 "prompt": name,
@@ -121,14 +121,14 @@ def one_round(
             }
 
 
-def start_peers(asked: argparse.Namespace, stack: ExitStack) -> tuple[list[PeerEntry], list[str]]:
+def start_peers(given: argparse.Namespace, stack: ExitStack) -> tuple[list[PeerEntry], list[str]]:
     """Return the entries of the peers that start, and the names of those that do not."""
     entries: list[PeerEntry] = []
     missing: list[str] = []
-    for module in asked.peers:
-        python = asked.peer_python if asked.peer_python and module != "with_transformers" else sys.executable
+    for module in given.peers:
+        python = given.peer_python if given.peer_python and module != "with_transformers" else sys.executable
         try:
-            peer = Peer(module, [str(asked.models.resolve()), str(asked.threads)], str(python))
+            peer = Peer(module, [str(given.models.resolve()), str(given.threads)], str(python))
         except RuntimeError as error:
             missing.append(str(error))
             continue
@@ -143,15 +143,15 @@ def read_prompts(plain: Decoder, data: Path | None, count: int) -> dict[str, lis
     return {name: plain.tokenizer.encode(text) for name, text in mixed_prompts(data, count).items()}
 
 
-def session(asked: argparse.Namespace, plain: Decoder, missing: list[str]) -> dict[str, Any]:
+def session(given: argparse.Namespace, plain: Decoder, missing: list[str]) -> dict[str, Any]:
     """Describe the machine of a call, including its memory bandwidth."""
     weight_bytes = getattr(plain.target, "weight_bytes", 0)
     return {
         "session": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
-        "setting": asked.setting,
-        "arguments": {name: value.name if isinstance(value, Path) else value for name, value in vars(asked).items()},
+        "setting": given.setting,
+        "arguments": {name: value.name if isinstance(value, Path) else value for name, value in vars(given).items()},
         "weight bytes": weight_bytes,
-        "bytes a second": bandwidth(asked.bandwidth_bytes),
+        "bytes a second": bandwidth(given.bandwidth_bytes),
         "missing peers": missing,
         "machine": machine.describe(),
     }
@@ -165,12 +165,12 @@ def append(out: Path, record: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> str:
     """Run the benchmark from the command line, and return the table."""
-    asked = parse(arguments)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    runs = asked.out / "runs.jsonl"
-    race(asked, runs)
+    given = parse(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
+    runs = given.out / "runs.jsonl"
+    race(given, runs)
     table = as_text([json.loads(line) for line in runs.read_text().splitlines()])
-    (asked.out / "table.md").write_text(table + "\n")
+    (given.out / "table.md").write_text(table + "\n")
     print(table)
     return table
 

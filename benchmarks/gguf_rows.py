@@ -27,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--engine", choices=("etesian", "llama.cpp"), default="etesian")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 6, 16])
     parser.add_argument("--rounds", type=int, default=7)
-    asked = parser.parse_args(arguments)
-    open_text, read = (open_etesian if asked.engine == "etesian" else open_llama_cpp)(asked.model)
-    milliseconds = {n: measure(open_text, read, TEXT, n, asked.rounds) for n in asked.rows}
+    given = parser.parse_args(arguments)
+    open_text, read = (open_etesian if given.engine == "etesian" else open_llama_cpp)(given.model)
+    milliseconds = {n: measure(open_text, read, TEXT, n, given.rounds) for n in given.rows}
     (prefill,) = measure(open_text, read, 0, PREFILL, 1)
     found = {
-        "model": asked.model.name,
-        "engine": asked.engine,
+        "model": given.model.name,
+        "engine": given.engine,
         "milliseconds": {
             n: {"median": round(statistics.median(v), 2), "least": min(v), "most": max(v)}
             for n, v in milliseconds.items()

@@ -165,21 +165,21 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, Any]]:
     parser.add_argument("--rating-epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
-    asked = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
     results = {}
-    for n in asked.rows:
+    for n in given.rows:
         results[f"{n:,} one-hot rows"] = count_epochs(
-            n, asked.blocks, asked.dealt, epochs=asked.epochs, seeds=asked.seeds
+            n, given.blocks, given.dealt, epochs=given.epochs, seeds=given.seeds
         )
-    for n in asked.ratings:
-        results[f"{n:,} ratings"] = rate(n, asked.blocks, asked.dealt, epochs=asked.rating_epochs, seeds=asked.seeds)
+    for n in given.ratings:
+        results[f"{n:,} ratings"] = rate(n, given.blocks, given.dealt, epochs=given.rating_epochs, seeds=given.seeds)
     table = as_text(results)
     print(table)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
         record = {"version": __version__, "machine": machine.describe(), "results": results}
-        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
-        (asked.out / "table.md").write_text(table + "\n")
+        (given.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+        (given.out / "table.md").write_text(table + "\n")
     return results
 
 

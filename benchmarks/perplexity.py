@@ -32,15 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--piece", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args(arguments)
-    text = asked.text.read_text()[: 8 * asked.tokens]
-    open_engine = open_etesian if asked.engine == "etesian" else open_llama_cpp
-    tokens, logits = open_engine(asked.model, text, asked.piece, asked.threads)
+    given = parser.parse_args(arguments)
+    text = given.text.read_text()[: 8 * given.tokens]
+    open_engine = open_etesian if given.engine == "etesian" else open_llama_cpp
+    tokens, logits = open_engine(given.model, text, given.piece, given.threads)
     started = time.perf_counter()
-    losses = piecewise_losses(logits, tokens[: asked.tokens], asked.piece)
+    losses = piecewise_losses(logits, tokens[: given.tokens], given.piece)
     found = {
-        "model": asked.model.name,
-        "engine": asked.engine,
+        "model": given.model.name,
+        "engine": given.engine,
         "tokens": len(losses),
         "perplexity": round(float(np.exp(losses.mean())), 5),
         "seconds": round(time.perf_counter() - started, 1),

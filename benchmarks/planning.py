@@ -106,20 +106,20 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
     parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each kind")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
-    asked = parser.parse_args(arguments)
-    user, item, rating = power_law_ratings(asked.ratings)
+    given = parser.parse_args(arguments)
+    user, item, rating = power_law_ratings(given.ratings)
     results = []
-    for rank in asked.ranks:
+    for rank in given.ranks:
         problem = Ratings(user, item, rating, user.max() + 1, item.max() + 1, rank, REGULARIZATION, biased=False)
-        for n_workers in asked.workers:
-            results.append({"rank": rank, **measure(problem, n_workers, asked.rounds)})
+        for n_workers in given.workers:
+            results.append({"rank": rank, **measure(problem, n_workers, given.rounds)})
     table = as_text(results)
     print(table)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        record = {"version": __version__, "ratings": asked.ratings, "machine": machine.describe(), "results": results}
-        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
-        (asked.out / "table.md").write_text(table + "\n")
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
+        record = {"version": __version__, "ratings": given.ratings, "machine": machine.describe(), "results": results}
+        (given.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+        (given.out / "table.md").write_text(table + "\n")
     return results
 
 

@@ -202,31 +202,31 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--data", type=Path, help="folder that contains ratings/ and graphs/")
     parser.add_argument("--predict", action="store_true", help="only write predictions.json")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
-    asked = parser.parse_args(arguments)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
-    if asked.predict:
-        predictions = predict(asked.ratings, asked.data)
-        if asked.out is not None:
-            (asked.out / "predictions.json").write_text(json.dumps(predictions, indent=1) + "\n")
+    given = parser.parse_args(arguments)
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
+    if given.predict:
+        predictions = predict(given.ratings, given.data)
+        if given.out is not None:
+            (given.out / "predictions.json").write_text(json.dumps(predictions, indent=1) + "\n")
         return []
     results = []
-    for rank in asked.ranks:
-        for name, problem in problems(asked.ratings, asked.data, rank):
-            for n_workers in asked.workers:
-                results.append({"data": name, "rank": rank, **compare(problem, n_workers, asked.rounds)})
+    for rank in given.ranks:
+        for name, problem in problems(given.ratings, given.data, rank):
+            for n_workers in given.workers:
+                results.append({"data": name, "rank": rank, **compare(problem, n_workers, given.rounds)})
                 print(json.dumps(results[-1]), file=sys.stderr)
     table = as_text(results)
     print(table)
-    if asked.out is not None:
+    if given.out is not None:
         record = {
             "version": __version__,
-            "asked": {"ratings": asked.ratings, "rounds": asked.rounds, "with real data": asked.data is not None},
+            "given": {"ratings": given.ratings, "rounds": given.rounds, "with real data": given.data is not None},
             "machine": machine.describe(),
             "results": results,
         }
-        (asked.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
-        (asked.out / "table.md").write_text(table + "\n")
+        (given.out / "records.json").write_text(json.dumps(record, indent=1) + "\n")
+        (given.out / "table.md").write_text(table + "\n")
     return results
 
 

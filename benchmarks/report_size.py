@@ -39,7 +39,7 @@ FLAGS = [
     "--disable-quic",
     "--window-size=1280,900",
 ]
-TELL = """<script>addEventListener("load", () => {
+REPORT_TIMES = """<script>addEventListener("load", () => {
   const loaded = performance.now();
   const isNear = (box) => box.getBoundingClientRect().top < innerHeight + 600;
   function look() {
@@ -87,7 +87,7 @@ def opening_times(page: Path, rounds: int) -> dict[str, list[float]]:
     if chromium is None:
         return {}
     text = page.read_text("utf-8").replace("default-src 'none'", "default-src 'none'; connect-src 'self'")
-    Timing.page = text.replace("</body>", TELL).encode()
+    Timing.page = text.replace("</body>", REPORT_TIMES).encode()
     with ThreadingHTTPServer(("127.0.0.1", 0), Timing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         found = visits(chromium, f"http://127.0.0.1:{server.server_address[1]}/", rounds)

@@ -27,20 +27,20 @@ Place = tuple[str, str, str, str]
 """Number type, choosing, policy and prompt."""
 
 
-def compare(asked: argparse.Namespace, prompts: Prompts, done: set[Place]) -> Iterator[dict[str, Any]]:
+def compare(given: argparse.Namespace, prompts: Prompts, done: set[Place]) -> Iterator[dict[str, Any]]:
     """Yield a record for each missing pair of texts."""
-    for dtype in asked.dtypes:
-        decoder = Decoder.load(asked.models, options=LoadOptions(dtype=dtype))
+    for dtype in given.dtypes:
+        decoder = Decoder.load(given.models, options=LoadOptions(dtype=dtype))
         measured = decoder.policy
         for seed, (name, prompt) in enumerate(prompts.items()):
             for choosing, sampling in samplings(seed).items():
                 todo = [policy for policy in POLICIES if (dtype, choosing, policy, name) not in done]
                 if not todo:
                     continue
-                plain = decoder.generate(prompt, sampling, max_tokens=asked.tokens, speculate=False)
+                plain = decoder.generate(prompt, sampling, max_tokens=given.tokens, speculate=False)
                 for policy in todo:
                     decoder.policy = measured if policy == "measured" else FixedPolicy()
-                    staged = decoder.generate(prompt, sampling, max_tokens=asked.tokens)
+                    staged = decoder.generate(prompt, sampling, max_tokens=given.tokens)
                     yield {
                         "dtype": dtype,
                         "choosing": choosing,
@@ -89,19 +89,19 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--prompts", type=int, help="number of prompts; default: all")
     parser.add_argument("--dtypes", nargs="+", choices=NumberType.__args__, default=["bf16", "fp32"])
-    asked = parser.parse_args(arguments)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    runs = asked.out / "runs.jsonl"
+    given = parser.parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
+    runs = given.out / "runs.jsonl"
     records = read_done(runs)
     done = {(record["dtype"], record["choosing"], record["policy"], record["prompt"]) for record in records}
-    prompts = dict(list(read_human_eval(asked.data).items())[: asked.prompts])
+    prompts = dict(list(read_human_eval(given.data).items())[: given.prompts])
     with runs.open("a", buffering=1) as file:
-        for record in compare(asked, prompts, done):
+        for record in compare(given, prompts, done):
             records.append(record)
             print(json.dumps(record), file=file)
     table = as_text(records)
-    (asked.out / "table.md").write_text(table + "\n")
-    (asked.out / "machine.json").write_text(json.dumps(machine.describe(), indent=1) + "\n")
+    (given.out / "table.md").write_text(table + "\n")
+    (given.out / "machine.json").write_text(json.dumps(machine.describe(), indent=1) + "\n")
     print(table)
     return records
 

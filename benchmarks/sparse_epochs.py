@@ -126,13 +126,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder that contains libsvm/a1a, w8a and cocoa_small_train.dat")
     parser.add_argument("--only", nargs="+", help="names of data sets")
     parser.add_argument("--out", type=Path, help="folder of the records")
-    asked = parser.parse_args()
+    given = parser.parse_args()
     warnings.simplefilter("ignore")
-    names = asked.only or [*GENERATED, *(FILES if asked.data else ())]
+    names = given.only or [*GENERATED, *(FILES if given.data else ())]
     results = []
     for name in names:
         if name in FILES:
-            X, y = data.read_labeled_rows(asked.data / "libsvm" / FILES[name])
+            X, y = data.read_labeled_rows(given.data / "libsvm" / FILES[name])
         else:
             X, y = GENERATED[name]()
         X = csr_array(
@@ -151,7 +151,7 @@ def main() -> None:
     for each in results:
         epochs = [f"more than {MOST:,}" if each[key] is None else each[key] for key in ("ours", "saga")]
         lines.append(f"| {each['data']} | {each['rows']:,} | {each['columns']:,} | {epochs[0]} | {epochs[1]} |")
-    report(results, "\n".join(lines), asked.out)
+    report(results, "\n".join(lines), given.out)
 
 
 if __name__ == "__main__":

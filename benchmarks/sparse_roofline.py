@@ -72,7 +72,7 @@ def touch_rows(rows, indices, start, stop):
 
 
 def on_threads(n_workers: int, work: Callable[[int], Any], rounds: int = 7) -> float:
-    """Seconds until all threads have done their part; the best round, since a limit is asked for."""
+    """Return the seconds until all threads have finished; the best round, since this measures a limit."""
     with ThreadPoolExecutor(n_workers) as pool:
         list(pool.map(work, range(n_workers)))
         return min(seconds_of(lambda: list(pool.map(work, range(n_workers)))) for _ in range(rounds))
@@ -160,7 +160,7 @@ def perf_counts() -> bool:
 
 
 def as_text(results: list[dict[str, Any]]) -> str:
-    """The table that a reader wants."""
+    """Format the results as a table."""
     lines = [
         "| kernel | workers | working set MB | ns per update | bytes | GB/s (copy reaches) | operations | Gop/s (possible) | limit "
         "| share of the limit | time / touching the rows | cache misses per update |",
@@ -189,11 +189,11 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--rounds", type=int, default=11, help="timed epochs, after one of warm-up")
     parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
-    asked = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
     warnings.simplefilter("ignore", ScheduleWarning)  # the records hold the plan that was made
-    kernels = list(all_kernels(toy=asked.toy))
-    results = [look_at(kernel, n_workers, asked.rounds) for kernel in kernels for n_workers in asked.workers]
-    report(results, as_text(results), asked.out)
+    kernels = list(all_kernels(toy=given.toy))
+    results = [look_at(kernel, n_workers, given.rounds) for kernel in kernels for n_workers in given.workers]
+    report(results, as_text(results), given.out)
     return results
 
 

@@ -72,7 +72,7 @@ def planning_seconds(kernel: Kernel, names: list[str], n_workers: int, rounds: i
 
 
 def as_text(results: list[dict[str, Any]]) -> str:
-    """The table that a reader wants; milliseconds and ratios as median [10th to 90th percentile of the rounds]."""
+    """Format the results as a table; milliseconds and ratios as median [10th to 90th percentile of the rounds]."""
     lines = [
         "| kernel | workers | schedule | epoch ms | over serial | time / lock-free | updates / epoch | planning / epoch "
         "| same bits |",
@@ -95,14 +95,14 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--rounds", type=int, default=11, help="timed epochs of each schedule, after one of warm-up")
     parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
     parser.add_argument("--out", type=Path, help="folder for records.json and table.md")
-    asked = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
     results: list[dict[str, Any]] = []
     warnings.simplefilter("ignore", ScheduleWarning)  # the records hold the plan that was made
-    for kernel in all_kernels(toy=asked.toy):
-        for n_workers in asked.workers:
-            results += compare(kernel, n_workers, asked.rounds)
+    for kernel in all_kernels(toy=given.toy):
+        for n_workers in given.workers:
+            results += compare(kernel, n_workers, given.rounds)
             print(as_text(results).splitlines()[-1], file=sys.stderr)
-    report(results, as_text(results), asked.out)
+    report(results, as_text(results), given.out)
     return results
 
 

@@ -39,107 +39,111 @@ LOGISTIC_RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Options of the command line."""
+class Settings:
+    """Size and location of the data."""
 
     toy: bool
     data: Path | None
     ratings: int
 
 
-def mesh(path: Path, asked: Asked, n_vertices: int = 30_000) -> tuple[str, type, Target]:
+def mesh(path: Path, settings: Settings, n_vertices: int = 30_000) -> tuple[str, type, Target]:
     """Least squares on a mesh: heights from noisy differences along edges."""
-    edges = data.mesh_edges(500 if asked.toy else n_vertices)
-    return _save_heights(path, edges, "a Delaunay mesh with holes", asked)
+    edges = data.mesh_edges(500 if settings.toy else n_vertices)
+    return _save_heights(path, edges, "a Delaunay mesh with holes", settings)
 
 
-def large_mesh(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def large_mesh(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """The same, too large for the second-level cache."""
-    return mesh(path, asked, 300_000)
+    return mesh(path, settings, 300_000)
 
 
-def delaunay(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def delaunay(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """The same, on the graph of a file."""
-    return _save_heights(path, data.read_metis_edges(_file(asked, "graphs/delaunay_n15.graph")), "delaunay_n15", asked)
+    return _save_heights(
+        path, data.read_metis_edges(_file(settings, "graphs/delaunay_n15.graph")), "delaunay_n15", settings
+    )
 
 
-def _save_heights(path: Path, edges: np.ndarray, name: str, asked: Asked) -> tuple[str, type, Target]:
+def _save_heights(path: Path, edges: np.ndarray, name: str, settings: Settings) -> tuple[str, type, Target]:
     X, y = data.differences_along(edges)
     LinearRows.save(path, X, y, is_squared=True, ridge=1.0 / len(y))
     title = f"Least squares by SAGA: heights on {name} ({X.shape[1]:,} vertices, {X.shape[0]:,} edges)"
-    return title, LinearRows, Target("excess", 1e-2 if asked.toy else 1e-6, "at_most")
+    return title, LinearRows, Target("excess", 1e-2 if settings.toy else 1e-6, "at_most")
 
 
-def ratings(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def ratings(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """Ratings like MovieLens 10M's in shape, with planted factors and noise."""
-    n = 20_000 if asked.toy else asked.ratings
+    n = 20_000 if settings.toy else settings.ratings
     RatedPairs.save(path, *data.power_law_ratings(n, planted_rank=8, noise=NOISE))
-    target = Target("test_rmse", (1.8 if asked.toy else 1.2) * NOISE, "at_most")
+    target = Target("test_rmse", (1.8 if settings.toy else 1.2) * NOISE, "at_most")
     title = f"Ratings by SGD, rank 32: {n:,} power-law ratings with noise of {NOISE}"
     return title, RatedPairs, target
 
 
-def ratings_10m(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def ratings_10m(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """Ten million ratings at rank 50; the target, 1.16 times the planted noise, was fixed before any run."""
-    n = 20_000 if asked.toy else 10_000_000
+    n = 20_000 if settings.toy else 10_000_000
     RatedPairs.save(path, *data.power_law_ratings(n, planted_rank=8, noise=NOISE), rank=50)
-    target = Target("test_rmse", (1.8 if asked.toy else 1.16) * NOISE, "at_most")
+    target = Target("test_rmse", (1.8 if settings.toy else 1.16) * NOISE, "at_most")
     return f"Ratings by SGD, rank 50: {n:,} power-law ratings with noise of {NOISE}", RatedPairs, target
 
 
-def movielens(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def movielens(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """The small file of MovieLens."""
-    RatedPairs.save(path, *data.read_movielens(_file(asked, data.RATINGS_FILE)))
+    RatedPairs.save(path, *data.read_movielens(_file(settings, data.RATINGS_FILE)))
     return "Ratings by SGD, rank 32: MovieLens latest small", RatedPairs, Target("test_rmse", 0.92, "at_most")
 
 
-def words(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def words(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """Word pairs of the English text that every Python carries."""
-    if asked.toy:
+    if settings.toy:
         pairs = data.power_law_pairs(20_000)
     else:
         counted = load_counts(save_counts(Path(tempfile.gettempdir()) / "etesian-benchmarks"))
         pairs = counted.left, counted.right, counted.count
     CountedPairs.save(path, *pairs)
-    return f"Word embedding by SGD: {len(pairs[0]):,} pairs", CountedPairs, Target("r2", 0.5 if asked.toy else 0.9)
+    return f"Word embedding by SGD: {len(pairs[0]):,} pairs", CountedPairs, Target("r2", 0.5 if settings.toy else 0.9)
 
 
-def logistic(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def logistic(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """Logistic regression on very sparse rows, for which batches have small components."""
-    n = 2_000 if asked.toy else 100_000
-    return _save_labeled(path, *data.scattered_rows(n, n_features=2 * n), "rows with 5 features each", asked)
+    n = 2_000 if settings.toy else 100_000
+    return _save_labeled(path, *data.scattered_rows(n, n_features=2 * n), "rows with 5 features each", settings)
 
 
-def a1a(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def a1a(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """One-hot features of census records: one component at any batch size."""
-    return _save_labeled(path, *data.read_labeled_rows(_file(asked, "libsvm/a1a")), "a1a", asked)
+    return _save_labeled(path, *data.read_labeled_rows(_file(settings, "libsvm/a1a")), "a1a", settings)
 
 
-def w8a(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def w8a(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """One component at any batch size: the honest case."""
-    return _save_labeled(path, *data.read_labeled_rows(_file(asked, "libsvm/w8a")), "w8a", asked)
+    return _save_labeled(path, *data.read_labeled_rows(_file(settings, "libsvm/w8a")), "w8a", settings)
 
 
-def cocoa(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def cocoa(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """Text, one component at any batch size."""
     return _save_labeled(
-        path, *data.read_labeled_rows(_file(asked, "libsvm/cocoa_small_train.dat")), "cocoa, text", asked
+        path, *data.read_labeled_rows(_file(settings, "libsvm/cocoa_small_train.dat")), "cocoa, text", settings
     )
 
 
-def _save_labeled(path: Path, X: data.csr_array, y: np.ndarray, name: str, asked: Asked) -> tuple[str, type, Target]:
+def _save_labeled(
+    path: Path, X: data.csr_array, y: np.ndarray, name: str, settings: Settings
+) -> tuple[str, type, Target]:
     LinearRows.save(path, X, y, is_squared=False, ridge=LOGISTIC_RIDGE)
     title = f"Logistic regression by SAGA: {name} ({X.shape[0]:,} rows, {X.shape[1]:,} features)"
-    return title, LinearRows, Target("excess", 1e-2 if asked.toy else 1e-5, "at_most")
+    return title, LinearRows, Target("excess", 1e-2 if settings.toy else 1e-5, "at_most")
 
 
-def eigenvector(path: Path, asked: Asked) -> tuple[str, type, Target]:
+def eigenvector(path: Path, settings: Settings) -> tuple[str, type, Target]:
     """Leading eigenvector of the mesh's adjacency matrix."""
-    MeshMatrix.save(path, data.mesh_edges(500 if asked.toy else 10_000))
+    MeshMatrix.save(path, data.mesh_edges(500 if settings.toy else 10_000))
     return "Leading eigenvector by SVRG: a Delaunay mesh with holes", MeshMatrix, Target("residual", 1e-4, "at_most")
 
 
-RACES: dict[str, Callable[[Path, Asked], tuple[str, type, Target]]] = {
+RACES: dict[str, Callable[[Path, Settings], tuple[str, type, Target]]] = {
     race.__name__: race
     for race in (
         mesh,
@@ -159,10 +163,10 @@ RACES: dict[str, Callable[[Path, Asked], tuple[str, type, Target]]] = {
 NEED_NOTHING = ("mesh", "ratings", "words", "logistic", "eigenvector")
 
 
-def _file(asked: Asked, name: str | Path) -> Path:
-    file = asked.data / name if asked.data else None
+def _file(settings: Settings, name: str | Path) -> Path:
+    file = settings.data / name if settings.data else None
     if file is None or not file.exists():
-        raise FileNotFoundError(f"--data must be a folder that contains {name}; got {asked.data}")
+        raise FileNotFoundError(f"--data must be a folder that contains {name}; got {settings.data}")
     return file
 
 
@@ -213,11 +217,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
     parser.add_argument("--out", type=Path, required=True, help="folder for the records and the README")
     given = parser.parse_args(arguments)
-    asked = Asked(given.toy, given.data, given.ratings)
+    settings = Settings(given.toy, given.data, given.ratings)
     with tempfile.TemporaryDirectory() as folder:
         for name in given.races:
             path = Path(folder) / f"{name}.npz"
-            title, kind, target = RACES[name](path, asked)
+            title, kind, target = RACES[name](path, settings)
             print(f"{name}: {title}", file=sys.stderr)
             task = Task(name, title, kind, str(path), target)
             race(task, given.out / name, given, grid=range(-1, 2) if given.toy else GRID)

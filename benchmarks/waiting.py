@@ -1,7 +1,7 @@
-"""Waiting for those lists only that hold one's predecessors, in place of a barrier: an experiment that did not pay.
+"""Wait only for the lists that hold predecessors, instead of a barrier: an experiment that gave no speed-up.
 
 Each worker publishes the number of batches it has finished. Before a list, a worker waits until every other has
-finished the last batch that touched one of the list's variables. What was measured is in results/2026-11-23_plans.
+finished the last batch that touched one of the list's variables. The measurements are in results/2026-11-23_plans.
 """
 
 from __future__ import annotations

@@ -8,7 +8,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from tiny_bundle import write_bundle
+
+# The tests run in one process per core. Threads of PyTorch and BLAS would compete for the same cores and triple the time.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 REQUIRED = os.environ.get("ETESIAN_REQUIRED", "").split()
 
@@ -30,6 +33,8 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small random target, its draft and an N-gram."""
+    from tiny_bundle import write_bundle
+
     return write_bundle(tmp_path_factory.mktemp("bundle"))
 
 

@@ -26,7 +26,7 @@ def folder_and_output(tmp_path_factory):
     return folder, json.loads(done.stdout)
 
 
-def test_demo_says_what_each_schedule_took_and_whether_it_has_the_serial_bits(folder_and_output):
+def test_demo_prints_the_time_and_the_bits_of_each_schedule(folder_and_output):
     _, found = folder_and_output
     assert list(found["schedules"]) == ["serial", "conflict_free", "lock_free"]
     for schedule in found["schedules"].values():
@@ -47,7 +47,7 @@ def test_demo_writes_its_report(folder_and_output):
     assert "Word vectors by three schedules" in page
 
 
-def test_demo_without_the_report_extra_says_so_before_it_runs(tmp_path, monkeypatch):
+def test_demo_without_the_report_extra_fails_before_it_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "jinja2" else object())
     with pytest.raises(InputError, match=r"needs jinja2: pip install 'etesian\[report\]'"):
         demo.demo(tmp_path, n_seeds=1, console=None)
@@ -107,7 +107,7 @@ def test_decoders_are_raced_greedy_and_sampled_and_write_the_same(text_demo):
     assert text_demo.sample.text.splitlines()[0] in text
 
 
-def test_decoder_that_writes_another_text_is_told_loudly(text_demo):
+def test_decoder_with_different_text_is_reported(text_demo):
     wrong = changed(text_demo)
     assert not wrong.is_identical
     assert "THE TEXTS DIFFER" in printed(wrong)
@@ -138,7 +138,7 @@ def test_section_shows_each_token_by_its_source(text_demo, tmp_path):
     assert "&lt;the&gt; &amp; wind" in html
 
 
-def test_demo_without_models_or_libraries_says_what_is_missing(tmp_path, monkeypatch):
+def test_demo_names_missing_models_and_libraries(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "torch" else object())
     assert demo.why_no_decoding() == "it needs torch: pip install 'etesian[decode]'"
     monkeypatch.undo()

@@ -25,8 +25,8 @@ def serve(writers: Writers) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of libraries must not mix with answers
     print(json.dumps(list(writers)), file=answers)
     for line in sys.stdin:
-        asked = json.loads(line)
-        written = writers[asked["writer"]](asked["prompt"], Choosing(*asked["choosing"]), asked["n_tokens"])
+        request = json.loads(line)
+        written = writers[request["writer"]](request["prompt"], Choosing(*request["choosing"]), request["n_tokens"])
         print(json.dumps(asdict(written)), file=answers)
 
 
@@ -61,9 +61,9 @@ class Peer:
 
     def write(self, writer: str, prompt: list[int], choosing: Choosing, n_tokens: int) -> Written:
         """Ask for a continuation."""
-        asked = {"writer": writer, "prompt": prompt, "choosing": choosing, "n_tokens": n_tokens}
+        request = {"writer": writer, "prompt": prompt, "choosing": choosing, "n_tokens": n_tokens}
         assert self._process.stdin is not None
-        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        print(json.dumps(request), file=self._process.stdin, flush=True)
         return Written(**json.loads(self._read_line()))
 
     def close(self) -> None:

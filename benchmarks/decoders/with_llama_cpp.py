@@ -58,17 +58,17 @@ def with_draft(file: Path, draft: Path, threads: int) -> Any:
 def write(server: Any, prompt: list[int], choosing: Choosing, n_tokens: int) -> Written:
     """Continue a prompt. The clock of llama.cpp starts at the first token and includes it."""
     options = {"top_k": choosing.top_k, "temperature": 1.0} if choosing.top_k else {"top_k": 1, "temperature": 0.0}
-    asked = {
+    body = {
         "prompt": prompt, "n_predict": n_tokens, "ignore_eos": True, "return_tokens": True, "cache_prompt": False,
         "samplers": ["top_k", "temperature"], "seed": choosing.seed, **options,
     }  # fmt: skip
     request = urllib.request.Request(
-        f"{server.listening_address}/completion", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+        f"{server.listening_address}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request) as answer:
-        told = json.load(answer)
-    timings = told["timings"]
-    return Written(told["tokens"], timings["predicted_n"] - 1, timings["predicted_ms"] / 1e3)
+        reply = json.load(answer)
+    timings = reply["timings"]
+    return Written(reply["tokens"], timings["predicted_n"] - 1, timings["predicted_ms"] / 1e3)
 
 
 def main(models: str, threads: str) -> None:

@@ -57,9 +57,9 @@ def main(models: str, threads: str) -> None:
         lookup = genai.LLMPipeline(files["target"], "CPU", prompt_lookup=True, **device)
     serve(
         {
-            "OpenVINO": lambda *asked: write(plain, *asked),
-            "OpenVINO lookup": lambda *asked: write(
-                lookup, *asked, num_assistant_tokens=LOOKUP_TOKENS, max_ngram_size=LOOKUP_NGRAM
+            "OpenVINO": lambda *arguments: write(plain, *arguments),
+            "OpenVINO lookup": lambda *arguments: write(
+                lookup, *arguments, num_assistant_tokens=LOOKUP_TOKENS, max_ngram_size=LOOKUP_NGRAM
             ),
         }
     )

@@ -60,9 +60,9 @@ def main(models: str, threads: str) -> None:
     target, draft = load(Path(models) / "target"), load(Path(models) / "draft")
     serve(
         {
-            "transformers": lambda *asked: write(target, *asked),
-            "transformers assisted": lambda *asked: write(target, *asked, assistant_model=draft),
-            "transformers lookup": lambda *asked: write(target, *asked, prompt_lookup_num_tokens=LOOKUP_TOKENS),
+            "transformers": lambda *arguments: write(target, *arguments),
+            "transformers assisted": lambda *arguments: write(target, *arguments, assistant_model=draft),
+            "transformers lookup": lambda *arguments: write(target, *arguments, prompt_lookup_num_tokens=LOOKUP_TOKENS),
         }
     )
 

@@ -133,7 +133,7 @@ class Ours(EpochEntry):
         self._solution = self._data.solution(self._epochs.variables)
 
     def measure(self) -> Mapping[str, float]:
-        """Score the solution; its fingerprint tells whether two solutions have the same bits."""
+        """Score the solution; two solutions with the same fingerprint have the same bits."""
         with np.errstate(all="ignore"):
             return {**self._data.score(self._solution), "fingerprint": _fingerprint(self._solution)}
 

@@ -19,6 +19,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     title = next((line.removeprefix("# ") for line in markdown.splitlines() if line.startswith("# ")), page.title)
     paragraphs = [text.strip() for text in markdown.split("\n\n") if re.match(r"[A-Z*]|`(?!``)", text.strip())]
     sentence = re.split(r"(?<=[.:?])\s", " ".join(paragraphs[0].split()))[0] if paragraphs else ""
+    sentence = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", sentence)  # a link would be relative to the page, not to the list
     _pages.append(f"- [{title}]({page.url}): {sentence}".rstrip(": "))
     return markdown
 

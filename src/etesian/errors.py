@@ -9,3 +9,7 @@ class InputError(ValueError):
 
 class OutputError(InputError):
     """A file or folder cannot be written. The message names it and gives the reason."""
+
+
+class StorageError(OutputError):
+    """The disk is full or failing, or refuses to be written. The user's command was right."""

@@ -116,7 +116,7 @@ def test_read_only_folder_is_an_output_error(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     finally:
         tmp_path.chmod(0o755)
-    assert done.stdout.startswith("OutputError"), done
+    assert done.stdout.startswith("StorageError"), done
     assert f"{tmp_path}/a cannot be written" in done.stdout
 
 

@@ -15,7 +15,7 @@ from etesian.bench import Point, Run, Target
 
 
 class FakeClock:
-    """Seconds that pass only when told to."""
+    """A clock that advances only on demand."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -30,7 +30,7 @@ class FakeClock:
 class Climb:
     """Gains 0.25 accuracy a slice; each part of the contract takes its own time on a fake clock.
 
-    Slices take 1 second, preparing 100, measuring 10: any sum tells what was on the clock.
+    Slices take 1 second, preparing 100, measuring 10: so any total shows which calls were on the clock.
     """
 
     def __init__(self, clock: FakeClock, *, name: str = "climb", slices: int = 100) -> None:
@@ -73,7 +73,7 @@ def make_run(workload: str = "words", seed: int = 0, **changes: object) -> Run:
 
 
 class Countdown:
-    """Counts down from 2 in no time; its metrics tell in which process and from which seed."""
+    """Counts down from 2 in no time; its metrics give the process and the seed."""
 
     def __init__(self, name: str = "countdown") -> None:
         self.name = name

@@ -74,7 +74,7 @@ def postgresql_url() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Where an empty store can be made, on each database in turn."""
+    """Location of a new store, on each database in turn."""
     if request.param == "sqlite":
         yield str(tmp_path / "runs.db")
         return

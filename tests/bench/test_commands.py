@@ -88,7 +88,7 @@ def test_options_replace_the_suites_target_and_budget() -> None:
         assert {(str(run.target), run.budget_seconds) for run in store.runs()} == {("left<=1.0", 60.0)}
 
 
-def test_failed_run_is_told_and_gives_exit_code_1(folder: Path) -> None:
+def test_failed_run_is_reported_with_exit_code_1(folder: Path) -> None:
     (folder / "pair.py").write_text(SUITE_FILE.replace('Countdown("b")', 'Dying("b", "error")'))
     result = run_pair()
     assert result.exit_code == 1
@@ -147,14 +147,15 @@ def write_files(folder: Path) -> None:
         ("run pair.py --seeds 0", "--seeds takes a number"),
         ("run pair.py --seeds 3,3", "seeds must be a number of at least 1, or distinct seeds; got [3, 3]"),
         ("run pair.py --budget -1", "--budget takes a positive number of seconds; got -1.0"),
+        ("run pair.py --limit 9 --in-process", "a limit requires a process per run, which can be killed; got limit"),
         ("run pair.py --jobs 2 --in-process", "jobs must be 1 when runs share one process"),
         ("run pair.py pair.py", "must have names that differ; got 'pair' twice"),
         ("run pair.py --store no/where.db", "the store's folder must exist; there is no no"),
         ("show none.db", "there is no store at none.db; `etesian bench run` makes one"),
         ("show empty.db", "the store empty.db holds no runs yet"),
         ("show notes.db", "the store notes.db cannot be used: file is not a database"),
-        ("show --suite pear", "nothing is stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
-        ("report --suite pear", "nothing is stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
+        ("show --suite pear", "no runs are stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
+        ("report --suite pear", "no runs are stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
         ("report --price x", "--price takes a number; got 'x'"),
         ("report --rule often", 'Invalid value "often" for --rule. Choose from: "first_passage", "stays_above".'),
         ("report --target left<=1 -o no/page.html", "there is no folder no"),
@@ -186,7 +187,8 @@ def test_seeds_are_a_number_or_a_list(text: str, seeds: list[int]) -> None:
 
 def test_installed_packages_offer_suites_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     offered = metadata.EntryPoint("theirs", "test_commands:make_suite", "etesian.workloads")
-    monkeypatch.setattr(metadata, "entry_points", lambda group: metadata.EntryPoints([offered]))
+    installed = metadata.EntryPoints([offered])
+    monkeypatch.setattr("etesian._shared.entry_points.entry_points", installed.select)
     assert known_names() == ["theirs"]
     assert load_suite("theirs").name == "installed"
     with pytest.raises(InputError, match="no suite is named 'ours'; known: theirs; or give a file"):
@@ -268,7 +270,7 @@ def test_terminal_shows_the_run_under_way_and_its_metric() -> None:
         ({"outcome": "failed", "error": "KeyError: 'x'\nframes", "points": ()}, "words, seed 0: failed, KeyError: 'x'"),
     ],
 )
-def test_each_ending_is_told_in_one_line(changes: dict[str, object], line: str) -> None:
+def test_each_ending_is_one_line(changes: dict[str, object], line: str) -> None:
     assert describe_run(make_run(**changes)) == line
 
 

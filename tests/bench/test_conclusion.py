@@ -1,4 +1,4 @@
-"""What is measured once, after the end: it decides nothing, and the analysis finds it."""
+"""Metrics measured once, after the end: they do not affect the outcome, and the analysis includes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HALF = Target("accuracy", 0.5)
 
 
 class Concluding(Climb):
-    """Answers three of four fresh examples rightly; counts how often it is asked."""
+    """Answers three of four fresh examples rightly; counts its calls."""
 
     conclusion: object = {"fresh_accuracy": np.array([True, False, True, True]), "fresh_loss": 0.25}
 

@@ -49,7 +49,7 @@ def test_folder_outside_any_repository_has_no_commit(tmp_path: Path, monkeypatch
     assert machine.describe()["git_commit"] is None
 
 
-def test_changed_files_are_told_beside_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_files_are_recorded_beside_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     (tmp_path / "file").write_text("one")

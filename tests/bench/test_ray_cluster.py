@@ -21,7 +21,7 @@ NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 
 
 class Taking(Countdown):
-    """Wants some of a cluster's resources."""
+    """Requests some of a cluster's resources."""
 
     def __init__(self, name: str, **resources: float) -> None:
         super().__init__(name)
@@ -152,15 +152,15 @@ NODES: list[Mapping[str, float]] = [{"CPU": 4.0, "memory": 1e9}, {"CPU": 16.0, "
 
 
 @pytest.mark.parametrize(
-    ("resources", "asked"),
+    ("resources", "requested"),
     [
         ({}, {"num_cpus": 4.0, "num_gpus": 0, "resources": {}}),  # the smallest node whole
         ({"cores": 8}, {"num_cpus": 8, "num_gpus": 0, "resources": {}}),
         ({"cores": 1, "gpus": 2, "license": 1}, {"num_cpus": 1, "num_gpus": 2, "resources": {"license": 1}}),
     ],
 )
-def test_resources_are_asked_for_in_the_clusters_words(resources: dict[str, float], asked: object) -> None:
-    assert ray_cluster.place_of(Taking("a", **resources), NODES) == asked
+def test_resources_are_requested_by_the_names_of_ray(resources: dict[str, float], requested: object) -> None:
+    assert ray_cluster.place_of(Taking("a", **resources), NODES) == requested
 
 
 def test_file_is_read_in_place_where_it_is_the_same(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_verdicts(factor, spread, verdict):
     assert entry.ratio.value == pytest.approx(factor, rel=3 * spread)
 
 
-def test_so_few_runs_are_undecided_and_told_how_many_are_needed():
+def test_few_runs_are_undecided_and_the_number_needed_is_given():
     (entry,) = check_runs(timed([1, 1.1]), timed([2, 2.1], side=1)).entries
     assert (entry.verdict, entry.runs_needed) == ("undecided", 4)
 

@@ -108,7 +108,7 @@ def test_check_finds_an_advance_that_denies_its_last_slice() -> None:
     assert "False means that no work was left" in fault
 
 
-def test_check_says_that_it_cannot_judge_what_is_not_reproducible() -> None:
+def test_check_warns_about_workloads_that_are_not_reproducible() -> None:
     class Drifting(Counter):
         prepared = 0
 
@@ -252,7 +252,7 @@ def test_harness_counts_the_slices(clock: FakeClock) -> None:
     assert [point.slices for point in result.points] == [0, 1, 2, 3, 4]
 
 
-# What is recorded besides.
+# Details of the record.
 
 
 def test_seed_reaches_the_workload_and_the_record(climb: Climb, clock: FakeClock) -> None:
@@ -262,10 +262,10 @@ def test_seed_reaches_the_workload_and_the_record(climb: Climb, clock: FakeClock
     assert seen == [7]
 
 
-def test_every_point_is_told_as_it_is_measured(climb: Climb, clock: FakeClock) -> None:
-    told: list[Point] = []
-    result = run(climb, REACHABLE, clock=clock, on_point=told.append)
-    assert tuple(told) == result.points
+def test_every_point_is_reported_when_it_is_measured(climb: Climb, clock: FakeClock) -> None:
+    reported: list[Point] = []
+    result = run(climb, REACHABLE, clock=clock, on_point=reported.append)
+    assert tuple(reported) == result.points
 
 
 def test_run_records_machine_and_start(climb: Climb, clock: FakeClock) -> None:

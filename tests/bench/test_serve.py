@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -10,20 +11,21 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench_fakes import make_run
 
-from etesian.bench import InputError, Store, analyze
+from etesian.bench import InputError, Store, analyze, serve
 from etesian.bench.serve import HEADERS, LiveReport, ReportServer
 
 CHROMIUM = shutil.which("chromium")
 
 
 class Visitor:
-    """Asks a server in this process, and reads the answer whole."""
+    """Sends requests to a server in this process and reads complete answers."""
 
     def __init__(self, server: ReportServer) -> None:
         self.server = server
@@ -59,7 +61,7 @@ def visitor(store: Store) -> Iterator[Visitor]:
         thread.join()
 
 
-def test_a_store_without_runs_says_so_and_shows_them_as_they_finish(store: Store, visitor: Visitor) -> None:
+def test_empty_store_has_a_message_until_runs_finish(store: Store, visitor: Visitor) -> None:
     assert "The store holds no runs yet" in visitor.content()["body"]
     store.add(make_run("words"), suite="suite")
     assert "words reached loss ≤ 3.28 in 1 of 1 runs" in visitor.content()["body"]
@@ -74,7 +76,7 @@ def test_a_run_that_is_replaced_is_shown(store: Store, visitor: Visitor) -> None
     assert "no data" not in visitor.content()["body"]
 
 
-def test_the_state_tells_any_change_apart(store: Store) -> None:
+def test_state_differs_after_any_change(store: Store) -> None:
     states = [store.state()]
     for seed, started in [(0, "2026-01-01"), (1, "2026-01-01"), (1, "2026-01-02"), (0, "2026-01-02")]:
         store.add(make_run("words", seed, started=started), suite="suite", replace=True)
@@ -106,13 +108,13 @@ def test_what_the_browser_has_is_not_sent_again(store: Store, visitor: Visitor) 
     assert visitor.ask(**{"If-None-Match": headers["etag"]})[0] == 200
 
 
-def test_what_cannot_be_analyzed_is_told_in_words(store: Store) -> None:
+def test_failed_analysis_is_shown_as_a_message(store: Store) -> None:
     store.add(make_run("words"), suite="suite")
     live = LiveReport(store, lambda entries: analyze(entries, baseline="<pear>"), title="Words")
     assert "baseline must be an entry; got &#39;&lt;pear&gt;&#39;" in live.snapshot().content.body
 
 
-def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(store: Store, visitor: Visitor) -> None:
+def test_page_is_complete_and_loads_nothing_from_elsewhere(store: Store, visitor: Visitor) -> None:
     store.add(make_run("words"), suite="suite")
     status, headers, page = visitor.ask("/")
     assert (status, headers.get_content_type()) == (200, "text/html")
@@ -121,10 +123,67 @@ def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(store: Store, vis
     assert visitor.ask("/", method="HEAD")[::2] == (200, "")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b", "[", "[::1", "[x]", "]:1", "\u00e9"],
+)
 def test_names_that_could_be_made_to_point_here_are_refused(visitor: Visitor, host: str) -> None:
     status, _, text = visitor.ask(Host=host)
     assert (status, text) == (403, "this server responds only to its address and to localhost\n")
+
+
+def drain(connection: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while block := connection.recv(1 << 16):
+            received += block
+    return received
+
+
+def test_slow_request_is_ended_after_a_total_time(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "REQUEST_SECONDS", 0.3)
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", visitor.port), timeout=10) as connection:
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):  # each byte arrives well within the limit
+                connection.sendall(b"G")
+                time.sleep(0.05)
+        assert drain(connection) == b""
+    assert time.monotonic() - began < 6
+    assert visitor.ask()[0] == 200
+
+
+def test_large_request_is_ended(visitor: Visitor) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+    with socket.create_connection(("127.0.0.1", visitor.port), timeout=10) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(head + b"".join(b"A%d: %s\r\n" % (k, b"x" * 6000) for k in range(20)))
+            connection.sendall(b"\r\n")
+        assert b"200" not in drain(connection)
+    assert visitor.ask()[0] == 200
+
+
+def test_old_connection_is_closed_after_its_response(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "CONNECTION_SECONDS", 0.0)
+    with socket.create_connection(("127.0.0.1", visitor.port), timeout=10) as connection:
+        connection.sendall(b"GET /content HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        assert drain(connection).count(b"HTTP/1.1 200") == 1
+
+
+def test_more_connections_than_allowed_are_closed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "MAX_CONNECTIONS", 2)
+    with ReportServer(LiveReport(store, analyze, title="")) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        with contextlib.ExitStack() as opened:
+            connections = [
+                opened.enter_context(socket.create_connection(server.server_address[:2], timeout=10)) for _ in range(3)
+            ]
+            assert drain(connections[2]) == b""
+            connections[0].sendall(b"GET /content HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert b"200" in drain(connections[0])
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost", "LOCALHOST:8000", "[::1]:8000", "192.0.2.1"])
@@ -146,7 +205,7 @@ def test_every_answer_protects_itself_and_nothing_else_is_found(visitor: Visitor
     assert "Python" not in headers["server"]
 
 
-def test_a_store_that_went_away_is_told_and_the_server_goes_on(store: Store, visitor: Visitor, tmp_path: Path) -> None:
+def test_removed_store_is_reported_and_the_server_continues(store: Store, visitor: Visitor, tmp_path: Path) -> None:
     visitor.ask()
     store.close()
     kept = (tmp_path / "runs.db").read_bytes()
@@ -167,7 +226,7 @@ def test_serving_writes_nothing(store: Store, visitor: Visitor, tmp_path: Path) 
     assert (tmp_path / "runs.db").read_bytes() == before
 
 
-def test_a_port_that_is_taken_is_told_in_words(store: Store) -> None:
+def test_port_in_use_is_reported(store: Store) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -178,7 +237,7 @@ def test_a_port_that_is_taken_is_told_in_words(store: Store) -> None:
             ReportServer(LiveReport(store, analyze, title=""), port=port)
 
 
-def test_an_address_of_another_machine_is_told_in_words(store: Store) -> None:
+def test_address_of_another_machine_is_reported(store: Store) -> None:
     with pytest.raises(InputError, match=r"--host must be a name or an address of this machine; got '192\.0\.2\.1'"):
         ReportServer(LiveReport(store, analyze, title=""), host="192.0.2.1")
 
@@ -204,7 +263,7 @@ def test_the_command_listens_to_this_machine_alone_and_ends_with_ctrl_c(command:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on the PATH")
 def test_a_browser_shows_runs_that_finish_while_it_looks(store: Store, visitor: Visitor, tmp_path: Path) -> None:
-    """The second run is added once the browser has asked for news."""
+    """Add the second run after the first request of the browser for changes."""
     store.add(make_run("words"), suite="suite")
     asked = threading.Event()
     snapshot = visitor.server.report.snapshot

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from bench_fakes import make_run
+from command_line import run_command
 
 from etesian.bench import AlreadyStoredError, InputError, Store, StoredRun, Target, read_jsonl, write_jsonl
 from etesian.bench.store import Ending
-from etesian.errors import OutputError
+from etesian.errors import OutputError, StorageError
 
 TARGET = make_run().target
 
@@ -70,6 +71,7 @@ WRITER = """
 import sys
 sys.path.insert(0, {tests!r})
 from bench_fakes import make_run
+from command_line import run_command
 from etesian.bench import Store
 with Store({location!r}) as store:
     for seed in range(20):
@@ -128,6 +130,66 @@ def test_store_that_cannot_be_opened_is_refused_in_one_line(url: str, complaint:
         Store(url)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+# Damage.
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ("{", "Expecting property name"),
+        ("[" * 100_000, "nested too deeply"),
+        ("[]", "run must be of type dict"),
+        ('{"workload": "a"}', "'seed' is missing"),
+        (json.dumps({**make_run().as_dict(), "seed": 10**400}), "seed must fit into 64 bits"),
+        (json.dumps({**make_run().as_dict(), "workload": "\ud800"}), "workload must be valid Unicode"),
+    ],
+)
+def test_damaged_record_is_named_and_the_others_are_shown(
+    location: str, caplog: pytest.LogCaptureFixture, record: str, reason: str
+) -> None:
+    with Store(location) as store:
+        for seed in range(3):
+            store.add(make_run(seed=seed), suite="demo")
+        with store._engine.begin() as connection:
+            connection.execute(sa.text("UPDATE etesian_runs SET record = :text WHERE id = 2"), {"text": record})
+        assert [run.seed for run in store.runs()] == [0, 2]
+    assert len(caplog.messages) == 1
+    assert f"record 2 of the store {store.location} is damaged and left out" in caplog.text
+    assert reason in caplog.text
+
+
+def test_text_that_is_not_unicode_hides_no_other_record(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.db") as store:
+        for seed in range(2):
+            store.add(make_run(seed=seed), suite="demo")
+        with store._engine.begin() as connection:
+            connection.execute(sa.text("UPDATE etesian_runs SET record = CAST(x'7bff' AS TEXT) WHERE id = 1"))
+    done = run_command("bench", "show", str(tmp_path / "s.db"))
+    assert done.exit_code == 0
+    assert "record 1 of the store" in done.stderr
+    assert "1 of 1" in done.stdout
+
+
+def test_database_without_an_encoding_is_refused(postgresql_url: str) -> None:
+    engine = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text("CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0"))
+    with pytest.raises(InputError, match="has the encoding SQL_ASCII, which cannot hold text reliably"):
+        Store(postgresql_url.rsplit("/", 1)[0] + "/bytes")
+    with engine.connect() as connection:
+        connection.execute(sa.text("DROP DATABASE bytes WITH (FORCE)"))
+    engine.dispose()
+
+
+def test_full_disk_is_a_storage_error(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.db") as store:
+        with store._engine.begin() as connection:
+            connection.execute(sa.text("PRAGMA max_page_count = 1"))
+        big = make_run(error="x" * 200_000)
+        with pytest.raises(StorageError, match=r"s\.db cannot be used: database or disk is full"):
+            store.add(big, suite="demo")
 
 
 # JSON Lines.

@@ -132,7 +132,7 @@ def test_options_that_name_nothing_to_do_are_refused(options: dict[str, object],
         run_suite(PAIR, **options)
 
 
-def test_progress_tells_every_step() -> None:
+def test_progress_reports_every_step() -> None:
     events: list[Event] = []
     run_suite(PAIR, seeds=1, isolate=False, progress=events.append)
     run = ["started", "point", "point", "point", "finished"]
@@ -145,7 +145,7 @@ def test_progress_tells_every_step() -> None:
 
 
 def names_run(suite: Suite, store: Store, **options: object) -> list[tuple[str, int]]:
-    """What a call really runs."""
+    """Return the runs that a call makes."""
     events: list[Event] = []
     run_suite(suite, store=store, isolate=False, progress=events.append, **options)
     return [(event.job.workload, event.job.seed) for event in events if event.kind == "started"]

@@ -1,4 +1,4 @@
-"""The bundled models' scripts at toy size: text is chosen as said, training learns and resumes, and the page tells it."""
+"""The bundled models' scripts at toy size: text is selected, training learns and resumes, and the page shows the results."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_run_that_ended_goes_on_from_its_checkpoint(runs, monkeypatch):
     assert after["held_out"] < before["held_out"] + 0.2  # weights and momentum too, not the counts alone
 
 
-def test_page_tells_what_the_records_hold(runs, tmp_path):
+def test_page_shows_the_figures_of_the_records(runs, tmp_path):
     (runs / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"def add_{k}("}) + "\n" for k in range(3)))
     target, draft, judged = runs / "target", runs / "draft", runs / "judged.json"
     judge.main(runs, target / "model", draft / "model", runs / "prompts.jsonl", judged)

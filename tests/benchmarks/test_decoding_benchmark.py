@@ -56,7 +56,7 @@ def test_our_decoders_write_the_same_and_tell_where_the_time_went(bundle, tmp_pa
     assert {run["choosing"] for run in runs} == {"greedy", "top-k 50"}
 
 
-def test_transformers_writes_in_a_process_of_its_own_and_a_peer_that_is_not_there_is_told(bundle, tmp_path):
+def test_transformers_runs_in_its_own_process_and_a_missing_peer_is_reported(bundle, tmp_path):
     options = ["--peers", "with_transformers", "nobody", "--choosing", "greedy", "--entries", "plain"]
     table, lines = raced(bundle, tmp_path, *options)
     names = {line["entry"] for line in lines if "entry" in line}

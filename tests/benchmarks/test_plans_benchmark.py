@@ -16,7 +16,7 @@ def test_exact_plans_have_the_serial_bits_and_rounds_are_counted(tmp_path):
         exact = [name for name in equal if name.startswith(("serial", "conflict_free", "levels"))]
         assert all(equal[name] for name in exact)
         assert result["quiet rounds"] <= result["rounds"] <= plans.PATIENCE
-    assert json.loads((tmp_path / "records.json").read_text())["asked"]["rounds"] == 1
+    assert json.loads((tmp_path / "records.json").read_text())["given"]["rounds"] == 1
     assert (tmp_path / "table.md").read_text().count("\n") == 4
 
 

@@ -22,7 +22,7 @@ def help_of(command):
 @pytest.mark.parametrize("command", WITH_STORE)
 def test_store_has_one_name_default_and_description(command):
     text = help_of(f"bench {command}")
-    assert "--store STR Store of runs: an SQLite file or a database URL. [default: etesian.db]" in text, text
+    assert "--store STOREADDRESS Store of runs: an SQLite file or a database URL. [default: etesian.db]" in text, text
 
 
 @pytest.mark.parametrize("command", ["show", "analyze", "report -o r.html", "export x.jsonl"])
@@ -52,7 +52,14 @@ def test_commands_are_imported_only_when_named():
     code = "import sys; from etesian.cli.app import run; run(['--help']); print(sorted(m for m in sys.modules if 'etesian.' in m))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == str(
-        ["etesian.cli", "etesian.cli.app", "etesian.cli.console", "etesian.errors"]
+        [
+            "etesian._shared",
+            "etesian._shared.text",
+            "etesian.cli",
+            "etesian.cli.app",
+            "etesian.cli.console",
+            "etesian.errors",
+        ]
     )
 
 

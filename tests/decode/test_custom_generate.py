@@ -29,9 +29,11 @@ def tiny(seed, n_layer=2):
     return GPT2LMHeadModel(config).eval()
 
 
-@pytest.fixture(autouse=True)
-def costs_are_kept_in_a_folder_of_the_test(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+@pytest.fixture(autouse=True, scope="module")
+def costs_are_kept_in_a_folder_of_the_tests(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def letter_tokenizer():

@@ -128,9 +128,7 @@ def test_a_drafter_of_another_package_is_a_stage_by_name(bundle, monkeypatch):
             self.inner.observe(tree, accepted)
 
     entries = {"mine": [Registered()]}
-    monkeypatch.setattr(
-        "etesian.decode.drafters.registry.entry_points", lambda *, group, name=None: entries.get(name, [])
-    )
+    monkeypatch.setattr("etesian._shared.entry_points.entry_points", lambda *, group, name: entries.get(name, []))
     decoder = Decoder.load(bundle / "target", stages=["lookup", "mine"])
     decoder.policy = FixedPolicy(6, 6)
     decoder.generate("abcabc", max_tokens=20)

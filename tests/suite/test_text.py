@@ -33,7 +33,7 @@ def test_training_keeps_the_contract(context: int) -> None:
 
 
 def test_loss_is_the_cross_entropy_of_the_next_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = np.frombuffer(b"ab" * 100, np.uint8)  # a periodic text, told by heart
+    source = np.frombuffer(b"ab" * 100, np.uint8)  # a periodic text, which a model can memorize
     monkeypatch.setattr(module, "read_parts", lambda: dict.fromkeys(("train", "validation", "fresh"), source))
     task = TextTask()
     assert task.load(torch.device("cpu")) == 199 // CONTEXT
@@ -51,7 +51,7 @@ def test_loss_is_the_cross_entropy_of_the_next_byte(monkeypatch: pytest.MonkeyPa
 
 
 def test_short_examples_begin_anywhere_in_their_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = np.arange(CONTEXT * 4 + 1, dtype=np.uint8)  # each byte tells its place
+    source = np.arange(CONTEXT * 4 + 1, dtype=np.uint8)  # each byte is its position
     monkeypatch.setattr(module, "read_parts", lambda: dict.fromkeys(("train", "validation", "fresh"), source))
     task, seen = TextTask(context=8), []
     task.load(torch.device("cpu"))

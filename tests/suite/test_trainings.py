@@ -171,7 +171,7 @@ def test_every_entry_point_of_the_package_makes_its_suite() -> None:
         assert suite.name == name
 
 
-def test_error_of_a_suite_that_says_what_would_work_is_passed_on_as_it_is(tmp_path: Path) -> None:
+def test_error_with_a_remedy_is_passed_on_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "refusing.py"
     file.write_text("from etesian.bench import InputError\ndef suite():\n    raise InputError('install it')\n")
     with pytest.raises(InputError, match=r"^install it$"):

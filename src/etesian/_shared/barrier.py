@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+import etesian._shared.compiled_cache  # noqa: F401  # before any loop is compiled
 from etesian._shared.atomics import atomic_add, atomic_load, atomic_store, give_up_core
 
 # Indices into the shared int64 array, two cache lines apart. STOP ends a run after the batch; FAILED, which is set when a

@@ -1,7 +1,8 @@
-"""Atomic output: files and folders that appear complete or not at all, whatever happens while they are written."""
+"""Atomic output: files and folders that appear complete or not at all, even after an error or a crash."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -11,9 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from etesian.errors import InputError, OutputError
+from etesian.errors import InputError, OutputError, StorageError
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 _READ_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
@@ -42,7 +44,9 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", *, make_parents
     Raises
     ------
     OutputError
-        If the file cannot be written: no such folder, no permission, full disk, or `path` is a folder.
+        If the file cannot be written: no such folder, or `path` is a folder.
+    StorageError
+        If the disk is full or failing, or the folder is read-only.
     """
     target = Path(path)
     if make_parents:
@@ -123,7 +127,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
             raise OutputError(f"{target} cannot be written: it is a folder; give the name of a file")
         _check_parent(target)
         if not _is_device(target) and not os.access(target.parent, os.W_OK | os.X_OK):
-            raise OutputError(f"{target} cannot be written: the folder {target.parent} is read-only")
+            raise StorageError(f"{target} cannot be written: the folder {target.parent} is read-only")
 
 
 def _check_parent(target: Path) -> None:
@@ -160,7 +164,8 @@ def _named_errors(target: Path, temporary: Path | None = None) -> Iterator[None]
         named = None if error.filename is None else os.fspath(error.filename)
         if named not in ours and not (temporary is not None and Path(str(named)).is_relative_to(temporary)):
             raise
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+        kind = StorageError if error.errno in _STORAGE_ERRORS else OutputError
+        raise kind(f"{target} cannot be written: {error.strerror or error}") from error
 
 
 def _flush_folder(folder: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from etesian._shared.lazy import lazy_names
 from etesian.bench.contract import check_workload
 from etesian.bench.errors import AlreadyStoredError, InputError, UnknownMetricError
 from etesian.bench.loop import run
@@ -74,10 +74,4 @@ _HOMES = {
 }
 _PARTS = ("io", "report", "statistics")
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PARTS:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES, modules=_PARTS)

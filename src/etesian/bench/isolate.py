@@ -36,7 +36,7 @@ SHORTEST_LIMIT = 5.0
 
 @dataclass(frozen=True)
 class Job:
-    """A run to make.
+    """A run to execute.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ class Child:
         return limit is not None and self._latest is not None and time.monotonic() - self._latest > limit
 
     def finish(self) -> None:
-        """Let the process end, then end whatever it left running."""
+        """Wait for the process to end, then end all processes that it has left running."""
         self._process.join(_GRACE_SECONDS)
         self._end_group(signal.SIGKILL)
         self._process.join()

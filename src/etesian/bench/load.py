@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
+from etesian._shared.entry_points import extension_names, load_extension
 from etesian.bench.errors import InputError
 from etesian.bench.workload import Suite, Workload
 
@@ -28,7 +28,7 @@ def load_suite(source: str) -> Suite:
     InputError
         If the file or name does not exist, or defines no suite.
     """
-    offered = _suite_of_file(Path(source)) if source.endswith(".py") else _suite_of_entry_point(source)
+    offered = _suite_of_file(Path(source)) if source.endswith(".py") else _installed_suite(source)
     try:
         suite = offered() if callable(offered) else offered
     except InputError:
@@ -47,18 +47,14 @@ def load_workload(source: str, name: str) -> Workload:
 
 def known_names() -> list[str]:
     """Return the names of the suites of installed packages."""
-    return sorted({point.name for point in metadata.entry_points(group=GROUP)})
+    return extension_names(GROUP)
 
 
-def _suite_of_entry_point(name: str) -> object:
-    points = [point for point in metadata.entry_points(group=GROUP) if point.name == name]
-    if not points:
+def _installed_suite(name: str) -> object:
+    if name not in known_names():
         known = ", ".join(known_names()) or "none is installed"
         raise InputError(f"no suite is named {name!r}; known: {known}; or give a file that ends in .py")
-    try:
-        return points[0].load()
-    except Exception as error:
-        raise InputError(f"the suite {name} cannot be loaded: {_in_one_line(error)}") from error
+    return load_extension(GROUP, "suite", name)
 
 
 def _suite_of_file(path: Path) -> object:

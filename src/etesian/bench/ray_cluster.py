@@ -280,14 +280,14 @@ def place_of(workload: Workload, nodes: Sequence[Mapping[str, float]]) -> dict[s
     requested = dict(workload.resources) if isinstance(workload, WithResources) else {}
     if "cores" not in requested and nodes:
         requested["cores"] = min(node["CPU"] for node in nodes)
-    asked = {_IN_RAY.get(name, name): amount for name, amount in requested.items()}
-    if not any(all(node.get(name, 0) >= amount for name, amount in asked.items()) for node in nodes):
+    needed = {_IN_RAY.get(name, name): amount for name, amount in requested.items()}
+    if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
         largest = {mine: max((node.get(theirs, 0) for node in nodes), default=0) for mine, theirs in _IN_RAY.items()}
         raise InputError(
             f"{workload.name} requests {_listed(requested)}, which no node has; the largest amounts are {_listed(largest)}"
         )
-    others = {name: amount for name, amount in asked.items() if name not in _IN_RAY.values()}
-    return {"num_cpus": asked["CPU"], "num_gpus": asked.get("GPU", 0), "resources": others}
+    others = {name: amount for name, amount in needed.items() if name not in _IN_RAY.values()}
+    return {"num_cpus": needed["CPU"], "num_gpus": needed.get("GPU", 0), "resources": others}
 
 
 def _listed(amounts: Mapping[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,12 @@ diverged
     The metric of the target was not finite (never).
 failed
     The workload raised an error or its process died; see `Run.error` (never).
+"""
+
+PUBLISHED = "published"
+"""Key in `Run.details` of the statistics that a public record states about all its runs, as a mapping of numbers.
+
+Names are mean, standard_deviation and p_value of the result, runs, seconds and seconds_standard_deviation; any may be missing.
 """
 
 NEVER: frozenset[Outcome] = frozenset({"exhausted", "diverged", "failed"})
@@ -226,11 +233,8 @@ def _check_consistency(run: Run) -> None:
         raise ValueError(f"outcome must be one of {', '.join(get_args(Outcome))}; got {run.outcome!r}")
     if not run.points and run.outcome != "failed":
         raise ValueError(f"points must not be empty in a run that is {run.outcome}")
-    if not -(2**63) <= run.seed < 2**63:
-        raise ValueError(f"seed must fit into 64 bits; got {_shortened(run.seed)}")
     _check_clock(run.points)
-    for name in ("workload", "task", "organization", "system", "code"):
-        _check_text(name, getattr(run, name))
+    _check_storable(run)
     for point in run.points:
         if run.target.metric not in point.metrics:
             raise ValueError(f"metrics must hold the target's, {run.target.metric!r}; got {sorted(point.metrics)}")
@@ -238,6 +242,17 @@ def _check_consistency(run: Run) -> None:
             raise ValueError(f"metrics must hold the progress, {run.progress!r}; got {sorted(point.metrics)}")
     if run.outcome == "reached" and run.passing is None:
         raise ValueError(f"outcome is 'reached', and no point stands at {run.target}")
+
+
+def _check_storable(run: Run) -> None:
+    if not -(2**63) <= run.seed < 2**63:
+        raise ValueError(f"seed must fit into 64 bits; got {_shortened(run.seed)}")
+    if run.budget_seconds is not None and not 0 < run.budget_seconds < math.inf:
+        raise ValueError(f"budget_seconds must be a positive number; got {run.budget_seconds}")
+    for name in ("workload", "task", "organization", "system", "code"):
+        _check_text(name, getattr(run, name))
+    for role in ("machine", "details"):
+        _check_json(role, getattr(run, role))
 
 
 def _check_clock(points: Sequence[Point]) -> None:
@@ -255,6 +270,16 @@ def _check_text(role: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{role} must be valid Unicode text; got {text!r}") from None
+
+
+def _check_json(role: str, data: Mapping[str, Any]) -> None:
+    try:
+        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        sign = f"\\u{ord(error.object[error.start]):04x}"
+        raise ValueError(f"{role} must hold valid Unicode text; got the lone surrogate {sign}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{role} must be valid JSON: {error}") from None
 
 
 def _shortened(value: object, most: int = 60) -> str:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import ipaddress
 import json
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +36,18 @@ from etesian.bench.report.render_html import (
 from etesian.bench.store import Store
 
 HOST = "127.0.0.1"
+
+REQUEST_SECONDS = 30.0
+"""Longest time until a request is complete, counted from the end of the previous one, and to take its response."""
+
+REQUEST_BYTES = 1 << 16
+"""Largest size of a request."""
+
+CONNECTION_SECONDS = 600.0
+"""Age from which a connection is closed after its response; browsers open another."""
+
+MAX_CONNECTIONS = 64
+"""Largest number of simultaneous connections; others are closed at once."""
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -125,6 +139,7 @@ class ReportServer(ThreadingHTTPServer):
 
     def __init__(self, report: LiveReport, *, host: str = HOST, port: int = 0) -> None:
         self.report = report
+        self._free_connections = BoundedSemaphore(MAX_CONNECTIONS)
         self.known_names = {"localhost", socket.gethostname().lower(), host.lower()}
         try:
             self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -144,12 +159,29 @@ class ReportServer(ThreadingHTTPServer):
 
         Another site could make its own name resolve to this machine (DNS rebinding) and read the response.
         """
-        name = urlsplit(f"//{host_header}").hostname or ""
+        try:
+            name = urlsplit(f"//{host_header}").hostname or ""
+        except ValueError:  # such as an unclosed bracket
+            return False
         try:
             ipaddress.ip_address(name)
         except ValueError:
             return name in self.known_names
         return True
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, unless there are too many."""
+        if self._free_connections.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection until it is closed."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free_connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that disconnect during a response; report other errors as usual."""
@@ -182,11 +214,48 @@ def serve(report: LiveReport, *, host: str = HOST, port: int = 0, announce: Call
         server.serve_forever(poll_interval=0.2)
 
 
+class _RequestStream(io.RawIOBase):
+    """Bytes of one request at a time, with limits on their number and on the total time until they arrive."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the clock and the count of a request."""
+        self._deadline, self._bytes_left = time.monotonic() + REQUEST_SECONDS, REQUEST_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        seconds = self._deadline - time.monotonic()
+        if seconds <= 0 or self._bytes_left <= 0:
+            raise TimeoutError("the request takes too long or is too large")
+        self._connection.settimeout(seconds)
+        count = self._connection.recv_into(buffer[: self._bytes_left])
+        self._connection.settimeout(REQUEST_SECONDS)  # for the response
+        self._bytes_left -= count
+        return count
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: ReportServer
     server_version, sys_version = "etesian", ""
     protocol_version = "HTTP/1.1"
-    timeout = 30  # seconds that an idle client keeps a thread
+
+    def setup(self) -> None:
+        """Replace the stream of the library, which limits the time between two bytes only."""
+        super().setup()
+        self._stream, self._began = _RequestStream(self.connection), time.monotonic()
+        self.rfile = io.BufferedReader(self._stream)
+
+    def handle_one_request(self) -> None:
+        """Read and answer one request within the limits."""
+        self._stream.begin()
+        super().handle_one_request()
+        if time.monotonic() - self._began > CONNECTION_SECONDS:
+            self.close_connection = True
 
     def do_GET(self) -> None:
         if not self._is_for_us():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import logging
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +15,18 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
+from etesian.bench.address import StoreAddress
 from etesian.bench.errors import AlreadyStoredError, InputError
 from etesian.bench.record import Outcome, Run, StoredRun
 from etesian.bench.workload import Target
+from etesian.errors import StorageError
 
 FORMAT_VERSION = 1
 """Version of the tables, and of the record in each row."""
 
 _LOCK_SECONDS = 60  # that one SQLite writer waits for another
+_STORAGE_ERRORS = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 _TABLES = sa.MetaData()
 _FORMAT = sa.Table(
@@ -58,7 +63,8 @@ class Store:
     Parameters
     ----------
     location
-        Path of an SQLite file, or an SQLAlchemy URL such as ``postgresql+psycopg://user@host/database``.
+        Path of an SQLite file, or an SQLAlchemy URL such as ``postgresql+psycopg://user@host/database``. Messages show it
+        without the user name, the password and the options.
     create
         If True, make the file and the tables if they do not exist.
 
@@ -69,13 +75,15 @@ class Store:
 
     Notes
     -----
-    Several processes can write to one store. Use it in a ``with`` block, or call `close`.
+    Several processes can write to one store. Use it in a ``with`` block, or call `close`. A damaged record is left out when runs
+    are read, and a warning on the logger ``etesian`` names it.
     """
 
-    def __init__(self, location: str | Path, *, create: bool = True) -> None:
-        self._engine = _engine(location, create=create)
-        self.location = self._engine.url.database if self._is_file else self._engine.url.render_as_string()
+    def __init__(self, location: str | Path | StoreAddress, *, create: bool = True) -> None:
+        self.location = StoreAddress.of(location)
+        self._engine = _engine(self.location, create=create)
         with self._plain_errors():
+            self._check_encoding()
             version = self._format_version()
             if version is None and create:
                 self._create_tables()
@@ -161,15 +169,25 @@ class Store:
     ) -> list[StoredRun]:
         """Return runs with the names of their suites, in the order in which they were added; None selects all."""
         wanted = {"suite": suite, "workload": workload, "target": None if target is None else str(target)}
-        query = sa.select(_RUNS.c.suite, _RUNS.c.record).order_by(_RUNS.c.id)
+        query = sa.select(_RUNS.c.id, _RUNS.c.suite, _RUNS.c.record).order_by(_RUNS.c.id)
         for column, value in wanted.items():
             if value is not None:
                 query = query.where(_RUNS.c[column] == value)
         with self._plain_errors(), self._engine.connect() as connection:
-            return [
-                StoredRun(name, Run.from_dict(json.loads(record), is_checked=False))
-                for name, record in connection.execute(query)
-            ]
+            return [entry for row in connection.execute(query) if (entry := self._entry_of(row)) is not None]
+
+    def _entry_of(self, row: Any) -> StoredRun | None:
+        """Return a stored run; name a damaged record, and return None for it."""
+        try:
+            if not isinstance(row.suite, str):
+                raise TypeError("its suite is not text")
+            return StoredRun(row.suite, Run.from_dict(json.loads(row.record)))
+        except _DAMAGED as error:
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+            logging.getLogger("etesian").warning(
+                "note: record %s of the store %s is damaged and left out: %s", row.id, self.location, reason[:300]
+            )
+            return None
 
     def runs(self, suite: str | None = None, *, workload: str | None = None, target: Target | None = None) -> list[Run]:
         """Return runs in the order in which they were added; None selects all."""
@@ -223,53 +241,63 @@ class Store:
             if self._format_version() is None:
                 raise
 
+    def _check_encoding(self) -> None:
+        """Refuse a PostgreSQL database that stores bytes instead of text."""
+        if self._engine.dialect.name != "postgresql":
+            return
+        with self._engine.connect() as connection:
+            encoding = connection.scalar(sa.text("SHOW server_encoding"))
+        if str(encoding) == "SQL_ASCII":
+            self.close()
+            raise InputError(
+                f"the store {self.location} has the encoding SQL_ASCII, which cannot hold text reliably; create the database with "
+                "ENCODING 'UTF8' TEMPLATE template0"
+            )
+
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
         """Turn database errors into one line that states the reason."""
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.DatabaseError) as error:
+        except sa.exc.DBAPIError as error:
             if isinstance(error, sa.exc.IntegrityError):
                 raise
-            reason = str(error.orig).strip().partition("\n")[0]
-            raise InputError(f"the store {self.location} cannot be used: {reason}") from error
+            reason = self.location.hide_in(str(error.orig).strip().partition("\n")[0])
+            is_storage = isinstance(error.orig, sqlite3.Error) and error.orig.sqlite_errorname.startswith(
+                _STORAGE_ERRORS
+            )
+            kind = StorageError if is_storage else InputError
+            raise kind(f"the store {self.location} cannot be used: {reason}") from error
 
 
-def _engine(location: str | Path, *, create: bool) -> sa.Engine:
-    """Make the engine for a path or URL. Nothing is opened yet, but a missing file is refused."""
-    url = _url(location)
+def _engine(address: StoreAddress, *, create: bool) -> sa.Engine:
+    """Make the engine for an address. Nothing is opened yet, but a missing file is refused."""
+    url = address.url()
     if url.get_backend_name() == "sqlite":
         path = Path(url.database or ":memory:")
         if not create and not path.is_file():
             raise InputError(f"there is no store at {path}; `etesian bench run` makes one")
         if create and not path.parent.is_dir():
             raise InputError(f"the store's folder must exist; there is no {path.parent}")
-        return sa.create_engine(url, connect_args={"timeout": _LOCK_SECONDS})
+        engine = sa.create_engine(url, connect_args={"timeout": _LOCK_SECONDS})
+        sa.event.listen(engine, "connect", _accept_damaged_text)
+        return engine
+    arguments = {"client_encoding": "utf8"} if url.drivername == "postgresql+psycopg" else {}
     try:
-        return sa.create_engine(url)
+        return sa.create_engine(url, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise InputError(
             f"{url.drivername} needs the package {error.name}; for PostgreSQL: pip install 'etesian[postgresql]'"
         ) from error
     except sa.exc.NoSuchModuleError:
         raise InputError(
-            f"the store must be a path or a database URL that SQLAlchemy supports; got {masked(location)}"
+            f"the store must be a path or a database URL that SQLAlchemy supports; got {address}"
         ) from None
 
 
-def masked(location: str | Path) -> str:
-    """Return a location without its password, for messages."""
-    return re.sub(r"(?<=://)([^/@\s]*?):[^/\s]*@", r"\1:***@", str(location))
-
-
-def _url(location: str | Path) -> sa.URL:
-    if "://" not in str(location):
-        return sa.URL.create("sqlite", database=str(location))
-    try:
-        url = sa.make_url(str(location))
-    except (sa.exc.ArgumentError, ValueError):
-        raise InputError("the store must be a path or a URL such as postgresql+psycopg://host/database") from None
-    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
+def _accept_damaged_text(connection: Any, _: Any) -> None:
+    """Let SQLite return text that is not UTF-8, so that one damaged record does not hide the others."""
+    connection.text_factory = lambda content: content.decode(errors="surrogateescape")
 
 
 def _as_row(entry: StoredRun) -> dict[str, Any]:

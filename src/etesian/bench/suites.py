@@ -104,7 +104,8 @@ def run_suite(
         allow. A run that is lost with its node is started again, up to three times.
     limit_seconds
         Longest time between two measurements of a run. Its process is then killed, and the run recorded as out of time
-        with its points. None for three times the budget, at least 5 s, or no limit without a budget. Requires isolation.
+        with its points. None for three times the budget, at least 5 s, or no limit without a budget. Runs that share this
+        process (isolate=False) have no limit, since they cannot be killed.
     any_code
         If False and the store holds runs of this suite whose code or arguments differ, the new runs are stored in a
         suite of their own, ``NAME@DIGEST``. If True, they are pooled.
@@ -117,8 +118,8 @@ def run_suite(
     Raises
     ------
     InputError
-        If a workload cannot be sent to a process or lacks the metric of the target, or `seeds`, `jobs` or `on` are
-        invalid.
+        If a workload cannot be sent to a process or lacks the metric of the target, or `seeds`, `jobs`, `on` or
+        `limit_seconds` are invalid.
 
     Warns
     -----
@@ -132,6 +133,10 @@ def run_suite(
     them.
     """
     _check_jobs(jobs, isolate=isolate, on=on)
+    if limit_seconds is not None and not isolate:
+        raise InputError(
+            f"a limit requires a process per run, which can be killed; got limit_seconds={limit_seconds:g} with isolate=False"
+        )
     limit = default_limit(suite.budget_seconds) if limit_seconds is None else limit_seconds
     plan = plan_jobs(suite, _as_seeds(seeds), limit_seconds=limit)
     name, note = (suite.name, "") if store is None else _name_for_code(suite, store, any_code=any_code)

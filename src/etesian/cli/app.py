@@ -15,8 +15,8 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from etesian import __version__
-from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISTAKE, note, print_json
-from etesian.errors import InputError
+from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISTAKE, note, print_json, printed_notes
+from etesian.errors import InputError, StorageError
 
 COMMANDS = {
     "fit": ("etesian.cli.sparse:fit", "Fit a linear model, ratings or word vectors to a file, on all cores."),
@@ -60,16 +60,18 @@ def run(arguments: Sequence[str], *, heeds_interrupts: bool = False) -> int:
     Returns
     -------
     int
-        0, the code of the command, 1 if the output cannot be written, 2 for a user's mistake, 130 after Ctrl-C.
+        0, the code of the command, 1 if the disk or standard output cannot be written, 2 for a user's mistake, 130 after
+        Ctrl-C.
     """
     try:
-        code = _run(arguments, heeds_interrupts=heeds_interrupts)
-        sys.stdout.flush()
+        with printed_notes():
+            code = _run(arguments, heeds_interrupts=heeds_interrupts)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except (InputError, cyclopts.CycloptsError) as error:
         note(f"error: {' '.join(str(error).split())}")
-        return EXIT_MISTAKE
+        return EXIT_FAILED if isinstance(error, StorageError) else EXIT_MISTAKE
     except OSError as error:
         if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
             raise
@@ -100,7 +102,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         name="etesian",
         help="Faster machine learning that gives the same answer, and speed-ups that can be trusted.",
         version=f"etesian {__version__}",
-        help_format="plaintext",
+        help_format="markdown",
         default_parameter=Parameter(negative=(), show_default=_shown_default, allow_repeating=True),
         result_action="return_value",
         suppress_keyboard_interrupt=False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from etesian import bench
+from etesian.bench.address import StoreAddress
 from etesian.cli.bench_options import (
     DEFAULT_STORE,
     JsonOption,
@@ -63,13 +64,14 @@ def run(
     target
         Target such as 'accuracy>=0.93'; that of the suite by default.
     in_process
-        Do not start a new process for each run.
+        Make all runs in this process. A run that hangs is then not killed; see --limit.
     retry_failed
         Repeat failed runs.
     on
         Make the runs on a Ray cluster, as many at once as it holds: ray, or ray://HOST:PORT.
     limit
-        Kill a run after so many seconds without a measurement; 3 times the budget by default, at least 5.
+        Kill a run after this many seconds without a measurement; 3 times the budget by default, at least 5. Not available with
+        --in-process.
     any_code
         Pool runs whose code or arguments differ.
     compare
@@ -152,7 +154,7 @@ def _compare(
     sources: Sequence[str],
     revision: str,
     seeds: list[int],
-    store: str,
+    store: StoreAddress,
     console: Console,
     *,
     limit: float | None,

@@ -1,4 +1,4 @@
-"""A suite under way, drawn on a terminal: what runs, how far it is, how long it will take. A line a run elsewhere."""
+"""Progress of a suite: current runs and time left on a terminal, one line per finished run elsewhere."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from etesian._shared.text import printable
 from etesian.bench.isolate import Job
 from etesian.bench.record import Point, Run
-from etesian.bench.report.format import printable
 from etesian.bench.suites import Event
 from etesian.cli.console import describe_duration
 
@@ -24,9 +24,9 @@ class TimeLeft:
     Parameters
     ----------
     jobs
-        How many runs are made at once.
+        Number of simultaneous runs.
     now
-        Returns the time in seconds.
+        Function that returns the time in seconds.
     """
 
     def __init__(self, *, jobs: int = 1, now: Callable[[], float] = time.monotonic) -> None:
@@ -40,11 +40,11 @@ class TimeLeft:
         self._began[job] = self._now()
 
     def finish(self, job: Job) -> None:
-        """Note that it has ended."""
+        """Note that a run has ended."""
         self._took.append(self._now() - self._began.pop(job))
 
     def seconds(self, unfinished: int) -> float | None:
-        """Time until `unfinished` runs are done, those under way among them; None before the first has ended."""
+        """Estimate the time until `unfinished` runs, including current ones, have ended; None before the first has ended."""
         if not self._took:
             return None
         mean = sum(self._took) / len(self._took)
@@ -58,9 +58,9 @@ class SuiteProgress:
     Parameters
     ----------
     console
-        Where to draw.
+        Console for the progress.
     jobs
-        How many runs are made at once.
+        Number of simultaneous runs.
 
     Attributes
     ----------

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from etesian import bench
+from etesian.bench.address import StoreAddress
 from etesian.cli.bench_options import parse_target
 
 
-def read_runs(source: str, *, suite: str | None = None) -> list[bench.StoredRun]:
+def read_runs(source: StoreAddress, *, suite: str | None = None) -> list[bench.StoredRun]:
     """Read the runs of a store, or of a JSON Lines file.
 
     Raises
@@ -17,20 +18,18 @@ def read_runs(source: str, *, suite: str | None = None) -> list[bench.StoredRun]
     InputError
         If the source cannot be read, or holds no runs (of the suite).
     """
-    if "://" not in source and not _is_sqlite(Path(source)):
-        entries = [entry for entry in bench.read_jsonl(source) if suite in (None, entry.suite)]
+    if source.path is not None and not _is_sqlite(source.path):
+        entries = [entry for entry in bench.read_jsonl(source.path) if suite in (None, entry.suite)]
     else:
         with bench.Store(source, create=False) as opened:
             entries = opened.entries(suite)
     if not entries:
-        from etesian.bench.store import masked
-
-        raise bench.InputError(f"{masked(source)} holds no runs" + (f" of the suite {suite}" if suite else ""))
+        raise bench.InputError(f"{source} holds no runs" + (f" of the suite {suite}" if suite else ""))
     return entries
 
 
 def select_runs(
-    entries: Sequence[bench.StoredRun], *, store: str, suite: str | None = None, target: str | None = None
+    entries: Sequence[bench.StoredRun], *, store: StoreAddress, suite: str | None = None, target: str | None = None
 ) -> list[bench.StoredRun]:
     """Select the runs of a suite and a target; None selects all.
 
@@ -40,15 +39,13 @@ def select_runs(
         If none are left; the message lists the stored suites and targets.
     """
     if not entries:
-        from etesian.bench.store import masked
-
-        raise bench.InputError(f"the store {masked(store)} holds no runs yet; `etesian bench run` adds them")
+        raise bench.InputError(f"the store {store} holds no runs yet; `etesian bench run` adds them")
     goal = None if target is None else parse_target(target)
     chosen = [entry for entry in entries if suite in (None, entry.suite) and goal in (None, entry.run.target)]
     if not chosen:
-        asked = " ".join(str(part) for part in (suite, goal) if part is not None)
+        selection = " ".join(str(part) for part in (suite, goal) if part is not None)
         known = dict.fromkeys(f"{entry.suite} ({entry.run.target})" for entry in entries)
-        raise bench.InputError(f"nothing is stored for {asked}; the store holds {', '.join(known)}")
+        raise bench.InputError(f"no runs are stored for {selection}; the store holds {', '.join(known)}")
     return chosen
 
 

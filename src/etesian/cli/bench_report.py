@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from etesian import bench
 from etesian._shared.files import check_output
+from etesian.bench.address import StoreAddress
 from etesian.bench.analysis import Analysis, Options, analyze
 from etesian.bench.report import write_page
 from etesian.cli.bench_analysis import parse_options, with_analysis_options
@@ -52,11 +53,11 @@ def report(
         HTML file to write.
     """
     check_output(output)
-    asked = _Request(chosen_store(argument, store), suite, target, options)
-    with bench.Store(asked.store, create=False) as opened:
+    request = _Request(chosen_store(argument, store), suite, target, options)
+    with bench.Store(request.store, create=False) as opened:
         entries = opened.entries()
     try:
-        write_page(asked.analyze(entries), output, title=title or asked.title(entries), commands=asked.commands())
+        write_page(request.analyze(entries), output, title=title or request.title(entries), commands=request.commands())
     except ImportError as error:
         raise bench.InputError(str(error)) from error
     note(f"wrote {output}")
@@ -91,10 +92,10 @@ def serve(
 
     if not 0 <= port <= 65535:
         raise bench.InputError(f"--port must lie between 0 and 65535; got {port}")
-    asked = _Request(chosen_store(argument, store), suite, target, options)
-    with bench.Store(asked.store, create=False) as opened:
-        heading = title or suite or Path(asked.store).stem
-        live = LiveReport(opened, asked.analyze, title=heading, commands=asked.commands())
+    request = _Request(chosen_store(argument, store), suite, target, options)
+    with bench.Store(request.store, create=False) as opened:
+        heading = title or suite or request.store.name
+        live = LiveReport(opened, request.analyze, title=heading, commands=request.commands())
         try:
             serve_until_interrupted(live, host=host, port=port, announce=_announce)
         except ImportError as error:
@@ -110,7 +111,7 @@ def _announce(url: str) -> None:
 class _Request:
     """Runs to analyze and the options of the analysis."""
 
-    store: str
+    store: StoreAddress
     suite: str | None
     target: str | None
     options: dict[str, Any]
@@ -129,7 +130,7 @@ class _Request:
 
     def commands(self) -> dict[str, str]:
         """Return the commands that reproduce the page and its data. A database URL may hold a password and is left out."""
-        where = "STORE" if "://" in self.store else self.store
+        where = "STORE" if self.store.is_url else str(self.store)
         words = [where, *_words({"suite": self.suite, "target": self.target}), *_words(self._changed_options())]
         return {
             "This page": shlex.join(["etesian", "bench", "report", *words]),

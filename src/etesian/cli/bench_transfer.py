@@ -15,10 +15,11 @@ from cyclopts import App, Parameter
 from etesian import bench
 from etesian._shared.files import check_output
 from etesian.bench import io
+from etesian.bench.address import StoreAddress
 from etesian.bench.io import Found
 from etesian.cli.bench_options import DEFAULT_STORE, StoreOption, SuiteOption, parse_target
 from etesian.cli.console import EXIT_FAILED, EXIT_MISTAKE, note, print_json
-from etesian.cli.derive import options_from
+from etesian.cli.derive import options_from, with_limit_factor
 
 _MOST_SHOWN = 5
 _RUNS_IN_TRANSACTION = 100  # a transaction waits for the disk
@@ -78,7 +79,7 @@ def _broken_command(error: bench.InputError) -> Callable[..., int]:
 
 
 for _name in io.importer_names():
-    importing.command(_import_command(_name), name=_name)
+    importing.command(with_limit_factor(_import_command(_name)), name=_name)
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Imported:
         }
 
 
-def keep(found: Iterable[Found], store: str, *, as_json: bool) -> int:
+def keep(found: Iterable[Found], store: StoreAddress, *, as_json: bool) -> int:
     """Store the runs, report everything that was not stored, and return the exit code."""
     done = Imported()
     with_runs = _report(iter(found), done)
@@ -167,7 +168,7 @@ def _skip(item: io.Skipped, done: Imported) -> None:
     note(f"skipped {item.path}: {item.reason}")
 
 
-def _print(done: Imported, store: str) -> None:
+def _print(done: Imported, store: StoreAddress) -> None:
     _echo_some([f"not read: {item.path} {item.reason}" for item in done.ignored], "such files")
     _echo_some([f"note: {text}" for text in done.notes], "notes; --json prints all of them")
     counts = f"added {done.added} runs to {store}; {done.already_there} were already there; {len(done.skipped)} skipped"
@@ -199,7 +200,7 @@ def export(
     *given_store, output = arguments or ("",)
     if len(given_store) > 1 or not output:
         raise bench.InputError(f"export takes one file to write; got {len(arguments)} arguments")
-    source, path = (given_store or [store])[0], Path(output)
+    source, path = StoreAddress(given_store[0]) if given_store else store, Path(output)
     write = _exporter(file_format, path)
     with bench.Store(source, create=False) as opened:
         entries = opened.entries(suite)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from etesian._shared.text import printable
 
 EXIT_FAILED = 1
 EXIT_MISTAKE = 2
@@ -21,8 +24,36 @@ def print_json(value: Any) -> None:
 
 
 def note(line: str) -> None:
-    """Print a line to standard error."""
-    print(line, file=sys.stderr)
+    """Print a line to standard error, with control characters escaped and credentials of URLs hidden."""
+    print(printable(_hide_credentials(line)), file=sys.stderr)
+
+
+def _hide_credentials(text: str) -> str:
+    if "://" not in text:
+        return text
+    from etesian.bench.address import hide_credentials
+
+    return hide_credentials(text)
+
+
+class _Notes(logging.Handler):
+    """Prints each record of the package's logger as one line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
+
+
+@contextmanager
+def printed_notes() -> Iterator[None]:
+    """Print warnings of the package's logger to standard error while a command runs."""
+    logger, handler = logging.getLogger("etesian"), _Notes()
+    logger.addHandler(handler)
+    before, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 @contextmanager

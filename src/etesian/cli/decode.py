@@ -100,10 +100,10 @@ def generate(
     model
         Target model: "bundled", "smollm2", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
     draft
-        Draft model, folder of a draft head, or "self" for a copy of the target in fewer bits; "auto" uses the draft beside it,
-        or such a copy where it pays, "none" uses none.
+        Draft model, folder of a draft head, or "self" for a copy of the target in fewer bits; "auto" uses the one next to the target,
+        or such a copy where it pays; "none" uses none.
     ngram
-        N-gram file that drafts for the draft model; "auto" uses the one beside the target, "none" uses none.
+        N-gram file that drafts for the draft model; "auto" uses the one next to the target, "none" uses none.
     stage
         Drafter stage: an N-gram file, a model or "lookup". Repeat from the innermost stage on. Replaces --draft and --ngram.
     max_tokens

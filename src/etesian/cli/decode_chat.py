@@ -179,9 +179,9 @@ def chat(
     system
         System prompt.
     draft
-        Draft model; "auto" uses the one beside the target, "none" uses none.
+        Draft model; "auto" uses the one next to the target, "none" uses none.
     ngram
-        N-gram file that drafts for the draft model; "auto" uses the one beside the target, "none" uses none.
+        N-gram file that drafts for the draft model; "auto" uses the one next to the target, "none" uses none.
     stage
         Drafter stage: an N-gram file, a model or "lookup". Repeat from the innermost stage on. Replaces --draft and --ngram.
     max_tokens

@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from cyclopts import Parameter
+
+from etesian._shared.limits import raised_limits
+from etesian.errors import InputError
 
 Annotations = Mapping[str, Any]
 _SIMPLE = (int, float, str, bool, Path, types.NoneType)
@@ -49,6 +53,29 @@ def options_from(
         return command
 
     return decorate
+
+
+def with_limit_factor(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option that raises the limits on the size of input to a command that reads files."""
+
+    @wraps(command)
+    def limited(*arguments: Any, limit_factor: float = 1.0, **options: Any) -> Any:
+        if not limit_factor >= 1:
+            raise InputError(f"--limit-factor must be at least 1; got {limit_factor}")
+        with raised_limits(limit_factor):
+            return command(*arguments, **options)
+
+    option = inspect.Parameter(
+        "limit_factor",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=1.0,
+        annotation=Annotated[
+            float, Parameter(help="Multiply the limits on line length, file size and decompression by this.")
+        ],
+    )
+    signature = inspect.signature(command, eval_str=True)
+    limited.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    return limited
 
 
 def without(command: Callable[..., Any], name: str) -> Callable[..., Any]:

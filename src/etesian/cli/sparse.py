@@ -12,8 +12,9 @@ from rich.console import Console
 
 from etesian._shared.files import atomic_write, check_output
 from etesian._shared.stopwatch import Stopwatch
-from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_json
-from etesian.cli.derive import options_from, without
+from etesian._shared.text import printable
+from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, note, print_json
+from etesian.cli.derive import options_from, with_limit_factor, without
 from etesian.cli.sparse_progress import EpochProgress
 from etesian.cli.sparse_tasks import (
     TASKS,
@@ -99,7 +100,7 @@ def _fit_command(task: Task) -> Any:
 
 
 for _task in TASKS:
-    fit.command(_fit_command(_task), name=_task.name)
+    fit.command(with_limit_factor(_fit_command(_task)), name=_task.name)
 
 
 def run_fit(
@@ -118,8 +119,8 @@ def run_fit(
     check_output(output)
     if test is not None and not is_scored(task, options):
         raise InputError("--test needs labels, values or explicit ratings to score; this model does not predict any")
-    contents = _read(path, task.accepted, file_format, console, columns=columns)
-    tested = None if test is None else _read(test, task.accepted, file_format, console, columns=columns)
+    contents = _read(path, task.accepted, file_format, columns=columns)
+    tested = None if test is None else _read(test, task.accepted, file_format, columns=columns)
     estimator = task.estimator(**task.parameters, **options)
     seconds = _fit_until_interrupted(estimator, task.take(contents, path), console)
     report = _report(task, estimator, seconds)
@@ -191,6 +192,7 @@ def _announce_outcome(estimator: Any, output: Path, console: Console) -> int:
     return EXIT_INTERRUPTED if is_interrupted else 0
 
 
+@with_limit_factor
 def predict(
     model: Path,
     data: DataFile,
@@ -217,10 +219,11 @@ def predict(
     if output is not None:
         check_output(output)
     console = Console(stderr=True, highlight=False)
-    contents = _read(data, formats_of(estimator), file_format, console, columns=columns, with_notes=False)
-    _print_notes(unknown_ids(estimator, contents), data, console)
+    contents = _read(data, formats_of(estimator), file_format, columns=columns, with_notes=False)
+    _print_notes(unknown_ids(estimator, contents), data)
     predicted = [_plain(value) for value in predict_contents(estimator, contents, data).tolist()]
-    text = json.dumps({"predictions": predicted}) if as_json else "\n".join(map(str, predicted))
+    lines = "\n".join(printable(str(each), keep="") for each in predicted)
+    text = json.dumps({"predictions": predicted}) if as_json else lines
     if output is None:
         print(text)
         return
@@ -233,6 +236,7 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+@with_limit_factor
 def inspect(
     data: DataFile,
     /,
@@ -258,7 +262,7 @@ def inspect(
     if picture is not None:
         check_output(picture)
     console = Console(stderr=True, highlight=False)
-    contents = _read(data, tuple(FORMATS), file_format, console, columns=columns)
+    contents = _read(data, tuple(FORMATS), file_format, columns=columns)
     try:
         report = inspect_contents(contents, by_edge=edges)
     except ValueError as error:
@@ -266,7 +270,7 @@ def inspect(
     if as_json:
         print_json(report.as_dict())
     else:
-        print(report)
+        print(printable(str(report)))
     if picture is not None:
         report.plot(picture)
         console.print(f"wrote {picture}", markup=False, soft_wrap=True)
@@ -276,7 +280,6 @@ def _read(
     path: Path,
     accepted: tuple[Format, ...],
     file_format: Format | None,
-    console: Console,
     *,
     columns: str | None = None,
     with_notes: bool = True,
@@ -288,12 +291,12 @@ def _read(
     except ValueError as error:
         raise InputError(str(error)) from error
     if isinstance(contents, Triples) and contents.columns is not None:
-        _print_notes([contents.columns], path, console)
+        _print_notes([contents.columns], path)
     if with_notes:
-        _print_notes(contents.notes(), path, console)
+        _print_notes(contents.notes(), path)
     return contents
 
 
-def _print_notes(notes: list[str], path: Path, console: Console) -> None:
+def _print_notes(notes: list[str], path: Path) -> None:
     for each in notes:
-        console.print(f"note: {path}: {each}", markup=False, soft_wrap=True)
+        note(f"note: {path}: {each}")

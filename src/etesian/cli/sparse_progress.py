@@ -1,4 +1,4 @@
-"""A fit under way, drawn on a terminal: epochs, objective, time left. A line an epoch elsewhere."""
+"""Progress of a fit: a bar with epochs, objective and time left on a terminal, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class EpochProgress:
     Parameters
     ----------
     console
-        Where to draw. Warnings go there too, a line each.
+        Console for the progress and for warnings.
     max_iter
-        Epochs at most.
+        Maximum number of epochs.
     """
 
     def __init__(self, console: Console, max_iter: int) -> None:
@@ -63,6 +63,6 @@ class EpochProgress:
 
 
 def describe_epoch(objective: float, seconds: float, seconds_left: float) -> str:
-    """Tell how far a fit has come."""
+    """Describe the progress of a fit."""
     left = f", at most {describe_duration(seconds_left)} left" if seconds_left > 0 else ""
     return f"objective {objective:.6g}, {seconds:.2f} s{left}"

@@ -69,9 +69,9 @@ class Task:
     accepted
         Formats of files that hold its data.
     take
-        Makes of a file's contents what `fit` takes.
+        Function that converts a file's contents to the arguments of `fit`.
     parameters
-        Parameters of the estimator that the task decides.
+        Parameters of the estimator that the task fixes.
     meanings
         Descriptions of parameters that mean something else in other tasks.
     """
@@ -94,16 +94,16 @@ TASKS = (
     _linear("hinge", "Classify rows by a linear support vector machine.", SparseClassifier),
     _linear("squared_hinge", "Classify rows by the squared hinge loss.", SparseClassifier),
     _linear("squared", "Predict values by least squares.", SparseRegressor),
-    _linear("huber", "Predict values by the Huber loss, which outliers move little.", SparseRegressor),
+    _linear("huber", "Predict values by the Huber loss, which is robust to outliers.", SparseRegressor),
     Task(
         "ratings",
         "Predict ratings by factors of users and items.",
         MatrixFactorization,
         PAIRS,
         take_ratings,
-        meanings={"alpha": "How much confidence a count adds, for implicit feedback."},
+        meanings={"alpha": "Confidence that each count adds, for implicit feedback."},
     ),
-    Task("words", "Make vectors of words from text, a sentence a line.", WordEmbedding, TEXT, take_sentences),
+    Task("words", "Train word vectors on text with one sentence per line.", WordEmbedding, TEXT, take_sentences),
 )
 
 
@@ -113,7 +113,7 @@ def formats_of(estimator: Any) -> tuple[Format, ...]:
 
 
 def is_scored(task: Task, options: Mapping[str, Any]) -> bool:
-    """Return True if predictions are of what a file of the task says: neither vectors of words nor preferences are."""
+    """Return True if the files of a task hold the values that are predicted; word vectors and preferences have none."""
     return task.estimator is not WordEmbedding and options.get("feedback") != "implicit"
 
 
@@ -139,7 +139,7 @@ def _features_of(estimator: Any, rows: LabeledRows) -> NDArray[np.int64]:
 
 
 def score(estimator: Any, contents: Contents, path: Path) -> dict[str, float]:
-    """Compare predictions with what a file says: the share that is right, or the error and the share explained."""
+    """Score predictions against the values in a file: accuracy, or root-mean-square error and R^2."""
     predicted = predict_contents(estimator, contents, path)
     truth = _truth(estimator, contents, path)
     if isinstance(estimator, SparseClassifier):
@@ -151,14 +151,14 @@ def score(estimator: Any, contents: Contents, path: Path) -> dict[str, float]:
 
 
 def inspect_contents(contents: Contents, *, by_edge: bool = False) -> ConflictReport:
-    """Tell how updates conflict, with variables called as the file calls them.
+    """Analyze the conflicts of updates, with the names of variables from the file.
 
     Parameters
     ----------
     contents
-        Rows touch their features, ratings their user and item, pairs of words near one another the two words.
+        Contents of a file. Rows touch their features, ratings their user and item, pairs of nearby words both words.
     by_edge
-        True if the updates of a graph are its edges, which touch their ends, and not its rows, which touch the neighbors.
+        If True, the updates of a graph are its edges, which touch their ends; otherwise its rows, which touch the neighbors.
     """
     if isinstance(contents, Triples) and contents.is_graph:
         contents = graph_of(contents)
@@ -196,7 +196,7 @@ def _pairs_of(contents: Contents, path: Path) -> tuple[IdColumn, IdColumn]:
 
 
 def unknown_ids(estimator: Any, contents: Contents) -> list[str]:
-    """List how many users and items of a file the model does not know."""
+    """Count the users and items of a file that the model does not know."""
     pairs = _as_triples(contents) if isinstance(estimator, MatrixFactorization) else None
     if pairs is None:
         return []

@@ -1,5 +1,6 @@
 """Parallel stochastic optimization of sparse problems, with the result of a serial run, bit for bit."""
 
+import etesian._shared.compiled_cache  # noqa: F401  # before any loop is compiled
 from etesian.sparse._engine.workers import Workers
 from etesian.sparse.cooccurrence import Cooccurrence, count_cooccurrences
 from etesian.sparse.driver import Result, minimize

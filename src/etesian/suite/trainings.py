@@ -133,7 +133,7 @@ class Training:
         return torch.optim.SGD(network.parameters(), lr=self.recipe.learning_rate, momentum=0.9, nesterov=True)
 
     def advance(self) -> bool:
-        """Take the steps of one slice. Return False after the last epoch."""
+        """Train for the steps of one slice; return False after the last epoch."""
         if self._steps >= self._all_steps:
             return False
         for _ in range(self.examples_per_slice // self.recipe.batch_size):

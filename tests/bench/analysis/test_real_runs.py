@@ -84,7 +84,7 @@ def test_nothing_is_claimed_from_single_runs():
 
 
 def test_curves_that_fall_below_the_target_again_are_counted():
-    """Of all training entries, 21 fall back and 18 end at the measurement that reached the target."""
+    """21 training entries fall back, and 18 end at the measurement that reached the target."""
     races = [analysis_of("dawnbench", f"{task}/train").races for task in ("ImageNet", "CIFAR10", "SQuAD")]
     figures = [each for group in races for race in group for each in race.entries]
     assert len(figures) == 69

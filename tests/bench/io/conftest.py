@@ -1,4 +1,4 @@
-"""Where real data lie beside the checkout, where they do."""
+"""Real data beside the checkout, if they exist."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from import_cases import LOSS, sort_out
 
@@ -18,7 +19,10 @@ from etesian.bench.io import (
     write_csv,
     write_github_action_benchmark,
     write_github_summary,
+    write_parquet,
 )
+from etesian.bench.io._reading.errors import UnreadableError
+from etesian.bench.io._reading.rows import parquet_rows
 
 
 def entry(workload: str, seconds: float, seed: int, *, suite: str = "race", arrives: bool = True) -> StoredRun:
@@ -63,7 +67,7 @@ def test_github_summary_is_a_table_whose_names_are_escaped(tmp_path: Path) -> No
     text = (tmp_path / "s.md").read_text()
     assert "| fast | 5 | 5 | 12 s |" in text
     assert "| slow | 5 | 0 | never |" in text
-    assert r"a\|b &lt;img src=x&gt; \[link\]\(http://x\)" in text
+    assert "a&#124;b &lt;img src=x&gt; &#91;link&#93;(http://x)" in text
     assert all(line.count("|") - line.count(r"\|") == 6 for line in text.splitlines() if line.startswith("|"))
 
 
@@ -79,3 +83,31 @@ def test_exporters_are_registered() -> None:
     assert exporter("github-action-benchmark") is write_github_action_benchmark
     assert exporter("github-summary") is write_github_summary
     assert exporter("benchopt") is write_benchopt
+
+
+def test_any_flipped_bit_of_a_parquet_file_is_refused_or_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "runs.parquet"
+    write_parquet(RUNS, path)
+    good, expected = path.read_bytes(), repr(parquet_rows(path))
+    rng = np.random.default_rng(0)
+    n_refused = 0
+    for place in rng.integers(0, len(good), 300):
+        path.write_bytes(good[:place] + bytes([good[place] ^ (1 << rng.integers(8))]) + good[place + 1 :])
+        try:
+            assert repr(parquet_rows(path)) == expected, place
+        except UnreadableError:
+            n_refused += 1
+    assert n_refused > 100
+
+
+def test_pages_of_parquet_files_have_checksums(tmp_path: Path) -> None:
+    """The checksum is that of the format, so that other readers verify it too."""
+    from pyarrow import parquet
+
+    path = tmp_path / "runs.parquet"
+    write_parquet(RUNS, path)
+    good = path.read_bytes()
+    start = parquet.ParquetFile(path).metadata.row_group(0).column(0).data_page_offset + 40
+    path.write_bytes(good[:start] + bytes([good[start] ^ 1]) + good[start + 1 :])
+    with pytest.raises(OSError, match=r"CRC|could not verify|Unexpected end of stream"):
+        parquet.ParquetFile(path, page_checksum_verification=True).read()

@@ -99,7 +99,7 @@ def test_unreadable_entry_is_skipped_with_its_reason(tsv: str, description: str,
 
 def test_description_without_curve_is_skipped(tmp_path: Path) -> None:
     write(tmp_path / "CIFAR10" / "lonely.json", "{}")
-    assert reasons(read_dawnbench(tmp_path)) == ["has neither a latency nor a curve beside it in lonely.tsv"]
+    assert reasons(read_dawnbench(tmp_path)) == ["has no latency, and its curve lonely.tsv is missing"]
 
 
 def test_missing_path_and_empty_folder_are_the_users_mistakes(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_folders_before_results_in_the_first_round_belong_to_the_system(tmp_path
     assert (run.organization, run.system, run.workload) == ("acme", "research/tpu", "acme/research/tpu")
 
 
-def test_log_alone_says_who_it_is(tmp_path: Path) -> None:
+def test_log_alone_names_its_entry(tmp_path: Path) -> None:
     run = read_one(tmp_path, MLPERF_V06)
     assert (run.workload, run.details["batch_size"]) == ("google/tpu-v3-32", 512)
 
@@ -120,7 +120,7 @@ def test_ending_is_kept_as_what_it_is(log: str, outcome: str, error: str | None,
     assert (run.outcome, run.error) == (outcome, error)
 
 
-def test_low_is_good_where_the_benchmark_says_so(tmp_path: Path) -> None:
+def test_low_is_good_for_benchmarks_with_a_loss(tmp_path: Path) -> None:
     for benchmark, value, target in [
         ("rnnt", 0.05, "word_error_rate<=0.058"),
         ("gpt3", 2.68, "log_perplexity<=2.69"),

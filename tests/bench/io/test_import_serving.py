@@ -15,78 +15,138 @@ from pyarrow import parquet
 from etesian.bench import Target
 from etesian.bench.io import read_aiperf, read_benchopt, read_guidellm, read_vllm
 
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "others"
+
+# The fields that `vllm bench serve` 0.11 writes; with --save-detailed also one list per request, and None for missing options.
 VLLM = {
     "date": "20261101-101500",
+    "endpoint_type": "vllm",
     "backend": "vllm",
+    "label": None,
     "model_id": "a/model",
+    "tokenizer_id": "a/model",
     "num_prompts": 100,
     "request_rate": "inf",
+    "burstiness": 1.0,
     "max_concurrency": 8,
     "duration": 12.5,
     "completed": 100,
+    "failed": 0,
+    "total_input_tokens": 102400,
+    "total_output_tokens": 12800,
     "request_throughput": 8.0,
+    "request_goodput": None,
+    "output_throughput": 1024.0,
+    "total_token_throughput": 9216.0,
+    "max_output_tokens_per_s": 1300.0,
+    "max_concurrent_requests": 8,
+    "latencies": [0.9, 1.1],
+    "queue_times": [0.0, 0.0],
+    "spec_decode_acceptance_rate": 71.5,
+    "spec_decode_per_position_acceptance_rates": [0.8, 0.6],
     "mean_ttft_ms": 20.0,
+    "median_ttft_ms": 19.0,
+    "std_ttft_ms": 4.0,
     "p99_ttft_ms": 55.0,
+    "p99_client_queue_time_ms": 2.0,
 }
+VLLM_WITHOUT_FAILED = {name: value for name, value in VLLM.items() if name != "failed"}
 
 
 def test_result_of_vllm_is_one_run_whatever_its_requests(tmp_path: Path) -> None:
     file = write(tmp_path / "r.json", json.dumps(VLLM))
     run = one_run(read_vllm(file))
-    assert (run.seconds, run.workload) == (12.5, "a/model, request_rate inf, max_concurrency 8")
-    assert run.points[0].metrics["p99_ttft_ms"] == pytest.approx(0.055)
+    assert (run.seconds, run.started) == (12.5, "2026-11-01T10:15:00")
+    assert run.workload == "a/model, request_rate inf, max_concurrency 8"
+    metrics = run.points[0].metrics
+    assert (metrics["p99_ttft_ms"], metrics["p99_client_queue_time_ms"]) == (55.0, 2.0)
+    assert (metrics["output_throughput"], metrics["spec_decode_acceptance_rate"]) == (1024.0, 71.5)
     assert one_run(read_vllm(file, latency="p99_ttft_ms")).seconds == pytest.approx(0.055)
 
 
 def test_appended_results_of_vllm_are_several_runs(tmp_path: Path) -> None:
-    file = write(tmp_path / "r.json", json.dumps(VLLM) + "\n" + json.dumps({**VLLM, "duration": 13.0}))
-    runs, _, _ = sort_out(read_vllm(file))
+    write(tmp_path / "r.json", json.dumps(VLLM) + "\n" + json.dumps({**VLLM, "duration": 13.0}))
+    write(tmp_path / "r.pytorch.json", "[]")
+    runs, skipped, _ = sort_out(read_vllm(tmp_path))
     assert [run.seconds for run in runs] == [12.5, 13.0]
     assert len({run.seed for run in runs}) == 2
+    assert not skipped
 
 
-def test_unanswered_requests_make_the_duration_no_time(tmp_path: Path) -> None:
-    file = write(tmp_path / "r.json", json.dumps({**VLLM, "completed": 97}))
+@pytest.mark.parametrize("data", [{**VLLM, "failed": 3}, {**VLLM_WITHOUT_FAILED, "completed": 97}])
+def test_duration_with_unanswered_requests_is_a_failure(data: dict[str, Any], tmp_path: Path) -> None:
+    file = write(tmp_path / "r.json", json.dumps(data))
     run = one_run(read_vllm(file))
-    assert (run.outcome, run.error, run.seconds) == ("failed", "3 of 100 requests were not answered", None)
+    answered = data["completed"]
+    assert run.error == f"3 of {answered + 3} requests were not answered"
+    assert (run.outcome, run.seconds) == ("failed", None)
     assert one_run(read_vllm(file, latency="mean_ttft_ms")).seconds == pytest.approx(0.02)
 
 
 def test_other_kinds_of_vllm_benchmarks(tmp_path: Path) -> None:
-    throughput = {"elapsed_time": 30.0, "num_requests": 10, "requests_per_second": 0.33}
-    latency = {"avg_latency": 1.5, "latencies": [1.4, 1.6], "percentiles": {"50": 1.5}}
-    assert one_run(read_vllm(write(tmp_path / "a.json", json.dumps(throughput)))).seconds == 30.0
-    assert one_run(read_vllm(write(tmp_path / "b.json", json.dumps(latency)))).seconds == 1.5
+    throughput = {
+        "elapsed_time": 30.0,
+        "num_requests": 10,
+        "total_num_tokens": 1500,
+        "requests_per_second": 0.33,
+        "tokens_per_second": 50.0,
+    }
+    latency = {
+        "avg_latency": 1.5,
+        "std_latency": 0.1,
+        "latencies": [1.4, 1.6],
+        "percentiles": {"10": 1.42, "50": 1.5, "99": 1.598},
+    }
+    run = one_run(read_vllm(write(tmp_path / "a.json", json.dumps(throughput))))
+    assert (run.seconds, run.points[0].metrics["tokens_per_second"]) == (30.0, 50.0)
+    file = write(tmp_path / "b.json", json.dumps(latency))
+    assert one_run(read_vllm(file)).seconds == 1.5
+    assert one_run(read_vllm(file, latency="p99_latency")).seconds == 1.598
     assert "is not a result of vllm bench" in reasons(read_vllm(write(tmp_path / "c.json", '{"a": 1}')))[0]
     assert "has no latency 'x'" in reasons(read_vllm(write(tmp_path / "d.json", json.dumps(VLLM)), latency="x"))[0]
 
 
-def guidellm(**totals: int) -> str:
-    def distribution(mean: float) -> dict[str, Any]:
-        return {"successful": {"mean": mean, "median": mean, "percentiles": {"p99": 2 * mean}}}
+GUIDELLM = FIXTURES / "guidellm-0.8.1.json"
+"""Report of a benchmark of GuideLLM's own mock server, without the distributions that the importer does not read."""
 
-    benchmark = {
-        "type_": "generative_benchmark",
-        "config": {"strategy": {"type_": "constant", "rate": 4.0}},
-        "start_time": 1000.0,
-        "end_time": 1030.0,
-        "metrics": {
-            "request_totals": {"successful": 120, "errored": 0, "incomplete": 0, **totals},
-            "request_latency": distribution(1.5),
-            "time_to_first_token_ms": distribution(30.0),
-            "requests_per_second": distribution(4.0),
-        },
-    }
-    return json.dumps({"args": {"model": "a/model"}, "benchmarks": [benchmark]})
+
+def guidellm(**totals: int) -> str:
+    report = json.loads(GUIDELLM.read_text())
+    report["benchmarks"][0]["metrics"]["request_totals"] |= totals
+    return json.dumps(report)
+
+
+def guidellm_of_2025() -> str:
+    """Return the report in the layout of GuideLLM 0.3."""
+    report = json.loads(GUIDELLM.read_text())
+    (benchmark,) = report["benchmarks"]
+    config = benchmark.pop("config")
+    return json.dumps(
+        {
+            "benchmarks": [
+                benchmark
+                | {
+                    "args": {"strategy": {"type_": "constant", "rate": 4.0, "max_concurrency": None}},
+                    "worker": {"type_": "generative", "backend_model": config["backend"]["model"]},
+                    "request_totals": benchmark["metrics"].pop("request_totals"),
+                }
+            ]
+        }
+    )
 
 
 def test_benchmark_of_guidellm_is_one_run(tmp_path: Path) -> None:
-    file = write(tmp_path / "benchmarks.json", guidellm())
-    run = one_run(read_guidellm(file))
-    assert (run.seconds, run.workload) == (30.0, "a/model, constant 4.0")
-    assert run.points[0].metrics["requests_per_second"] == 4.0
-    assert one_run(read_guidellm(file, latency="time_to_first_token_ms.p99")).seconds == pytest.approx(0.06)
-    assert one_run(read_guidellm(write(file, guidellm(incomplete=4)))).error == "4 of 124 requests were not answered"
+    run = one_run(read_guidellm(GUIDELLM))
+    assert (run.seconds, run.workload) == (0.4218, "a/model, concurrent 2")
+    assert run.started.startswith("2026-11-29T")
+    metrics = run.points[0].metrics
+    assert (metrics["requests"], metrics["requests_per_second"]) == (4.0, 9.4837)
+    assert metrics["time_to_first_token_ms.p99"] == 340.4577
+    assert one_run(read_guidellm(GUIDELLM, latency="time_to_first_token_ms.p99")).seconds == pytest.approx(0.3404577)
+    assert one_run(read_guidellm(GUIDELLM, latency="request_latency.median")).seconds == 0.0504
+    file = write(tmp_path / "benchmarks.json", guidellm_of_2025())
+    assert one_run(read_guidellm(file)).workload == "a/model, constant 4.0"
+    assert one_run(read_guidellm(write(file, guidellm(incomplete=4)))).error == "4 of 8 requests were not answered"
     assert "no request was completed" in reasons(read_guidellm(write(file, guidellm(successful=0))))[0]
 
 
@@ -106,6 +166,14 @@ def test_profile_of_aiperf_is_one_run(tmp_path: Path) -> None:
     run = one_run(read_aiperf(tmp_path))
     assert (run.seconds, run.workload) == (10.0, "a/model, concurrency 4")
     assert one_run(read_aiperf(file, latency="request_latency.p99")).seconds == pytest.approx(1.5)
+    config = {
+        "models": {"strategy": "round_robin", "items": [{"name": "a/model"}]},
+        "phases": [{"name": "warmup", "kind": "warmup", "concurrency": 1}, {"name": "profiling", "concurrency": 8}],
+    }
+    newer = {**AIPERF, "schema_version": "1.4", "input_config": config, "is_complete": True}
+    assert one_run(read_aiperf(write(file, json.dumps(newer)))).workload == "a/model, concurrency 8"
+    stalled = {**newer, "is_complete": False, "incomplete_reason": "records stalled"}
+    assert "is not complete: records stalled" in reasons(read_aiperf(write(file, json.dumps(stalled))))[0]
     assert "was cancelled" in reasons(read_aiperf(write(file, json.dumps({**AIPERF, "was_cancelled": True}))))[0]
     assert "is not a summary of AIPerf" in reasons(read_aiperf(write(file, "{}")))[0]
 

@@ -37,12 +37,44 @@ def test_run_that_did_not_arrive_is_kept(
     assert (run.outcome, run.error) == (outcome, error)
 
 
-def test_repeats_are_told_apart_by_their_file_whatever_is_read_with_them(tmp_path: Path) -> None:
+def test_seed_of_a_repeat_depends_on_its_file_only(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / f"{name}.txt", SPEEDRUN)
     together = [run.seed for run in sort_out(read_speedrun(tmp_path))[0]]
     assert len({*together}) == 2
     assert one_run(read_speedrun(tmp_path / "b.txt")).seed == together[1]
+
+
+README = """## New record
+```
+print("p=%.4f" % scipy.stats.ttest_1samp(losses, 3.28, alternative="less").pvalue)
+# p=0.0049
+print("losses:", torch.std_mean(torch.tensor(losses)))
+# losses: (tensor(0.0013), tensor(3.2791))
+print("time:", torch.std_mean(torch.tensor(times)))
+# time: (tensor(0.0682), tensor(173.3594))
+```
+The previous record on the same machine:
+```
+# losses: (tensor(0.0015), tensor(3.2782))
+```
+"""
+
+
+def test_statistics_stated_by_the_readme_of_a_record_are_kept(tmp_path: Path) -> None:
+    record = tmp_path / "2025-07-12_BosAlign"
+    write(record / "README.md", README)
+    run = one_run(read_speedrun(write(record / "logs" / "a.txt", SPEEDRUN)))
+    assert run.details["published"] == {
+        "p_value": 0.0049,
+        "mean": 3.2791,
+        "standard_deviation": 0.0013,
+        "seconds": 173.3594,
+        "seconds_standard_deviation": 0.0682,
+    }
+    assert "published" not in one_run(read_speedrun(write(record / "baseline" / "a.txt", SPEEDRUN))).details
+    write(record / "README.md", README + "```\n# p=0.03\n```\n")  # whose p value is this one?
+    assert "published" not in one_run(read_speedrun(record / "logs" / "a.txt")).details
 
 
 def test_two_runs_in_one_log_are_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from etesian.bench.io import read_mlflow, read_tensorboard, read_wandb
 from etesian.bench.io._reading.curves import split_name
 from etesian.bench.io.importers.tensorboard.records import checksum
 
-# What tensorboard 2.21 wrote: loss 4, 3.5, 3 as simple values, acc as float tensors, lr as doubles, at steps 0, 10, 20.
+# Written by tensorboard 2.21: loss 4, 3.5, 3 as simple values, acc as float tensors, lr as doubles, at steps 0, 10, 20.
 WRITTEN_BY_TENSORBOARD = bytes.fromhex(
     "4800000000000000fe92489d098fc881b30fc1da411a0d627261696e2e4576656e743a32522e0a2c74656e736f72626f6172642e73756d6d6172792e"
     "7772697465722e6576656e745f66696c655f777269746572a2d12a92520000000000000025eb07b709ae0e82b30fc1da412a470a0b0a046c6f737315"
@@ -117,7 +117,7 @@ def test_files_of_mlflow(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(3, "exhausted"), (4, "failed"), (5, "failed")])
-def test_status_of_mlflow_tells_failed_from_finished(status: int, outcome: str, tmp_path: Path) -> None:
+def test_status_of_mlflow_separates_failed_from_finished(status: int, outcome: str, tmp_path: Path) -> None:
     write_mlruns(tmp_path, status=status, values="1000 4.0 0\n")
     assert one_run(read_mlflow(tmp_path, target=LOSS)).outcome == outcome
 

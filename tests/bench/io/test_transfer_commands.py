@@ -30,7 +30,7 @@ def logs(tmp_path: Path) -> None:
     write(tmp_path / "logs" / "notes.md", "")
 
 
-def test_import_says_what_it_kept_and_what_it_did_not_read(tmp_path: Path) -> None:
+def test_import_reports_stored_and_unread_files(tmp_path: Path) -> None:
     logs(tmp_path)
     said = etesian("import", "mlperf", "logs", "--store", "a.db").stderr
     assert "not read: logs/notes.md does not match this format by its name" in said

@@ -85,8 +85,10 @@ def test_single_runs_have_no_interval_and_no_shown_winner(tmp_path: Path) -> Non
     assert "It has one run, so that a tie cannot be excluded." in text_of(page)
 
 
-def schedule(name: str, losses: np.ndarray, seconds: float, target: Target) -> list[StoredRun]:
-    details = {"design": "fixed_schedule", "scheduled_steps": 10}
+def schedule(
+    name: str, losses: np.ndarray, seconds: float, target: Target, published: dict[str, float] | None = None
+) -> list[StoredRun]:
+    details = {"design": "fixed_schedule", "scheduled_steps": 10} | ({"published": published} if published else {})
     return [
         StoredRun(
             "speedrun",
@@ -103,16 +105,33 @@ def schedule(name: str, losses: np.ndarray, seconds: float, target: Target) -> l
     ]
 
 
-def test_record_whose_published_numbers_do_not_show_it_is_named(tmp_path: Path) -> None:
-    """7 runs of mean 0.25714 and standard deviation 0.00523 against 0.256525: t = 0.311 with 6 degrees, one-sided p = 0.38."""
-    spread = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0])
-    losses = 0.25714 + 0.00523 * spread / spread.std(ddof=1)
+SPREAD = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0])
+LOSSES = 0.25714 + 0.00523 * SPREAD / SPREAD.std(ddof=1)
+"""7 runs of mean 0.25714 and standard deviation 0.00523: against 0.256525, t = 0.311 with 6 degrees, one-sided p = 0.38."""
+
+
+def test_record_whose_runs_do_not_show_it_is_named(tmp_path: Path) -> None:
     target = Target("loss", 0.256525, "at_least")
-    (_, page) = publish(
-        schedule("record", losses, 80.0, target) + schedule("good", losses + 0.02, 90.0, target), tmp_path
-    )
+    records = schedule("record", LOSSES, 80.0, target) + schedule("good", LOSSES + 0.02, 90.0, target)
+    (_, page) = publish(records, tmp_path)
     assert "0.38 (not shown)" in published(page)
     assert "Not shown to reach the target by the mean of their runs: record." in text_of(page)
+    assert "computed from the runs by the rule of the leaderboard" in text_of(page)
+
+
+def test_statistics_that_a_record_states_are_shown_next_to_ours(tmp_path: Path) -> None:
+    """The stated mean and deviation give p = 0.38, although the runs that come with the record do reach the target."""
+    target = Target("loss", 0.256525, "at_least")
+    stated = {"mean": 0.25714, "standard_deviation": 0.00523, "seconds": 77.5}
+    records = schedule("record", LOSSES + 0.02, 80.0, target, stated)
+    records += schedule("other", LOSSES + 0.02, 90.0, target, {"p_value": 0.0049})
+    (_, page) = publish(records, tmp_path)
+    row = published(page).split("our rank")[1]
+    assert re.match(r" record 77\.5 s 1 0\.25714 standard deviation 0\.00523 0\.38 \(not shown\) 0\.277 ", row)
+    assert re.search(r" other 90 s 2 \S 0\.0049 0\.277 ", row)
+    assert "Not shown to reach the target by their published statistics: record." in text_of(page)
+    assert "by the mean of their runs" not in text_of(page)
+    assert "Published figures are those that the records state" in text_of(page)
 
 
 def test_suites_of_ones_own_have_no_published_statistic(tmp_path: Path) -> None:

@@ -1,53 +1,36 @@
-"""The page in a real browser, cut off from every network. Skipped where chromium is not installed.
+"""The report page in a real browser, at two widths, light and dark.
 
-A browser takes seconds to start, so that one visit asks all that can be asked of one window.
+A browser takes seconds to start, so one visit collects everything that can be observed in one window.
 """
 
-import base64
 import dataclasses
 import json
 import math
 import re
-import shutil
-import subprocess
 
 import pytest
+from browser import NARROW_AND_DARK, WIDE_AND_LIGHT, needs_chromium, visit
 from made_runs import suite_runs
 
 from etesian.bench import analyze
 from etesian.bench.report import write_report
 from etesian.bench.report.embed import embed_race
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--proxy-server=127.0.0.1:9",  # nothing listens there: a request to anywhere fails
-    "--virtual-time-budget=10000",
-]
 RULES = ("first_passage", "stays_above")
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on the PATH")
+pytestmark = needs_chromium
 
-# What the visits ask; `tell` brings it back.
 COLORS = "[getComputedStyle(document.querySelector('.chart .axis-text')).fill, getComputedStyle(document.body).color]"
 SLIDER = """(() => {
     const slider = document.getElementById("thresholds-slider");
-    const said = () => document.getElementById("thresholds-result").textContent;
-    const before = said();
+    const result = () => document.getElementById("thresholds-result").textContent;
+    const before = result();
     slider.focus();
     slider.value = 0;
     slider.dispatchEvent(new Event("input"));
-    const easiest = said();
+    const easiest = result();
     document.getElementById("thresholds-reset").click();
-    return { before, easiest, after: said(), focused: document.activeElement.id, isDisabled: slider.disabled };
+    return { before, easiest, after: result(), focused: document.activeElement.id, isDisabled: slider.disabled };
 })()"""
 SORTED = """(() => {
     const table = document.querySelector('section[aria-labelledby="leaderboard"] table');
@@ -91,25 +74,15 @@ def rows_of(analysis):
     return analysis.races[0].sensitivity.rows
 
 
-def visit(folder, *flags, script="null", fragment=""):
-    """Open a page, with a script of the test's own at its end; what that tells comes back, beside document and log."""
+def visit_report(folder, *flags, **options):
+    """Visit a report of three schedules."""
     page = write_report(suite_runs(), folder / "report.html", title="Three schedules")
-    tell = "const tell = (found) => document.body.append(`TOLD${btoa(unescape(encodeURIComponent(JSON.stringify(found))))}TOLD`);"
-    text = page.read_text("utf-8").replace(
-        "</body>",
-        f"<script>{tell} addEventListener('load', () => setTimeout(() => {{ {script} }}, 500));</script></body>",
-    )
-    page.write_text(text, "utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, page.as_uri() + fragment]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    document = re.sub(r"<script.*?</script>", "", done.stdout, flags=re.S)
-    told = re.search(r"TOLD(.*?)TOLD", document, re.S)
-    return document, done.stderr, json.loads(base64.b64decode(told[1])) if told else None
+    return visit(page, folder, *flags, **options)
 
 
 @pytest.fixture(scope="module")
 def wavering():
-    """Runs that go on after the target, cut off at several budgets, diverging, failing: all that decides a median."""
+    """Runs that continue after the target, end at several budgets, diverge or fail: everything that determines a median."""
     easier = dataclasses.replace(suite_runs()[0].target, threshold=0.9)
     runs = [dataclasses.replace(run, target=easier, budget_seconds=9.0 + run.seed % 3) for run in suite_runs()]
     return [analyze(runs, rule=rule) for rule in RULES]
@@ -117,24 +90,24 @@ def wavering():
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory, wavering):
-    """A visit with a window so high that every figure is drawn."""
+    """Visit with a window so high that every figure is drawn."""
     script = f"""
         const found = {{ colors: {COLORS}, slider: {SLIDER}, ranked: {ranked_by_the_page(wavering)}, all: {LINES},
             sorted: {SORTED}, filtered: {FILTERED}, lit: {LIT} }};
         document.querySelector('input[value="serial"]').click();
-        setTimeout(() => tell({{ ...found, without: {LINES} }}), 500);
+        setTimeout(() => report({{ ...found, without: {LINES} }}), 500);
     """
-    return visit(tmp_path_factory.mktemp("wide"), "--dump-dom", "--window-size=1280,9000", script=script)
+    return visit_report(tmp_path_factory.mktemp("wide"), "--dump-dom", *WIDE_AND_LIGHT, script=script)
 
 
 @pytest.fixture(scope="module")
 def narrow_and_dark(tmp_path_factory):
-    script = f"""tell({{
+    script = f"""report({{
         colors: {COLORS}, width: document.documentElement.scrollWidth, window: innerWidth,
         isOpen: document.getElementById("curves-table").open,
     }});"""
-    flags = ["--dump-dom", "--window-size=500,9000", "--blink-settings=preferredColorScheme=0"]
-    return visit(tmp_path_factory.mktemp("narrow"), *flags, script=script, fragment="#curves-table")
+    folder = tmp_path_factory.mktemp("narrow")
+    return visit_report(folder, "--dump-dom", *NARROW_AND_DARK, script=script, fragment="#curves-table")
 
 
 def test_every_figure_is_drawn_without_an_error(wide):
@@ -147,8 +120,8 @@ def test_every_figure_is_drawn_without_an_error(wide):
 
 def test_figures_take_the_colors_of_the_page_light_and_dark(wide, narrow_and_dark):
     inks = set()
-    for *_, told in (wide, narrow_and_dark):
-        of_figure, of_page = told["colors"]
+    for visited in (wide, narrow_and_dark):
+        of_figure, of_page = visited.reported["colors"]
         assert of_figure == of_page
         inks.add(of_page)
     assert len(inks) == 2
@@ -157,7 +130,7 @@ def test_figures_take_the_colors_of_the_page_light_and_dark(wide, narrow_and_dar
 @pytest.mark.parametrize("index", range(len(RULES)), ids=RULES)
 def test_the_ranking_at_any_threshold_is_that_of_the_analysis(wide, wavering, index):
     names = wavering[index].races[0].sensitivity.entries
-    for row, ranked in zip(rows_of(wavering[index]), wide[2]["ranked"][index], strict=True):
+    for row, ranked in zip(rows_of(wavering[index]), wide.reported["ranked"][index], strict=True):
         found = {each["name"]: math.inf if each["seconds"] is None else each["seconds"] for each in ranked}
         assert [found[name] for name in names] == pytest.approx(list(row.seconds), rel=2e-5)
         shares = {each["name"]: each["reached"] / each["runs"] for each in ranked}
@@ -166,39 +139,39 @@ def test_the_ranking_at_any_threshold_is_that_of_the_analysis(wide, wavering, in
         assert winners == set(row.winners)
 
 
-def test_the_slider_takes_the_focus_and_says_what_changes(wide):
-    told = wide[2]["slider"]
-    assert told["before"].startswith("At accuracy ≥ 0.93 conflict-free leads with ")
-    assert told["easiest"] != told["before"] == told["after"]
-    assert (told["focused"], told["isDisabled"]) == ("thresholds-slider", False)
+def test_slider_keeps_the_focus_and_its_result_follows(wide):
+    slider = wide.reported["slider"]
+    assert slider["before"].startswith("At accuracy ≥ 0.93 conflict-free leads with ")
+    assert slider["easiest"] != slider["before"] == slider["after"]
+    assert (slider["focused"], slider["isDisabled"]) == ("thresholds-slider", False)
 
 
-def test_the_entries_drawn_are_chosen(wide):
-    assert (wide[2]["all"], wide[2]["without"]) == (21, 14)
+def test_checkboxes_select_the_entries_drawn(wide):
+    assert (wide.reported["all"], wide.reported["without"]) == (21, 14)
 
 
 def test_tables_are_sorted_by_their_values_and_filtered_by_name(wide):
-    assert wide[2]["sorted"]["up"] == ["conflict-free", "lock-free", "serial"]
-    assert wide[2]["sorted"]["down"] == ["serial", "lock-free", "conflict-free"]
-    assert wide[2]["filtered"] == 7
+    assert wide.reported["sorted"]["up"] == ["conflict-free", "lock-free", "serial"]
+    assert wide.reported["sorted"]["down"] == ["serial", "lock-free", "conflict-free"]
+    assert wide.reported["filtered"] == 7
 
 
 def test_the_runs_of_an_entry_are_highlighted_on_demand(wide):
-    assert wide[2]["lit"] == {"lit": 7, "before": True, "after": False}
+    assert wide.reported["lit"] == {"lit": 7, "before": True, "after": False}
 
 
-def test_a_link_to_something_closed_opens_it(narrow_and_dark):
-    assert narrow_and_dark[2]["isOpen"] is True
+def test_link_to_a_collapsed_table_opens_it(narrow_and_dark):
+    assert narrow_and_dark.reported["isOpen"] is True
 
 
 def test_nothing_is_wider_than_a_narrow_window(narrow_and_dark):
-    _, log, told = narrow_and_dark
-    assert told["width"] <= told["window"] <= 500
-    assert "CONSOLE" not in log
+    found = narrow_and_dark.reported
+    assert found["width"] <= found["window"] <= 500
+    assert "CONSOLE" not in narrow_and_dark.log
 
 
-def test_the_page_prints(tmp_path):
-    visit(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'report.pdf'}")
+def test_page_prints(tmp_path):
+    visit_report(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'report.pdf'}")
     printed = (tmp_path / "report.pdf").read_bytes()
     assert printed.startswith(b"%PDF")
     assert 4 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 10

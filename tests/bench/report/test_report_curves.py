@@ -1,4 +1,4 @@
-"""What a page holds of very many measurements: few enough, and those that decide times."""
+"""A page keeps few of very many measurements, including those that decide times."""
 
 import numpy as np
 import pytest

@@ -11,10 +11,11 @@ import re
 import pytest
 from made_runs import MACHINE, TARGET, make_run
 
+from etesian._shared.text import printable
 from etesian.bench import Point, Target, analyze
 from etesian.bench.record import Run
 from etesian.bench.report import Cell, Row, Section, Table, caveats, write_report
-from etesian.bench.report.format import interval, number, p_value, printable, value_and_interval
+from etesian.bench.report.format import interval, number, p_value, value_and_interval
 from etesian.bench.report.marks import assign_marks
 from etesian.bench.report.sections.machines import machine_records
 from etesian.bench.report.verdict import verdict
@@ -255,7 +256,7 @@ def test_caveats_are_given_in_full(runs, read):
     assert all(sentence in page for sentence in found)
 
 
-def test_costs_are_told_where_a_price_is_known(runs, read):
+def test_costs_are_shown_if_a_price_is_known(runs, read):
     assert "cost" not in read(runs)[: read(runs).index("Sensitivity to the target</a>")]
     priced = [dataclasses.replace(run, details={"cost_per_hour": 3600.0}) for run in runs]
     costs = dict(re.findall(r'data-key="(cost|expected_cost)"[^>]*><data value="([^"]+)"', read(priced)))
@@ -263,7 +264,7 @@ def test_costs_are_told_where_a_price_is_known(runs, read):
 
 
 def test_generalization_and_use_of_time_have_parts_where_they_are_recorded(runs, read):
-    def tell(run):
+    def with_details(run):
         points = tuple(
             Point(p.slices, p.seconds, {**p.metrics, "fresh_accuracy": p.metrics["accuracy"] - 0.01})
             for p in run.points
@@ -272,7 +273,7 @@ def test_generalization_and_use_of_time_have_parts_where_they_are_recorded(runs,
         details = {"seconds_in": {"communication": 0.3 * spent, "input": 0.2 * spent}}
         return dataclasses.replace(run, points=points, details=details, units={"examples": 100.0})
 
-    page = read([tell(run) for run in runs], baseline="serial")
+    page = read([with_details(run) for run in runs], baseline="serial")
     assert {row[0]: row[2] for row in rows_of(page, "time-use")} == dict.fromkeys(
         ("serial", "conflict-free", "lock-free"), "20%"
     )
@@ -302,15 +303,15 @@ def verdict_of(*paces, **options):
     return verdict(race_of(*paces, **options), level=0.95)
 
 
-def test_verdict_says_which_is_faster_than_the_baseline():
-    said = verdict_of(6, 3, baseline="plain")
-    assert re.match(r"To reach accuracy ≥ 0.93, fancy takes 0\.5\d* times as long as plain \(95% inter", said)
+def test_verdict_names_the_faster_of_two():
+    sentence = verdict_of(6, 3, baseline="plain")
+    assert re.match(r"To reach accuracy ≥ 0.93, fancy takes 0\.5\d* times as long as plain \(95% inter", sentence)
 
 
-def test_verdict_says_which_is_the_fastest_and_how_far_the_next_is_behind():
-    said = verdict_of(6, 3)
+def test_verdict_names_the_fastest_and_its_lead():
+    sentence = verdict_of(6, 3)
     assert re.match(
-        r"fancy reaches accuracy ≥ 0.93 first, in [\d.]+\ss; plain, the next, takes 1\.\d+ times as long \(", said
+        r"fancy reaches accuracy ≥ 0.93 first, in [\d.]+\ss; plain, the next, takes 1\.\d+ times as long \(", sentence
     )
 
 
@@ -318,7 +319,7 @@ def test_verdict_claims_no_difference_that_is_not_shown():
     assert "plain is not shown to be slower" in verdict_of(4.05, 4) or "tie" in verdict_of(4.05, 4)
 
 
-def test_verdict_says_when_entries_tie():
+def test_verdict_names_ties():
     assert verdict_of(4, 4).startswith("plain and fancy tie: each reaches accuracy ≥ 0.93 in")
 
 

@@ -107,7 +107,7 @@ def test_mean_of_a_schedule_that_just_misses_its_target_is_shown_no_more_often_t
 
 
 @pytest.mark.parametrize(("n", "m"), [(5, 5), (5, 12), (15, 15), (30, 40)])
-def test_log_rank_of_equal_methods_rejects_no_more_often_than_it_says(n, m):
+def test_log_rank_of_equal_methods_rejects_at_most_at_its_level(n, m):
     """Below 5% where few runs allow few p values only, and near it where there are many."""
     rng = np.random.default_rng(n * m)
     rejected = [

@@ -45,7 +45,7 @@ def test_a_run_that_ends_short_of_the_threshold_does_not_stay_above():
     assert not passage_of([0.1, 0.95, 0.8], 0.9, "stays_above").arrived[0]
 
 
-def test_low_is_good_where_the_target_says_so():
+def test_low_is_good_for_targets_at_most():
     passage = passage_of([3.0, 2.0, 0.9, 0.7], 0.8, "first_passage", LOSS)
     assert (passage.before[0], passage.after[0]) == (20.0, 30.0)
 

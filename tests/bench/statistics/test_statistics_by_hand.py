@@ -78,7 +78,7 @@ def test_median_of_five_lies_between_the_first_and_the_last():
     assert median.is_reliable
 
 
-def test_median_of_four_runs_says_that_five_are_needed():
+def test_median_of_four_runs_is_marked_as_needing_five():
     median = median_time(arrivals([3, 1, 5, 2]))
     assert median.reliable_from == 5
     assert not median.is_reliable
@@ -98,7 +98,7 @@ def test_a_run_that_stopped_early_for_good_is_not_lost_by_the_median(make_run, o
 
 
 def test_a_run_cut_off_at_the_moment_another_arrives_was_still_at_risk():
-    """Of three at 2 one arrives: 2/3 are left; of one at 4, none."""
+    """One of three arrives at 2, which leaves 2/3; the last one arrives at 4, which leaves none."""
     assert median_time(arrivals([2, 4], censored=[2])).value == 4
     assert restricted_mean(arrivals([2, 4], censored=[2]), horizon=4).value == approx(2 + 2 * 2 / 3)
 

@@ -248,7 +248,7 @@ def test_metis_graph_is_checked(tmp_path, text, line, complaint):
         ({"X": [[1.0, np.nan]]}, "the matrix must contain finite numbers"),
         ({"X": [1.0]}, "X must be real numbers of shape (n_rows, n_features)"),
         ({"X": [[1.0]], "y": [1, 2]}, "y must have shape (1,)"),
-        ({"X": np.array([[None]])}, "Object arrays cannot be loaded"),
+        ({"X": np.array([[None]])}, "holds pickled objects"),
         ({"user": [1], "item": [1, 2], "rating": [1]}, "must have equal lengths"),
         (
             {"data": [1.0], "indices": [7], "indptr": [0, 1], "shape": [1, 2], "format": "csr"},

@@ -3,7 +3,7 @@
 Figures only; their wording is that of `etesian.bench.report`.
 """
 
-from etesian.bench.analysis.analysis import Analysis, analyse, analyze
+from etesian.bench.analysis.analysis import Analysis, RaceAnalysis, analyse, analyze
 from etesian.bench.analysis.attribution import Attribution
 from etesian.bench.analysis.comparisons import Comparison
 from etesian.bench.analysis.costs import Costs
@@ -11,7 +11,6 @@ from etesian.bench.analysis.entries import EntryFigures
 from etesian.bench.analysis.generalization import Generalization
 from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.outliers import Outlier
-from etesian.bench.analysis.race_analysis import RaceAnalysis
 from etesian.bench.analysis.standing import Standing
 from etesian.bench.analysis.thresholds import Sensitivity, WinnerInterval
 

@@ -139,7 +139,7 @@ def _attribute_pair(race: Race, entry: Entry, baseline: Entry, options: Options)
     names = (race.task, str(race.target), entry.name, baseline.name)
     unit, scales = _unit(entry, baseline)
     if unit is None:
-        return Attribution(*names, refusal="the work per slice is unknown; give the workloads `units`")
+        return Attribution(*names, refusal="the work per slice is unknown; give the workloads units")
     curves = [each.curves for each in (entry, baseline)]
     passages = [each.passage(race.target.threshold, options.rule) for each in curves]
     if not all(np.any(passage.work > 0) for passage in passages):

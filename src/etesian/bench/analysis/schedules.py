@@ -32,7 +32,7 @@ def why_not_fixed(entry: Entry) -> str | None:
     if any(run.outcome == "failed" for run in entry.runs):
         return "a run failed: it has no result, and leaving it out would flatter the mean"
     if len({_work(entry, row) for row in range(len(entry.runs))}) > 1:
-        return "the runs ended after different amounts of work: their length was not fixed beforehand"
+        return "the runs ended after different amounts of work: their length was not fixed in advance"
     if is_declared_fixed(entry):
         return None
     passage = entry.curves.passage(entry.curves.target.threshold)

@@ -7,9 +7,10 @@ registered by entry points (groups ``etesian.importers`` and ``etesian.exporters
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from etesian._shared.lazy import lazy_names
+from etesian._shared.limits import raised_limits
 from etesian.bench.io._reading.curves import Measurement, outcome_of, points_of
 from etesian.bench.io._reading.files import UnreadableError
 from etesian.bench.io._reading.found import Found, Ignored, Skipped, read_each
@@ -51,6 +52,7 @@ __all__ = [
     "importer_names",
     "outcome_of",
     "points_of",
+    "raised_limits",
     "read_aiperf",
     "read_algoperf",
     "read_benchopt",
@@ -104,8 +106,4 @@ _HOMES = {
     "write_parquet": "exporters.table",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from etesian.bench.address import StoreAddress
 from etesian.bench.errors import InputError
 from etesian.bench.io._reading.found import Found, Skipped
 from etesian.bench.record import StoredRun
-from etesian.bench.store import Store, masked
+from etesian.bench.store import Store
 from etesian.bench.workload import Target
 
 _FORMATS = "a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine"
@@ -37,10 +38,10 @@ def read_benchmark_file(
     found = _read(source, target)
     skipped = [each for each in found if isinstance(each, Skipped)]
     if skipped:
-        raise InputError(f"{source} cannot be read completely: {skipped[0]}")
+        raise InputError(f"{StoreAddress.of(source)} cannot be read completely: {skipped[0].reason}")
     runs = [each for each in found if isinstance(each, StoredRun) and suite in (None, each.suite)]
     if not runs:
-        raise InputError(f"{masked(source)} holds no runs" + (f" of the suite {suite}" if suite else ""))
+        raise InputError(f"{StoreAddress.of(source)} holds no runs" + (f" of the suite {suite}" if suite else ""))
     return runs
 
 

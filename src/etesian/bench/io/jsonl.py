@@ -7,7 +7,6 @@ database could not store them otherwise.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +27,7 @@ _BIGGEST_INTEGER = 2**63 - 1
 
 
 def write_jsonl(entries: Iterable[StoredRun], path: str | Path) -> int:
-    """Write runs as JSON Lines; an existing file is replaced at once and completely, or not at all.
+    """Write runs as JSON Lines; an existing file is replaced atomically.
 
     Parameters
     ----------
@@ -119,8 +118,6 @@ def _check_storable(entry: StoredRun) -> None:
         raise ValueError(f"seed must fit into 64 bits; got {shortened(run.seed)}")
     if not all(0 <= point.slices <= _BIGGEST_INTEGER for point in run.points):
         raise ValueError("slices must be whole numbers from 0 on that fit into 64 bits")
-    if run.budget_seconds is not None and not 0 < run.budget_seconds < math.inf:
-        raise ValueError(f"budget_seconds must be a positive number; got {run.budget_seconds}")
     _check_text(_as_line(entry))
 
 

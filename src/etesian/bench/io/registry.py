@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any
 
-from etesian.bench.errors import InputError
+from etesian._shared.entry_points import extension_names, load_extension
 
 IMPORTERS = "etesian.importers"
 """Entry-point group of functions that take a path and keyword-only options and yield `Found` items."""
@@ -23,7 +22,7 @@ def importer(name: str) -> Callable[..., Any]:
     InputError
         If no importer has this name, or the package that offers it cannot be imported.
     """
-    return _load(IMPORTERS, "importer", name)
+    return load_extension(IMPORTERS, "importer", name)
 
 
 def exporter(name: str) -> Callable[..., Any]:
@@ -34,29 +33,14 @@ def exporter(name: str) -> Callable[..., Any]:
     InputError
         If no exporter has this name, or the package that offers it cannot be imported.
     """
-    return _load(EXPORTERS, "exporter", name)
+    return load_extension(EXPORTERS, "exporter", name)
 
 
 def importer_names() -> list[str]:
     """Return the names of all registered importers, sorted."""
-    return sorted(_points(IMPORTERS))
+    return extension_names(IMPORTERS)
 
 
 def exporter_names() -> list[str]:
     """Return the names of all registered exporters, sorted."""
-    return sorted(_points(EXPORTERS))
-
-
-def _points(group: str) -> dict[str, metadata.EntryPoint]:
-    return {point.name: point for point in metadata.entry_points(group=group)}
-
-
-def _load(group: str, role: str, name: str) -> Callable[..., Any]:
-    points = _points(group)
-    if name not in points:
-        raise InputError(f"unknown {role} {name!r}; choose from {', '.join(sorted(points)) or 'none (none installed)'}")
-    try:
-        loaded: Callable[..., Any] = points[name].load()
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{role} {name!r} ({points[name].value}) cannot be loaded: {error}") from error
-    return loaded
+    return extension_names(EXPORTERS)

@@ -143,7 +143,7 @@ def _winner_not_shown(race: RaceAnalysis, options: Options) -> Caveats:
         entries = len(race.standing.tested)
         runs = ranged([each.runs for each in race.entries if each.name in race.standing.tested], "run")
         yield (
-            f"{runs} of each of {entries} entries cannot show a difference at {options.level:.0%} confidence, whatever the "
+            f"{runs} of each of {entries} entries cannot show a difference at {options.level:.0%} confidence, regardless of the "
             f"times: {entries * (entries - 1) // 2} pairs are compared. {ranks.runs_needed} runs of each could."
         )
         return

@@ -3,7 +3,7 @@
 const charts = (() => {
   const NS = "http://www.w3.org/2000/svg";
   const extra = {}; // by figure: makes more marks
-  const zoomed = {}; // by figure: false after the reader asked for the whole range
+  const zoomed = {}; // by figure: false after the reader has requested the whole range
   let figures = {};
 
   const SYMBOLS = {

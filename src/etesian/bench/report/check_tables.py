@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from etesian.bench.markdown import escape_markdown, markdown_table
 from etesian.bench.regression import Check, EntryCheck
-from etesian.bench.report.format import counted, number, printable, value_and_interval
+from etesian.bench.report.format import counted, number, value_and_interval
 from etesian.bench.report.model import Cell, Row, Table, words_cell
 
 _HEADINGS = ("entry", "verdict", "new / base", "smallest change shown", "runs", "runs needed")
@@ -42,13 +43,13 @@ def check_notes(check: Check) -> list[str]:
 
 def check_markdown(check: Check) -> str:
     """Write the check as GitHub Markdown; names are escaped."""
-    lines = [f"**{check_headline(check)}**", "", "| | " + " | ".join(_HEADINGS) + " |", "|---" * 7 + "|"]
+    rows = []
     for each in check.entries:
         text, ends = value_and_interval(each.ratio)
-        cells = [_SYMBOLS[each.verdict], _escaped(each.name), each.verdict, f"{text} ({ends})" if ends else text]
-        cells += [number(each.smallest_change), _runs(each), number(each.runs_needed)]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {_escaped(note)}" for note in check_notes(check))]
+        cells = [_SYMBOLS[each.verdict], escape_markdown(each.name), each.verdict, f"{text} ({ends})" if ends else text]
+        rows.append([*cells, number(each.smallest_change), _runs(each), number(each.runs_needed)])
+    lines = [f"**{check_headline(check)}**", "", *markdown_table(["", *_HEADINGS], rows, numbers_from=3)]
+    lines += ["", *(f"- {escape_markdown(note)}" for note in check_notes(check))]
     lines.append(
         f"\n<sub>Ratios of times, with intervals at a joint confidence level of {check.level:.0%}; the unit is the run. Smallest "
         "change: the ratio that these runs would have shown with 80% power.</sub>"
@@ -59,11 +60,3 @@ def check_markdown(check: Check) -> str:
 def _runs(each: EntryCheck) -> str:
     base, new = each.runs
     return str(base) if base == new else f"{base} and {new}"
-
-
-def _escaped(text: str) -> str:
-    """Escape Markdown, HTML and mentions."""
-    escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
-    for sign in "\\`*_[]|#@~":
-        escaped = escaped.replace(sign, f"&#{ord(sign)};") if sign != "#" else escaped
-    return escaped

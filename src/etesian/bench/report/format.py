@@ -120,15 +120,6 @@ def seconds_words(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def printable(text: str) -> str:
-    """Replace control characters, such as those of terminal escape sequences, by their escaped form."""
-    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return char if char == "\u00a0" or char.isspace() else char.encode("unicode_escape").decode("ascii")
-
-
 def _suffix(unit: Unit) -> str:
     return {"s": "\u00a0s", "%": "%", "": ""}[unit]
 

@@ -9,6 +9,9 @@ const page = (() => {
     return value.toLocaleString("en", { maximumFractionDigits: Math.min(decimals, 20) });
   }
 
+  // Text with places for line breaks, like the template filter of this name.
+  const breakable = (text) => text.split(/(?<=[-_/])|(?<=[a-z0-9])(?=[A-Z][a-z])/).flatMap((piece, k) => (k ? [document.createElement("wbr"), piece] : [piece]));
+
   const chosen = (id) => [...document.querySelectorAll(`[data-entries-of="${CSS.escape(id)}"] input:checked`)].map((box) => box.value);
 
   // One line for each run of the chosen entries.
@@ -27,7 +30,7 @@ const page = (() => {
       const cell = line.appendChild(document.createElement(k ? "td" : "th"));
       const inner = k ? cell : cell.appendChild(document.createElement("a"));
       if (!k) [cell.scope, inner.href] = ["row", `#${link}`];
-      inner.textContent = text;
+      inner.append(...breakable(text));
     });
     return line;
   }
@@ -63,7 +66,7 @@ const page = (() => {
         race.links[each.name],
       ));
       table.tBodies[0].replaceChildren(...lines);
-      result.textContent = sentence(race, threshold, rows, places);
+      result.replaceChildren(...breakable(sentence(race, threshold, rows, places)));
       slider.setAttribute("aria-valuetext", String(Number(threshold.toPrecision(6))));
       charts.again(id);
     }

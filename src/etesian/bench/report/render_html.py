@@ -9,6 +9,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from etesian._shared.text import printable
 from etesian.bench.report.document import Document
 from etesian.bench.report.embed import embed_race, points_per_run
 from etesian.bench.report.format import target_words
@@ -102,15 +103,21 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_without_controls,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters["breakable"] = _breakable
     return environment
 
 
+def _without_controls(value: Any) -> Any:
+    """Escape control characters of names, such as those that reverse the direction of text. Markup is ours."""
+    return printable(value) if type(value) is str else value
+
+
 def _breakable(name: str) -> str:
-    """Escape a name and allow line breaks after its separators, never inside words."""
+    """Escape a name and allow line breaks after its separators and between the words of camel case, never inside words."""
     import markupsafe
 
-    escaped = re.sub("([-_/])", r"\1<wbr>", str(markupsafe.escape(name)))
-    return markupsafe.Markup(escaped)  # noqa: S704 - escaped above
+    pieces = re.split(r"(?<=[-_/])|(?<=[a-z0-9])(?=[A-Z][a-z])", printable(name))
+    return markupsafe.Markup("<wbr>").join(pieces)

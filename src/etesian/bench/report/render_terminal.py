@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from etesian._shared.text import printable
 from etesian.bench.report.document import Document
-from etesian.bench.report.format import printable
 from etesian.bench.report.model import Cell, Section, Table
 
 _MOST_ROWS = 200

@@ -85,7 +85,7 @@ def _not_shown(race: RaceAnalysis, close: list[str]) -> str:
     if ranks is not None and ranks.runs_needed is not None:
         runs = ranged([each.runs for each in race.entries if each.name in race.standing.tested], "run")
         return (
-            f"{runs} of each of {len(race.standing.tested)} entries cannot show a difference, whatever the times; "
+            f"{runs} of each of {len(race.standing.tested)} entries cannot show a difference, regardless of the times; "
             f"{ranks.runs_needed} runs of each could."
         )
     return f"{listed(close)} {'is' if len(close) == 1 else 'are'} not shown to be slower."

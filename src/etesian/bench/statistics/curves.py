@@ -18,7 +18,7 @@ Rule = Literal["first_passage", "stays_above"]
 """Rule that decides when a run has reached a threshold.
 
 first_passage
-    At the first measurement at the threshold or beyond, whatever follows.
+    At the first measurement at the threshold or beyond, regardless of later ones.
 stays_above
     At the first measurement from which on all are at the threshold or beyond.
 """

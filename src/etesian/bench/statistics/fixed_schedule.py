@@ -80,11 +80,26 @@ def mean_reaches(
         reason = f"a t test requires two runs; there {'is' if count == 1 else 'are'} {count}"
         value = float(results[0]) if count else None
         return ScheduleTest(Estimate.missing(reason, runs=count, value=value), None, alpha, reason)
-    mean, error = float(results.mean()), float(results.std(ddof=1)) / math.sqrt(count)
-    if error == 0:
+    mean, spread = float(results.mean()), float(results.std(ddof=1))
+    if spread == 0:
         reason = "all runs ended at the same value"
         return ScheduleTest(Estimate.missing(reason, runs=count, value=mean), None, alpha, reason)
-    margin = student_quantile(count - 1, confidence) * error
-    beyond = mean - target.threshold if target.direction == "at_least" else target.threshold - mean
-    p_value = float(special.stdtr(count - 1, -beyond / error))
+    margin = student_quantile(count - 1, confidence) * spread / math.sqrt(count)
+    p_value = p_of_mean(mean, spread, count, target)
     return ScheduleTest(Estimate(mean, mean - margin, mean + margin, count), p_value, alpha)
+
+
+def p_of_mean(mean: float, standard_deviation: float, runs: int, target: Target) -> float:
+    """Return the one-sided p value for the claim that a mean result reaches the target (Student's t test).
+
+    Parameters
+    ----------
+    mean, standard_deviation
+        Mean and sample standard deviation of the results.
+    runs
+        Number of results, at least 2.
+    target
+        Target of the mean.
+    """
+    beyond = mean - target.threshold if target.direction == "at_least" else target.threshold - mean
+    return float(special.stdtr(runs - 1, -beyond / (standard_deviation / math.sqrt(runs))))

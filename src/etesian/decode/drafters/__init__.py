@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import etesian._shared.compiled_cache  # noqa: F401  # before any loop is compiled
+from etesian._shared.lazy import lazy_names
 
 if TYPE_CHECKING:
     from etesian.decode.drafters.combined import CombinedDrafter
@@ -39,8 +41,4 @@ _HOMES = {
     "build_ngram": "ngram",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -6,11 +6,7 @@ Knows no tree and no drafter.
 from __future__ import annotations
 
 import io
-import math
 import os
-import tokenize
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from etesian._shared.arrays import ArrayFileError, read_arrays
 from etesian._shared.files import atomic_write
 from etesian.decode.drafters.katz import LARGEST_VOCABULARY, KatzTrigram
 from etesian.decode.drafters.likeliest import Rows, best_successors, most_frequent
@@ -27,12 +24,6 @@ from etesian.errors import InputError
 FORMAT_VERSION = 1
 MOST_SUCCESSORS = 255  # of one context: their number is kept in a byte
 
-_ARRAYS = ("format", "vocabulary_size", "temperature", "contexts", "lengths", "tokens", "probabilities")
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, OverflowError),
-    *(tokenize.TokenError, SyntaxError, RecursionError, NotImplementedError),
-)
-_LARGEST_RATIO = 1_032  # of deflate: bytes per compressed byte
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # multiplicative hashing, Knuth, The Art of Computer Programming, volume 3, 6.4
 
 
@@ -180,16 +171,14 @@ class NgramTable:
             If the file cannot be read, is damaged, is not such a table, or was written by a later version.
         """
         try:
-            with zipfile.ZipFile(path) as archive:
-                for name in _ARRAYS:
-                    _check_size(archive, name, os.path.getsize(path))
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in _ARRAYS}
-            if int(arrays["format"]) != FORMAT_VERSION:
-                raise InputError(f"format {arrays['format']}; this version of Etesian reads {FORMAT_VERSION}")
+            with open(path, "rb") as file:
+                arrays = read_arrays(file)
+            version = _number(arrays, "format")
+            if version != FORMAT_VERSION:
+                raise InputError(f"format {version}; this version of Etesian reads {FORMAT_VERSION}")
             return cls(
-                int(arrays["vocabulary_size"]),
-                float(arrays["temperature"]),
+                int(_number(arrays, "vocabulary_size")),
+                float(_number(arrays, "temperature")),
                 _row(arrays, "contexts", np.int64),
                 _row(arrays, "lengths", np.uint8),
                 _row(arrays, "tokens", np.int32),
@@ -197,28 +186,33 @@ class NgramTable:
             )
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-        except _DAMAGED as error:
+        except (ArrayFileError, InputError) as error:
             raise InputError(f"{path} is not a usable N-gram table: {error}") from None
 
 
-def _check_size(archive: zipfile.ZipFile, name: str, file_size: int) -> None:
-    """Refuse an array that declares more bytes than the file can hold, before memory is allocated for it."""
-    member = archive.getinfo(f"{name}.npy")
-    with archive.open(member) as content:
-        version = np.lib.format.read_magic(content)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(content)
-        n_bytes, n_stored = math.prod(shape) * dtype.itemsize, member.file_size - content.tell()
-    if n_bytes != n_stored or n_bytes > _LARGEST_RATIO * min(member.compress_size, file_size):
-        raise InputError(f"array {name!r} of shape {shape} does not fit into the file")
+def _number(arrays: dict[str, NDArray[Any]], name: str) -> Any:
+    """Return the number that an array without dimensions holds."""
+    array = _array(arrays, name)
+    if array.shape != () or array.dtype.kind not in "iuf" or not np.isfinite(array):
+        raise InputError(f"{name} must be a number; got {array.dtype} of shape {array.shape}")
+    return array.item()
+
+
+def _array(arrays: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise InputError(f"array {name!r} is missing")
+    return arrays[name]
 
 
 def _row(arrays: dict[str, NDArray[Any]], name: str, dtype: Any) -> NDArray[Any]:
     """Return an array of one dimension; refuse one that would change by conversion."""
-    array = arrays[name]
+    array = _array(arrays, name)
     if array.ndim != 1 or array.dtype.kind not in ("f" if dtype is np.float32 else "iu"):
         raise InputError(f"{name} must be a one-dimensional array of numbers; got {array.dtype} of shape {array.shape}")
-    return array.astype(dtype)
+    converted = array.astype(dtype)
+    if array.dtype.kind != "f" and not np.array_equal(converted, array):
+        raise InputError(f"{name} must fit into {np.dtype(dtype)}; its values lie from {array.min()} to {array.max()}")
+    return converted
 
 
 @njit(nogil=True, cache=True)

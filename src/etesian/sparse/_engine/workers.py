@@ -196,15 +196,21 @@ class Workers:
         try:
             running = self._pool.submit(start_all)
             may_start.set()
-            wait([running])
+            _wait_for(running)
         except KeyboardInterrupt:
             shared[STOP] = 1
             shared[FAILED] = running is None  # interrupted in `submit`: if `start_all` runs at all, it does nothing
             may_start.set()
             if running is not None:
-                wait([running])
+                _wait_for(running)
             raise
         running.result()
+
+
+def _wait_for(future: Future[None]) -> None:
+    """Wait in short pieces, since a signal that arrives just before a wait begins does not end it."""
+    while wait([future], timeout=0.1).not_done:
+        pass
 
 
 @contextmanager

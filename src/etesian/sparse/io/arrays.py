@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, load_npz
+from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, dia_array
 
+from etesian._shared.arrays import ArrayFileError, read_arrays
+from etesian._shared.limits import RAISE_LIMITS, unpacked_limit
 from etesian.errors import InputError
 from etesian.sparse.ids import as_ids
 from etesian.sparse.io.contents import LabeledRows, Triples, occurring_features
 from etesian.sparse.io.source import ZIP, Source
 
 Arrays = Mapping[str, NDArray[Any]]
-
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError)
 
 
 def read_npz(source: Source) -> LabeledRows | Triples:
@@ -38,8 +36,8 @@ def read_npz(source: Source) -> LabeledRows | Triples:
     arrays = load_arrays(source)
     if {"user", "item", "rating"} <= arrays.keys():
         return _triples(source, arrays)
-    if {"indices", "indptr", "shape", "data"} <= arrays.keys() or "format" in arrays:
-        X = _sparse(source)
+    if "format" in arrays or {"indices", "indptr", "shape", "data"} <= arrays.keys():
+        X = _sparse(source, arrays)
     elif "X" in arrays:
         X = _dense(source, arrays["X"])
     else:
@@ -64,28 +62,62 @@ def load_arrays(source: Source) -> dict[str, NDArray[Any]]:
     """
     if not source.head().startswith(ZIP):
         raise InputError(f"{source.path} is not an npz file; write it with numpy.savez")
-    try:
-        with source.opened() as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except DAMAGED as error:
-        raise InputError(f"{source.path} is cut off or damaged ({error}): write it again") from None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{source.path} cannot be used: {error}") from None
+    with source.opened() as file:
+        try:
+            return read_arrays(file)
+        except ArrayFileError as error:
+            raise InputError(f"{source.path} cannot be used: {error}: write it again") from None
 
 
-def _sparse(source: Source) -> csr_array:
+def _sparse(source: Source, arrays: Arrays) -> csr_array:
     try:
-        with source.opened() as file:
-            matrix: Any = csr_array(load_npz(file))
-        matrix.check_format(full_check=True)  # compiled loops do not check indices
-    except (*DAMAGED, ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{source.path} does not contain a valid sparse matrix: {error}") from None
-    if matrix.dtype.kind not in "biuf":
-        raise InputError(f"{source.path}: the matrix must contain real numbers; it contains {matrix.dtype}")
-    matrix.sum_duplicates()
+        matrix = _built(arrays)
+        _check_shape(matrix.shape, source)
+        rows = csr_array(matrix)
+        rows.check_format(full_check=True)  # compiled loops do not check indices
+    except InputError:
+        raise
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+        raise InputError(f"{source.path} does not contain a valid sparse matrix: {_reason(error)}") from None
+    if rows.dtype.kind not in "biuf":
+        raise InputError(f"{source.path}: the matrix must contain real numbers; it contains {rows.dtype}")
+    rows.sum_duplicates()
+    return rows
+
+
+def _built(arrays: Arrays) -> Any:
+    """Build the matrix that `scipy.sparse.save_npz` wrote, and check it before any conversion reads its indices."""
+    name = arrays["format"].item() if "format" in arrays else "csr"
+    name = name.decode() if isinstance(name, bytes) else str(name)
+    if name not in _BUILDERS:
+        raise ValueError(f"its format must be {', '.join(_BUILDERS)}; got {name!r}")
+    shape = tuple(int(length) for length in arrays["shape"])
+    if len(shape) != 2 or min(shape) < 0:
+        raise ValueError(f"its shape must be two numbers from 0 up; got {shape}")
+    matrix = _BUILDERS[name](arrays, shape)
+    if isinstance(matrix, csr_array | csc_array | bsr_array):  # the others are checked as they are built
+        matrix.check_format(full_check=True)
     return matrix
+
+
+_BUILDERS: dict[str, Callable[[Arrays, tuple[int, ...]], Any]] = {
+    "csr": lambda of, shape: csr_array((of["data"], of["indices"], of["indptr"]), shape=shape),
+    "csc": lambda of, shape: csc_array((of["data"], of["indices"], of["indptr"]), shape=shape),
+    "bsr": lambda of, shape: bsr_array((of["data"], of["indices"], of["indptr"]), shape=shape),
+    "coo": lambda of, shape: coo_array((of["data"], (of["row"], of["col"])), shape=shape),
+    "dia": lambda of, shape: dia_array((of["data"], of["offsets"]), shape=shape),
+}
+
+
+def _check_shape(shape: tuple[int, ...], source: Source) -> None:
+    """Refuse a matrix whose row pointers alone would need far more memory than the file."""
+    limit = unpacked_limit(source.path.stat().st_size)
+    if 8 * shape[0] > limit:
+        raise InputError(f"{source.path}: a matrix of {shape[0]:,} rows does not fit its file; {RAISE_LIMITS}")
+
+
+def _reason(error: Exception) -> str:
+    return f"array {error} is missing" if isinstance(error, KeyError) else str(error) or "it is too large"
 
 
 def _dense(source: Source, X: NDArray[Any]) -> csr_array:

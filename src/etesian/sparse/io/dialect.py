@@ -117,6 +117,8 @@ def best_delimiter(data: Sequence[tuple[int, str]]) -> str | None:
 
 def _score(rows: list[list[str]], *, usual: float) -> int:
     """Return 0 if rows do not have two columns, and a higher score the more they resemble ids and ratings."""
+    if not rows:
+        return 0
     ((n_columns, n_rows),) = Counter(map(len, rows)).most_common(1)
     if n_columns < 2 or n_rows < usual * len(rows):
         return 0

@@ -14,6 +14,7 @@ from etesian.sparse.io.contents import Triples
 from etesian.sparse.io.source import MalformedFileError, Source, shortened
 
 BANNER = b"%%MatrixMarket"
+_MOST_DIGITS = 18  # of sizes, which must fit into 64 bits
 _EXAMPLE = "%%MatrixMarket matrix coordinate real general"
 
 
@@ -52,6 +53,10 @@ def read_matrix_market(source: Source) -> Triples:
     return Triples(row, column, value, is_graph=False)
 
 
+def _is_size(field: str) -> bool:
+    return field.isdecimal() and len(field) <= _MOST_DIGITS
+
+
 def _checked_banner(source: Source) -> list[str]:
     """Return the words of the first line, and check the size line, by which the scipy reader allocates memory."""
     lines = source.lines()
@@ -65,7 +70,7 @@ def _checked_banner(source: Source) -> list[str]:
         ((number, line) for number, line in lines if line.strip() and not line.startswith("%")), (2, "")
     )
     fields = size.split()
-    if len(fields) != (3 if banner[2] == "coordinate" else 2) or not all(field.isdecimal() for field in fields):
+    if len(fields) != (3 if banner[2] == "coordinate" else 2) or not all(map(_is_size, fields)):
         raise MalformedFileError(
             source.path, number, f"the size line must be `rows columns entries`; got {shortened(size)}"
         )

@@ -24,6 +24,7 @@ from etesian.errors import InputError
 from etesian.sparse.cooccurrence import Cooccurrence
 from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
 from etesian.sparse.io.arrays import load_arrays
+from etesian.sparse.io.model_checks import check_model
 from etesian.sparse.io.source import Source
 
 FORMAT_VERSION = 2
@@ -101,17 +102,20 @@ def load_model(path: str | os.PathLike[str]) -> Any:
                 f"{path} has format {version}; this version of Etesian reads formats up to {FORMAT_VERSION}"
             )
         parameters, fitted = (_unpacked(header[key], arrays) for key in ("parameters", "fitted"))
-        kind = ESTIMATORS[header["estimator"]]
+        name = header["estimator"]
+        if name not in ESTIMATORS:
+            raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}; got {name!r}")
+        kind = ESTIMATORS[name]
         if version < FORMAT_VERSION:  # removed parameters
             parameters = {name: parameters[name] for name in signature(kind).parameters if name in parameters}
+        check_model(name, fitted)
         estimator = kind(**parameters)
         vars(estimator).update(fitted)
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise InputError(
-            f"{path} is a damaged model file ({type(error).__name__}: {error}): fit the model again"
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        raise InputError(f"{path} is a damaged model file ({reason}): fit the model again") from None
     return estimator
 
 
@@ -168,12 +172,16 @@ def _unpacked(form: Any, arrays: Arrays) -> Any:
     if kind == "dict":
         return {_unpacked(key, arrays): _unpacked(value, arrays) for key, value in parts}
     values = [_unpacked(part, arrays) for part in (parts["tuple"] if kind == "text" else parts)]
+    if kind not in _REBUILDERS:
+        raise ValueError(f"a value has the unknown kind {kind!r}")
     return _REBUILDERS[kind](values)
 
 
 def _csr(values: list[Any]) -> csr_array:
     data, indices, indptr, shape = values
-    return csr_array((data, indices, indptr), shape=shape)
+    matrix = csr_array((data, indices, indptr), shape=shape)
+    matrix.check_format(full_check=True)  # compiled loops do not check indices
+    return matrix
 
 
 _REBUILDERS: dict[str, Callable[[list[Any]], Any]] = {

@@ -101,11 +101,12 @@ def _simplified(text: bytes, layout: Layout) -> bytes:
 
 
 def _scan_block(source: Source, first: int, text: bytes, kinds: NDArray[np.int8], layout: Layout) -> NumberLines:
-    values = np.empty(len(text) + 1)
-    ends = np.zeros(text.count(b"\n") + 2, np.int64)
-    unread = np.empty((len(text) + 1, 3), np.int64)
-    n_columns = len(text) + 1 if layout.n_columns is None else layout.n_columns
     array = np.frombuffer(text, np.uint8)
+    most_fields = int(np.count_nonzero(kinds[array] != _ORDINARY)) + 1  # fields have something between them
+    values = np.empty(most_fields)
+    ends = np.zeros(text.count(b"\n") + 2, np.int64)
+    unread = np.empty((most_fields, 3), np.int32)
+    n_columns = len(text) + 1 if layout.n_columns is None else layout.n_columns
     n_lines, n_unread = _scan(array, kinds, _POWERS, layout.delimiter is not None, n_columns, values, ends, unread)
     for place, start, stop in unread[:n_unread]:
         values[place] = _number(source, first, text, int(start), int(stop))

@@ -74,10 +74,16 @@ def _accepted_format(source: Source, accepted: Collection[Format]) -> Format:
 
 
 def _read(source: Source, name: Format, columns: Mapping[str, str] | None) -> Contents:
-    if name == "ratings":
-        return read_ratings(source, columns=columns)
-    return _READERS[name](source)
+    try:
+        return read_ratings(source, columns=columns) if name == "ratings" else _READERS[name](source)
+    except InputError:
+        raise
+    except _DAMAGED as error:  # of the libraries that parse, for contents that none of the checks before expects
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{source.path} cannot be read as {name}: {reason}") from error
 
+
+_DAMAGED = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, MemoryError, RecursionError)
 
 _READERS: dict[Format, Callable[[Source], Contents]] = {
     "libsvm": read_libsvm,

@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from etesian._shared.limits import LINE_BYTES, RAISE_LIMITS, limit_of, unpacked_limit
 from etesian.errors import InputError
 
 BLOCK = 1 << 20  # bytes per read, which limits memory
 HEAD = 1 << 16  # bytes examined to detect a format
-LONGEST_LINE = 1 << 26
-LARGEST_GROWTH = 100  # largest ratio of decompressed to compressed size
-ALWAYS_ALLOWED = 1 << 28  # decompressed size in bytes that is always allowed
 
 ZIP = b"PK\x03\x04"  # the first bytes of zip and npz files
 _UTF8_MARK = codecs.BOM_UTF8
@@ -149,15 +147,12 @@ class Source:
             is_utf16 = chunk.startswith(_UTF16_MARKS)
             decoder = codecs.getincrementaldecoder("utf-16")() if is_utf16 else None
             chunk = chunk.removeprefix(_UTF8_MARK)
-            size, limit = 0, max(ALWAYS_ALLOWED, LARGEST_GROWTH * os.stat(self.path).st_size)
+            size, limit = 0, unpacked_limit(os.stat(self.path).st_size)
             held = b""  # a carriage return, whose line feed may be in the next chunk
             while chunk:
                 size += len(chunk)
                 if size > limit:
-                    raise InputError(
-                        f"{self.path} decompresses to more than {LARGEST_GROWTH:,} times its size and {limit:,} bytes; "
-                        "decompress it first if that is intended"
-                    )
+                    raise InputError(f"{self.path} decompresses to more than {limit:,} bytes; {RAISE_LIMITS}")
                 text = held + (chunk if decoder is None else self._transcoded(decoder, chunk))
                 text, held = (text[:-1], b"\r") if text.endswith(b"\r") else (text, b"")
                 yield text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
@@ -176,7 +171,7 @@ class Source:
         Raises
         ------
         MalformedFileError
-            At a zero byte, or a line longer than `LONGEST_LINE` bytes.
+            At a zero byte, or a line longer than `LINE_BYTES` bytes.
         """
         line, rest = 1, b""
         for chunk in self._chunks():
@@ -190,10 +185,9 @@ class Source:
                 line += block.count(b"\n")
             else:
                 rest += chunk
-            if len(rest) > LONGEST_LINE:
-                raise MalformedFileError(
-                    self.path, line, f"the line is too long: at most {LONGEST_LINE:,} bytes are read"
-                )
+            if len(rest) > limit_of(LINE_BYTES):
+                complaint = f"the line is too long: at most {limit_of(LINE_BYTES):,} bytes are read; {RAISE_LIMITS}"
+                raise MalformedFileError(self.path, line, complaint)
         if rest:
             yield line, rest
 

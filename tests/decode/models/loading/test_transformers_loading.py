@@ -122,7 +122,7 @@ def test_missing_weights_are_not_made_up(folder):
 def test_damaged_weights_are_told(folder):
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    assert "are damaged" in refusal(folder)
+    assert "is damaged: tensor" in refusal(folder)
 
 
 def test_weights_of_another_shape_are_told(folder):
@@ -142,7 +142,7 @@ def test_missing_shards_are_told(folder):
 
 def test_folders_without_a_model_tell_what_they_hold(folder):
     (folder / "config.json").write_text('{"model_type": ')
-    assert "not a valid JSON" in refusal(folder)
+    assert "is not valid JSON" in refusal(folder)
     (folder / "config.json").unlink()
     assert "has no config.json; it holds chat" in refusal(folder) or "has no config.json; it holds gen" in refusal(
         folder

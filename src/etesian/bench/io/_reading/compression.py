@@ -1,4 +1,4 @@
-"""Decompression of files by their content (gzip, bzip2, xz, Zstandard, one-member ZIP), whatever their names say."""
+"""Decompression of files by their content (gzip, bzip2, xz, Zstandard, one-member ZIP), not by their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 
 @contextmanager
 def decompressed(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Give the decompressed content of an open file; content that is not compressed is given as it is."""
+    """Yield the decompressed content of an open file; uncompressed content is passed through."""
     start = file.read(_LONGEST_MAGIC)
     file.seek(0)
     for magic, open_content in _FORMATS.items():

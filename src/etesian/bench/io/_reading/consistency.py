@@ -48,7 +48,7 @@ def scale_conflict(target: Target, runs: Sequence[Run]) -> str | None:
 
 
 def with_distinct_seeds(entries: Iterable[StoredRun], names: Iterable[str]) -> list[StoredRun]:
-    """Give runs that share suite, workload, seed and target a seed made of their name; the first one keeps its own.
+    """Derive new seeds from the names of runs that share suite, workload, seed and target; the first one keeps its own.
 
     The seed that the program used is kept in the details.
     """

@@ -128,7 +128,7 @@ def seed_named(text: str) -> int:
 
 
 def split_name(name: str) -> tuple[str, int | None]:
-    """Take the number of the repeat off the end of a name: ``"adam/seed_3"`` is the entry ``"adam"``, number 3."""
+    """Split the number of a repeat off the end of a name: ``"adam/seed_3"`` is the entry ``"adam"``, number 3."""
     match = _NUMBERED.fullmatch(name)
     if match is None:
         return name, None

@@ -26,7 +26,7 @@ def escape_formula(value: Any) -> Any:
 
 
 def unescape_formula(text: str) -> str:
-    """Take off the apostrophe that `escape_formula` put on."""
+    """Remove the apostrophe that `escape_formula` has added."""
     return text[1:] if text[:1] == "'" and text.lstrip("'")[:1] in _FORMULA_SIGNS else text
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from etesian._shared.limits import DOCUMENT_BYTES, RAISE_LIMITS, limit_of
 from etesian.bench.errors import InputError
 from etesian.bench.io._reading.compression import ENDINGS, decompressed
 from etesian.bench.io._reading.errors import DAMAGES, UnreadableError
@@ -22,7 +23,7 @@ MAX_BYTES = 1 << 30
 MAX_LINE_BYTES = 1 << 22
 """Largest size of a line, in bytes."""
 
-MAX_DOCUMENT_BYTES = 1 << 24
+MAX_DOCUMENT_BYTES = DOCUMENT_BYTES
 """Largest size of a file that is read as a whole, such as JSON, in bytes."""
 
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -56,12 +57,12 @@ def check_exists(path: Path) -> None:
 
 
 def has_suffix(file: Path, *suffixes: str) -> bool:
-    """Return whether a file's name ends with one of the suffixes, compressed or not."""
+    """Return True if a file's name ends with one of the suffixes, compressed or not."""
     return file.name.lower().endswith(tuple(suffix + ending for suffix in suffixes for ending in ENDINGS))
 
 
 def lines_of(path: Path, *, errors: str = "strict", max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[int, str]]:
-    """Give each line, without its end, with its number from 1.
+    """Yield each line without its line break, with its number from 1.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def lines_of(path: Path, *, errors: str = "strict", max_line_bytes: int = MAX_LI
     """
     with opened_text(path) as file:
         total, number = 0, 0
-        while line := file.readline(max_line_bytes + 1):
+        while line := file.readline(limit_of(max_line_bytes) + 1):
             number, total = number + 1, total + len(line)
             _check_size(f"line {number}", len(line), max_line_bytes)
             _check_size("the file", total, MAX_BYTES)
@@ -89,9 +90,8 @@ def lines_of(path: Path, *, errors: str = "strict", max_line_bytes: int = MAX_LI
 def document_of(path: Path, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> str:
     """Return the text of a small file as a whole."""
     with opened_text(path) as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise UnreadableError(f"is larger than {max_bytes:,} bytes")
+        content = file.read(limit_of(max_bytes) + 1)
+    _check_size("the file", len(content), max_bytes)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -129,6 +129,11 @@ def objects_in(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     if not listed:
         raise UnreadableError(f"lists nothing in {name!r}")
     return listed
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object, or an empty mapping for any other value."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def shortened(text: Any, limit: int = 40) -> str:
@@ -217,8 +222,8 @@ def _decoded(line: bytes, number: int, errors: str) -> str:
 
 
 def _check_size(part: str, size: int, limit: int) -> None:
-    if size > limit:
-        raise UnreadableError(f"{part} is larger than {limit:,} bytes")
+    if size > limit_of(limit):
+        raise UnreadableError(f"{part} is larger than {limit_of(limit):,} bytes; {RAISE_LIMITS}")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -13,7 +13,7 @@ from etesian.bench.record import StoredRun
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file, or a part of one, that should have been a run and could not be read.
+    """A file or a part of one that could not be read as a run.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Ignored:
-    """A file that holds no run: its name does not match the format, or it describes runs that can do without it.
+    """A file without runs: its name does not match the format, or it only describes runs.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def read_each(
     Parameters
     ----------
     path
-        A file, whatever its name, or a folder.
+        A file with any name, or a folder.
     read
         Function that yields the runs of one file. If it raises an error, the file is skipped.
     is_candidate

@@ -14,7 +14,7 @@ _REMEDY = "name the column that distinguishes runs by --column run=NAME"
 
 
 class Ordered(NamedTuple):
-    """Positions of the rows in order of time, their seconds on one clock, and notes on whatever was changed."""
+    """Positions of the rows in order of time, their seconds on one clock, and notes on all changes."""
 
     positions: list[int]
     seconds: list[float]

@@ -8,11 +8,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from etesian.bench.errors import InputError
+from etesian.bench.io._parquet import batches_of, open_table, require_pyarrow
 from etesian.bench.io._reading.dialect import delimiter_of, normalize, unescape_formula
 from etesian.bench.io._reading.files import UnreadableError, lines_of, shortened
 
-_BATCH_ROWS = 10_000
 _SAMPLE_LINES = 50  # from which the delimiter is found
 _SEPARATOR = "sep="  # a first line by which Excel states the delimiter
 
@@ -82,17 +81,13 @@ def parquet_rows(path: Path, *, only_plain: bool = False) -> list[Row]:
 
 
 def _parquet_cells(path: Path, only_plain: bool) -> Iterator[dict[str, Any]]:
+    arrow = require_pyarrow()
     try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError:
-        raise InputError("Parquet files need the package pyarrow: pip install 'etesian[parquet]'") from None
-    try:
-        with parquet.ParquetFile(path) as file:
+        with open_table(path) as file:
             names = _plain_columns(file.schema_arrow) if only_plain else None
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+            for batch in batches_of(file, path, columns=names):
                 yield from batch.to_pylist()
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UnreadableError(f"is damaged or not a Parquet file: {str(error).splitlines()[0]}") from None
 
 

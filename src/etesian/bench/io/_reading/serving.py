@@ -1,7 +1,8 @@
-"""Benchmarks of inference servers as runs: one result is one run, whatever number of requests it covers. Opens no file."""
+"""Benchmarks of inference servers as runs: one result is one run, for any number of requests. Opens no file."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +24,8 @@ class ServingResult:
         Seconds that the whole benchmark took.
     completed, unfinished
         Numbers of requests that were answered, and that failed or were cut off.
-    times
-        Latencies in seconds, by name.
+    latencies
+        Latencies by name: in milliseconds if the name contains ``_ms``, otherwise in seconds.
     metrics
         Other figures, such as throughputs.
     """
@@ -33,7 +34,7 @@ class ServingResult:
     duration: float
     completed: float
     unfinished: float = 0.0
-    times: Mapping[str, float] = field(default_factory=dict)
+    latencies: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     started: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -50,16 +51,16 @@ def serving_run(suite: str, result: ServingResult, *, latency: str | None, seed:
     UnreadableError
         If the result does not have the latency, or no request was completed.
     """
-    if latency is not None and latency not in result.times:
-        raise UnreadableError(f"has no latency {latency!r}; it has {', '.join(sorted(result.times)) or 'none'}")
+    if latency is not None and latency not in result.latencies:
+        raise UnreadableError(f"has no latency {latency!r}; it has {', '.join(sorted(result.latencies)) or 'none'}")
     if not result.completed > 0:
         raise UnreadableError("no request was completed")
     error = None
     if result.unfinished > 0 and latency is None:
         error = f"{result.unfinished:g} of {result.completed + result.unfinished:g} requests were not answered"
-    seconds = result.duration if latency is None else result.times[latency]
+    seconds = result.duration if latency is None else _seconds(latency, result.latencies[latency])
     metrics = {"requests": result.completed, "unanswered_requests": result.unfinished, **result.metrics}
-    metrics |= {name: value for name, value in result.times.items() if value == value}  # noqa: PLR0124 - NaN is left out
+    metrics |= {name: value for name, value in result.latencies.items() if not math.isnan(value)}
     details = {**result.details, "time_is": latency or "duration"}
     return timed_run(
         suite,
@@ -71,3 +72,7 @@ def serving_run(suite: str, result: ServingResult, *, latency: str | None, seed:
         started=result.started,
         details=details,
     )
+
+
+def _seconds(name: str, latency: float) -> float:
+    return latency / 1000 if "_ms" in name else latency

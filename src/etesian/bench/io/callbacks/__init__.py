@@ -9,8 +9,9 @@ The logs of Hugging Face's Trainer, Lightning and Keras carry no times. One line
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from etesian._shared.lazy import lazy_names
 
 if TYPE_CHECKING:
     from etesian.bench.io.callbacks.hf_trainer import HFTrainerCallback
@@ -21,8 +22,4 @@ __all__ = ["HFTrainerCallback", "KerasCallback", "LightningCallback"]
 
 _HOMES = {"HFTrainerCallback": "hf_trainer", "KerasCallback": "keras", "LightningCallback": "lightning"}
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:  # each needs its own library
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -12,7 +12,7 @@ from etesian.bench.io.callbacks._recorder import RunRecorder
 class HFTrainerCallback(TrainerCallback):
     """Record a run of Hugging Face's Trainer, with evaluation off the clock.
 
-    The clock stops at the end of the step (or epoch) after which the Trainer evaluates, and goes on when the evaluation is done.
+    The clock stops at the end of the step (or epoch) after which the Trainer evaluates, and continues when the evaluation is done.
     Fetching batches, logging and saving are on the clock. Only the main process records.
 
     Parameters

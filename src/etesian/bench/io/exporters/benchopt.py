@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from etesian._shared.files import atomic_write
-from etesian.bench.errors import InputError
+from etesian.bench.io._parquet import require_pyarrow, write_table
 from etesian.bench.record import StoredRun
 
 
@@ -34,17 +33,12 @@ def write_benchopt(entries: Iterable[StoredRun], path: str | Path) -> int:
     InputError
         If pyarrow is not installed, or the folder does not exist.
     """
-    try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError:
-        raise InputError("Parquet files need the package pyarrow: pip install 'etesian[parquet]'") from None
+    arrow = require_pyarrow()
     with_points = [entry for entry in entries if entry.run.points]
     names = dict.fromkeys(name for row in _rows(with_points) for name in row)
     rows = list(_rows(with_points))
     table = arrow.table({name: [row.get(name) for row in rows] for name in names})
-    with atomic_write(path) as file:
-        parquet.write_table(table, file)
+    write_table(table, path)
     return len(with_points)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import math
-import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
 from etesian._shared.files import atomic_write
 from etesian.bench.io._writing import Entry, entries_of
+from etesian.bench.markdown import escape_markdown, markdown_table
 from etesian.bench.record import StoredRun
-
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
 
 
 def write_github_summary(entries: Iterable[StoredRun], path: str | Path) -> int:
@@ -46,22 +43,20 @@ def write_github_summary(entries: Iterable[StoredRun], path: str | Path) -> int:
 def _table(entries: list[Entry]) -> str:
     first = entries[0]
     ordered = sorted(entries, key=lambda entry: math.inf if entry.median.value is None else entry.median.value)
-    lines = [f"### {_escaped(first.suite)}: {_escaped(str(first.target))}", ""]
-    lines += ["| entry | runs | reached | median time | 95% interval |", "| --- | ---: | ---: | ---: | ---: |"]
-    for entry in ordered:
-        median = entry.median
-        cells = [_escaped(entry.workload), str(len(entry.runs)), str(entry.arrived), _seconds(median.value)]
-        lines.append("| " + " | ".join([*cells, f"{_seconds(median.low)} to {_seconds(median.high)}"]) + " |")
-    return "\n".join(lines) + "\n"
+    headings = ["entry", "runs", "reached", "median time", "95% interval"]
+    rows = [
+        [escape_markdown(entry.workload), str(len(entry.runs)), str(entry.arrived), *_times(entry)] for entry in ordered
+    ]
+    title = f"### {escape_markdown(first.suite)}: {escape_markdown(str(first.target))}"
+    return "\n".join([title, "", *markdown_table(headings, rows, numbers_from=1)]) + "\n"
+
+
+def _times(entry: Entry) -> list[str]:
+    median = entry.median
+    return [_seconds(median.value), f"{_seconds(median.low)} to {_seconds(median.high)}"]
 
 
 def _seconds(value: float | None) -> str:
     if value is None:
         return "unknown"
     return f"{value:.5g} s" if math.isfinite(value) else "never"
-
-
-def _escaped(text: str) -> str:
-    """Write text so that Markdown shows it as it is."""
-    one_line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return _MARKUP.sub(r"\\\1", html.escape(one_line, quote=False))

@@ -10,6 +10,7 @@ from typing import Any
 
 from etesian._shared.files import atomic_write
 from etesian.bench.errors import InputError
+from etesian.bench.io._parquet import require_pyarrow, write_table
 from etesian.bench.io._reading.dialect import escape_formula
 from etesian.bench.record import StoredRun
 
@@ -48,17 +49,12 @@ def write_csv(entries: Iterable[StoredRun], path: str | Path) -> int:
 
 def write_parquet(entries: Iterable[StoredRun], path: str | Path) -> int:
     """Write runs as Parquet in the columns of `write_csv`; needs pyarrow."""
-    try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError:
-        raise InputError("Parquet files need the package pyarrow: pip install 'etesian[parquet]'") from None
+    arrow = require_pyarrow()
     entries = list(entries)
     types = dict.fromkeys(_TEXTS, arrow.string()) | dict.fromkeys(_WHOLE_NUMBERS, arrow.int64())
     types |= dict.fromkeys((*_NUMBERS, *_metrics(entries)), arrow.float64())
     table = arrow.Table.from_pylist(list(_rows(entries)), schema=arrow.schema(list(types.items())))
-    with atomic_write(path) as file:
-        parquet.write_table(table, file)
+    write_table(table, path)
     return len(entries)
 
 

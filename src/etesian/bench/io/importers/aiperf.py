@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from etesian.bench.io._reading.curves import number_of
-from etesian.bench.io._reading.files import UnreadableError, document_of, has_suffix, json_object
+from etesian.bench.io._reading.files import UnreadableError, as_mapping, document_of, has_suffix, json_object
 from etesian.bench.io._reading.found import Found, read_each
 from etesian.bench.io._reading.serving import ServingResult, serving_run
 from etesian.bench.io._reading.timings import seed_from_content
@@ -33,7 +33,7 @@ def read_aiperf(path: str | Path, *, latency: str | None = None, suite: str = "a
     Yields
     ------
     StoredRun, Skipped or Ignored
-        One run per profile, whatever number of requests it covers.
+        One run per profile, for any number of requests.
 
     Raises
     ------
@@ -59,21 +59,23 @@ def _result(file: Path, data: Mapping[str, Any]) -> ServingResult:
         raise UnreadableError("is not a summary of AIPerf: it has neither request_count nor request_latency")
     if data.get("was_cancelled"):
         raise UnreadableError("the benchmark was cancelled")
-    times = {
+    if data.get("is_complete") is False:
+        raise UnreadableError(f"the benchmark is not complete: {data.get('incomplete_reason') or 'no reason is given'}")
+    latencies = {
         f"{name}.{statistic}": number_of(block[statistic], role=name) * _UNITS[block["unit"]]
         for name, block in data.items()
         if isinstance(block, Mapping) and block.get("unit") in _UNITS
         for statistic in _STATISTICS
         if statistic in block
     }
-    if "benchmark_duration.avg" not in times:
+    if "benchmark_duration.avg" not in latencies:
         raise UnreadableError("has no benchmark_duration")
     return ServingResult(
         workload=_workload(file, data),
-        duration=times.pop("benchmark_duration.avg"),
+        duration=latencies.pop("benchmark_duration.avg"),
         completed=_average(data, "request_count"),
         unfinished=_average(data, "error_request_count"),
-        times=times,
+        latencies=latencies,
         metrics={name: _average(data, name) for name in _THROUGHPUTS if name in data},
         started=str(data.get("start_time") or ""),
         details={"version": data.get("aiperf_version"), "file": file.name},
@@ -87,14 +89,27 @@ def _average(data: Mapping[str, Any], name: str) -> float:
 
 def _workload(file: Path, data: Mapping[str, Any]) -> str:
     """Name a run after its models and load; the artifacts of different loads lie in different folders."""
-    config = data.get("input_config")
-    endpoint = config.get("endpoint") if isinstance(config, Mapping) else None
-    load = config.get("loadgen") if isinstance(config, Mapping) else None
-    names = endpoint.get("model_names") if isinstance(endpoint, Mapping) else None
-    model = ", ".join(map(str, names)) if isinstance(names, list) and names else file.resolve().parent.name
-    loads = [
-        f"{name} {load[name]}"
-        for name in ("concurrency", "request_rate")
-        if isinstance(load, Mapping) and load.get(name)
-    ]
+    config = as_mapping(data.get("input_config"))
+    names = _models(config)
+    load = _load(config)
+    model = ", ".join(names) if names else file.resolve().parent.name
+    loads = [f"{name} {load[name]}" for name in ("concurrency", "request_rate", "rate") if load.get(name)]
     return ", ".join([model, *loads])
+
+
+def _models(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of the models, which earlier versions list under the endpoint."""
+    names = as_mapping(config.get("endpoint")).get("model_names")
+    if isinstance(names, list):
+        return [str(name) for name in names]
+    items = as_mapping(config.get("models")).get("items")
+    return [str(as_mapping(item).get("name")) for item in items] if isinstance(items, list) else []
+
+
+def _load(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the load of the measured phase, which is the last one that is not a warm-up."""
+    phases = config.get("phases")
+    if not isinstance(phases, list):
+        return as_mapping(config.get("loadgen"))
+    measured = [phase for phase in map(as_mapping, phases) if phase.get("kind") != "warmup"]
+    return measured[-1] if measured else {}

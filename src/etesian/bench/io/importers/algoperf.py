@@ -1,7 +1,7 @@
 """AlgoPerf's measurements: ``<submission>/study_<k>/<workload>_<framework>/trial_<j>/eval_measurements.csv``.
 
 The clock is ``accumulated_submission_time``, which excludes evaluation. The targets, on the validation set, are those of AlgoPerf's
-own ``workload_targets_<version>.json``, beside the submissions or in a folder above. A study with several trials follows the rules
+own ``workload_targets_<version>.json``, next to the submissions or in a folder above. A study with several trials follows the rules
 of external tuning: its time is that of its fastest trial, so a study is one run.
 """
 
@@ -46,13 +46,13 @@ def read_algoperf(path: str | Path, *, targets: str | Path | None = None) -> Ite
     path
         The folder or file.
     targets
-        JSON file of the targets; by default the one found beside the submissions or in a folder above.
+        JSON file of the targets; by default the one next to the submissions or in a folder above.
 
     Yields
     ------
     StoredRun, Skipped or Ignored
-        One run per study, in the suite ``algoperf-<workload>``; the entry is the submission. Of the trials of external tuning the
-        fastest counts. A run that ends short of its target is out of time (its budget is not recorded), or exhausted if it used
+        One run per study, in the suite ``algoperf-<workload>``; the entry is the submission. The fastest trial of external
+        tuning counts. A run that ends short of its target is out of time (its budget is not recorded), or exhausted if it used
         up its steps.
 
     Raises

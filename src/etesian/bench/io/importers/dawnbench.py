@@ -1,4 +1,4 @@
-"""DAWNBench entries: a JSON file that describes one, and for training a TSV file of the same name with its curve.
+"""DAWNBench entries: a JSON file with the description and, for training, a TSV file of the same name with the curve.
 
 The columns of the TSV file (epoch, hours and metrics) stand in any order; epochs may be fractions or begin at 0. Entries of the
 inference track have a latency in milliseconds and an accuracy instead of a curve. They become runs with one measurement: the
@@ -70,7 +70,7 @@ def _read_described(file: Path, target: Target | None) -> StoredRun:
         return _inference_run(file, description, target)
     curve = file.with_suffix(".tsv")
     if not curve.is_file():
-        raise UnreadableError(f"has neither a latency nor a curve beside it in {printable(curve.name)}")
+        raise UnreadableError(f"has no latency, and its curve {printable(curve.name)} is missing")
     return _training_run(curve, description, target)
 
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from etesian.bench.io._reading.curves import number_of
-from etesian.bench.io._reading.files import UnreadableError, document_of, has_suffix, json_object, objects_in
+from etesian.bench.io._reading.files import (
+    UnreadableError,
+    as_mapping,
+    document_of,
+    has_suffix,
+    json_object,
+    objects_in,
+)
 from etesian.bench.io._reading.found import Found, attempt, read_each
 from etesian.bench.io._reading.serving import ServingResult, serving_run
 from etesian.bench.io._reading.timings import seed_from_content
 
 _MAX_BYTES = 1 << 28  # a report may keep every request
-_SECONDS = {"request_latency": 1.0}
-_MILLISECONDS = ("time_to_first_token_ms", "time_per_output_token_ms", "inter_token_latency_ms")
+_LATENCIES = ("request_latency", "time_to_first_token_ms", "time_per_output_token_ms", "inter_token_latency_ms")
 _UNFINISHED = ("errored", "incomplete")
+_LATEST_TIME = 1e11  # Unix time of a year that datetime can hold
 
 
 def read_guidellm(path: str | Path, *, latency: str | None = None, suite: str = "guidellm") -> Iterator[Found]:
@@ -62,8 +70,8 @@ def read_guidellm(path: str | Path, *, latency: str | None = None, suite: str = 
 
 
 def _result(file: Path, report: Mapping[str, Any], benchmark: Mapping[str, Any]) -> ServingResult:
-    metrics = _mapping(benchmark.get("metrics"))
-    totals = _mapping(metrics.get("request_totals") or benchmark.get("request_totals"))
+    metrics = as_mapping(benchmark.get("metrics"))
+    totals = as_mapping(metrics.get("request_totals") or benchmark.get("request_totals"))
     if "successful" not in totals:
         raise UnreadableError("is not a benchmark of GuideLLM: it has no request_totals")
     return ServingResult(
@@ -71,24 +79,25 @@ def _result(file: Path, report: Mapping[str, Any], benchmark: Mapping[str, Any])
         duration=_duration(benchmark),
         completed=number_of(totals["successful"], role="successful"),
         unfinished=sum(number_of(totals.get(name) or 0, role=name) for name in _UNFINISHED),
-        times=dict(_times(metrics)),
+        latencies=dict(_latencies(metrics)),
         metrics={
             name: number_of(distribution["mean"], role=name)
             for name in ("requests_per_second", "output_tokens_per_second", "tokens_per_second")
-            if "mean" in (distribution := _mapping(_mapping(metrics.get(name)).get("successful")))
+            if "mean" in (distribution := as_mapping(as_mapping(metrics.get(name)).get("successful")))
         },
+        started=_started(benchmark),
         details={"file": file.name},
     )
 
 
-def _times(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Give mean, median and percentiles of the latencies of successful requests, in seconds."""
-    for name, unit in {**_SECONDS, **dict.fromkeys(_MILLISECONDS, 1e-3)}.items():
-        distribution = _mapping(_mapping(metrics.get(name)).get("successful"))
-        figures = {**distribution, **_mapping(distribution.get("percentiles"))}
+def _latencies(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield mean, median and percentiles of the latencies of successful requests, in the units of the report."""
+    for name in _LATENCIES:
+        distribution = as_mapping(as_mapping(metrics.get(name)).get("successful"))
+        figures = {**distribution, **as_mapping(distribution.get("percentiles"))}
         for statistic, value in figures.items():
             if isinstance(value, int | float) and (statistic in ("mean", "median") or statistic.startswith("p")):
-                yield f"{name}.{statistic}", value * unit
+                yield f"{name}.{statistic}", value
 
 
 def _duration(benchmark: Mapping[str, Any]) -> float:
@@ -101,25 +110,27 @@ def _duration(benchmark: Mapping[str, Any]) -> float:
 def _load(benchmark: Mapping[str, Any]) -> str:
     """Describe the strategy of a benchmark: its kind, and its rate or number of streams."""
     for config in (benchmark.get("config"), benchmark.get("args"), benchmark):
-        strategy = _mapping(_mapping(config).get("strategy"))
+        strategy = as_mapping(as_mapping(config).get("strategy"))
         if strategy:
-            values = [strategy.get(name) for name in ("type_", "rate", "streams", "max_concurrency")]
-            return " ".join(str(value) for value in values if value is not None)
+            sizes = [
+                strategy[name] for name in ("rate", "streams", "max_concurrency") if strategy.get(name) is not None
+            ]
+            return " ".join(map(str, [strategy.get("type_", ""), *sizes[:1]])).strip()
     return ""
 
 
 def _model(report: Mapping[str, Any], benchmark: Mapping[str, Any]) -> str:
-    for place in (
-        report.get("args"),
-        benchmark.get("args"),
-        benchmark.get("config"),
-        _mapping(benchmark.get("worker")),
-    ):
-        model = _mapping(place).get("model") or _mapping(place).get("backend_model")
-        if model:
+    """Return the model, which each version of GuideLLM writes in a place of its own."""
+    config = as_mapping(benchmark.get("config"))
+    places = (config.get("backend"), report.get("args"), benchmark.get("args"), config, benchmark.get("worker"))
+    for place in map(as_mapping, places):
+        if model := place.get("model") or place.get("backend_model"):
             return str(model)
     return ""
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _started(benchmark: Mapping[str, Any]) -> str:
+    start = benchmark.get("start_time")
+    if not isinstance(start, int | float) or not 0 < start < _LATEST_TIME:
+        return ""
+    return datetime.fromtimestamp(start, UTC).isoformat(timespec="milliseconds")

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of, seed_of
 from etesian.bench.io._reading.files import UnreadableError, has_suffix, lines_of
 from etesian.bench.io._reading.found import Found, printable, read_each
-from etesian.bench.record import Outcome, Point, Run, StoredRun
+from etesian.bench.io.importers.speedrun_readme import stated_statistics
+from etesian.bench.record import PUBLISHED, Outcome, Point, Run, StoredRun
 from etesian.bench.workload import Target
 
 TARGET = Target("val_loss", 3.28, "at_most")
@@ -52,16 +54,22 @@ def read_speedrun(path: str | Path, *, target: Target = TARGET) -> Iterator[Foun
     ------
     StoredRun, Skipped or Ignored
         One run per log, in the suite ``speedrun``. The whole curve is kept, so that both designs can be applied: first passage,
-        and a fixed schedule, whose last measurement counts.
+        and a fixed schedule, whose last measurement counts. Statistics that the README of a record states are kept as
+        details.
 
     Raises
     ------
     InputError
         If the path does not exist, or holds no log in it.
     """
+    stated = lru_cache(stated_statistics)
 
     def read(file: Path) -> list[Found]:
-        return [_run_of(file, _read_log(file), target)]
+        run = _run_of(file, _read_log(file), target)
+        published = stated(Path(*file.resolve().parts[: 1 + len(_folders_of(file))]))
+        return [
+            StoredRun("speedrun", replace(run, details={**run.details, PUBLISHED: published}) if published else run)
+        ]
 
     return read_each(
         path, read, is_candidate=lambda file: has_suffix(file, ".txt", ".log"), sought="log (*.txt, *.log)"
@@ -91,10 +99,10 @@ def _take_validation(log: _Log, match: re.Match[str], number: int) -> None:
     log.measurements.append(Measurement(float(match[4]) * _SECONDS[match[5]], {"val_loss": loss}, step))
 
 
-def _run_of(file: Path, log: _Log, target: Target) -> StoredRun:
+def _run_of(file: Path, log: _Log, target: Target) -> Run:
     points = points_of(log.measurements, target)
     outcome, error = _ending(points, log.scheduled_steps or 0, target)
-    run = Run(
+    return Run(
         workload=_entry_of(file),
         seed=seed_of(file.name.partition(".")[0]),
         target=target,
@@ -107,7 +115,6 @@ def _run_of(file: Path, log: _Log, target: Target) -> StoredRun:
             {"design": "fixed_schedule", "scheduled_steps": log.scheduled_steps, **log.versions, "file": file.name}
         ),
     )
-    return StoredRun("speedrun", run)
 
 
 def _ending(points: tuple[Point, ...], steps: int, target: Target) -> tuple[Outcome, str | None]:
@@ -117,12 +124,18 @@ def _ending(points: tuple[Point, ...], steps: int, target: Target) -> tuple[Outc
 
 
 def _entry_of(file: Path) -> str:
-    """Return the folders from the dated one of the record on, or else the folder of the log; ``logs`` and the like do not count."""
+    """Return the folders from the dated one of the record on, or else the folder of the log."""
+    folders = _folders_of(file)
+    dated = [index for index, folder in enumerate(folders) if _RECORD.fullmatch(folder)]
+    return printable("/".join(folders[dated[-1] if dated else -1 :]))
+
+
+def _folders_of(file: Path) -> tuple[str, ...]:
+    """Return the folders of a log below the root; ``logs`` and the like do not count."""
     folders = file.resolve().parts[1:-1]
     while len(folders) > 1 and folders[-1].lower() in _PLAIN_FOLDERS:
         folders = folders[:-1]
-    dated = [index for index, folder in enumerate(folders) if _RECORD.fullmatch(folder)]
-    return printable("/".join(folders[dated[-1] if dated else -1 :]))
+    return folders
 
 
 def _system(devices: list[str]) -> str:

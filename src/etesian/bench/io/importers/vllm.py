@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from etesian.bench.io._reading.serving import ServingResult, serving_run
 from etesian.bench.io._reading.timings import seed_from_content
 
 _MAX_BYTES = 1 << 28  # --save-detailed keeps every request
-_LATENCY = re.compile(r"(?:mean|median|p[\d.]+|std)_(?:ttft|tpot|itl|e2el)_ms")
-_THROUGHPUT = re.compile(r"\w*throughput|requests_per_second|tokens_per_second")
+_LATENCY = re.compile(r"(?:probe_)?(?:mean|median|std|max|p\d[\d.]*)_\w+_ms")
+_FIGURE = re.compile(
+    r"\w*throughput|(?:requests|tokens)_per_second|request_goodput|spec_decode_acceptance_(?:rate|length)"
+)
+_LOAD = ("request_rate", "max_concurrency", "ramp_up_strategy")
 _DECODER = json.JSONDecoder()
 
 
@@ -36,7 +40,7 @@ def read_vllm(path: str | Path, *, latency: str | None = None, suite: str = "vll
     Yields
     ------
     StoredRun, Skipped or Ignored
-        One run per result, whatever number of requests it covers.
+        One run per result, for any number of requests.
 
     Raises
     ------
@@ -53,11 +57,16 @@ def read_vllm(path: str | Path, *, latency: str | None = None, suite: str = "vll
 
             yield from attempt(f"{file}, result {number}", run)
 
-    return read_each(path, read, is_candidate=lambda file: has_suffix(file, ".json", ".jsonl"), sought="file (*.json)")
+    return read_each(path, read, is_candidate=_is_result, sought="file (*.json)")
+
+
+def _is_result(file: Path) -> bool:
+    """Return True for results, and False for the copies in PyTorch's format that vLLM may write next to them."""
+    return has_suffix(file, ".json", ".jsonl") and ".pytorch." not in file.name
 
 
 def _objects(text: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Give the JSON objects of a file that may have been appended to."""
+    """Yield the JSON objects of a file, which grows with --append-result."""
     at, found = 0, 0
     while at < len(text):
         if text[at].isspace():
@@ -78,24 +87,47 @@ def _objects(text: str) -> Iterator[tuple[Mapping[str, Any], str]]:
 def _result(file: Path, data: Mapping[str, Any]) -> ServingResult:
     duration, completed, kind = _kind(data)
     model = str(data.get("model_id") or data.get("label") or file.name.partition(".")[0])
-    load = [f"{name} {data[name]}" for name in ("request_rate", "max_concurrency") if data.get(name) is not None]
     label = data.get("label")
-    prompts = data.get("num_prompts")
-    lost = max(number_of(prompts, role="num_prompts") - completed, 0.0) if prompts is not None else 0.0
+    load = [f"{name} {data[name]}" for name in _LOAD if data.get(name) is not None]
     return ServingResult(
         workload=", ".join([model, *([str(label)] if label and label != model else []), *load]),
         duration=duration,
         completed=completed,
-        unfinished=lost,
-        times={name: number_of(value, role=name) / 1000 for name, value in data.items() if _LATENCY.fullmatch(name)},
+        unfinished=_unanswered(data, completed),
+        latencies=_latencies(data),
         metrics={
             name: number_of(value, role=name)
             for name, value in data.items()
-            if value is not None and _THROUGHPUT.fullmatch(name)
+            if value is not None and _FIGURE.fullmatch(name)
         },
-        started=str(data.get("date", "")),
+        started=_started(data),
         details={"kind": kind, "backend": data.get("backend") or data.get("endpoint_type"), "file": file.name},
     )
+
+
+def _unanswered(data: Mapping[str, Any], completed: float) -> float:
+    """Return the number of requests without an answer; versions before ``failed`` state only how many were sent."""
+    if data.get("failed") is not None:
+        return number_of(data["failed"], role="failed")
+    sent = data.get("num_prompts")
+    return 0.0 if sent is None else max(number_of(sent, role="num_prompts") - completed, 0.0)
+
+
+def _latencies(data: Mapping[str, Any]) -> dict[str, float]:
+    """Return the latencies of requests; for ``vllm bench latency``, the percentiles of the latency of a batch in seconds."""
+    found = {name: number_of(value, role=name) for name, value in data.items() if _LATENCY.fullmatch(name)}
+    percentiles = data.get("percentiles")
+    if isinstance(percentiles, Mapping):
+        found |= {f"p{percent}_latency": number_of(value, role="percentiles") for percent, value in percentiles.items()}
+    return found
+
+
+def _started(data: Mapping[str, Any]) -> str:
+    """Return the local time of the benchmark as ISO 8601; vLLM writes no time zone."""
+    try:
+        return datetime.strptime(str(data.get("date", "")), "%Y%m%d-%H%M%S").isoformat()
+    except ValueError:
+        return ""
 
 
 def _kind(data: Mapping[str, Any]) -> tuple[float, float, str]:

@@ -2,83 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from etesian.bench.io._reading.files import UnreadableError, has_suffix
 from etesian.bench.io._reading.found import Found, read_each
 
+_DOCSTRING = """Refuse logs of {library}, which hold {counts} and no times; name the callback that records times.
 
-def read_hf_trainer(path: str | Path) -> Iterator[Found]:
-    """Refuse logs of Hugging Face's Trainer, which hold steps and no times; name the callback that records times.
+Parameters
+----------
+path
+    A file such as {example}, or a folder of them.
 
-    Parameters
-    ----------
-    path
-        A file such as trainer_state.json, or a folder of checkpoints.
+Yields
+------
+Skipped or Ignored
+    Every log, with the reason.
 
-    Yields
-    ------
-    Skipped or Ignored
-        Every log, with the reason.
-
-    Raises
-    ------
-    InputError
-        If the path does not exist, or holds no log.
-    """
-    return _refuse(path, "trainer_state.json", "log_history", "HFTrainerCallback")
+Raises
+------
+InputError
+    If the path does not exist, or holds no log.
+"""
 
 
-def read_lightning(path: str | Path) -> Iterator[Found]:
-    """Refuse logs of Lightning, which hold steps and no times; name the callback that records times.
+def _refusal(
+    library: str, callback: str, example: str, *suffixes: str, counts: str = "steps"
+) -> Callable[[str | Path], Iterator[Found]]:
+    """Make the importer of a library's logs, which reads none of them."""
 
-    Parameters
-    ----------
-    path
-        A file such as metrics.csv, or a folder such as lightning_logs.
+    def read(path: str | Path) -> Iterator[Found]:
+        def refuse(file: Path) -> Iterator[Found]:
+            raise UnreadableError(
+                f"holds {counts} and no times, so no time to target can be computed; record the next run with "
+                f"{callback} of etesian.bench.io.callbacks, or use import csv if one of its columns holds times"
+            )
 
-    Yields
-    ------
-    Skipped or Ignored
-        Every log, with the reason.
+        return read_each(path, refuse, is_candidate=lambda file: has_suffix(file, *suffixes), sought=f"log ({example})")
 
-    Raises
-    ------
-    InputError
-        If the path does not exist, or holds no log.
-    """
-    return _refuse(path, ".csv", "the log", "LightningCallback")
+    read.__doc__ = _DOCSTRING.format(library=library, counts=counts, example=example)
+    return read
 
 
-def read_keras(path: str | Path) -> Iterator[Found]:
-    """Refuse logs of Keras, which hold epochs and no times; name the callback that records times.
-
-    Parameters
-    ----------
-    path
-        A file of the CSVLogger or a saved history, or a folder of them.
-
-    Yields
-    ------
-    Skipped or Ignored
-        Every log, with the reason.
-
-    Raises
-    ------
-    InputError
-        If the path does not exist, or holds no log.
-    """
-    return _refuse(path, (".csv", ".json", ".log"), "the log", "KerasCallback")
-
-
-def _refuse(path: str | Path, suffixes: str | tuple[str, ...], place: str, callback: str) -> Iterator[Found]:
-    endings = (suffixes,) if isinstance(suffixes, str) else suffixes
-
-    def refuse(file: Path) -> Iterator[Found]:
-        raise UnreadableError(
-            f"{place} holds steps and no times, so no time to target can be computed; record the next run by {callback} of "
-            "etesian.bench.io.callbacks. If a column of yours holds times, use import csv"
-        )
-
-    return read_each(path, refuse, is_candidate=lambda file: has_suffix(file, *endings), sought=f"log (*{endings[0]})")
+read_hf_trainer = _refusal("Hugging Face's Trainer", "HFTrainerCallback", "trainer_state.json", "trainer_state.json")
+read_lightning = _refusal("Lightning", "LightningCallback", "metrics.csv", ".csv")
+read_keras = _refusal("Keras", "KerasCallback", "history.json", ".csv", ".json", ".log", counts="epochs")

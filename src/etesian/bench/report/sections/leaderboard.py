@@ -121,5 +121,5 @@ def _power_note(context: RaceContext) -> str:
         return ""
     return (
         f"So few runs cannot separate {counted(len(context.race.standing.tested), 'entry', 'entries')} at "
-        f"{100 * context.options.level:g}% confidence, whatever their times; {ranks.runs_needed} runs of each could."
+        f"{100 * context.options.level:g}% confidence, regardless of their times; {ranks.runs_needed} runs of each could."
     )

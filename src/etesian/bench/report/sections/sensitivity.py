@@ -26,7 +26,7 @@ def build(context: RaceContext) -> Section | None:
         "Sensitivity to the target",
         _table(context, around),
         _figure(context, around),
-        f"Entries are ranked by their median time at each threshold, whatever target the runs had.{inexact}"
+        f"Entries are ranked by their median time at each threshold, regardless of the target of the runs.{inexact}"
         + context.drawn_note,
         more=(winners,),
         control="threshold",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from etesian.decode.models.loading.weight_headers import check_config, check_weights
 from etesian.errors import InputError
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -34,7 +35,7 @@ def check_model_folder(name: str | Path) -> str:
             f"folder {location!r} holds a LoRA adapter (adapter_config.json), which would not be applied; merge it into the model "
             "with peft (merge_and_unload) and save that, or remove the file"
         )
-    _check_shards(folder)
+    check_config(folder / "config.json", check_weights(_weight_files(folder)))
     return location
 
 
@@ -77,13 +78,14 @@ def _refuse_without_safetensors(location: str, names: list[str]) -> None:
     raise InputError(f"folder {location!r} has no weights (*.safetensors); it holds {first_of(names)}")
 
 
-def _check_shards(folder: Path) -> None:
+def _weight_files(folder: Path) -> list[Path]:
+    """Return the files of weights, those of the index if there is one; refuse an index that names other files."""
     index = folder / "model.safetensors.index.json"
     if not index.exists() or (folder / "model.safetensors").exists():
-        return
+        return sorted(folder.glob("*.safetensors"))
     try:
         files = sorted(set(json.loads(index.read_text())["weight_map"].values()), key=str)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{str(index)!r} is not an index of weights ({type(error).__name__}: {error})") from error
     foreign = [str(file) for file in files if not _is_safetensors_name(file)]
     if foreign:
@@ -93,6 +95,7 @@ def _check_shards(folder: Path) -> None:
     missing = [file for file in files if not (folder / file).exists()]
     if missing:
         raise InputError(f"folder {str(folder)!r} lacks {first_of(missing)}, which model.safetensors.index.json names")
+    return [folder / file for file in files]
 
 
 def _is_safetensors_name(file: object) -> bool:

@@ -109,7 +109,11 @@ def _in_plain_words(load: Callable[[], Loaded], location: str) -> Loaded:
         raise InputError(f"the weights of {location!r} are damaged ({error}); copy or download them again") from error
     except torch.OutOfMemoryError:
         raise
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except InputError:
+        raise
+    except (
+        Exception
+    ) as error:  # the tokenizers library raises nothing more specific, and configurations fail in many ways
         raise InputError(_explained(location, error)) from error
 
 

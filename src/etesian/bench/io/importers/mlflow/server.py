@@ -23,7 +23,7 @@ _MOST_PAGES = 10_000  # a server that never ends its pages is not waited for
 
 
 def runs_on_server(url: str) -> Iterator[Place]:
-    """Give the runs of all experiments of a tracking server.
+    """Yield the runs of all experiments of a tracking server.
 
     Raises
     ------

@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 def runs_in_folder(root: Path) -> Iterator[Place]:
-    """Give the runs of a folder such as ``mlruns``, or of one experiment in it, in sorted order."""
+    """Yield the runs of a folder such as ``mlruns``, or of one experiment in it, in sorted order."""
     experiments = [root] if _is_experiment(root) else sorted(entry for entry in root.iterdir() if _is_experiment(entry))
     if not experiments:
         raise InputError(f"the folder {root} holds no experiment of MLflow (a folder with meta.yaml)")
@@ -36,7 +36,7 @@ def runs_in_folder(root: Path) -> Iterator[Place]:
 
 
 def runs_in_sqlite(path: Path) -> Iterator[Place]:
-    """Give the runs of an SQLite database, in the order of their start.
+    """Yield the runs of an SQLite database, in the order of their start.
 
     Raises
     ------

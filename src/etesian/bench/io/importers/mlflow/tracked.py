@@ -1,4 +1,4 @@
-"""A run as MLflow tracks it, the same for every kind of tracking store. Reads nothing."""
+"""A run of MLflow, independent of the kind of its tracking store. Opens no file."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Event(NamedTuple):
 
 
 def events_of(path: Path, *, complain: Callable[[str], None]) -> Iterator[Event]:
-    """Give the events of a log; `complain` is called for each line that bears the mark of a format and cannot be read."""
+    """Yield the events of a log; `complain` is called for each line that has the prefix of a format and cannot be read."""
     for number, line in lines_of(path, errors="replace"):  # other programs' output between the lines may be anything
         mark = _MARK.search(line)
         if mark is None:
@@ -136,7 +136,7 @@ def _split_value(text: str | None) -> tuple[Any, Mapping[str, Any]]:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """The JSON object that the text begins with; whatever another process wrote behind it is left."""
+    """Return the JSON object at the start of a text, which may be followed by output of another process."""
     try:
         data, _ = _JSON.raw_decode(text)
     except json.JSONDecodeError as error:

@@ -99,7 +99,7 @@ class Log:
         return None
 
     def drop_evaluations_before_start(self) -> list[Evaluation]:
-        """Take out evaluations made before the run started, as warm-ups are, and return them."""
+        """Remove evaluations before the start of the run, such as warm-ups, and return them."""
         if self.start is None:
             return []
         early = [evaluation for evaluation in self.evaluations if evaluation.seconds < (self.start or 0.0)]

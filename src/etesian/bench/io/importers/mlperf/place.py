@@ -1,6 +1,6 @@
 """Submitter, system, benchmark and round of an MLPerf log: from the folders it lies in, or else from the log itself.
 
-Rounds since v0.6 lie in ``<org>/results/<system>/<benchmark>/result_<k>.txt``, with ``<org>/systems/<system>.json`` beside.
+Rounds since v0.6 lie in ``<org>/results/<system>/<benchmark>/result_<k>.txt``, with ``<org>/systems/<system>.json`` next to it.
 v0.5 has folders of the submitter's own choosing before ``results``, which belong to the name of the system here.
 """
 
@@ -24,7 +24,7 @@ _NOT_GIVEN = ("", "-", "n/a", "none")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a log stands in a submission.
+    """Position of a log in a submission.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def place_of(path: Path, log: Log) -> Place:
 
 
 def system_file_of(path: Path) -> Path | None:
-    """Return the file beside the results that describes the system; None if there is none."""
+    """Return the file next to the results that describes the system; None if there is none."""
     for folder in path.resolve().parents:
         if folder.parent.name == "results":
             described = folder.parent.parent / "systems" / f"{folder.name}.json"

@@ -2,7 +2,7 @@
 
 Some benchmarks have two targets, and both must be met at one evaluation. A run has one target, so the two become one metric,
 `worst_target_ratio`: the smaller of value / threshold (threshold / value where low is good). It is at least 1 exactly when both
-are met. The two metrics are kept beside it.
+are met. Both metrics are kept as well.
 
 Sources: the rules of MLPerf Training, "Benchmarks", of each round (github.com/mlcommons/training_policies).
 """
@@ -55,7 +55,7 @@ class Quality:
         if len(metrics) > 1 and target.metric == WORST_RATIO and target.direction == "at_least":
             return replace(self, worst_ratio=target.threshold)
         if target.metric not in metrics:
-            raise UnreadableError(f"measures {' and '.join(metrics)}, not {target.metric!r}, which --target asks for")
+            raise UnreadableError(f"measures {' and '.join(metrics)}, not {target.metric!r}, the metric of --target")
         return replace(self, targets=(target,))
 
     def with_stated(self, value: float) -> Quality:

@@ -45,7 +45,7 @@ class CutOffError(UnreadableError):
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """Give the events of a file in order.
+    """Yield the events of a file in order.
 
     Raises
     ------

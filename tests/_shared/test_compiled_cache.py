@@ -1,0 +1,82 @@
+"""Compiled loops run without a writable folder for compiled code, and on a full disk."""
+
+import errno
+import pickle
+from pathlib import Path
+
+import pytest
+from numba import njit
+from numba.core import caching
+
+from etesian._shared import compiled_cache
+
+SOURCE = """
+from numba import njit
+
+@njit(cache=True)
+def doubled(x):
+    return 2 * x
+"""
+
+
+@pytest.fixture(autouse=True)
+def fresh_notes():
+    for cached in (compiled_cache.temporary_folder, compiled_cache._note):
+        cached.cache_clear()
+    yield
+    for cached in (compiled_cache.temporary_folder, compiled_cache._note):
+        cached.cache_clear()
+
+
+def compiled_function(folder):
+    """Return a function of a file of its own, as numba caches functions of files only."""
+    (folder / "loops.py").write_text(SOURCE)
+    namespace = {"__name__": "loops"}
+    exec(compile(SOURCE, str(folder / "loops.py"), "exec"), namespace)
+    return namespace["doubled"]
+
+
+@pytest.mark.parametrize("has_temporary_folder", [True, False])
+def test_without_a_writable_cache_functions_are_compiled_with_one_line(
+    tmp_path, monkeypatch, caplog, has_temporary_folder
+):
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [compiled_cache.TemporaryLocator])
+    if not has_temporary_folder:
+        monkeypatch.setattr("tempfile.mkdtemp", lambda **_: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))
+    first, second = compiled_function(tmp_path), compiled_function(tmp_path)
+    assert (first(3), second(4)) == (6, 8)
+    assert len(caplog.messages) == 1, caplog.messages
+    assert "compiled anew in each process" in caplog.text
+    assert Path(first._cache.cache_path).is_dir() == has_temporary_folder
+
+
+def test_standard_places_come_first():
+    assert caching.CacheImpl._locator_classes[-1] is compiled_cache.TemporaryLocator
+    assert len(caching.CacheImpl._locator_classes) > 1
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), pickle.UnpicklingError("cut")])
+def test_failing_cache_costs_a_line_and_not_the_result(tmp_path, monkeypatch, caplog, failure):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", fail)
+    monkeypatch.setattr(caching.IndexDataCacheFile, "load", fail)
+    assert compiled_function(tmp_path)(3) == 6
+    assert "cannot be used" in caplog.text
+
+
+def test_every_package_with_compiled_loops_registers_the_fallback():
+    """An ancestor's `__init__`, or the module itself, imports `compiled_cache` before numba compiles anything."""
+    source = Path(compiled_cache.__file__).parents[1]
+    for module in source.rglob("*.py"):
+        if "import njit" not in module.read_text() and "import cfunc" not in module.read_text():
+            continue
+        packages = [folder / "__init__.py" for folder in module.parents if folder.is_relative_to(source)]
+        assert any("compiled_cache" in each.read_text() for each in [module, *packages]), module
+
+
+def test_numba_calls_the_wrapped_methods():
+    assert njit(cache=True)(lambda x: x) is not None
+    for name in ("save_overload", "load_overload"):
+        assert getattr(caching.FunctionCache, name).__name__ == "access_or_compile"
