@@ -100,7 +100,7 @@ def generate(
     model
         Target model: "bundled", "smollm2", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
     draft
-        Draft model, folder of a draft head, or "self" for a copy of the target in fewer bits; "auto" uses the one next to the target,
+        Draft model, folder of a draft head, or "self" for a copy of the target in fewer bits; "auto" uses the one next to it,
         or such a copy where it pays; "none" uses none.
     ngram
         N-gram file that drafts for the draft model; "auto" uses the one next to the target, "none" uses none.
