@@ -62,6 +62,8 @@ def merge(trees: Sequence[TokenTree]) -> TokenTree:
 
     If the probabilities of siblings sum to more than 1, they become shares of the odds, so that a confident node loses little.
     """
+    if not trees:
+        return TokenTree.empty()
     starts = np.cumsum([0, *map(len, trees)])
     tokens, parents, chances = (
         np.concatenate([getattr(tree, name) for tree in trees]) for name in ("tokens", "parents", "probabilities")

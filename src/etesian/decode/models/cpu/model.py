@@ -35,6 +35,8 @@ LONGEST_PASS = 64
 _PROBED_LENGTH, _PROBED_ROWS = 9, (3, 16)  # few: a large model would delay loading
 MOST_PIECES = 512 // LONGEST_PASS
 """Last passes over a prompt whose hidden states are returned."""
+KEPT_ROW_BYTES = 16_000_000
+"""Size of the converted rows of the embedding table that are kept."""
 SMALL_BYTES = 2_000_000
 """Bytes of weights below which a second thread costs more than it saves."""
 
@@ -63,6 +65,7 @@ class CpuModel:
         self.weights: Weights | BlockWeights
         self.shape, self.weights = _packed(network)
         self._table = network.embedding if isinstance(network.embedding, BlockMatrix) else None
+        self._kept_rows: dict[int, NDArray[np.float32]] = {}  # of the embedding table, by token
         self._rotation_speeds = [network.rotation_speeds]
         if network.second_rotation_speeds is not None:
             self._rotation_speeds.append(network.second_rotation_speeds)
@@ -143,7 +146,7 @@ class CpuModel:
     def embed(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the embeddings of tokens, float32 of shape (n_tokens, width), unscaled."""
         if self._table is not None:
-            return self._table.floats(tokens)
+            return self._table_rows(self._table, tokens).reshape(-1, self.shape.width)
         rows = self.weights.embedding.reshape(-1, self.shape.width)[tokens]
         return (rows.astype(np.uint32) << 16).view(np.float32) if rows.dtype == np.uint16 else rows
 
@@ -172,13 +175,24 @@ class CpuModel:
         """Run one pass on all threads."""
         weights = self.weights
         if self._table is not None:  # its rows are looked up here, and stand in the order of the tokens
-            weights = weights._replace(embedding=self._table.floats(rows.tokens).reshape(-1))
+            weights = weights._replace(embedding=self._table_rows(self._table, rows.tokens))
             rows = rows._replace(tokens=np.arange(len(rows.tokens)))
 
         def work(worker: int) -> None:
             forward.run_pass(worker, self.n_threads, self.shape, weights, cache, scratch, rows, logits)
 
         self._on_all_threads(work)
+
+    def _table_rows(self, table: BlockMatrix, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return rows of the embedding table, flat; rows are kept, because converting them costs much of a small pass."""
+        kept, wanted = self._kept_rows, tokens.tolist()
+        missing = [token for token in dict.fromkeys(wanted) if token not in kept]
+        if len(kept) + len(missing) > max(KEPT_ROW_BYTES // (4 * self.shape.width), len(missing)):
+            kept = self._kept_rows = {}
+            missing = list(dict.fromkeys(wanted))
+        if missing:
+            kept |= zip(missing, table.floats(np.array(missing)), strict=True)
+        return np.concatenate([kept[token] for token in wanted])
 
     def _on_all_threads(self, work: Callable[[int], None]) -> None:
         others = [self._pool.submit(work, worker) for worker in range(1, self.n_threads)]
@@ -241,8 +255,11 @@ class CpuContext:
             if not 0 <= node < len(self._parents) or self._parents[node] != parent:
                 raise ValueError(f"nodes must be a path from the kept text down; got {nodes.tolist()}")
             parent = node
-        source, target = self.length + nodes, self.length + np.arange(len(nodes))
-        forward.move_slots(self._model.shape, self._cache, source, target, len(nodes))
+        moved = np.flatnonzero(nodes != np.arange(len(nodes)))  # the first tokens of the deepest branch are in place
+        if len(moved):
+            forward.move_slots(
+                self._model.shape, self._cache, self.length + nodes[moved], self.length + moved, len(moved)
+            )
         self.length += len(nodes)
         self._drop_nodes()
 
