@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": ("etesian.cli.sparse:inspect", "Analyze update conflicts in a file and predict parallel speed-up."),
     "generate": ("etesian.cli.decode:generate", "Generate text with speculative decoding."),
     "chat": ("etesian.cli.decode_chat:chat", "Chat with an instruction-tuned model."),
+    "serve": ("etesian.cli.decode_serve:serve", "Serve a model to OpenAI clients and browsers."),
     "models": ("etesian.cli.decode_catalog:app", "List or download models with a short name."),
     "draft": ("etesian.cli.decode_draft:app", "Train a draft for a target model."),
     "ngram": ("etesian.cli.decode_ngram:app", "Build or show an N-gram that drafts for a draft model."),

@@ -15,6 +15,7 @@ from rich.console import Console
 from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_json
 from etesian.cli.decode_models import AUTO, BUNDLED, ModelChoice
 from etesian.cli.decode_output import PieceWriter, legend, statistics_table
+from etesian.cli.decode_remote import RemoteStream
 from etesian.cli.derive import options_from
 from etesian.decode.comparison import Comparison, compare_with_plain
 from etesian.decode.decoder import Decoder, Stream
@@ -166,7 +167,7 @@ def read_prompt(prompt: str | None, file: Path | None) -> str:
         raise InputError(f"{name} must be UTF-8 text; byte {error.start + 1} is invalid") from None
 
 
-def write_to_the_end(stream: Stream, writer: PieceWriter | None, prompt: str) -> tuple[Generation, bool]:
+def write_to_the_end(stream: Stream | RemoteStream, writer: PieceWriter | None, prompt: str) -> tuple[Generation, bool]:
     """Write the prompt and the text; return the generation and whether Ctrl-C ended it."""
     is_interrupted = False
     try:

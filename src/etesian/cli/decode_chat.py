@@ -13,6 +13,7 @@ from rich.console import Console
 from etesian.cli.decode import FOR_PROGRAMS, LOADING, MAX_TOKENS, write_to_the_end
 from etesian.cli.decode_models import AUTO, ModelChoice
 from etesian.cli.decode_output import PieceWriter, legend, statistics_table
+from etesian.cli.decode_remote import RemoteDecoder
 from etesian.cli.derive import options_from
 from etesian.decode.decoder import Decoder
 from etesian.decode.generation import Generation
@@ -65,7 +66,7 @@ class Session:
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : Decoder or RemoteDecoder
     sampling : Sampling
     max_tokens : int
         Maximum length of an answer.
@@ -76,7 +77,7 @@ class Session:
         For everything but the answers.
     """
 
-    decoder: Decoder
+    decoder: Decoder | RemoteDecoder
     sampling: Sampling
     max_tokens: int
     speculate: bool
@@ -105,7 +106,7 @@ class Session:
     def answer(self, question: str) -> None:
         """Stream the answer to a question; Ctrl-C ends the answer, which stays in the history."""
         self.conversation.add("user", question)
-        stages = self.decoder.drafter.stages if self.decoder.drafter is not None and self.speculate else ()
+        stages = _stages(self.decoder) if self.speculate else ()
         writer = PieceWriter(stages if self.show_origins else None)
         try:
             stream = self.decoder.stream_chat(
@@ -115,7 +116,12 @@ class Session:
             self.conversation.undo()
             self.console.print(f"error: {error}", markup=False, soft_wrap=True)
             return
-        generation, is_interrupted = write_to_the_end(stream, writer, "")
+        try:
+            generation, is_interrupted = write_to_the_end(stream, writer, "")
+        except InputError as error:  # of a server, in the middle of an answer
+            self.conversation.undo()
+            self.console.print(f"error: {error}", markup=False, soft_wrap=True)
+            return
         stream.close()
         self.conversation.add("assistant", generation.text)
         self.last = generation
@@ -155,6 +161,7 @@ class Session:
 )
 def chat(
     *,
+    url: str | None = None,
     model: str = "smollm2",
     system: str | None = None,
     draft: str = AUTO,
@@ -174,6 +181,9 @@ def chat(
 
     Parameters
     ----------
+    url
+        Address of a running `etesian serve`, such as http://127.0.0.1:8000, which replaces all options that load models. The
+        environment variable ETESIAN_API_KEY holds the API key, if the server requires one.
     model
         Target model: "smollm2", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
     system
@@ -194,9 +204,16 @@ def chat(
     console = Console(stderr=True, highlight=False)
     loading = LoadOptions(**{name: options.pop(name) for name in LOADING})
     sampling = Sampling(**options)
-    decoder = ModelChoice(model=model, draft=draft, ngram=ngram, stages=stage, options=loading).load(console)
-    if decoder.chat_template is None:
-        raise InputError(f"model {model!r} has no chat template; use `etesian generate`, or an instruction-tuned model")
+    decoder: Decoder | RemoteDecoder
+    if url is not None:
+        decoder = RemoteDecoder(url)
+        model = decoder.name
+    else:
+        decoder = ModelChoice(model=model, draft=draft, ngram=ngram, stages=stage, options=loading).load(console)
+        if decoder.chat_template is None:
+            raise InputError(
+                f"model {model!r} has no chat template; use `etesian generate`, or an instruction-tuned model"
+            )
     session = Session(
         decoder, sampling, max_tokens, not plain, show_origins, console, conversation=Conversation(system)
     )
@@ -204,6 +221,12 @@ def chat(
         console.print(f"chatting with {model}; /help lists commands, Ctrl-D ends the session", markup=False)
     session.run(_read_line)
     return 0
+
+
+def _stages(decoder: Decoder | RemoteDecoder) -> tuple[str, ...]:
+    if isinstance(decoder, RemoteDecoder):
+        return decoder.stages
+    return decoder.drafter.stages if decoder.drafter is not None else ()
 
 
 def _read_line() -> str:

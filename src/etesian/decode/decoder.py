@@ -398,6 +398,7 @@ class Decoder:
                 budget.tokens_per_second,
                 budget.allows_passes,
                 None if forced else request.take_hidden_states(),
+                n_drafted=len(forced),
             )
         )
         tree = self.policy.trim(tree.within(max_depth, self.target.vocabulary_size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from serving import make_decoder
+from toy_decoder import make_decoder
 
 from etesian.decode.serve import Engine, EngineOptions
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import END, Caller, Shuffled, byte_tokens, english_like, make_decoder
+from toy_decoder import END, Caller, Shuffled, byte_tokens, english_like, make_decoder
 
 from etesian.decode import Decoder, Sampling
 from etesian.decode.sampling import GREEDY
@@ -115,6 +116,42 @@ def test_late_tasks_fail_by_their_time_limit(make_engine):
     waiting = Caller(engine, "ab", time_limit=0.02)
     assert waiting.result() == Failed("the request waited longer than its time limit", "timeout")
     assert running.result() == Failed("the request ran longer than its time limit", "timeout")
+
+
+def test_drafters_never_see_the_texts_of_two_owners(make_engine):
+    engine = make_engine(slots=2)
+    for owner in ("one", "other", "one", "third"):
+        Caller(engine, STEM, owner=owner).result()
+        served = {slot.owner: slot.decoder.drafter for slot in engine._slots}
+        assert owner in served
+    before = {slot.owner: slot.decoder.drafter for slot in engine._slots}
+    Caller(engine, STEM, owner="third").result()
+    assert {slot.owner: slot.decoder.drafter for slot in engine._slots} == before  # what it has learned is kept
+    Caller(engine, STEM, owner="fourth").result()
+    assert {slot.owner: slot.decoder.drafter for slot in engine._slots}["fourth"] not in before.values()
+
+
+def test_b6_holds_on_the_compiled_engine(make_engine, monkeypatch):
+    """A random network, whose rows share passes and whose keys and values are copied between contexts."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "models"))
+    import tiny_models
+
+    from etesian.decode import CpuModel, LookupDrafter
+
+    model = CpuModel.from_transformers(tiny_models.tiny_model("llama").to(torch.bfloat16), n_threads=1)
+    rng = np.random.default_rng(0)
+    stem = rng.integers(3, 300, 40).tolist()
+    prompts = [stem + rng.integers(3, 300, n).tolist() for n in (1, 2, 20, 70)] + [[5, 6, 7] * 9]
+    engine = make_engine(Decoder(model, LookupDrafter()), slots=3, chunk=23)
+    asked = [(prompts[rng.integers(5)], SAMPLINGS[rng.integers(3)]) for _ in range(14)]
+    callers = [Caller(engine, prompt, sampling, max_tokens=12) for prompt, sampling in asked]
+    for caller, (prompt, sampling) in zip(callers, asked, strict=True):
+        expected = Decoder(model).generate(prompt, sampling, max_tokens=12)
+        result = caller.result()
+        assert (result.token_ids, result.logprobs) == (expected.token_ids, expected.logprobs)
+    assert engine.counters.reused_tokens > 0
+    assert engine.counters.passes < engine.counters.tokens
 
 
 class Failing(Shuffled):

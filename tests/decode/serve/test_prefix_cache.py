@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from serving import english_like
+from toy_decoder import english_like
 
 from etesian.decode.serve.prefix_cache import BLOCK_TOKENS, BlockCache, ContextPool, prefix_cache
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from etesian.decode.checks import check_whole
 from etesian.decode.decoder import Decoder
 from etesian.decode.models.batching import BatchedModel, ScoreRequest
 from etesian.decode.models.language_model import Context, Scores
@@ -20,7 +21,7 @@ from etesian.decode.serve.budget import share_rows
 from etesian.decode.serve.prefix_cache import prefix_cache
 from etesian.decode.serve.tasks import Busy, Event, Failed, FairQueue, Finished, Task
 from etesian.decode.speculation.adaptive import Speculation
-from etesian.decode.tree import TokenTree
+from etesian.decode.tree import ROOT, TokenTree
 from etesian.errors import InputError
 
 _T = TypeVar("_T")
@@ -41,18 +42,19 @@ class EngineOptions:
         Prompt tokens that are read between two passes.
     cache_bytes : int
         Size of the prefix cache in bytes; 0 turns it off.
+    context : int or None
+        Maximum length of prompt and output, in tokens; None for the longest text that the model can read.
     """
 
     slots: int = 8
     queue: int = 64
     chunk: int = 128
     cache_bytes: int = 256 << 20
+    context: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("slots", 1), ("queue", 0), ("chunk", 1), ("cache_bytes", 0)):
-            value = vars(self)[name]
-            if value < least:
-                raise InputError(f"{name} must be at least {least}; got {value}")
+        for name, least in (("slots", 1), ("queue", 0), ("chunk", 1), ("cache_bytes", 0), ("context", 2)):
+            check_whole(name, vars(self)[name], at_least=least)
 
 
 @dataclass
@@ -73,6 +75,7 @@ class _Slot:
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
+        self.owner: str | None = None  # of the texts that the drafter has seen
         self.task: Task | None = None
         self.context: Context | None = None
         self.is_ready = False  # the prompt is read
@@ -117,7 +120,10 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="etesian-engine", daemon=True)
 
     def start(self) -> Engine:
-        """Begin to serve; returns the engine."""
+        """Compile common passes, begin to serve, and return the engine."""
+        if isinstance(self._model, BatchedModel) and len(self._slots) > 1:
+            contexts = [self._model.context() for _ in range(2)]
+            self._model.score_together([ScoreRequest(context, [0], [ROOT]) for context in contexts])
         self._thread.start()
         return self
 
@@ -137,8 +143,21 @@ class Engine:
         return self._is_open
 
     def open(self, prompt: Prompt, sampling: Sampling, *, max_tokens: int, speculate: bool = True) -> Request:
-        """Check a prompt and its options; see `Decoder.open`. May be called in any thread."""
-        return self.decoder.open(prompt, sampling, max_tokens=max_tokens, speculate=speculate)
+        """Check a prompt and its options; see `Decoder.open`. May be called in any thread.
+
+        Raises
+        ------
+        InputError
+            Also if the prompt is longer than the context.
+        """
+        request = self.decoder.open(prompt, sampling, max_tokens=max_tokens, speculate=speculate)
+        longest, n_prompt = self.options.context, request.chooser.prompt_length
+        if longest is None or n_prompt + max_tokens <= longest:
+            return request
+        if n_prompt >= longest:
+            raise InputError(f"prompt must be shorter than the context of {longest} tokens; got {n_prompt}")
+        tokens = request.text.tokens.tolist()
+        return self.decoder.open(tokens, sampling, max_tokens=longest - n_prompt, speculate=speculate)
 
     def submit(
         self, request: Request, on_event: Callable[[Event], None], *, owner: str = "", time_limit: float | None = None
@@ -210,14 +229,17 @@ class Engine:
             return self._is_running
 
     def _admit(self) -> None:
-        """Move waiting tasks to free slots."""
-        for slot in self._slots:
-            if slot.task is not None:
-                continue
+        """Move waiting tasks to free slots. A drafter never sees the texts of two owners, whose timing would reveal them."""
+        while free := [slot for slot in self._slots if slot.task is None]:
             with self._changed:
                 if not len(self._queue):
                     return
-                slot.task = self._queue.pop()
+                task = self._queue.pop()
+                slot = next((slot for slot in free if slot.owner == task.owner), free[0])
+                slot.task = task
+            if slot.owner is not None and slot.owner != task.owner:
+                slot.decoder = self.decoder.fork()
+            slot.owner = task.owner
             slot.decoder.adopt(slot.request)
 
     def _drop_abandoned(self) -> None:

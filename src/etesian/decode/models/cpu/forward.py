@@ -11,11 +11,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import carray, njit, types
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from etesian._shared.barrier import wait_for_all
 from etesian.decode.models.cpu.instructions import (
+    address_as_pointer,
     exponential,
     larger,
     read,
@@ -75,6 +77,20 @@ class Cache(NamedTuple):
     n_positions: int
 
 
+class Caches(NamedTuple):
+    """The caches of several texts whose rows share a pass, by address, with the nodes of all of them one after another."""
+
+    table: NDArray[np.int64]  # (text, entry); see the constants below
+    positions: NDArray[np.int64]  # of all nodes of all texts
+    is_seen: NDArray[np.uint8]  # (row, node) of each text, flat
+    like: NDArray[Any]  # an array of the type of keys and values
+
+
+KEYS, VALUES, COSINES, SINES, CAPACITY, N_POSITIONS, N_KEPT = range(7)
+FIRST_ROW, N_OWN_ROWS, FIRST_NODE, N_NODES, FIRST_SEEN = range(7, 12)
+N_ENTRIES = 12
+
+
 class Scratch(NamedTuple):
     """Working memory of a pass: rows shared by all threads, and blocks per thread."""
 
@@ -103,7 +119,10 @@ class Rows(NamedTuple):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
-    """Run one thread's part of a pass; an empty `logits` array skips the output layer."""
+    """Run one thread's part of a pass; an empty `logits` array skips the output layer.
+
+    `cache` is the `Cache` of one text, or the `Caches` of several texts, whose rows stand one after another.
+    """
     _embed(worker, n_workers, shape, weights, scratch, rows)
     for layer in range(shape.n_layers):
         _normalize(worker, n_workers, shape, weights, layer, FIRST_NORM, scratch, rows, scratch.normed)
@@ -115,7 +134,7 @@ def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
         if shape.norms_all_heads:
             _normalize_heads(worker, n_workers, shape, weights, layer, scratch, rows)
             wait_for_all(scratch.barrier, n_workers)
-        _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows)
+        _attend_texts(worker, n_workers, shape, weights, layer, cache, scratch, rows)
         wait_for_all(scratch.barrier, n_workers)
         attended = shape.n_heads * shape.head_width
         _add_product(worker, n_workers, shape, weights, layer, ATTENTION_OUT, attended, scratch, rows)
@@ -344,6 +363,75 @@ def _normal_chance(x):
     series = (series * t + np.float32(1.421413741)) * t - np.float32(0.284496736)
     tail = np.float32(0.5) * (series * t + np.float32(0.254829592)) * t * exponential(-z * z)
     return np.float32(1) - tail if x > 0 else tail
+
+
+def _attend_texts(worker, n_workers, shape, weights, layer, cache, scratch, rows):
+    """Let the rows of each text attend to the text's own cache."""
+    raise NotImplementedError  # compiled code has the overload below
+
+
+@overload(_attend_texts, jit_options={"nogil": True, "error_model": "numpy"})
+def _overload_attend_texts(worker, n_workers, shape, weights, layer, cache, scratch, rows):
+    def attend_one(worker, n_workers, shape, weights, layer, cache, scratch, rows):
+        _attend(worker, n_workers, shape, weights, layer, cache, scratch, rows)
+
+    def attend_several(worker, n_workers, shape, weights, layer, cache, scratch, rows):
+        for text in range(len(cache.table)):
+            own = _rows_of(cache, text, rows)
+            part = _scratch_of(cache, text, shape, scratch)
+            _attend(worker, n_workers, shape, weights, layer, _cache_of(cache, text, shape, rows), part, own)
+
+    is_several = isinstance(cache, types.NamedTuple) and cache.instance_class is Caches
+    return attend_several if is_several else attend_one
+
+
+@njit(nogil=True, cache=True)
+def _cache_of(caches, text, shape, rows):
+    entry, half = caches.table[text], max(shape.rotary_width // 2, 1)
+    n_slots = shape.n_layers * shape.n_key_heads * entry[CAPACITY]
+    floats = np.empty(0, np.float32)
+    n_turns = 2 * entry[N_POSITIONS] * half  # at most: the second table exists in some families only
+    return Cache(
+        carray(address_as_pointer(entry[KEYS], caches.like), n_slots * shape.head_width),
+        carray(address_as_pointer(entry[VALUES], caches.like), n_slots * shape.value_width),
+        carray(address_as_pointer(entry[COSINES], floats), n_turns),
+        carray(address_as_pointer(entry[SINES], floats), n_turns),
+        entry[CAPACITY],
+        entry[N_POSITIONS],
+    )
+
+
+@njit(nogil=True, cache=True)
+def _rows_of(caches, text, rows):
+    entry = caches.table[text]
+    first, n_rows, node, n_nodes = entry[FIRST_ROW], entry[N_OWN_ROWS], entry[FIRST_NODE], entry[N_NODES]
+    seen = entry[FIRST_SEEN]
+    return Rows(
+        rows.tokens[first : first + n_rows],
+        caches.positions[node : node + n_nodes],
+        caches.is_seen[seen : seen + n_rows * n_nodes].reshape(n_rows, n_nodes),
+        entry[N_KEPT],
+    )
+
+
+@njit(nogil=True, cache=True)
+def _scratch_of(caches, text, shape, scratch):
+    first = caches.table[text, FIRST_ROW]
+    heads, inner = first * _row_stride_of_heads(shape), first * stride_of(shape.n_heads * shape.head_width)
+    return Scratch(
+        scratch.hidden,
+        scratch.branch,
+        scratch.normed,
+        scratch.normed_twice,
+        scratch.inner[inner:],
+        scratch.heads[heads:],
+        scratch.panels,
+        scratch.queries,
+        scratch.scores,
+        scratch.mixed,
+        scratch.records,
+        scratch.barrier,
+    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -97,3 +97,13 @@ def exponential(typing_context, value):
         return builder.select(is_zero, FLOAT(0.0), builder.fmul(series, power))
 
     return types.float32(types.float32), generate
+
+
+@instruction
+def address_as_pointer(typing_context, address, like):
+    """Return a pointer to elements of the type that the array `like` holds, for `numba.carray`."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(types.CPointer(like.dtype)))
+
+    return types.CPointer(like.dtype)(types.int64, like), generate

@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian._shared.barrier import new_shared
-from etesian.decode.models.cpu import forward
+from etesian.decode.models.batching import KeyValueBlock, ScoreRequest
+from etesian.decode.models.cpu import forward, together
 from etesian.decode.models.cpu.architecture import FAMILIES, Network, read_network
 from etesian.decode.models.cpu.packed_network import aligned_zeros, pack_network
 from etesian.decode.models.cpu.products import BlockWeights, Weights
@@ -71,6 +72,7 @@ class CpuModel:
             self._rotation_speeds.append(network.second_rotation_speeds)
         self._rotation_scale = network.rotation_scale
         self.n_threads = n_threads or (default_threads() if self.weight_bytes > SMALL_BYTES else 1)
+        self._shared_scratch: tuple[int, forward.Scratch] | None = None
         self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
 
     @classmethod
@@ -158,6 +160,16 @@ class CpuModel:
         square = np.mean(centered * centered, axis=1, keepdims=True)
         return centered / np.sqrt(square + self.shape.norm_epsilon) * factor + term
 
+    def score_together(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        """Score the rows of several contexts in common passes; see `BatchedModel`."""
+        return together.score_together(self, requests)
+
+    def shared_scratch(self, capacity: int) -> forward.Scratch:
+        """Return working memory for common passes over caches of at most `capacity` slots."""
+        if self._shared_scratch is None or self._shared_scratch[0] < capacity:
+            self._shared_scratch = capacity, new_scratch(self, capacity)
+        return self._shared_scratch[1]
+
     def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Cosines and sines by position, flat: (table, n_positions, rotary_width / 2).
 
@@ -170,7 +182,11 @@ class CpuModel:
         return np.concatenate([table[0] for table in tables]), np.concatenate([table[1] for table in tables])
 
     def run(
-        self, cache: forward.Cache, scratch: forward.Scratch, rows: forward.Rows, logits: NDArray[np.float32]
+        self,
+        cache: forward.Cache | forward.Caches,
+        scratch: forward.Scratch,
+        rows: forward.Rows,
+        logits: NDArray[np.float32],
     ) -> None:
         """Run one pass on all threads."""
         weights = self.weights
@@ -211,7 +227,7 @@ class CpuContext:
         self._positions: list[int] = []
         self._is_seen = np.zeros((0, 0), np.uint8)  # of all nodes: (node, node)
         self._cache = _new_cache(model, 4 * PANEL)
-        self._scratch = _new_scratch(model, self._cache.capacity)
+        self._scratch = new_scratch(model, self._cache.capacity)
 
     @property
     def n_reusable(self) -> int:
@@ -275,13 +291,53 @@ class CpuContext:
         width = self._model.shape.width
         return self._scratch.hidden[: n_rows * width].reshape(n_rows, width).copy()
 
+    def copy_block(self, start: int, stop: int) -> KeyValueBlock:
+        """Copy the keys and values of the kept tokens from `start` to `stop`; see `CopiesBlocks`."""
+        keys, values = self._slots()
+        return KeyValueBlock(
+            tuple(
+                np.concatenate([part[index] for index in _pieces(start, stop, is_keys)], axis=2 if is_keys else 1)
+                for part, is_keys in ((keys, True), (values, False))
+            )
+        )
+
+    def append_block(self, tokens: IntegerArray, block: KeyValueBlock) -> None:
+        """Keep tokens whose keys and values were copied from a text with the same beginning; see `CopiesBlocks`."""
+        start, stop = self.length, self.length + len(tokens)
+        self._check_room(stop)
+        self._drop_nodes()
+        if stop > self._cache.capacity:
+            self._grow(stop)
+        for part, copied, is_keys in zip(self._slots(), block.arrays, (True, False), strict=True):
+            done = 0
+            for index in _pieces(start, stop, is_keys):
+                n = part[index].shape[2 if is_keys else 1]
+                part[index] = copied[:, :, done : done + n] if is_keys else copied[:, done : done + n]
+                done += n
+        self.length = stop
+
+    def open_pass(self, tokens: IntegerArray, parents: IntegerArray) -> together.Part:
+        """Add nodes and make room for them; return their part of a common pass, of at most `LONGEST_PASS` rows."""
+        checked, first = self._checked(tokens), len(self._parents)
+        self._add_nodes(np.asarray(parents, np.int64), len(checked))
+        n_slots = self.length + len(self._positions)
+        if n_slots > self._cache.capacity:
+            self._grow(n_slots)
+        positions, is_seen = np.array(self._positions, np.int64), np.ascontiguousarray(self._is_seen[first:])
+        return together.Part(self._cache, forward.Rows(checked, positions, is_seen, self.length))
+
+    def _slots(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Keys as (head, panel, step, slot, lane) and values as (head, slot, column)."""
+        shape, capacity = self._model.shape, self._cache.capacity
+        n_heads = shape.n_layers * shape.n_key_heads
+        n_steps = shape.head_width // shape.lanes
+        return (
+            self._cache.keys.reshape(n_heads, capacity // PANEL, n_steps, PANEL, shape.lanes),
+            self._cache.values.reshape(n_heads, capacity, shape.value_width),
+        )
+
     def _normed_rows(self, n_rows: int) -> NDArray[np.float32]:
-        """Return the input of the output layer in the last pass, shape (n_rows, width)."""
-        width, stride = self._model.shape.width, forward.stride_of(self._model.shape.width)
-        rows = self._scratch.normed[: n_rows * stride].reshape(n_rows, stride)[:, :width]
-        if rows.dtype == np.uint16:  # the bits of bfloat16
-            return (rows.astype(np.uint32) << 16).view(np.float32)
-        return rows
+        return normed_rows(self._model, self._scratch, 0, n_rows)
 
     def _checked(self, tokens: IntegerArray) -> NDArray[np.int64]:
         checked: NDArray[np.int64] = np.asarray(tokens, np.int64)
@@ -341,7 +397,29 @@ class CpuContext:
         for new_part, old_part in ((self._cache.keys, old.keys), (self._cache.values, old.values)):
             kept = old_part.reshape(n_heads, -1)
             new_part.reshape(n_heads, -1)[:, : kept.shape[1]] = kept
-        self._scratch = _new_scratch(model, capacity)
+        self._scratch = new_scratch(model, capacity)
+
+
+def normed_rows(model: CpuModel, scratch: forward.Scratch, first: int, n_rows: int) -> NDArray[np.float32]:
+    """Return the input of the output layer for rows of the last pass, shape (n_rows, width)."""
+    width, stride = model.shape.width, forward.stride_of(model.shape.width)
+    rows = scratch.normed[first * stride : (first + n_rows) * stride].reshape(n_rows, stride)[:, :width]
+    if rows.dtype == np.uint16:  # the bits of bfloat16
+        return (rows.astype(np.uint32) << 16).view(np.float32)
+    return rows
+
+
+def _pieces(start: int, stop: int, is_keys: bool) -> list[tuple[Any, ...]]:
+    """Return the indices of slots in the arrays of `CpuContext._slots`; those of keys are cut at panels."""
+    if not is_keys:
+        return [(slice(None), slice(start, stop))]
+    pieces: list[tuple[Any, ...]] = []
+    while start < stop:
+        panel, first = divmod(start, PANEL)
+        last = min(PANEL, first + stop - start)
+        pieces.append((slice(None), panel, slice(None), slice(first, last)))
+        start += last - first
+    return pieces
 
 
 def _new_cache(model: CpuModel, capacity: int) -> forward.Cache:
@@ -366,7 +444,7 @@ def _rotations(speeds: Any, scale: float, n_positions: int) -> tuple[NDArray[np.
     return (turns.cos() * scale).numpy(), (turns.sin() * scale).numpy()
 
 
-def _new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
+def new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
     shape, n_rows, n_threads = model.shape, LONGEST_PASS, model.n_threads
     has_blocks = isinstance(model.weights, BlockWeights)
     dtype = np.float32 if has_blocks else model.weights.packed.dtype

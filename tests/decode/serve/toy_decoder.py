@@ -74,7 +74,8 @@ class Shuffled:
 
 
 def make_decoder(model=None, *, drafter="both") -> Decoder:
-    chosen = {"both": CombinedDrafter([Shuffled(), LookupDrafter()]), "none": None}[drafter]
+    both = CombinedDrafter([Shuffled(), LookupDrafter()])
+    chosen = {"both": both, "shuffled": Shuffled(), "none": None}[drafter]
     return Decoder(model or english_like(), chosen, _TOKENIZER, end_tokens=[END], chat_template=PlainChat())
 
 

@@ -1,0 +1,190 @@
+"""A chat with a running server, as `etesian chat --url` uses it in place of a decoder."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from etesian.decode.generation import Generation, Piece
+from etesian.decode.sampling import Sampling
+from etesian.decode.statistics import TARGET, StageStatistics, Statistics
+from etesian.errors import InputError
+
+KEY_VARIABLES = ("ETESIAN_API_KEY", "OPENAI_API_KEY")
+"""Environment variables that may hold the API key; the first one that is set counts."""
+_SECONDS = 600.0
+
+
+class RemoteDecoder:
+    """The chat of a server.
+
+    Parameters
+    ----------
+    url : str
+        Address of the server, with or without ``/v1``.
+
+    Raises
+    ------
+    InputError
+        If the address is not valid, or the server does not respond.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(f"--url must be an address such as http://127.0.0.1:8000; got {url!r}")
+        self._parts = parts
+        self._prefix = parts.path.rstrip("/").removesuffix("/v1")
+        with closing(self._request("GET", "/v1/models")) as exchange:
+            (model,) = json.loads(exchange.response.read())["data"]
+        self.name: str = model["id"]
+        self.stages: tuple[str, ...] = tuple(model.get("stages", ()))
+
+    def stream_chat(
+        self, messages: Sequence[Mapping[str, str]], sampling: Sampling, *, max_tokens: int, speculate: bool
+    ) -> RemoteStream:
+        """Answer the last message of a conversation piece by piece; see `Decoder.stream_chat`."""
+        body = {
+            "messages": [dict(message) for message in messages],
+            "temperature": sampling.temperature or 0,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+            "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": sampling.frequency_penalty,
+            "repetition_penalty": sampling.repetition_penalty,
+            "stop": list(sampling.stop),
+            "seed": sampling.seed,
+            "max_tokens": max_tokens,
+            "speculate": speculate,
+            "include_origins": True,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        return RemoteStream(self._request("POST", "/v1/chat/completions", body))
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> _Exchange:
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        assert self._parts.hostname is not None
+        connection = kind(self._parts.hostname, self._parts.port, timeout=_SECONDS)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        try:
+            connection.request(method, self._prefix + path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise InputError(
+                f"{self._parts.geturl()} does not respond: {error}; start it with `etesian serve`"
+            ) from None
+        exchange = _Exchange(connection, response)
+        if response.status != 200:
+            with closing(exchange):
+                raise InputError(f"{self._parts.geturl()} refuses the request: {_message(response.read())}")
+        return exchange
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """A response and its connection."""
+
+    connection: http.client.HTTPConnection
+    response: http.client.HTTPResponse
+
+    def close(self) -> None:
+        self.response.close()
+        self.connection.close()
+
+
+class RemoteStream:
+    """Pieces of an answer, in order; `close` cancels the rest."""
+
+    def __init__(self, exchange: _Exchange) -> None:
+        self._exchange = exchange
+        self._pieces: list[Piece] = []
+        self._usage: dict[str, Any] = {}
+        self._reason: Any = None
+        self._began = self._first = self._last = time.perf_counter()
+        self._iterator = self._read()
+
+    def __iter__(self) -> Iterator[Piece]:
+        return self._iterator
+
+    def close(self) -> None:
+        """Stop reading, which cancels the request; the answer so far remains available."""
+        self._exchange.close()
+
+    @property
+    def generation(self) -> Generation:
+        """The answer so far with its statistics."""
+        return Generation(
+            token_ids=tuple(token for piece in self._pieces for token in piece.token_ids),
+            texts=tuple(text for piece in self._pieces for text in piece.texts),
+            origins=tuple(origin for piece in self._pieces for origin in piece.origins),
+            logprobs=None,
+            alternatives=None,
+            finish_reason=self._reason,
+            stats=self._statistics(),
+        )
+
+    def _read(self) -> Iterator[Piece]:
+        for line in self._exchange.response:
+            text = line.decode().strip()
+            if not text.startswith("data: ") or text == "data: [DONE]":
+                continue
+            chunk = json.loads(text.removeprefix("data: "))
+            if "error" in chunk:
+                self.close()
+                raise InputError(f"the server ended the answer: {chunk['error']['message']}")
+            self._usage = chunk.get("usage") or self._usage
+            for choice in chunk["choices"]:
+                self._reason = choice["finish_reason"] or self._reason
+                if "etesian" in choice:
+                    yield self._piece(choice["etesian"])
+        self.close()
+
+    def _piece(self, added: Mapping[str, Any]) -> Piece:
+        self._last = time.perf_counter()
+        if not self._pieces:
+            self._first = self._last
+        piece = Piece(tuple(added["token_ids"]), tuple(added["texts"]), tuple(added["origins"]), None, None)
+        self._pieces.append(piece)
+        return piece
+
+    def _statistics(self) -> Statistics:
+        details = self._usage.get("completion_tokens_details", {})
+        cached = self._usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
+        n_tokens = sum(len(piece.token_ids) for piece in self._pieces)
+        drafts = StageStatistics(
+            "drafts", details.get("drafted_tokens", 0), details.get("accepted_tokens", 0), None, None
+        )
+        return Statistics(
+            tokens=n_tokens,
+            prompt_tokens=self._usage.get("prompt_tokens", 0),
+            reused_tokens=cached,
+            passes=details.get("passes", 0),
+            stages=(drafts,) if any(origin != TARGET for piece in self._pieces for origin in piece.origins) else (),
+            prompt_seconds=self._first - self._began,
+            seconds=self._last - self._first,
+            target_seconds=0.0,
+            draft_seconds=0.0,
+            verify_seconds=0.0,
+            weight_bytes=None,
+            plain_weight_bytes=None,
+        )
+
+
+def _message(raw: bytes) -> str:
+    try:
+        return str(json.loads(raw)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return "its response is not one of an OpenAI-compatible server"

@@ -1,0 +1,118 @@
+"""From a body to requests of the engine: sampling options, grammars and limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from etesian.decode.request import Prompt
+from etesian.decode.request import Request as EngineRequest
+from etesian.decode.sampling import Grammar, Sampling
+from etesian.decode.serve.engine import Engine
+from etesian.decode.serve.http.errors import ApiError
+from etesian.decode.serve.http.options import ServerOptions
+from etesian.decode.serve.http.schema import GenerationBody, SamplingBody
+from etesian.errors import InputError
+
+DEFAULT_TEMPERATURE = 1.0
+"""As in OpenAI's interface; the default seed is 0, so that the same request returns the same text."""
+_MOST_STOPS = 16
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything that the routes share."""
+
+    engine: Engine
+    options: ServerOptions
+
+    def check_model(self, name: str | None) -> None:
+        """Refuse names of other models."""
+        if name is not None and name != self.options.model_name:
+            raise ApiError(
+                404, f"the model {name!r} does not exist; this server has {self.options.model_name!r}",
+                param="model", code="model_not_found",
+            )  # fmt: skip
+
+    async def open(
+        self, prompts: Sequence[Prompt], sampling: Sampling, body: SamplingBody, *, max_tokens: int | None, n: int = 1
+    ) -> list[EngineRequest]:
+        """Open `n` requests for each prompt, whose seeds follow each other; checks and grammars run in another thread."""
+        if len(prompts) * n > self.options.max_choices:
+            raise ApiError(400, f"n times the number of prompts must be at most {self.options.max_choices}", param="n")
+        length = self.options.max_tokens if max_tokens is None else min(max_tokens, self.options.max_tokens)
+
+        def opened() -> list[EngineRequest]:
+            return [
+                self.engine.open(
+                    prompt,
+                    replace(sampling, seed=sampling.seed + number),
+                    max_tokens=length,
+                    speculate=body.speculate,
+                )
+                for prompt in prompts
+                for number in range(n)
+            ]
+
+        return await run_checked(opened)
+
+    def grammar(self, kind: str, source: Any) -> Grammar:
+        """Return a grammar, unless it is too large."""
+        text = source if isinstance(source, str) else json.dumps(source)
+        if len(text.encode()) > self.options.max_schema_bytes:
+            raise ApiError(400, f"a schema or grammar must hold at most {self.options.max_schema_bytes} bytes")
+        return Grammar("json_schema" if kind == "json_schema" else "lark", text)
+
+
+async def run_checked(function: Any, *arguments: Any) -> Any:
+    """Run a function in another thread; mistakes of the user become HTTP errors."""
+    try:
+        return await run_in_threadpool(function, *arguments)
+    except InputError as error:
+        raise ApiError(400, str(error)) from None
+
+
+def sampling_of(body: SamplingBody, *, grammar: Grammar | None = None, logprobs: int | None = None) -> Sampling:
+    """Return the sampling options of a body."""
+    options: dict[str, Any] = {
+        "temperature": DEFAULT_TEMPERATURE if body.temperature is None else body.temperature,
+        "top_p": body.top_p,
+        "top_k": body.top_k if body.top_k is not None and body.top_k > 0 else None,  # 0 and -1 mean "off" elsewhere
+        "min_p": body.min_p or None,
+        "seed": body.seed or 0,
+        "logprobs": logprobs,
+        "grammar": grammar,
+    }
+    if isinstance(body, GenerationBody):
+        options |= {
+            "presence_penalty": body.presence_penalty,
+            "frequency_penalty": body.frequency_penalty,
+            "repetition_penalty": body.repetition_penalty,
+            "logit_bias": _biases(body.logit_bias or {}),
+            "stop": _stops(body.stop),
+            "stop_tokens": body.stop_token_ids or [],
+        }
+    try:
+        return Sampling(**options)
+    except InputError as error:
+        raise ApiError(400, str(error)) from None
+
+
+def _biases(given: dict[str, float]) -> dict[int, float]:
+    strange = [token for token in given if not (token.isascii() and token.isdecimal())]
+    if strange:
+        raise ApiError(
+            400, f"logit_bias must map token numbers to biases; got the token {strange[0]!r}", param="logit_bias"
+        )
+    return {int(token): bias for token, bias in given.items()}
+
+
+def _stops(given: str | list[str] | None) -> list[str]:
+    stops = [given] if isinstance(given, str) else given or []
+    if len(stops) > _MOST_STOPS or not all(stops):
+        raise ApiError(400, f"stop must hold at most {_MOST_STOPS} strings, none of them empty", param="stop")
+    return stops

@@ -1,0 +1,82 @@
+"""Run the application: sockets, signals and draining."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from sse_starlette.sse import AppStatus
+from starlette.types import ASGIApp
+
+from etesian.decode.serve.http.options import ServerOptions
+from etesian.errors import InputError
+
+_MOST_CONNECTIONS = 512
+_EXIT_INTERRUPTED = 130
+_BACKLOG = 128
+
+
+class _Server(uvicorn.Server):
+    """Drains at the first signal, and ends at once at a second Ctrl-C."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Handle SIGTERM and SIGINT."""
+        if self.should_exit and sig == signal.SIGINT:
+            os._exit(_EXIT_INTERRUPTED)
+        self.should_exit = True
+
+
+def listen(options: ServerOptions) -> socket.socket:
+    """Return a listening socket.
+
+    Raises
+    ------
+    InputError
+        If the address or the port is not available.
+    """
+    host, port = options.host, options.port
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except socket.gaierror:
+        raise InputError(f"--host must be a name or an address of this machine; got {host!r}") from None
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on port {port} of {host}: {error.strerror or error}; --port 0 selects a free port"
+        ) from None
+
+
+def run_server(app: ASGIApp, options: ServerOptions, *, announce: Callable[[str], None] = print) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish running requests for up to `ServerOptions.drain_seconds`.
+
+    Parameters
+    ----------
+    app : ASGI application
+    options : ServerOptions
+    announce : callable
+        Called with the URL once the server listens.
+
+    Raises
+    ------
+    InputError
+        If the address or the port is not available.
+    """
+    AppStatus.disable_automatic_graceful_drain()  # streams end by themselves while the server drains
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=max(int(options.drain_seconds), 1),
+        lifespan="on",
+        ws="none",
+    )
+    with listen(options) as listening:
+        host, port = listening.getsockname()[:2]
+        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+        _Server(config).run(sockets=[listening])

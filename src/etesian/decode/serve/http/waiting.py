@@ -1,0 +1,173 @@
+"""Wait for the events of tasks, abandon them when the client leaves, and stream them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Any
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import Response
+
+from etesian.decode.generation import Generation
+from etesian.decode.request import Request as EngineRequest
+from etesian.decode.serve.http.asking import Service
+from etesian.decode.serve.http.errors import ApiError
+from etesian.decode.serve.tasks import Busy, Event, Failed, Finished
+
+Numbered = tuple[int, Event]
+
+
+class Choices:
+    """The running tasks of one HTTP request. Iterating yields their events with the number of the task.
+
+    Parameters
+    ----------
+    service : Service
+    requests : sequence of Request
+    owner : str
+
+    Raises
+    ------
+    ApiError
+        If the queue is full.
+    """
+
+    def __init__(self, service: Service, requests: Sequence[EngineRequest], owner: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Numbered] = asyncio.Queue()  # bounded by the lengths of the outputs
+        self._n_open = len(requests)
+        receivers = [partial(self._receive, number) for number in range(len(requests))]
+        try:
+            self._tasks = service.engine.submit_all(
+                requests, receivers, owner=owner, time_limit=service.options.time_limit
+            )
+        except Busy as busy:
+            raise ApiError.from_busy(busy) from None
+
+    def __aiter__(self) -> AsyncIterator[Numbered]:
+        return self
+
+    async def __anext__(self) -> Numbered:
+        """Return the next event.
+
+        Raises
+        ------
+        ApiError
+            If a task failed; the others are abandoned.
+        """
+        if self._n_open == 0:
+            raise StopAsyncIteration
+        number, event = await self._events.get()
+        if isinstance(event, Failed):
+            self.cancel()
+            raise ApiError.from_failure(event)
+        self._n_open -= isinstance(event, Finished)
+        return number, event
+
+    def cancel(self) -> None:
+        """Abandon all tasks; their slots are free before the next pass."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _receive(self, number: int, event: Event) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
+            self._loop.call_soon_threadsafe(self._events.put_nowait, (number, event))
+
+
+async def collect(request: Request, choices: Choices) -> list[Generation]:
+    """Return the outputs of all tasks, in order; abandon them if the client disconnects.
+
+    Raises
+    ------
+    ApiError
+        If a task failed or the client left.
+    """
+    found: dict[int, Generation] = {}
+
+    async def gather() -> None:
+        async for number, event in choices:
+            if isinstance(event, Finished):
+                found[number] = event.generation
+
+    work, leaving = asyncio.create_task(gather()), asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ApiError(499, "the client disconnected")
+        work.result()
+    finally:
+        choices.cancel()
+        for each in (work, leaving):
+            each.cancel()
+        await asyncio.gather(work, leaving, return_exceptions=True)
+    return [found[number] for number in sorted(found)]
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def stream(
+    request: Request, choices: Choices, chunks: AsyncIterator[dict[str, Any]], *, named: bool = False
+) -> Response:
+    """Return a response that streams chunks as server-sent events.
+
+    The response starts with the first chunk, or with the first keep-alive comment, so that early errors have an HTTP status.
+
+    Parameters
+    ----------
+    request : Request
+    choices : Choices
+        Abandoned when the stream ends in any way.
+    chunks : async iterator of dict
+        JSON objects, one for each event.
+    named : bool
+        True if events bear the name in their ``"type"``, as those of ``/v1/responses``; otherwise the stream ends with ``[DONE]``.
+
+    Raises
+    ------
+    ApiError
+        If a task failed, or the client left, before the first chunk.
+    """
+    service: Service = request.app.state.service
+    options = service.options
+    first, leaving = asyncio.ensure_future(anext(chunks)), asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({first, leaving}, timeout=options.ping_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done() and not first.done():
+            raise ApiError(499, "the client disconnected")
+        if first.done() and (error := first.exception()) is not None:
+            raise error
+    except BaseException:
+        choices.cancel()
+        first.cancel()
+        raise
+    finally:
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        try:
+            yield _event(await first, named=named)
+            async for chunk in chunks:
+                yield _event(chunk, named=named)
+            if not named:
+                yield ServerSentEvent(data="[DONE]", sep="\n")
+        except ApiError as error:
+            body = {"type": "error", **error.body} if named else error.body
+            yield _event(body, named=named)
+        finally:
+            choices.cancel()
+
+    return EventSourceResponse(events(), ping=options.ping_seconds, sep="\n", send_timeout=options.send_seconds)
+
+
+def _event(chunk: dict[str, Any], *, named: bool) -> ServerSentEvent:
+    data = json.dumps(chunk, ensure_ascii=False, allow_nan=False)
+    return ServerSentEvent(data=data, event=chunk["type"] if named else None, sep="\n")

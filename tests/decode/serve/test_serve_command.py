@@ -1,0 +1,109 @@
+"""The commands `etesian serve` and `etesian chat --url`."""
+
+from __future__ import annotations
+
+import pytest
+from command_line import run_command
+from http_server import running
+from toy_decoder import PlainChat, make_decoder
+
+from etesian.cli import decode_serve
+from etesian.decode import Sampling
+from etesian.decode.serve import http
+
+KEY = "a-key-of-a-user-0001"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    file = tmp_path_factory.mktemp("keys") / "keys"
+    file.write_text(KEY)
+    with running(api_keys=http.read_api_keys(file)) as found:
+        yield found
+
+
+def test_chat_talks_to_a_server(server):
+    address = f"http://127.0.0.1:{server.port}"
+    for url in (address, f"{address}/v1/"):
+        found = run_command(
+            "chat",
+            "--url",
+            url,
+            "--max-tokens",
+            12,
+            "--show-origins",
+            given=b"abc\n/stats\nab\n",
+            env={"ETESIAN_API_KEY": KEY},
+        )
+        plain = make_decoder(drafter="none")
+        turns = [{"role": "user", "content": "abc"}]
+        first = plain.generate(PlainChat().encode(turns), max_tokens=12).text
+        turns += [{"role": "assistant", "content": first}, {"role": "user", "content": "ab"}]
+        second = plain.generate(PlainChat().encode(turns), max_tokens=12).text
+        assert found.exit_code == 0
+        assert found.stdout.split() == (first + "\n" + second).split()
+        assert "12 tokens in" in found.stderr
+        assert "lookup" in found.stderr
+
+
+def test_sampling_options_reach_the_server(server):
+    found = run_command(
+        "chat", "--url", f"http://127.0.0.1:{server.port}", "--max-tokens", 9, "--temperature", 1, "--seed", 4, "--top-k", 5,
+        given=b"abc\n", env={"ETESIAN_API_KEY": KEY},
+    )  # fmt: skip
+    prompt = PlainChat().encode([{"role": "user", "content": "abc"}])
+    expected = make_decoder(drafter="none").generate(prompt, Sampling(temperature=1.0, seed=4, top_k=5), max_tokens=9)
+    assert found.stdout.split() == expected.text.split()
+
+
+def test_chat_explains_what_is_wrong_with_a_server(server):
+    for url, message in (
+        (f"http://127.0.0.1:{server.port}", "a valid API key is required"),
+        ("http://127.0.0.1:9", "does not respond"),
+        ("127.0.0.1:8000", "--url must be an address such as http://127.0.0.1:8000"),
+    ):
+        found = run_command("chat", "--url", url, given=b"", env={"ETESIAN_API_KEY": "", "OPENAI_API_KEY": ""})
+        assert found.exit_code == 2
+        assert message in found.stderr
+
+
+def test_serve_passes_its_options_on(tmp_path, monkeypatch):
+    file = tmp_path / "keys"
+    file.write_text(KEY)
+    served = []
+    monkeypatch.setattr(decode_serve.ModelChoice, "load", lambda *_: make_decoder())
+    monkeypatch.setattr(
+        http, "run_server", lambda app, options, announce: served.append((app.state.service.engine, options))
+    )
+    found = run_command(
+        "serve", "--model", "models/toy.gguf", "--host", "0.0.0.0", "--port", 9000, "--slots", 3, "--context", 99, "--cache-mb", 2,
+        "--api-key-file", file, "--allow-host", "llm.example", "--max-tokens", 50,
+    )  # fmt: skip
+    assert (found.exit_code, found.stderr) == (0, "stopped\n")
+    ((engine, options),) = served
+    assert (engine.options.slots, engine.options.context, engine.options.cache_bytes) == (3, 99, 2 << 20)
+    assert (options.model_name, options.port, options.max_tokens, options.allowed_hosts) == (
+        "toy",
+        9000,
+        50,
+        ("llm.example",),
+    )
+    assert "everybody who can reach" in run_command("serve", "--host", "0.0.0.0").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port", "70000"], "port must be a number from 0 to 65535; got 70000"),
+        (["--slots", "0"], "slots must be a whole number, at least 1; got 0"),
+        (["--context", "1"], "context must be a whole number, at least 2; got 1"),
+        (["--api-key-file", "missing"], "API key file 'missing' cannot be read: No such file or directory"),
+        (["--time-limit", "-1"], "time_limit must be above 0; got -1"),
+    ],
+)
+def test_mistakes_are_found_before_the_model_is_loaded(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(decode_serve.ModelChoice, "load", lambda *_: pytest.fail("the model was loaded"))
+    found = run_command("serve", *arguments)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert message in found.stderr
