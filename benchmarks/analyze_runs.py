@@ -1,4 +1,4 @@
-"""How long an analysis takes, part by part: entries of made-up runs that climb to their target at their own pace.
+"""Time of an analysis and of its parts, for entries of synthetic runs that reach their target at different speeds.
 
 Example:
 
@@ -20,7 +20,7 @@ TARGET = Target("accuracy", 0.9)
 
 
 def made_runs(entries: int, runs: int, points: int, *, seed: int = 0) -> list[Run]:
-    """Make so many runs of each entry; about one in eight does not arrive."""
+    """Make the runs of all entries; about one in eight does not reach the target."""
     rng = np.random.default_rng(seed)
     return [
         made_run(f"entry {entry}", number, 1 + 0.1 * entry, points, rng)
@@ -30,7 +30,7 @@ def made_runs(entries: int, runs: int, points: int, *, seed: int = 0) -> list[Ru
 
 
 def made_run(name: str, seed: int, pace: float, points: int, rng: np.random.Generator) -> Run:
-    """Climb in `points` measurements, with noise, to somewhere around the target."""
+    """Make a run of `points` noisy measurements that ends near the target."""
     best = rng.uniform(0.89, 0.97)
     values = best * (1 - np.exp(-6 * np.arange(1, points + 1) / points)) + 0.003 * rng.normal(size=points)
     seconds = np.cumsum(pace * rng.uniform(0.9, 1.1, size=points))
@@ -44,7 +44,7 @@ def made_run(name: str, seed: int, pace: float, points: int, rng: np.random.Gene
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Time the analysis and its form as JSON, and print both as JSON."""
+    """Time the analysis and its conversion to JSON, and print the times as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("entries", 20), ("runs", 50), ("points", 40), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)

@@ -122,7 +122,7 @@ def measure(rows: Rows, batches: tuple[int, ...], n_lists: tuple[int, ...]) -> l
 
 
 def time_epochs(rows: Rows, n_workers: int, rounds: int) -> list[dict[str, object]]:
-    """Interleave epochs of every schedule; milliseconds, and speed-up over the serial one round by round."""
+    """Interleave epochs of every schedule; return milliseconds, and speed-ups over the serial epoch of the same round."""
     found: list[dict[str, object]] = []
     for method, options in TIMED.items():
         with Workers(n_workers) as workers, Workers(1) as one, warnings.catch_warnings():
@@ -152,7 +152,7 @@ def rows_with_hubs(n: int) -> tuple[data.csr_array, np.ndarray]:
 
 
 def as_text(results: dict[str, list[dict[str, object]]]) -> str:
-    """Lay the counts out as a table."""
+    """Format the counts as a table."""
     lines = ["| data | lists | batch | epochs | step size |", "| --- | ---: | ---: | ---: | ---: |"]
     for name, found in results.items():
         for each in found:
@@ -162,7 +162,7 @@ def as_text(results: dict[str, list[dict[str, object]]]) -> str:
 
 
 def as_times(timed: dict[str, list[dict[str, Any]]]) -> str:
-    """Lay the times out as a table; median [10th to 90th percentile of the rounds]."""
+    """Format the times as a table; median [10th to 90th percentile of the rounds]."""
     lines = [
         "| data | method | schedule | workers | ms per epoch | over serial | predicted |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",

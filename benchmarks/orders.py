@@ -38,7 +38,7 @@ Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def one_hot(n: int) -> tuple[Linear, float]:
-    """Least squares on groups of one-hot features, and the least objective."""
+    """Return least squares on groups of one-hot features, and the minimum of the objective."""
     rng = np.random.default_rng(SEED)
     columns = np.arange(GROUPS) * VALUES + rng.integers(0, VALUES, (n, GROUPS))
     X = csr_array((np.ones(columns.size), columns.ravel(), np.arange(n + 1) * GROUPS), shape=(n, GROUPS * VALUES))
@@ -142,7 +142,7 @@ def rate(n: int, blocks: list[int], dealt: list[int], *, epochs: int, seeds: int
 
 
 def as_text(results: dict[str, dict[str, Any]]) -> str:
-    """The largest number of epochs over the seeds to each gap; for ratings the objective's median and spread."""
+    """Format the largest number of epochs over the seeds to each gap, and for ratings the median and spread of the objective."""
     lines = ["| data | order | to 1e-2 | to 1e-4 | to 1e-6 | objective |", "| --- | --- | ---: | ---: | ---: | ---: |"]
     for data, kinds in results.items():
         for name, runs in kinds.items():

@@ -1,11 +1,12 @@
-"""Perplexity of a GGUF file on a text, by Etesian or by llama.cpp: quantized products may round differently, but not err.
+"""Perplexity of GGUF files on a text, by Etesian or by llama.cpp: a check of quantized products.
 
-The text is cut into pieces of `--piece` tokens, each read from the start; every token but the first of a piece counts.
-Both engines get the same file and find the same tokens. A line of JSON says what was found. Run it once with each
-engine, llama.cpp in an environment of its own (built with `CMAKE_ARGS=-DGGML_NATIVE=ON`):
+The text is cut into pieces of `--piece` tokens, each read from the start; all tokens but the first of each piece count. Both
+engines read the same files and find the same tokens. Results are printed as JSON and appended to the file `--out`. Files with a
+result there are not measured again. Run it once with each engine, llama.cpp in a separate environment (built with
+`CMAKE_ARGS=-DGGML_NATIVE=ON`):
 
-    python benchmarks/perplexity.py model.gguf ../shared/data/text/tinyshakespeare_input.txt --tokens 20000
-    ../llama/bin/python benchmarks/perplexity.py model.gguf text.txt --tokens 20000 --engine llama.cpp
+    python benchmarks/perplexity.py *.gguf --text text.txt --out runs.jsonl
+    ../llama/bin/python benchmarks/perplexity.py *.gguf --text text.txt --out runs.jsonl --engine llama.cpp
 """
 
 from __future__ import annotations
@@ -24,28 +25,41 @@ Logits = Callable[[Sequence[int]], np.ndarray]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the options, and print what was found."""
+    """Measure the files of the command line that have no result yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("text", type=Path)
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--engine", choices=("etesian", "llama.cpp"), default="etesian")
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--piece", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="JSON Lines file of the results")
     given = parser.parse_args(arguments)
+    lines = given.out.read_text().splitlines() if given.out and given.out.exists() else []
+    done = {(found["model"], found["engine"]) for found in map(json.loads, lines)}
+    for model in given.models:
+        if (model.name, given.engine) not in done:
+            line = json.dumps(measure(model, given))
+            print(line)
+            if given.out:
+                with given.out.open("a") as file:
+                    print(line, file=file)
+
+
+def measure(model: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Measure the perplexity of one file."""
     text = given.text.read_text()[: 8 * given.tokens]
     open_engine = open_etesian if given.engine == "etesian" else open_llama_cpp
-    tokens, logits = open_engine(given.model, text, given.piece, given.threads)
+    tokens, logits = open_engine(model, text, given.piece, given.threads)
     started = time.perf_counter()
     losses = piecewise_losses(logits, tokens[: given.tokens], given.piece)
-    found = {
-        "model": given.model.name,
+    return {
+        "model": model.name,
         "engine": given.engine,
         "tokens": len(losses),
         "perplexity": round(float(np.exp(losses.mean())), 5),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    print(json.dumps(found))
 
 
 def piecewise_losses(logits: Logits, tokens: Sequence[int], piece: int) -> np.ndarray:

@@ -44,7 +44,7 @@ SINGLE, WAITING = "levels of single updates", " without barriers"
 
 
 def problems(n: int, folder: Path | None, rank: int) -> Iterator[tuple[str, Ratings | WordPairs]]:
-    """Ratings, word pairs and graphs; the real ones if available."""
+    """Yield ratings, word pairs and graphs; real ones if available."""
     yield f"power law, {n:,} ratings", _ratings(power_law_ratings(n), rank)
     left, right, count = power_law_pairs(n // 10)
     yield f"power law, {len(left):,} word pairs", _pairs(left, right, count, rank)
@@ -95,10 +95,10 @@ def all_plans(problem: Ratings | WordPairs, n_workers: int) -> tuple[dict[str, P
 
 
 def compare(problem: Ratings | WordPairs, n_workers: int, rounds: int) -> dict[str, Any]:
-    """Interleaved epochs of all plans: milliseconds, and speed-up over the serial run round by round.
+    """Interleave epochs of all plans; return milliseconds, and speed-ups over the serial epoch of the same round.
 
-    Every epoch starts from the same values in the same memory, so that plans do not differ in where their rows lie.
-    Rounds go on until `rounds` were quiet, at most `PATIENCE` times as many.
+    Every epoch starts from the same values in the same memory, so that plans do not differ in the location of their rows.
+    Rounds are repeated until `rounds` of them were quiet, at most `PATIENCE` times as many.
     """
     plans, planning = all_plans(problem, n_workers)
     start = problem.start(np.random.default_rng(SEED))
@@ -172,7 +172,7 @@ def _what_auto_does(problem: Any, workers: Workers) -> str | None:
 
 
 def as_text(results: list[dict[str, Any]]) -> str:
-    """Speed-up over serial as median [10th, 90th percentile] of the quiet rounds, or of all rounds if none was quiet."""
+    """Format speed-ups over serial: median [10th, 90th percentile] of the quiet rounds, or of all if none was quiet."""
     names = [name for name in results[0]["milliseconds"] if name != "serial"]
     columns = ["data", "rank", "workers", "quiet rounds", "serial ms", *names]
     lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]

@@ -1,4 +1,4 @@
-"""Output of benchmark results: on the terminal, and as records with the machine and the command beside a table."""
+"""Output of benchmark results: a table on the terminal, and records with the machine and the command."""
 
 from __future__ import annotations
 

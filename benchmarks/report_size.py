@@ -1,9 +1,9 @@
-"""How large a report is, and how long a browser takes to open it: 100 entries by 50 made-up runs of 40 measurements.
+"""Size of a report, and time of a browser to open it: 100 entries with 50 synthetic runs of 40 measurements.
 
 Opening is timed in headless Chromium, from the start of the navigation until the page is loaded, and until the figures
-near the top are drawn; so is one move of the threshold, with ranking and drawing. One browser opens the page again and
-again; the first time, while it still starts itself, is left out. The page comes from a server on this machine, to which
-it reports its times; apart from that it is the page as it is. Example:
+near the top are drawn; so is one move of the threshold, with ranking and drawing. One browser opens the page repeatedly;
+the first time, which includes the start of the browser, is left out. The page is served by this machine and reports its
+times to the server; otherwise it is unchanged. Example:
 
     python benchmarks/report_size.py --entries 100 --runs 50 --points 40 --rounds 5
 """
@@ -71,7 +71,7 @@ class Timing(BaseHTTPRequestHandler):
         self._answer(b"")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the standard library
-        """Keep quiet."""
+        """Suppress the log."""
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)
@@ -82,7 +82,7 @@ class Timing(BaseHTTPRequestHandler):
 
 
 def opening_times(page: Path, rounds: int) -> dict[str, list[float]]:
-    """Seconds until loaded, until drawn, and for a move of the threshold, over so many visits."""
+    """Return the seconds until loaded, until drawn, and for a move of the threshold, for each visit."""
     chromium = shutil.which("chromium")
     if chromium is None:
         return {}

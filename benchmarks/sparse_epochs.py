@@ -1,4 +1,4 @@
-"""Epochs to a relative gap of 1e-6, by default parameters: `SparseClassifier` and `SparseRegressor` beside scikit-learn's saga.
+"""Epochs to a relative gap of 1e-6, by default parameters: `SparseClassifier` and `SparseRegressor` and scikit-learn's saga.
 
 An epoch is one pass of updates over all rows. Ours adds a few products with the matrix, or passes over the predictions, after
 each epoch (extrapolation and the objective); scikit-learn's has none. Neither solver sees the optimum, which comes from
@@ -28,7 +28,7 @@ FILES = {"a1a": "a1a", "w8a": "w8a", "cocoa": "cocoa_small_train.dat"}
 
 
 def one_hot(n: int = 5_000) -> tuple[csr_array, np.ndarray]:
-    """Fourteen groups of nine."""
+    """Make fourteen groups of nine one-hot columns."""
     rng = np.random.default_rng(0)
     columns = np.arange(14) * 9 + np.minimum(rng.geometric(0.35, (n, 14)) - 1, 8)
     X = csr_array((np.ones(14 * n), columns.ravel(), np.arange(0, 14 * n + 1, 14)), shape=(n, 126))
@@ -36,14 +36,14 @@ def one_hot(n: int = 5_000) -> tuple[csr_array, np.ndarray]:
 
 
 def correlated(n: int = 3_000) -> tuple[csr_array, np.ndarray]:
-    """Thirty dense columns, of five factors and noise."""
+    """Make thirty dense columns from five factors and noise."""
     rng = np.random.default_rng(2)
     X = rng.normal(size=(n, 5)) @ rng.normal(size=(5, 30)) + 0.3 * rng.normal(size=(n, 30))
     return csr_array(X), X @ rng.normal(size=30) + rng.normal(size=n)
 
 
 def unscaled(n: int = 3_000) -> tuple[csr_array, np.ndarray]:
-    """Columns in units from 1e-1 to 10."""
+    """Make columns with scales from 0.1 to 10."""
     rng = np.random.default_rng(1)
     X = csr_array(
         random_array((n, 40), density=0.3, rng=rng, format="csr") @ diags_array(10.0 ** rng.uniform(-1, 1, 40))
@@ -53,12 +53,12 @@ def unscaled(n: int = 3_000) -> tuple[csr_array, np.ndarray]:
 
 
 def mesh(n: int = 1_000) -> tuple[csr_array, np.ndarray]:
-    """Differences along the edges of a mesh."""
+    """Make differences along the edges of a mesh."""
     return data.differences_along(data.mesh_edges(n))
 
 
 def scattered(n: int = 3_000) -> tuple[csr_array, np.ndarray]:
-    """Rows of five features out of many."""
+    """Make rows with five of many features."""
     return data.scattered_rows(n, n_features=n // 2)
 
 
@@ -66,7 +66,7 @@ GENERATED = {each.__name__: each for each in (one_hot, correlated, unscaled, mes
 
 
 def objective(X: Any, y: np.ndarray, alpha: float, is_squared: bool, model: Any) -> float:
-    """Mean loss and ridge penalty."""
+    """Return the mean loss plus the ridge penalty."""
     w = np.ravel(model.coef_)
     p = X @ w + model.intercept_
     losses = 0.5 * (p - y) ** 2 if is_squared else np.logaddexp(0, -y * p)
@@ -74,7 +74,7 @@ def objective(X: Any, y: np.ndarray, alpha: float, is_squared: bool, model: Any)
 
 
 def optimum(X: Any, y: np.ndarray, alpha: float, is_squared: bool) -> float:
-    """By a second-order solver where the columns are few, else by scikit-learn's lbfgs."""
+    """Compute the optimum by a second-order solver for few columns, otherwise by scikit-learn's lbfgs."""
     if X.shape[1] <= 2_000:
         dense = X.toarray()
         if is_squared:
@@ -87,7 +87,7 @@ def optimum(X: Any, y: np.ndarray, alpha: float, is_squared: bool) -> float:
 
 
 def ours(X: Any, y: np.ndarray, alpha: float, is_squared: bool, floor: float) -> int | None:
-    """Epochs of the estimator with default parameters."""
+    """Count the epochs of the estimator with default parameters."""
     make = SparseRegressor if is_squared else SparseClassifier
 
     def has_arrived(epoch: int, value: float, seconds: float) -> bool:
@@ -99,7 +99,7 @@ def ours(X: Any, y: np.ndarray, alpha: float, is_squared: bool, floor: float) ->
 
 
 def saga(X: Any, y: np.ndarray, alpha: float, is_squared: bool, floor: float) -> int | None:
-    """Epochs of scikit-learn's saga, by bisection over max_iter; its run of k epochs begins that of any more."""
+    """Count the epochs of scikit-learn's saga by bisection over max_iter, since longer runs begin like shorter ones."""
 
     def arrives(epochs: int) -> bool:
         if is_squared:

@@ -19,20 +19,20 @@ PENALTY, STEP_SIZE = 0.02, 0.01
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A problem, and the least that one of its updates costs whatever the code.
+    """A problem, and the minimum cost of one of its updates in any implementation.
 
     Parameters
     ----------
     name
-        For tables.
+        Name for tables.
     problem
         Name of the problem.
     step_size
-        Small enough for every schedule.
+        Step size, small enough for every schedule.
     row_bytes
         Size of one variable: its row of factors, or its coefficient with its state.
     moved_bytes
-        Read and written in variables by one update, on average.
+        Bytes of variables that one update reads and writes on average.
     streamed_bytes
         Size of the data of one update, read once per epoch.
     operations
@@ -52,11 +52,11 @@ class Kernel:
 
     @property
     def n_updates(self) -> int:
-        """Updates in an epoch."""
+        """Number of updates in an epoch."""
         return int(self.problem.touches.shape[0])
 
     def working_set(self) -> int:
-        """Bytes that an epoch goes through: variables and data."""
+        """Bytes of variables and data that an epoch accesses."""
         return int(self.problem.touches.shape[1] * self.row_bytes + self.n_updates * self.streamed_bytes)
 
 
@@ -75,14 +75,14 @@ def all_kernels(*, toy: bool) -> Iterator[Kernel]:
 
 
 def ratings_kernel(user: np.ndarray, item: np.ndarray, rating: np.ndarray, rank: int) -> Kernel:
-    """Matrix completion in float32; for each number of two rows a dot product, two errors, two penalties, two steps."""
+    """Matrix completion in float32; per pair of numbers a dot product, two errors, two penalties and two steps."""
     problem = Ratings(user, item, rating, int(user.max()) + 1, int(item.max()) + 1, rank, PENALTY, biased=False)
     return Kernel(f"ratings, rank {rank}", problem, STEP_SIZE, row_bytes=4 * rank, moved_bytes=16 * rank, streamed_bytes=12,
                   operations=12 * rank, dtype=np.float32)  # fmt: skip
 
 
 def words_kernel(left: np.ndarray, right: np.ndarray, count: np.ndarray, n_dimensions: int) -> Kernel:
-    """Word embedding in float32; for each number of two rows a sum, its square, and one pull for both."""
+    """Word embedding in float32; per pair of numbers a sum, its square and one gradient for both."""
     problem = WordPairs(left, right, count, int(right.max()) + 1, n_dimensions)
     return Kernel(f"words, {n_dimensions} dimensions", problem, STEP_SIZE, row_bytes=4 * n_dimensions, streamed_bytes=16,
                   moved_bytes=16 * n_dimensions, operations=7 * n_dimensions, dtype=np.float32)  # fmt: skip
@@ -111,18 +111,18 @@ def linear_kernel(name: str, X: data.csr_array, y: np.ndarray, loss: str, reduct
 
 
 class TimedWorkers(Workers):
-    """Workers that add up the seconds spent in updates, apart from those in sums."""
+    """Workers that measure the time of updates separately from that of sums."""
 
     update_seconds = 0.0
 
     def run(self, *given: Any) -> None:
-        """Carry out a plan, on the clock."""
+        """Execute a plan on the clock."""
         self.update_seconds += seconds_of(lambda: super(TimedWorkers, self).run(*given))
 
 
 @dataclass
 class Contender:
-    """One schedule of a kernel. All contenders of a race work in the same memory, from the same values: where rows lie matters."""
+    """One schedule of a kernel. All contenders use the same memory and initial values, since the location of rows affects times."""
 
     kernel: Kernel
     schedule: Any
@@ -134,7 +134,7 @@ class Contender:
                              random_state=data.SEED)  # fmt: skip
 
     def epoch(self, values: tuple[np.ndarray, ...], memory: Any) -> tuple[float, float]:
-        """Seconds of one epoch, and of the updates in it."""
+        """Return the seconds of one epoch and of its updates."""
         for array, value in zip(memory, values, strict=True):
             array[...] = value
         self.epochs.variables = memory
@@ -144,7 +144,7 @@ class Contender:
 
 
 def interleave(contenders: list[Contender], rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of epochs and of their updates, each of shape (rounds, n_contenders), after a round of warm-up."""
+    """Return the seconds of epochs and of their updates, each of shape (rounds, n_contenders), after a warm-up round."""
     memory = contenders[0].epochs.variables
     values = tuple(array.copy() for array in memory)
     seconds = np.array([[each.epoch(values, memory) for each in contenders] for _ in range(rounds + 1)])[1:]
@@ -152,7 +152,7 @@ def interleave(contenders: list[Contender], rounds: int) -> tuple[np.ndarray, np
 
 
 def variables_after(contender: Contender, n_epochs: int) -> list[bytes]:
-    """Bits of the variables after some epochs from the start."""
+    """Return the bits of the variables after some epochs."""
     for _ in range(n_epochs):
         contender.epochs.advance()
     return [np.ascontiguousarray(array).tobytes() for array in contender.epochs.variables]

@@ -38,7 +38,7 @@ LANES, POLYNOMIALS = 2_048, 4_000  # numbers that stay in the first-level cache;
 
 @njit(nogil=True, cache=True, fastmath=True)
 def multiply_and_add(x, a, b, repeats):
-    """Evaluate a polynomial of degree 16 at each of `x`, again and again: 16 products and sums that need no memory."""
+    """Evaluate a polynomial of degree 16 at each of `x` repeatedly: 16 products and sums without memory access."""
     for _ in range(repeats):
         for i in range(len(x)):
             v = x[i]
@@ -63,7 +63,7 @@ def multiply_and_add(x, a, b, repeats):
 
 @njit(nogil=True, cache=True)
 def touch_rows(rows, indices, start, stop):
-    """Read and write every number of some rows, in this order."""
+    """Read and write every number of the given rows in order."""
     one = rows.dtype.type(1)
     for position in range(start, stop):
         row = indices[position]
@@ -80,7 +80,7 @@ def on_threads(n_workers: int, work: Callable[[int], Any], rounds: int = 7) -> f
 
 @cache
 def operations_a_second(n_workers: int, dtype: Any) -> float:
-    """Multiplications and additions a second, on all threads together."""
+    """Return the multiplications and additions per second of all threads together."""
     arrays = [np.ones(LANES, dtype) for _ in range(n_workers)]
     a, b = dtype(0.5), dtype(0.5)
     seconds = on_threads(n_workers, lambda w: multiply_and_add(arrays[w], a, b, POLYNOMIALS))
@@ -88,7 +88,7 @@ def operations_a_second(n_workers: int, dtype: Any) -> float:
 
 
 def touching_seconds(kernel: Kernel, order: np.ndarray, n_workers: int) -> float:
-    """Seconds of reading and writing the variables of an epoch in plan order, each thread an equal share and none waiting."""
+    """Return the seconds to read and write the variables of an epoch in plan order, in equal shares without barriers."""
     touched = kernel.problem.touches[order].indices
     itemsize = np.dtype(kernel.dtype).itemsize
     rows = np.zeros((kernel.problem.touches.shape[1], kernel.row_bytes // itemsize), kernel.dtype)
@@ -129,7 +129,7 @@ def look_at(kernel: Kernel, n_workers: int, rounds: int) -> dict[str, Any]:
 
 
 def count_events(work: Callable[[], Any]) -> tuple[dict[str, float], Any]:
-    """Run something with `perf` attached to this process: counts by event, empty where it cannot count; the result."""
+    """Call a function with `perf` attached to this process; return the counts by event, if available, and its result."""
     if not perf_counts():
         return {}, work()
     command = ["perf", "stat", "-x", ",", "-e", ",".join(EVENTS), "-p", str(os.getpid())]
@@ -149,7 +149,7 @@ def read_counts(text: str) -> dict[str, float]:
 
 @cache
 def perf_counts() -> bool:
-    """Return True if `perf` is there and this machine lets it count cache misses."""
+    """Return True if `perf` is installed and can count cache misses on this machine."""
     path = shutil.which("perf")
     if path is None:
         return False

@@ -1,4 +1,4 @@
-"""Speed-up by more workers: epoch times of every kernel by every schedule, side by side with a serial run on one core.
+"""Speed-up with more workers: epoch times of every kernel with every schedule, relative to a serial run on one core.
 
 Epochs are interleaved (one of each schedule, then the next round) and compared round by round, all in the same memory
 and from the same values. `auto` is not among them: it takes one of the others. Example:
@@ -27,13 +27,13 @@ CHECKED_EPOCHS = 2
 
 
 def schedules_for(kernel: Kernel) -> list[str]:
-    """The schedules that may run a kernel in parallel; blocked ones need two sides, merged ones hot features."""
+    """Return the parallel schedules of a kernel; blocked ones require two sides, merged ones hot features."""
     left_out = {"serial", "auto", "merged"} | (set() if isinstance(kernel.problem, Ratings) else {"blocked"})
     return [schedule for schedule in SCHEDULES if schedule not in left_out]
 
 
 def compare(kernel: Kernel, n_workers: int, rounds: int) -> list[dict[str, Any]]:
-    """One record for each schedule: milliseconds, ratios by round, planning, and whether the bits are the serial run's."""
+    """Return a record for each schedule: milliseconds, ratios by round, planning, and equality with the serial bits."""
     names = ["serial"] if n_workers == 1 else ["serial", *schedules_for(kernel)]
     contenders = [Contender(kernel, name, 1 if name == "serial" else n_workers) for name in names]
     bits = [variables_after(each, CHECKED_EPOCHS) for each in contenders]
@@ -59,7 +59,7 @@ def compare(kernel: Kernel, n_workers: int, rounds: int) -> list[dict[str, Any]]
 
 
 def planning_seconds(kernel: Kernel, names: list[str], n_workers: int, rounds: int = 3) -> dict[str, float]:
-    """Seconds of planning beyond those of sampling the order, which every schedule has to do; medians."""
+    """Return the median seconds of planning, without sampling the order, which every schedule requires."""
     touches = kernel.problem.touches
     seconds = {name: np.empty(rounds) for name in names}
     for k in range(rounds):

@@ -29,7 +29,7 @@ def cell(values: Sequence[float], digits: int) -> str:
 
 
 def copy_bandwidth(n_workers: int, n_bytes: int = 512_000_000, rounds: int = 5) -> float:
-    """Bytes a second that threads read and write when they copy, `n_bytes` in all for each thread."""
+    """Return the bytes per second that threads read and write when they copy `n_bytes` each."""
     size = max(n_bytes // 16, 1_000)
     source, target = np.ones(size * n_workers), np.empty(size * n_workers)
     repeats = max(1, 64_000_000 // (16 * size))  # short copies are repeated: starting a thread costs more

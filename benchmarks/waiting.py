@@ -21,7 +21,7 @@ LINES_APART = 16  # int64 numbers between two workers' counters: a pair of cache
 
 @njit(nogil=True)
 def _predecessors(order, offsets, indptr, indices, n_variables):
-    """Array of shape (n_batches, n_workers, n_workers): batches that [b, p, q] q has to finish before p begins b."""
+    """Return the number of batches that worker q must finish before p begins batch b, shape (n_batches, n_workers, n_workers)."""
     n_batches, n_workers = offsets.shape[0], offsets.shape[1] - 1
     needed = np.zeros((n_batches, n_workers, n_workers), np.int64)
     batch_of, worker_of = np.full(n_variables, -1, np.int64), np.zeros(n_variables, np.int64)
@@ -48,7 +48,7 @@ def _run_plan(update_range, data, variables, step_size, offsets, needed, worker,
 
 
 class Waiting:
-    """Carries out one plan without barriers."""
+    """Executes one plan without barriers."""
 
     def __init__(self, plan: Plan, problem: Any, data: tuple, variables: tuple) -> None:
         touches = problem.touches
@@ -61,7 +61,7 @@ class Waiting:
         self._loop = njit(loop, nogil=True)(_run_plan)
 
     def advance(self, workers: Workers, step_size: float) -> None:
-        """Run every update once; started as `Workers.run` starts an epoch, so that the two compare."""
+        """Run every update once; started like an epoch of `Workers.run`, for comparison."""
         update_range, _ = compile_update_range(self._run, typeof(self._data), typeof(self._variables))
         progress = np.zeros(max(SHARED_SIZE, self._plan.n_workers * LINES_APART), np.int64)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from etesian.decode import CombinedDrafter, Decoder, FixedPolicy, TokenTree
 
-decoder = Decoder.load("bundled")
+decoder = Decoder.load("smollm2")  # `etesian models pull smollm2` downloads it
 tokenizer = decoder.tokenizer
 
 
@@ -35,17 +35,17 @@ def report(output):
 
 
 prompt = "class Parser:\n    def"
-plain = decoder.generate(prompt, max_tokens=80, speculate=False)
-decoder.policy = FixedPolicy(16, 8)  # draft in every pass
+plain = decoder.generate(prompt, max_tokens=40, speculate=False)
+decoder.policy = FixedPolicy(8, 4)  # draft in every pass
 
-phrases = Phrases({"    def": " __init__(self", "return": " self.", "import": " numpy as np\n"})
+phrases = Phrases({"    def": " __init__(self", "return": " self.", "self.": "text = text"})
 decoder.drafter = CombinedDrafter([phrases, decoder.drafter])  # in addition to the default drafters
-drafted = decoder.generate(prompt, max_tokens=80)
+drafted = decoder.generate(prompt, max_tokens=40)
 print(prompt + drafted.text)
 report(drafted)
 assert drafted.token_ids == plain.token_ids
 
 decoder.drafter = Phrases({"": " and now for something completely different"})  # always wrong
-misled = decoder.generate(prompt, max_tokens=80)
+misled = decoder.generate(prompt, max_tokens=40)
 report(misled)
 assert misled.token_ids == plain.token_ids

@@ -4,26 +4,22 @@ from rich.console import Console
 
 from etesian.decode import Decoder, FixedPolicy, Sampling
 
-COLORS = {"ngram": "green", "lookup": "blue", "draft": "cyan", "target": "yellow"}
+decoder = Decoder.load("smollm2")  # `etesian models pull smollm2` downloads it
+decoder.policy = FixedPolicy(8, 8)  # draft in every pass; by default the decoder drafts only where that is faster
+colors = dict(zip([*decoder.drafter.stages, "target"], ["green", "cyan", "magenta", "yellow"], strict=False))
+sampling = Sampling(temperature=0.5, top_p=0.9, seed=1, logprobs=2)
+prompt = "def add(a, b):\n    return a + b\n\n\ndef subtract(a, b):\n    return a - b\n\n\ndef multiply(a, b):\n"
 
-decoder = Decoder.load("bundled")
-decoder.policy = FixedPolicy(
-    16, 8
-)  # draft in every pass; by default the decoder drafts only where it is faster, which is rare for small models
-sampling = Sampling(temperature=0.7, top_p=0.9, seed=1, logprobs=2)
-prompt = "class Stack:\n    def __init__(self):\n"
-decoder.generate(prompt, sampling, max_tokens=60)  # the first text also compiles
-
-fast = decoder.generate(prompt, sampling, max_tokens=120)
-plain = decoder.generate(prompt, sampling, max_tokens=120, speculate=False)
+fast = decoder.generate(prompt, sampling, max_tokens=60)
+plain = decoder.generate(prompt, sampling, max_tokens=60, speculate=False)
 assert fast.token_ids == plain.token_ids
 assert fast.logprobs == plain.logprobs
 
 console = Console(highlight=False)
 for text, origin in zip(fast.texts, fast.origins, strict=True):
-    console.print(text, style=COLORS[origin], end="", markup=False)
+    console.print(text, style=colors[origin], end="", markup=False)
 console.print()
-for origin, color in COLORS.items():
+for origin, color in colors.items():
     console.print(f"{origin} {fast.origins.count(origin)}", style=color, end="  ")
 
 stats = fast.stats

@@ -2,10 +2,7 @@ import dataclasses
 import io
 import json
 import re
-import subprocess
-import sys
 from html import unescape
-from pathlib import Path
 
 import pytest
 from command_line import run_command
@@ -14,15 +11,42 @@ from rich.console import Console
 from etesian import demo
 from etesian.bench import InputError, Store
 from etesian.bench.report import write_report
+from etesian.decode.models.loading.catalog import CatalogModel
 from etesian.demo import decoding
 from etesian.demo.decoding_section import decoding_section
 
+PROMPTS = ("the wind", "over the sea")
+DECODERS = ["plain", "chain", "tree", "staged"]
+
 
 @pytest.fixture(scope="module")
-def folder_and_output(tmp_path_factory):
+def text_demo(bundle, tmp_path_factory):
+    """The decoding half on random models, with drafts that are always tried."""
+    folder = tmp_path_factory.mktemp("decoding")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setattr(decoding, "MODELS", str(bundle))
+        patch.setattr(decoding, "N_TOKENS", 6)
+        patch.setattr(decoding, "SHOWN_REQUEST", "<the> & wind")
+        patch.setattr(decoding, "SHOWN_TOKENS", 30)
+        patch.setattr("etesian.suite.decoding.PROMPTS", PROMPTS)
+        found = decoding.race_decoders(folder / "runs.db", n_seeds=2, console=Console(file=io.StringIO()))
+    with Store(folder / "runs.db") as store:
+        assert {(entry.suite, entry.run.workload) for entry in store.entries()} == {
+            (suite, decoder) for suite in ("decoding", "decoding-sampled") for decoder in DECODERS
+        }
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder_and_output(text_demo, tmp_path_factory):
+    """The whole demo, with the decoding half made beforehand."""
     folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "etesian", "demo", "--seeds", "1", "--json", "--folder", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "race_decoders", lambda *_, **__: text_demo)
+        patch.setattr(demo, "why_no_decoding", lambda: None)
+        done = run_command("demo", "--seeds", "1", "--json", "--folder", str(folder))
+    assert done.exit_code == 0, done.stderr
     return folder, json.loads(done.stdout)
 
 
@@ -41,40 +65,17 @@ def test_demo_finds_words_that_belong_together(folder_and_output):
 
 
 def test_demo_writes_its_report(folder_and_output):
-    folder, _ = folder_and_output
+    folder, found = folder_and_output
     page = (folder / "report.html").read_text()
     assert "conflict_free" in page
-    assert "Word vectors by three schedules" in page
+    assert "Word vectors by three schedules, text by four decoders" in page
+    assert list(found["decoding"]["greedy"]) == DECODERS
 
 
 def test_demo_without_the_report_extra_fails_before_it_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "jinja2" else object())
     with pytest.raises(InputError, match=r"needs jinja2: pip install 'etesian\[report\]'"):
         demo.demo(tmp_path, n_seeds=1, console=None)
-
-
-@pytest.fixture(scope="module")
-def text_demo(bundle, tmp_path_factory):
-    """The decoding half on random models, with drafts that are always tried."""
-    folder = tmp_path_factory.mktemp("decoding")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        patch.setattr(decoding, "bundled_folder", lambda: bundle)
-        patch.setattr(decoding, "N_TOKENS", 6)
-        patch.setattr(decoding, "SHOWN_PROMPT", "<the> & wind")
-        patch.setattr(decoding, "SHOWN_TOKENS", 30)
-        patch.setattr(decoding, "PROMPTS", PROMPTS)
-        patch.setattr("etesian.suite.decoding.PROMPTS", PROMPTS)
-        found = decoding.race_decoders(folder / "runs.db", n_seeds=2, console=Console(file=io.StringIO()))
-    with Store(folder / "runs.db") as store:
-        assert {(entry.suite, entry.run.workload) for entry in store.entries()} == {
-            (suite, decoder) for suite in ("decoding", "decoding-sampled") for decoder in DECODERS
-        }
-    return found
-
-
-PROMPTS = ("the wind", "over the sea")
-DECODERS = ["plain", "chain", "tree", "staged"]
 
 
 def changed(found):
@@ -142,5 +143,5 @@ def test_demo_names_missing_models_and_libraries(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "torch" else object())
     assert demo.why_no_decoding() == "it needs torch: pip install 'etesian[decode]'"
     monkeypatch.undo()
-    monkeypatch.setattr(demo, "bundled_folder", lambda: Path("nowhere"))
-    assert demo.why_no_decoding() == "this installation has no bundled models"
+    monkeypatch.setattr(CatalogModel, "find", lambda _: None)
+    assert "`etesian models pull smollm2`" in demo.why_no_decoding()

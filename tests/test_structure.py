@@ -78,7 +78,7 @@ def test_the_list_of_exceptions_holds_nothing_that_is_gone():
     assert all((SOURCE / name).exists() for name in FOREIGN)
 
 
-def test_a_look_up_is_seen(tmp_path):
+def test_look_up_by_name_is_found(tmp_path):
     (tmp_path / "drafter.py").write_text("def stages(d):\n    return getattr(d, 'stages', ()) or hasattr(d, 'x')\n")
     assert found_look_ups(tmp_path) == {("drafter.py", "stages"), ("drafter.py", "x")}
 

@@ -1,1 +1,1 @@
-"""Races for `sparse_time_to_target.py`: what is raced for (tasks), who races (entries, peers), step sizes, the table."""
+"""Races for `sparse_time_to_target.py`: tasks, entries (ours and peers), step sizes and the table."""

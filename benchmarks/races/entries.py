@@ -1,4 +1,4 @@
-"""Who races: our schedules, each an epoch a slice; and what fits once, for a number of iterations that is found beforehand."""
+"""Entries of a race: our schedules, with one epoch per slice, and complete fits with a predetermined number of iterations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_EPOCHS = 400
 
 
 def least_iterations(reaches: Callable[[int], bool], *, guess: int, limit: int) -> int | None:
-    """The least number for which `reaches` holds, which it then does for all larger ones; None if not even the limit does."""
+    """Return the smallest number for which the monotone `reaches` holds; None if it does not hold for the limit."""
     low, high, step = 0, min(guess, limit), 1
     while not reaches(high):
         if high == limit:
@@ -33,7 +33,7 @@ def least_iterations(reaches: Callable[[int], bool], *, guess: int, limit: int) 
 
 
 class Entry:
-    """A workload with a step size that can be tuned; subclasses are dataclasses, so that copies are made by `replace`."""
+    """A workload with a tunable step size. Subclasses are dataclasses, which `replace` can copy."""
 
     name: str
     task: Task
@@ -45,25 +45,25 @@ class Entry:
         return replace(self, exponent=exponent)  # type: ignore[type-var]
 
     def remember(self, work: int) -> Self:
-        """Return an entry that knows about how much work it takes."""
+        """Return a copy that knows the approximate amount of work."""
         return self
 
 
 class EpochEntry(Entry):
-    """Runs an epoch a slice. Subclasses load in `prepare` and say what `epoch` does and where it came to."""
+    """Runs one epoch per slice. Subclasses load the data in `prepare` and define `epoch` and `measure`."""
 
     _done = 0
 
     def epoch(self) -> None:
-        """Go through all updates once."""
+        """Run all updates once."""
         raise NotImplementedError
 
     def measure(self) -> Mapping[str, float]:
-        """Return the metrics of the state reached."""
+        """Return the metrics of the current state."""
         raise NotImplementedError
 
     def prepare(self, seed: int) -> None:
-        """Load, and warm up."""
+        """Load the data and warm up."""
         raise NotImplementedError
 
     def advance(self) -> bool:
@@ -75,7 +75,7 @@ class EpochEntry(Entry):
         return True
 
     def work_to_target(self, seed: int, limit: int) -> int | None:
-        """Epochs until the target; None if more than the limit."""
+        """Count the epochs to the target; None if the limit is exceeded."""
         self.prepare(seed)
         target, start = self.task.target, None
         for epochs in range(limit + 1):
@@ -105,11 +105,11 @@ class Ours(EpochEntry):
 
     @property
     def tuned_with(self) -> str:
-        """Exact schedules give one result, so they share one tuning."""
+        """Name of the tuning, which exact schedules share, since their results are equal."""
         return self.schedule if self.schedule in ("lock_free", "blocked", "merged") else "serial"
 
     def prepare(self, seed: int) -> None:
-        """Load the data and start threads; run an epoch of a copy, so that compiling is done."""
+        """Load the data and start threads; run one epoch on a copy to compile everything."""
         self._data, self._seed = self.task.load(), seed
         self.units = {"updates": float(self._data.n_updates)}
         self._problem, self._done = self._data.problem(), 0
@@ -126,7 +126,7 @@ class Ours(EpochEntry):
             return Epochs(self._problem, self._workers, method=method, schedule=self.schedule, random_state=self._seed)
 
     def epoch(self) -> None:
-        """Go through all updates once."""
+        """Run all updates once."""
         if self._epochs is None:
             self._epochs = self._start()
         self._epochs.advance()
@@ -150,25 +150,25 @@ def _fingerprint(solution: Any) -> float:
 
 
 class FitEntry(Entry):
-    """Fits once, in one slice. `prepare` finds the least number of iterations that reaches the target, off the clock."""
+    """Fits once, in one slice. `prepare` finds the smallest number of iterations that reaches the target, off the clock."""
 
     iterations: int
     most_iterations = MAX_EPOCHS  # 1 for what stops by itself
 
     def fit(self, iterations: int) -> Any:
-        """Fit from nothing; what `solution_of` takes."""
+        """Fit from scratch; return the input of `solution_of`."""
         raise NotImplementedError
 
     def solution_of(self, fitted: Any) -> Any:
-        """Return what `score` takes."""
+        """Convert the result of `fit` to the input of `score`."""
         return fitted
 
     def load(self, seed: int) -> None:
-        """Load the data into the shape that the fit takes."""
+        """Load the data in the format of the fit."""
         self._data, self._seed = self.task.load(), seed
 
     def prepare(self, seed: int) -> None:
-        """Load, and find the number of iterations; the last of these fits has warmed everything up."""
+        """Load the data and find the number of iterations; these fits also warm everything up."""
         self.load(seed)
         limit = self.most_iterations
         self._needed = least_iterations(self._reaches, guess=self.iterations, limit=limit) or limit
@@ -180,7 +180,7 @@ class FitEntry(Entry):
         return self.task.target.is_reached(score[self.task.target.metric])
 
     def advance(self) -> bool:
-        """Fit, the first time."""
+        """Fit in the first slice."""
         if self._fitted is not None:
             return False
         self._fitted = self.fit(self._needed)
@@ -191,19 +191,19 @@ class FitEntry(Entry):
         return self._data.score(None if self._fitted is None else self.solution_of(self._fitted))
 
     def work_to_target(self, seed: int, limit: int) -> int | None:
-        """Iterations that a fit needs; None if more than the limit."""
+        """Count the iterations that a fit needs; None if the limit is exceeded."""
         self.load(seed)
         limit = min(limit, self.most_iterations)
         return least_iterations(self._reaches, guess=min(8, limit), limit=limit)
 
     def remember(self, work: int) -> Self:
-        """Start the search there."""
+        """Start the search at this number of iterations."""
         return replace(self, iterations=work)  # type: ignore[type-var]
 
 
 @dataclass
 class OurEigenvector(FitEntry):
-    """`leading_eigenvector` by SVRG, which stops by itself."""
+    """`leading_eigenvector` by SVRG, which decides itself when to stop."""
 
     task: Task
     schedule: str
@@ -232,6 +232,6 @@ class OurEigenvector(FitEntry):
         return found.vector
 
     def measure(self) -> Mapping[str, float]:
-        """Score the fit; with the fingerprint of the vector."""
+        """Score the fit, and compute the fingerprint of the vector."""
         bits = 0.0 if self._fitted is None else _fingerprint(self._fitted)
         return {**super().measure(), "fingerprint": bits}

@@ -1,4 +1,4 @@
-"""Libraries that a user would take instead, on the same objective. Each is imported when it runs, and need not be there."""
+"""Alternative libraries on the same objective. Each is imported when it runs, and may be missing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SklearnSaga(FitEntry):
     name = "scikit-learn saga"
 
     def fit(self, iterations: int) -> np.ndarray:
-        """Fit Ridge or LogisticRegression for so many epochs; its tolerance is 0, so that it does not stop before."""
+        """Fit Ridge or LogisticRegression for a number of epochs; a tolerance of 0 prevents an earlier stop."""
         data = self._data
         if data.is_squared:
             model: Any = Ridge(data.ridge * data.n_updates, fit_intercept=False, solver="saga", max_iter=iterations,
@@ -54,7 +54,7 @@ class SklearnSaga(FitEntry):
 
 @dataclass
 class SklearnSGD(EpochEntry):
-    """scikit-learn's SGD with its inverse scaling, an epoch of `partial_fit` a slice."""
+    """scikit-learn's SGD with inverse scaling, one epoch of `partial_fit` per slice."""
 
     task: Task
     exponent: int | None = 0
@@ -72,7 +72,7 @@ class SklearnSGD(EpochEntry):
         self._coef: np.ndarray | None = None
 
     def epoch(self) -> None:
-        """Go through all rows once."""
+        """Run one epoch over all rows."""
         self._model.partial_fit(self._data.X, self._data.y, **self._options)
         self._coef = self._model.coef_.ravel()
 
@@ -131,7 +131,7 @@ class Libmf(FitEntry):
 
 @dataclass
 class ScipyEigsh(FitEntry):
-    """scipy's eigsh (ARPACK's Lanczos), which stops by itself."""
+    """scipy's eigsh (ARPACK's Lanczos), which decides itself when to stop."""
 
     task: Task
     exponent: int | None = None
@@ -146,7 +146,7 @@ class ScipyEigsh(FitEntry):
 
 
 def entries_of(task: Task, n_jobs: int) -> tuple[list[Entry], list[str]]:
-    """All who can race for a task, our serial schedule first; and a line for each peer that is missing."""
+    """Return all entries of a task, our serial schedule first, and a line for each missing peer."""
     kind = OurEigenvector if task.kind is MeshMatrix else Ours
     left_out = {RatedPairs: ("merged",), LinearRows: ("blocked",)}.get(task.kind, ("blocked", "merged"))
     schedules = [name for name in SCHEDULES if name not in left_out]

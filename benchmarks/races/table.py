@@ -1,4 +1,4 @@
-"""README of the records: method, and a table for each race. The statistics come from `etesian.bench`."""
+"""README of the records: the method, and a table for each race, with statistics of `etesian.bench`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HEAD = """# Time to target of `etesian.sparse` and its peers
 Seconds to the target. Each run has a fresh process, and the runs of all entries are interleaved. On the clock:
 sampling an order, planning, data layout and all epochs, or the whole fit of a peer. Off the clock: loading,
 compilation, warm-up and scoring. Brackets contain 95% intervals. `serial` is Etesian on one core; `lock_free` is
-HOGWILD! with the same update code, streaming data that was shuffled beforehand. "Same bits" states whether each run
+HOGWILD! with the same update code, streaming data that was shuffled in advance. "Same bits" states whether each run
 had the bits of the serial run with the same seed after every epoch that both completed.
 
-Step sizes were tuned beforehand, off the clock, with a different seed. For each entry, the step size with the fewest
+Step sizes were tuned in advance, off the clock, with a different seed. For each entry, the step size with the fewest
 epochs was chosen from the same grid of powers of two, times a base value (1 / L for linear problems, where L is the
 largest smoothness constant of a row; 0.02 for our factorizations; 0.1, the default of `eta`, for LIBMF). Exact
 schedules share one tuning. scikit-learn's saga and eigsh choose their own step sizes. For peers that only run a given
@@ -33,7 +33,7 @@ COLUMNS = ("entry", "reached", "epochs", "seconds", "time / serial", "time / loc
 
 
 def write_readme(folder: Path) -> Path:
-    """Write README.md from all races that the folder holds."""
+    """Write README.md from all races in the folder."""
     races = sorted(path.parent for path in folder.glob("*/runs.jsonl"))
     parts = [HEAD, *(_race(race) for race in races)]
     path = folder / "README.md"
@@ -101,7 +101,7 @@ def _estimate(estimate: Estimate) -> str:
 
 
 def _epochs(runs: Sequence[Run], name: str) -> str:
-    """Updates that the harness counted, over those of one epoch: the same measure for slices and for whole fits."""
+    """Return the updates counted by the harness divided by those of one epoch, for slices and for complete fits alike."""
     reached = [run for run in runs if run.workload == name and run.passing is not None]
     one = min((run.units["updates"] for run in runs if run.workload == "serial" and run.units), default=0.0)
     epochs = sorted(round(run.passing[1].slices * run.units["updates"] / one) for run in reached if one and run.passing)

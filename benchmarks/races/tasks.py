@@ -1,6 +1,6 @@
 """Tasks of a race: the data file, the problem made from it, and the distance of a solution from the target.
 
-Scores are computed here, in float64 and by numpy alone, the same for every entry. Knows nothing of methods.
+Scores are computed here in float64 by NumPy, in the same way for every entry.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Data(Protocol):
     n_updates: int
 
     def problem(self) -> Any:
-        """Make what `etesian.sparse` minimizes."""
+        """Return the problem for `etesian.sparse`."""
 
     def solution(self, variables: Any) -> Any:
-        """Pick from our variables what `score` takes."""
+        """Select the input of `score` from our variables."""
 
     def score(self, solution: Any) -> Mapping[str, float]:
-        """Metrics; None stands for no solution yet."""
+        """Return the metrics; None stands for no solution yet."""
 
 
 class LinearRows:
-    """Rows of a linear problem; `excess` is the objective above its least value, as a share of what it is at 0."""
+    """Rows of a linear problem; `excess` is the objective minus its minimum, as a share of the objective at 0."""
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         # scikit-learn takes no other indices
@@ -54,7 +54,7 @@ class LinearRows:
 
     @classmethod
     def save(cls, path: Path, X: csr_array, y: np.ndarray, *, is_squared: bool, ridge: float) -> None:
-        """Solve the problem to rounding, and write all."""
+        """Solve the problem to rounding, and write the file."""
         arrays: dict[str, Any] = {"values": X.data, "indices": X.indices, "indptr": X.indptr, "shape": X.shape, "y": y,
                                   "ridge": ridge, "is_squared": is_squared, "least": 0.0}  # fmt: skip
         rows = cls(arrays)
@@ -64,7 +64,7 @@ class LinearRows:
         np.savez(path, **arrays | {"least": found.fun})
 
     def problem(self) -> Linear:
-        """Least squares or logistic regression by SAGA."""
+        """Return least squares or logistic regression by SAGA."""
         loss = REGRESSION["squared"] if self.is_squared else CLASSIFICATION["logistic"]
         return Linear(self.X, self.y, loss, L2(self.ridge), reduction="saga")
 
@@ -73,7 +73,7 @@ class LinearRows:
         return np.asarray(variables.coef[:, 0])
 
     def objective(self, coef: np.ndarray) -> float:
-        """Mean loss and ridge penalty."""
+        """Return the mean loss plus the ridge penalty."""
         predicted = self.X @ coef
         losses = (predicted - self.y) ** 2 / 2 if self.is_squared else np.logaddexp(0.0, -self.y * predicted)
         return float(losses.mean() + self.ridge / 2 * coef @ coef)
@@ -105,7 +105,7 @@ class RatedPairs:
 
     @classmethod
     def save(cls, path: Path, user: np.ndarray, item: np.ndarray, rating: np.ndarray, *, rank: int = RANK) -> None:
-        """Hold out a tenth, less users and items without a training rating, and write all."""
+        """Hold out a tenth, except for users and items without a training rating, and write the file."""
         is_test = np.random.default_rng(1).random(len(rating)) < 0.1
         known = np.isin(user, user[~is_test]) & np.isin(item, item[~is_test])
         train, test = ~is_test, is_test & known
@@ -113,7 +113,7 @@ class RatedPairs:
                  test_user=user[test], test_item=item[test], test_rating=rating[test])  # fmt: skip
 
     def problem(self) -> Ratings:
-        """Matrix completion without biases: LIBMF has none."""
+        """Return matrix completion without biases, which LIBMF does not have."""
         return Ratings(self.user, self.item, self.rating, self.n_users, self.n_items, self.rank, PENALTY, biased=False)
 
     def solution(self, variables: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +121,7 @@ class RatedPairs:
         return variables[0][: self.n_users], variables[0][self.n_users :]
 
     def score(self, solution: tuple[np.ndarray, np.ndarray] | None) -> Mapping[str, float]:
-        """Return the root mean squared error; without a solution that of the mean rating."""
+        """Return the root-mean-square error; without a solution, that of the mean rating."""
         if solution is None:
             predicted = np.full(len(self.test_rating), self.rating.mean(dtype=np.float64))
         else:
@@ -145,11 +145,11 @@ class CountedPairs:
 
     @classmethod
     def save(cls, path: Path, left: np.ndarray, right: np.ndarray, count: np.ndarray) -> None:
-        """Write all."""
+        """Write the file."""
         np.savez(path, left=left, right=right, count=count)
 
     def problem(self) -> WordPairs:
-        """Make the embedding of Pan et al. 2016."""
+        """Return the embedding of Pan et al. (2016)."""
         return WordPairs(self.left, self.right, self.count, self.n_words, N_DIMENSIONS)
 
     def solution(self, variables: Any) -> np.ndarray:
@@ -157,7 +157,7 @@ class CountedPairs:
         return np.asarray(variables[0])
 
     def score(self, solution: np.ndarray | None) -> Mapping[str, float]:
-        """Return the share explained, with the constant C at its best."""
+        """Return the explained share of the variance with the optimal constant C."""
         if solution is None:
             return {"r2": 0.0}
         lengths = np.concatenate([
@@ -183,7 +183,7 @@ class MeshMatrix:
 
     @classmethod
     def save(cls, path: Path, edges: np.ndarray) -> None:
-        """Write all."""
+        """Write the file."""
         np.savez(path, edges=edges)
 
     def score(self, solution: np.ndarray | None) -> Mapping[str, float]:
@@ -203,11 +203,11 @@ class Task:
     Parameters
     ----------
     name, title
-        Short, for folders; and what it is, for readers.
+        Short name for folders, and a description for readers.
     kind
         One of the classes above.
     path
-        The file that `kind.save` wrote.
+        File written by `kind.save`.
     target
         Target that the entries must reach.
     """

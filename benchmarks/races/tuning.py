@@ -1,4 +1,4 @@
-"""Step sizes: each entry on the same grid of powers of two, off the clock, with a seed that no timed run has."""
+"""Tuning of step sizes on one grid of powers of two, off the clock, with a seed that no timed run has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tuned:
     entry
         Entry with the best step size; None if no step size reached the target.
     exponent
-        The base step size was multiplied by 2 to this power; None for entries that choose for themselves.
+        The base step size was multiplied by 2 to this power; None for entries that choose their own step size.
     work
         Epochs (or iterations) to the target at each exponent, None where it was not reached.
     limit
@@ -56,9 +56,9 @@ def tune_all(entries: Sequence[Entry], grid: Sequence[int]) -> list[Tuned]:
 
 
 def tune(entry: Entry, grid: Sequence[int], limit: int) -> Tuned:
-    """Find the step size with the fewest epochs to the target; of equal ones the smallest, which is the safest.
+    """Find the step size with the fewest epochs to the target; among equal ones the smallest, which is the safest.
 
-    All step sizes of an entry cost the same an epoch. A trial is given up once it takes longer than the best before it.
+    An epoch takes equally long with all step sizes. A trial ends when it takes more epochs than the best one so far.
     """
     exponents = [None] if entry.exponent is None else sorted(grid)
     work: dict[str, int | None] = {}

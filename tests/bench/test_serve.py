@@ -127,7 +127,7 @@ def test_page_is_complete_and_loads_nothing_from_elsewhere(store: Store, visitor
     "host",
     ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b", "[", "[::1", "[x]", "]:1", "\u00e9"],
 )
-def test_names_that_could_be_made_to_point_here_are_refused(visitor: Visitor, host: str) -> None:
+def test_host_names_of_other_sites_are_refused(visitor: Visitor, host: str) -> None:
     status, _, text = visitor.ask(Host=host)
     assert (status, text) == (403, "this server responds only to its address and to localhost\n")
 

@@ -56,7 +56,7 @@ def test_second_run_of_the_same_key_is_refused_unless_it_replaces(location: str)
         store.add(make_run(), suite="another")
 
 
-def test_endings_tell_what_is_there_without_reading_curves(location: str) -> None:
+def test_endings_list_runs_without_reading_curves(location: str) -> None:
     with Store(location) as store:
         store.add(make_run(), suite="demo")
         store.add(make_run(seed=2**40, outcome="failed", budget_seconds=None), suite="demo")
@@ -108,7 +108,7 @@ def test_missing_file_is_not_made_by_reading(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_other_file_as_a_store_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_text("not a database, though long enough to be taken for one" * 100)
     with pytest.raises(InputError, match=r"notes\.db cannot be used: file is not a database") as caught:
@@ -244,7 +244,7 @@ def test_each_line_is_strict_json_with_the_format_version(tmp_path: Path) -> Non
         (lambda line: "[1]", "line 2: each line must be a JSON object"),
     ],
 )
-def test_line_that_is_no_run_is_refused_by_its_number(tmp_path: Path, change: object, complaint: str) -> None:
+def test_invalid_line_is_refused_by_its_number(tmp_path: Path, change: object, complaint: str) -> None:
     file = tmp_path / "runs.jsonl"
     write_jsonl([StoredRun("demo", make_run())] * 2, file)
     first, second = file.read_text(encoding="utf-8").splitlines()

@@ -232,7 +232,7 @@ def test_failed_run_is_kept_and_run_again_only_on_request(location: str) -> None
         assert sorted((run.workload, run.outcome) for run in store.runs()) == [("a", "reached"), ("b", "reached")]
 
 
-def test_run_that_went_out_of_time_is_run_again_with_a_larger_budget_only(tmp_path: Path) -> None:
+def test_run_out_of_time_is_repeated_only_with_a_larger_budget(tmp_path: Path) -> None:
     def suite(budget_seconds: float | None) -> Suite:
         return Suite("pair", [Countdown("a")], DONE, budget_seconds)
 
@@ -251,7 +251,7 @@ def run_points() -> tuple:
     return run.points
 
 
-def test_run_that_another_process_stored_first_stands(tmp_path: Path) -> None:
+def test_run_stored_first_by_another_process_is_kept(tmp_path: Path) -> None:
     first = make_run("a", 0, target=DONE, outcome="exhausted", points=run_points())
 
     with Store(tmp_path / "runs.db") as store:

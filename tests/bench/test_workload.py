@@ -59,7 +59,7 @@ OPTIONAL = {"units": Counting, "synchronize": Synchronizing, "conclude": Conclud
 
 
 @pytest.mark.parametrize("member", OPTIONAL)
-def test_optional_abilities_are_protocols_of_their_own(climb: Climb, member: str) -> None:
+def test_optional_abilities_are_separate_protocols(climb: Climb, member: str) -> None:
     assert not any(isinstance(climb, protocol) for protocol in OPTIONAL.values())
     setattr(climb, member, dict)
     assert {name for name, protocol in OPTIONAL.items() if isinstance(climb, protocol)} == {member}

@@ -149,7 +149,7 @@ def test_training_learns_and_the_teachers_pupil_too(runs):
         assert last["held_out"] < 0.6 * np.log(n_tokens)
 
 
-def test_run_that_ended_goes_on_from_its_checkpoint(runs, monkeypatch):
+def test_interrupted_run_resumes_from_its_checkpoint(runs, monkeypatch):
     monkeypatch.setitem(shapes.SIZES, "draft", TOY)
     before = lines_of(runs, "draft")[-1]
     one_run("draft", runs, "draft", steps=before["step"] + 10, teacher=runs / "target" / "model")

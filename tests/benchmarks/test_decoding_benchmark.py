@@ -41,7 +41,7 @@ def raced(bundle, out, *further):
     return table, [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()]
 
 
-def test_our_decoders_write_the_same_and_tell_where_the_time_went(bundle, tmp_path, always_speculating):
+def test_our_decoders_generate_the_same_text_and_record_timings(bundle, tmp_path, always_speculating):
     table, lines = raced(bundle, tmp_path, "--peers")
     runs = [line for line in lines if "session" not in line]
     assert len(runs) == 2 * 2 * 2 * len(decoding.OURS)  # rounds, ways of choosing, prompts
@@ -100,7 +100,7 @@ def test_ratios_are_taken_within_rounds_and_over_the_same_prompts():
     assert "Plain decoding takes 7.50 [3.90, 11.10] times as long as reading" in text  # 0.6 and 2.4 s a token, of 0.2
 
 
-def test_prompts_are_taken_by_turns_and_ours_alone_where_there_is_no_file(data, tmp_path):
+def test_prompts_alternate_and_default_to_our_own(data, tmp_path):
     assert list(mixed_prompts(data, 4)) == ["HumanEval/0", "own/0", "HumanEval/1", "own/1"]
     assert list(mixed_prompts(tmp_path, 2)) == ["own/0", "own/1"]
 

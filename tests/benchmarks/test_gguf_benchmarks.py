@@ -28,8 +28,12 @@ def test_perplexity_of_english_is_far_below_that_of_guessing(tmp_path, capsys):
     text.write_text(
         "The capital of France is Paris. The capital of Italy is Rome. The capital of Spain is Madrid. " * 3
     )
-    measure_perplexity([str(SMOLLM2), str(text), "--tokens", "40", "--piece", "20", "--threads", "1"])
+    asked = [str(SMOLLM2), "--text", str(text), "--out", str(tmp_path / "runs.jsonl")]
+    measure_perplexity([*asked, "--tokens", "40", "--piece", "20", "--threads", "1"])
     found = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "runs.jsonl").read_text()) == found
+    measure_perplexity(asked)  # nothing is left to do
+    assert capsys.readouterr().out == ""
     assert found["tokens"] == 38
     assert 1 < found["perplexity"] < 100
 

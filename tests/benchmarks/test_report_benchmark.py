@@ -8,7 +8,7 @@ import shutil
 import report_size
 
 
-def test_a_page_is_made_weighed_and_opened(tmp_path, capsys):
+def test_page_is_written_measured_and_opened(tmp_path, capsys):
     page = tmp_path / "report.html"
     report_size.main(["--entries", "2", "--runs", "3", "--points", "5", "--rounds", "1", "--output", str(page)])
     report = json.loads(capsys.readouterr().out)

@@ -83,7 +83,7 @@ def test_wide_model_has_the_shape_asked_for_and_no_weight_left_out(small_model, 
     assert model.num_parameters() == 37 * 72 + 5 * block + 72
 
 
-def test_heads_that_share_keys_go_on_sharing_them(small_model, tmp_path):
+def test_heads_keep_sharing_their_keys(small_model, tmp_path):
     small = small_model("llama", tied=True, n_key_value_heads=1)
     widen(small, tmp_path / "wide", times=2, n_layers=2)
     torch.testing.assert_close(logits_of(tmp_path / "wide"), logits_of(small), rtol=0, atol=2e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from string import ascii_letters, digits
 
 import numpy as np
@@ -14,10 +16,12 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, PreTrainedTokenizerFast
 from transformers.generation.stopping_criteria import StopStringCriteria
 
-from etesian.decode.custom_generate import speculative
+from etesian.decode import custom_generate
+from etesian.decode.models.transformers import plain_loop
 from etesian.errors import InputError
 
 END = 7
+speculative = partial(custom_generate.speculative, hands_over=False)  # tiny models gain nothing
 
 
 def tiny(seed, n_layer=2):
@@ -125,5 +129,46 @@ def test_stop_strings_end_the_output_where_transformers_does():
     door = speculative(tokenizer=tokenizer)
     assert torch.equal(MODEL.generate(PROMPT, **asked, stopping_criteria=criteria, custom_generate=door), plain)
     assert plain.shape[1] < PROMPT.shape[1] + 60
+    own = {"stop_strings": [stop], "tokenizer": tokenizer}  # transformers' own arguments
+    for hands_over in (False, True):
+        door = custom_generate.speculative(hands_over=hands_over)
+        assert torch.equal(MODEL.generate(PROMPT, **asked, **own, custom_generate=door), plain)
     with pytest.raises(InputError, match="stop_strings need a tokenizer"):
         speculative(stop_strings="x")
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Exact passes that are slower than those of transformers."""
+    monkeypatch.setattr(plain_loop, "seconds_over_plain", lambda *_: 1.1)
+
+
+@pytest.mark.parametrize("do_sample", [False, True], ids=["greedy", "sampled"])
+def test_transformers_loop_takes_over_with_the_same_tokens(do_sample, slow):
+    prompts = torch.tensor([[END, END, 3, 14], [9, 2, 6, 5]])
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+    asked = {"attention_mask": mask, "max_new_tokens": 30, "do_sample": do_sample, "pad_token_id": END}
+    asked |= {"temperature": 0.7, "top_k": 20} if do_sample else {}
+    handed_over, kept = custom_generate.speculative(), speculative()
+    texts = []
+    for door in (handed_over, kept):
+        torch.manual_seed(3)
+        texts.append(MODEL.generate(prompts, **asked, custom_generate=door))
+    assert torch.equal(*texts)
+    assert (handed_over._prepared[1], kept._prepared[1] is None) == (None, False)
+
+
+def test_transformers_loop_takes_over_only_where_it_is_faster(monkeypatch):
+    for ratio, is_kept in ((0.9, True), (1.1, False)):
+        monkeypatch.setattr(plain_loop, "seconds_over_plain", lambda *_, ratio=ratio: ratio)
+        door = custom_generate.speculative()
+        MODEL.generate(PROMPT, max_new_tokens=3, do_sample=False, custom_generate=door)
+        assert (door._prepared[1] is not None) == is_kept
+
+
+def test_slower_passes_are_measured():
+    def decode(tokens, n_tokens):
+        time.sleep(0.3)
+
+    assert plain_loop.seconds_over_plain(MODEL, PROMPT[0], decode) > 2
+    assert plain_loop.seconds_over_plain(MODEL, PROMPT[0], lambda *_: None) < 0.5

@@ -62,9 +62,14 @@ def test_loading_imports_neither_torch_nor_transformers_nor_the_package():
     assert done.stdout.strip() == "[]"
 
 
-def test_options_that_cannot_hold_are_refused():
-    for options in (LoadOptions(dtype="fp32"), LoadOptions(quantize="q4_0"), LoadOptions(device="cuda")):
-        with pytest.raises(InputError, match=r"must be .* for a GGUF file"):
+def test_options_that_do_not_apply_are_refused():
+    both = LoadOptions(dtype="bf16", quantize="q8_0")
+    for options, name in (
+        (LoadOptions(dtype="fp16"), "dtype"),
+        (LoadOptions(device="cuda"), "device"),
+        (both, "dtype"),
+    ):
+        with pytest.raises(InputError, match=f"{name} must be .* for the GGUF file"):
             Decoder.load("smollm2", options=options)
 
 

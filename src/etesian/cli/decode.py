@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_json
-from etesian.cli.decode_models import AUTO, BUNDLED, ModelChoice
+from etesian.cli.decode_models import AUTO, SMOLLM2, ModelChoice
 from etesian.cli.decode_output import PieceWriter, legend, statistics_table
 from etesian.cli.decode_remote import RemoteStream
 from etesian.cli.derive import options_from
@@ -73,7 +73,7 @@ def generate(
     /,
     *,
     prompt_file: Path | None = None,
-    model: str = BUNDLED,
+    model: str = SMOLLM2,
     draft: str = AUTO,
     ngram: str = AUTO,
     stage: tuple[str, ...] = (),
@@ -99,7 +99,7 @@ def generate(
     prompt_file
         File with the text to continue.
     model
-        Target model: "bundled", "smollm2", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
+        Target model: "smollm2", "bundled", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
     draft
         Draft model, folder of a draft head, or "self" for a copy of the target in fewer bits; "auto" uses the one next to it,
         or such a copy where it pays; "none" uses none.

@@ -16,7 +16,7 @@ from etesian.decode.models.loading import LoadOptions
 from etesian.decode.models.loading.catalog import find_gguf
 from etesian.errors import InputError
 
-AUTO, BUNDLED, NONE = "auto", "bundled", "none"
+AUTO, BUNDLED, NONE, SMOLLM2 = "auto", "bundled", "none", "smollm2"
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors")
 GGUF_LIBRARIES = ("gguf", "tokenizers")
 

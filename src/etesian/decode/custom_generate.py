@@ -20,7 +20,15 @@ from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.speculation.costs import cached_pass_costs
 from etesian.errors import InputError
 
-_HARMLESS = {"use_cache", "cache_position", "position_ids", "logits_to_keep", "synced_gpus"}
+_HARMLESS = {
+    "attention_mask",
+    "past_key_values",
+    "use_cache",
+    "cache_position",
+    "position_ids",
+    "logits_to_keep",
+    "synced_gpus",
+}
 
 
 def speculative(
@@ -30,10 +38,12 @@ def speculative(
     drafter: Drafter | None = None,
     tokenizer: Any = None,
     stop_strings: str | Sequence[str] = (),
+    hands_over: bool = True,
 ) -> SpeculativeGenerate:
     """Return a decoding method for the `custom_generate` argument of transformers' `generate`.
 
-    Create it once per model: the models are prepared at the first call.
+    Create it once per model: the models are prepared at the first call. Where speculation cannot keep the text, or exact passes are
+    slower than those of transformers on this machine, the loop of transformers continues the text.
 
     Parameters
     ----------
@@ -44,10 +54,12 @@ def speculative(
     drafter : Drafter, optional
         Replaces `draft` and `ngram`. Without any of the three, a `LookupDrafter` drafts.
     tokenizer : transformers.PreTrainedTokenizerBase, optional
-        Required for stop strings.
+        For stop strings; the argument `tokenizer` of `generate` serves as well.
     stop_strings : str or sequence of str
-        End the output with the token that completes one of these strings, as the argument of the same name of `generate` does.
-        It must be given here, because `generate` does not pass its tokenizer to a custom method.
+        Stop strings of every call, in addition to the argument `stop_strings` of `generate`. The output ends with the token that
+        completes one of them.
+    hands_over : bool
+        If False, use speculative decoding even where transformers' own loop is faster.
 
     Returns
     -------
@@ -65,7 +77,28 @@ def speculative(
     stop = (stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings)
     if stop and tokenizer is None:
         raise InputError("stop_strings need a tokenizer: speculative(tokenizer=..., stop_strings=...)")
-    return SpeculativeGenerate(lambda: drafter or _drafter(draft, ngram), tokenizer, stop)
+    _pass_tokenizers_on()
+    return SpeculativeGenerate(lambda: drafter or _drafter(draft, ngram), tokenizer, stop, hands_over=hands_over)
+
+
+def _pass_tokenizers_on() -> None:
+    """Let `generate` keep its argument `tokenizer` for `SpeculativeGenerate`.
+
+    transformers 5.23 drops it for custom methods, and then refuses stop strings because there is no tokenizer.
+    """
+    from transformers import GenerationMixin
+
+    extract = getattr(GenerationMixin, "_extract_generation_mode_kwargs", None)
+    if extract is None or extract.__module__ == __name__:
+        return
+
+    def keep_tokenizer(self: Any, custom_generate: Any, kwargs: dict[str, Any], *rest: Any, **named: Any) -> Any:
+        tokenizer = kwargs.get("tokenizer")
+        found = extract(self, custom_generate, kwargs, *rest, **named)
+        is_ours = isinstance(custom_generate, SpeculativeGenerate) and tokenizer is not None
+        return {**found, "tokenizer": tokenizer} if is_ours else found
+
+    GenerationMixin._extract_generation_mode_kwargs = keep_tokenizer  # type: ignore[method-assign]
 
 
 class SpeculativeGenerate:
@@ -75,11 +108,19 @@ class SpeculativeGenerate:
     transformers although the text itself differs. `generate` does not pass streamers to custom methods.
     """
 
-    def __init__(self, make_drafter: Callable[[], Drafter], tokenizer: Any, stop: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        make_drafter: Callable[[], Drafter],
+        tokenizer: Any,
+        stop: tuple[str, ...] = (),
+        *,
+        hands_over: bool = True,
+    ) -> None:
         self._make_drafter = make_drafter
         self._stop = stop
-        self._tokenizer = TextTokenizer(tokenizer) if tokenizer is not None else None
-        self._prepared: tuple[Any, Decoder] | None = None
+        self._tokenizer = tokenizer
+        self._hands_over = hands_over
+        self._prepared: tuple[Any, Decoder | None] | None = None
 
     def __call__(
         self,
@@ -88,33 +129,60 @@ class SpeculativeGenerate:
         logits_processor: Iterable[Any],
         stopping_criteria: Iterable[Any],
         generation_config: Any,
+        tokenizer: Any = None,
         **model_inputs: Any,
     ) -> Any:
-        """Continue the rows of `input_ids` one after another."""
-        mask = model_inputs.pop("attention_mask", None)
+        """Continue the rows of `input_ids`."""
         _check(generation_config, model_inputs)
         max_length, end_tokens, stop = _endings(stopping_criteria)
         options = _sampling_options(logits_processor, generation_config.do_sample, input_ids.shape[1])
-        decoder = self._decoder(model)
+        seeds = [_seed(generation_config.do_sample) for _ in input_ids]
+        mask = model_inputs.get("attention_mask")
+        prompts = [row if mask is None else row[mask[number].bool()] for number, row in enumerate(input_ids)]
+        tokenizer = tokenizer if tokenizer is not None else self._tokenizer
+        decoder = self._decoder(model, prompts[0])
+        if decoder is None:
+            from etesian.decode.models.transformers.plain_loop import continue_plainly
+
+            criteria = self._with_own_stops(stopping_criteria)
+            return continue_plainly(
+                model, input_ids, logits_processor, criteria, generation_config, seeds, model_inputs
+            )
+        decoder.tokenizer = None if tokenizer is None else TextTokenizer(tokenizer)
         outputs = []
-        for row, tokens in enumerate(input_ids):
-            seed = _seed(generation_config.do_sample)
+        for prompt, seed in zip(prompts, seeds, strict=True):
             sampling = Sampling(**options, stop=(*self._stop, *stop), stop_tokens=end_tokens, seed=seed)
-            prompt = tokens if mask is None else tokens[mask[row].bool()]
             out = decoder.generate(prompt.tolist(), sampling, max_tokens=max_length - input_ids.shape[1])
             outputs.append(out.token_ids)
         return _padded(input_ids, outputs, generation_config)
 
-    def _decoder(self, model: Any) -> Decoder:
-        from etesian.decode.models.transformers.model import HuggingFaceModel
-
+    def _decoder(self, model: Any, prompt: Any) -> Decoder | None:
+        """Return the decoder; None where transformers' own loop is at least as fast."""
         if self._prepared is None or self._prepared[0] is not model:
-            target = HuggingFaceModel(model)
-            policy = Speculation(cached_pass_costs(target))
-            decoder = Decoder(target, self._make_drafter(), self._tokenizer, policy=policy)
-            decoder.warm_up()
-            self._prepared = model, decoder
+            self._prepared = model, self._prepare(model, prompt)
         return self._prepared[1]
+
+    def _prepare(self, model: Any, prompt: Any) -> Decoder | None:
+        from etesian.decode.models.transformers.model import HuggingFaceModel
+        from etesian.decode.models.transformers.plain_loop import seconds_over_plain
+
+        target = HuggingFaceModel(model)
+        if self._hands_over and not target.traits.rows_are_exact:
+            return None
+        decoder = Decoder(target, self._make_drafter(), policy=Speculation(cached_pass_costs(target)))
+        decoder.warm_up()
+
+        def decode_plainly(tokens: list[int], n_tokens: int) -> object:
+            return decoder.generate(tokens, max_tokens=n_tokens, speculate=False)
+
+        is_slower = self._hands_over and seconds_over_plain(model, prompt, decode_plainly) > 1
+        return None if is_slower else decoder
+
+    def _with_own_stops(self, criteria: Iterable[Any]) -> Any:
+        from transformers.generation.stopping_criteria import StoppingCriteriaList, StopStringCriteria
+
+        own = [StopStringCriteria(self._tokenizer, list(self._stop))] if self._stop else []
+        return StoppingCriteriaList([*criteria, *own])
 
 
 def _drafter(draft: Any, ngram: str | Path | None) -> Drafter:
@@ -129,7 +197,7 @@ def _drafter(draft: Any, ngram: str | Path | None) -> Drafter:
 
 def _check(config: Any, model_inputs: dict[str, Any]) -> None:
     """Refuse options that cannot be honored."""
-    cache = model_inputs.pop("past_key_values", None)
+    cache = model_inputs.get("past_key_values")
     if cache is not None and cache.get_seq_length() > 0:
         raise InputError("past_key_values must be empty: speculative decoding keeps a cache of its own")
     given = [name for name, value in model_inputs.items() if value is not None and name not in _HARMLESS]

@@ -17,7 +17,7 @@ from etesian.decode.drafters.registry import drafter_factory
 from etesian.decode.models.language_model import LanguageModel
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model
 from etesian.decode.models.loading.catalog import find_gguf
-from etesian.decode.models.loading.gguf import GgufTokenizer, check_gguf_options, load_gguf
+from etesian.decode.models.loading.gguf import GgufTokenizer, load_gguf
 from etesian.decode.models.loading.model_folder import check_location
 from etesian.decode.models.loading.text_tokenizer import (
     GgufChatTemplate,
@@ -238,8 +238,7 @@ def _load_model(source: Source, options: LoadOptions | None) -> LoadedModel:
     file = find_gguf(source)
     if file is None:
         return _load_from_folder(source, options)
-    check_gguf_options(file, options)
-    model, tokenizer = load_gguf(file)
+    model, tokenizer = load_gguf(file, options)
     return LoadedModel(model, tokenizer, tokenizer.end_tokens)
 
 

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from etesian.bench import InputError
 from etesian.bench.report import write_report
-from etesian.decode.bundled import bundled_folder
-from etesian.demo.decoding import DecodingDemo, print_decoding, race_decoders
+from etesian.decode.models.loading.catalog import find_gguf
+from etesian.demo.decoding import MODELS, DecodingDemo, print_decoding, race_decoders
 from etesian.demo.decoding_section import decoding_section
 from etesian.demo.words import BASELINE, WordsDemo, print_words, race_words
 
-LIBRARIES_OF_DECODING = ("torch", "transformers", "tokenizers", "safetensors")
+LIBRARIES_OF_DECODING = ("torch", "tokenizers", "gguf")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,11 @@ def why_no_decoding() -> str | None:
     missing = [name for name in LIBRARIES_OF_DECODING if find_spec(name) is None]
     if missing:
         return f"it needs {', '.join(missing)}: pip install 'etesian[decode]'"
-    return None if (bundled_folder() / "target").is_dir() else "this installation has no bundled models"
+    try:
+        find_gguf(MODELS)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def print_demo(found: Demo, console: Console) -> None:

@@ -1,8 +1,7 @@
-"""Decoding half of the demo: four decoders that generate the same text, greedy and sampled, with a widened model."""
+"""Decoding half of the demo: four decoders that generate the same text with SmolLM2, greedy and sampled."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +17,16 @@ from etesian.bench.report.model import Cell, Row, Table, words_cell
 from etesian.bench.report.render_terminal import as_rich_table
 from etesian.cli.bench_progress import SuiteProgress
 from etesian.cli.decode_output import color_of, legend
-from etesian.decode.bundled import bundled_folder
 from etesian.decode.generation import Generation
-from etesian.suite.decoding import Choosing, greedy, make_decoder, sampled
-from etesian.suite.prompts import PROMPTS
-from etesian.suite.widening import widen_all
+from etesian.decode.sampling import Sampling
+from etesian.suite.decoding import SMOLLM2, Choosing, greedy, load_models, make_decoder, prompts_for, sampled
+from etesian.suite.prompts import REQUESTS, as_chatml
 
 BASELINE = "plain"
-TIMES = 4
-"""Factor by which the bundled models are widened. Without it, a pass of the target takes no longer than drafting."""
+MODELS = SMOLLM2
 N_TOKENS = 24
 MOST_SEEDS = 3
-SHOWN_PROMPT, SHOWN_TOKENS = PROMPTS[0], 96
+SHOWN_REQUEST, SHOWN_TOKENS = REQUESTS[0], 96
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Race:
     def tokens_per_second(self, decoder: str) -> float:
         """Median over the finished runs; 0 without any."""
         seconds = self._seconds(decoder).values()
-        return median(len(PROMPTS) * N_TOKENS / each for each in seconds) if seconds else 0.0
+        return median(len(prompts_for(MODELS)) * N_TOKENS / each for each in seconds) if seconds else 0.0
 
     def speedups(self, decoder: str) -> list[float]:
         """Speed-ups over plain decoding for each seed, ascending."""
@@ -93,19 +90,16 @@ class DecodingDemo:
     ----------
     races
         Results with greedy decoding and with sampling.
-    prompt, sample
-        Prompt, and its continuation by the staged decoder.
+    request, sample
+        A request, and its answer by the staged decoder.
     stages
         Stages of its drafter.
-    million_parameters
-        Size of the widened target model, in million parameters.
     """
 
     races: Sequence[Race]
-    prompt: str
+    request: str
     sample: Generation
     stages: tuple[str, ...]
-    million_parameters: float
 
     @property
     def is_identical(self) -> bool:
@@ -127,7 +121,7 @@ def _as_dict(race: Race, decoder: str) -> dict[str, Any]:
 
 
 def race_decoders(store: Path, *, n_seeds: int, console: Console) -> DecodingDemo:
-    """Compare the decoders on widened bundled models.
+    """Compare the decoders on SmolLM2.
 
     Parameters
     ----------
@@ -138,25 +132,29 @@ def race_decoders(store: Path, *, n_seeds: int, console: Console) -> DecodingDem
     console
         Console that shows progress.
     """
-    with tempfile.TemporaryDirectory(prefix="etesian-") as name, Store(store) as opened:
-        folder = Path(name)
-        with console.status("widening the bundled models"):
-            widen_all(bundled_folder(), folder, times=TIMES)
-        races: list[Race] = []
-        suites: dict[Choosing, Suite] = {
-            "greedy": greedy(folder, n_tokens=N_TOKENS),
-            "sampled": sampled(folder, n_tokens=N_TOKENS),
-        }
+    suites: dict[Choosing, Suite] = {
+        "greedy": greedy(MODELS, n_tokens=N_TOKENS),
+        "sampled": sampled(MODELS, n_tokens=N_TOKENS),
+    }
+    races: list[Race] = []
+    with Store(store) as opened:
         for choosing, suite in suites.items():
             with SuiteProgress(console) as progress:
                 # in this process, so that the models are loaded only once
                 runs = run_suite(suite, seeds=min(n_seeds, MOST_SEEDS), store=opened, isolate=False, progress=progress)
             races.append(Race(choosing, runs))
-        decoder = make_decoder("staged", str(folder))
-        sample = decoder.generate(SHOWN_PROMPT, max_tokens=SHOWN_TOKENS)
-        stages = () if decoder.drafter is None else decoder.drafter.stages
-        size = (decoder.target.traits.weight_bytes or 0) / 2 / 1e6  # two bytes each
-    return DecodingDemo(races, SHOWN_PROMPT, sample, stages, size)
+    decoder = make_decoder("staged", MODELS)
+    whole = Sampling(stop_tokens=load_models(MODELS).end_tokens)
+    sample = decoder.generate(as_chatml(SHOWN_REQUEST), whole, max_tokens=SHOWN_TOKENS)
+    return DecodingDemo(races, SHOWN_REQUEST, sample, () if decoder.drafter is None else decoder.drafter.stages)
+
+
+def describe_setting(found: DecodingDemo) -> str:
+    """Describe the models, the amount of text and the number of runs."""
+    return (
+        "Target: SmolLM2-135M-Instruct in bfloat16. Draft model: the same weights in 4 bits. "
+        f"{len(prompts_for(MODELS))} prompts, {N_TOKENS} tokens each, {found.races[0].n_seeds} runs."
+    )
 
 
 def describe_speedups(speedups: Sequence[float]) -> str:
@@ -169,11 +167,7 @@ def describe_speedups(speedups: Sequence[float]) -> str:
 def print_decoding(found: DecodingDemo, console: Console) -> None:
     """Print the speed of each decoder, whether all texts are identical, and a sample."""
     console.print(as_rich_table(decoders_table(found)))
-    n_seeds, millions = found.races[0].n_seeds, found.million_parameters
-    console.print(
-        f"[dim]{len(PROMPTS)} prompts, {N_TOKENS} tokens each, {n_seeds} runs. The bundled models, widened {TIMES} times: "
-        f"the same text at the cost of a model with {millions:.0f} million parameters."
-    )
+    console.print(f"[dim]{describe_setting(found)}")
     if not found.is_identical:
         console.print(
             "[bold red]THE TEXTS DIFFER: a decoder generated different tokens than plain decoding. This is a bug."
@@ -202,8 +196,8 @@ def decoders_table(found: DecodingDemo) -> Table:
 
 
 def colored_sample(found: DecodingDemo) -> Text:
-    """Return prompt and text, with each token in the color of its drafter."""
-    text = Text(found.prompt, style="dim")
+    """Return request and answer, with each token in the color of its drafter."""
+    text = Text(f"{found.request}\n\n", style="dim")
     for token, origin in zip(found.sample.texts, found.sample.origins, strict=True):
         text.append(token, style=Style(color=color_of(origin, found.stages), dim=False))
     return text

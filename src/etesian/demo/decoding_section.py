@@ -7,8 +7,7 @@ from statistics import median
 from etesian.bench.report import Section, Span
 from etesian.bench.report.format import counted
 from etesian.decode.statistics import TARGET
-from etesian.demo.decoding import N_TOKENS, TIMES, DecodingDemo, decoders_table
-from etesian.suite.prompts import PROMPTS
+from etesian.demo.decoding import DecodingDemo, decoders_table, describe_setting
 
 _COLORS = ("#2f9e5b", "#1f78c8", "#9b59c9")
 _TARGET_COLOR = "#d9a400"
@@ -26,7 +25,7 @@ def decoding_section(found: DecodingDemo) -> Section:
         decoders_table(found),
         note=_note(found),
         points=(_headline(found), _sources(found)),
-        text=(Span(found.prompt, title="prompt"), *tokens),
+        text=(Span(f"{found.request}\n\n", title="prompt"), *tokens),
     )
 
 
@@ -54,11 +53,10 @@ def _sources(found: DecodingDemo) -> str:
 def _note(found: DecodingDemo) -> str:
     return (
         "plain: one token per pass of the target model. chain: a draft model proposes a few tokens, which one pass of the "
-        "target verifies. tree: it proposes a tree of alternatives. staged: an N-gram model drafts for the draft model. "
-        f"{len(PROMPTS)} prompts, {N_TOKENS} tokens each, {found.races[0].n_seeds} runs: medians, and ranges over the runs, "
-        "each relative to the plain run of its seed. Sampled: temperature 0.8, top-p 0.95. The models are the bundled ones, "
-        f"widened {TIMES} times without changing their output, so that a pass of the target costs as much as that of a model with "
-        f"{found.million_parameters:.0f} million parameters."
+        "target verifies. tree: it proposes a tree of alternatives. staged: lookup in the text so far drafts for the draft model. "
+        f"{describe_setting(found)} Medians, and ranges over the runs, each relative to the plain run of its seed. Sampled: "
+        "temperature 0.8, top-p 0.95. The bfloat16 weights have the values of the 4-bit ones, so a draft model that was quantized "
+        "from a more precise original would agree with its target less often."
     )
 
 

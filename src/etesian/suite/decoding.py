@@ -1,4 +1,7 @@
-"""Four decoders that generate the same text: plain, draft chain, draft tree, and a draft tree with an N-gram.
+"""Four decoders that generate the same text: plain, draft chain, draft tree, and a staged draft tree.
+
+The default target is SmolLM2-135M-Instruct with weights in bfloat16. Its draft model has the same weights in 4 bits, as in the GGUF
+file. In the staged decoder, lookup drafts for this copy.
 
 As in the inference track of DAWNBench (Coleman et al. 2019, section 2), the metric is the time per prediction, here per
 token. `etesian bench analyze --price` converts it to a cost.
@@ -16,40 +19,46 @@ import numpy as np
 
 from etesian.bench import Suite, Target
 from etesian.errors import InputError
-from etesian.suite.prompts import PROMPTS
+from etesian.suite.prompts import PROMPTS, REQUESTS, as_chatml
 
 if TYPE_CHECKING:
     from etesian.decode import Decoder, Generation, Sampling
 
 DecoderKind = Literal["plain", "chain", "tree", "staged"]
 Choosing = Literal["greedy", "sampled"]
-BUNDLED = "bundled"
+SMOLLM2 = "smollm2"
 N_TOKENS = 64
 CHAIN_LENGTH = 4
 """Length of a draft chain. Leviathan et al. (2023, section 3.5) find drafts of this quality profitable up to about this length."""
 
 
-def greedy(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS) -> Suite:
+def greedy(models: str | os.PathLike[str] = SMOLLM2, *, n_tokens: int = N_TOKENS) -> Suite:
     """Compare the decoders with greedy decoding.
 
     Parameters
     ----------
     models
-        ``"bundled"``, or a folder with ``target``, ``draft`` and optionally ``ngram.npz``.
+        ``"smollm2"``, ``"bundled"``, or a folder with ``target``, ``draft`` and optionally ``ngram.npz``.
     n_tokens
         Tokens of each output.
     """
     return _suite("decoding", "greedy", models, n_tokens)
 
 
-def sampled(models: str | os.PathLike[str] = BUNDLED, *, n_tokens: int = N_TOKENS) -> Suite:
+def sampled(models: str | os.PathLike[str] = SMOLLM2, *, n_tokens: int = N_TOKENS) -> Suite:
     """Compare the decoders with sampling at temperature 0.8 and top-p 0.95; otherwise like `greedy`."""
     return _suite("decoding-sampled", "sampled", models, n_tokens)
 
 
 def _suite(name: str, choosing: Choosing, models: str | os.PathLike[str], n_tokens: int) -> Suite:
     workloads = [Decoding(kind, choosing, os.fspath(models), n_tokens=n_tokens) for kind in get_args(DecoderKind)]
-    return Suite(name, workloads, Target("tokens", len(PROMPTS) * n_tokens), budget_seconds=120)
+    n_prompts = len(prompts_for(os.fspath(models)))
+    return Suite(name, workloads, Target("tokens", n_prompts * n_tokens), budget_seconds=120)
+
+
+def prompts_for(models: str) -> tuple[str, ...]:
+    """Return requests in chat format for SmolLM2, and beginnings of code for other models."""
+    return tuple(map(as_chatml, REQUESTS)) if models == SMOLLM2 else PROMPTS
 
 
 class Decoding:
@@ -65,27 +74,28 @@ class Decoding:
     choosing
         ``"greedy"`` or ``"sampled"``. The seed of sampling is that of the run.
     models
-        ``"bundled"``, or a folder with the same layout.
+        See `greedy`.
     n_tokens
         Tokens of each output.
     prompts
+        Default: `prompts_for` the models.
     """
 
     def __init__(
         self,
         kind: DecoderKind,
         choosing: Choosing = "greedy",
-        models: str = BUNDLED,
+        models: str = SMOLLM2,
         *,
         n_tokens: int = N_TOKENS,
-        prompts: Sequence[str] = PROMPTS,
+        prompts: Sequence[str] | None = None,
     ) -> None:
         self.name: str = kind
         self.kind = kind
         self.choosing = choosing
         self.models = models
         self.n_tokens = n_tokens
-        self.prompts = tuple(prompts)
+        self.prompts = tuple(prompts_for(models) if prompts is None else prompts)
         self.units = {"tokens": float(n_tokens)}
 
     def prepare(self, seed: int) -> None:
@@ -125,24 +135,24 @@ def sampling_of(choosing: Choosing, seed: int) -> Sampling:
     return GREEDY if choosing == "greedy" else Sampling(temperature=0.8, top_p=0.95, seed=seed)
 
 
-def make_decoder(kind: DecoderKind, models: str = BUNDLED) -> Decoder:
+def make_decoder(kind: DecoderKind, models: str = SMOLLM2) -> Decoder:
     """Return a decoder without end tokens. Weights are loaded once per process; calibration is per decoder.
 
     Raises
     ------
     InputError
-        If the folder lacks a draft, or its N-gram.
+        If a model is missing, or a folder has no draft model.
     """
     from etesian.decode import Decoder, FixedPolicy
     from etesian.decode.drafters import ModelDrafter
     from etesian.decode.speculation import Speculation, cached_pass_costs
 
-    loaded = _loaded(models)
+    loaded = load_models(models)
     if kind == "plain":
         return Decoder(loaded.target, None, loaded.tokenizer)
     staged = loaded.drafter
-    if not (isinstance(staged, ModelDrafter) and "ngram" in staged.stages):
-        raise InputError(f"models must be a folder with target, draft and ngram.npz; some are missing in {models!r}")
+    if not isinstance(staged, ModelDrafter) or staged.inner is None:
+        raise InputError(f"models must be 'smollm2', 'bundled' or a folder with target and draft; got {models!r}")
     inner = staged.fresh().inner if kind == "staged" else None
     costs = cached_pass_costs(staged.model)
     if kind == "chain":
@@ -153,7 +163,19 @@ def make_decoder(kind: DecoderKind, models: str = BUNDLED) -> Decoder:
 
 
 @cache
-def _loaded(models: str) -> Decoder:
+def load_models(models: str) -> Decoder:
+    """Load target, draft model and the drafters of the draft model, once per process."""
     from etesian.decode import Decoder
 
-    return Decoder.load(models)
+    return _load_smollm2() if models == SMOLLM2 else Decoder.load(models)
+
+
+def _load_smollm2() -> Decoder:
+    """Load SmolLM2 in bfloat16, drafted for by its 4-bit file, for which lookup drafts in turn."""
+    from etesian.decode import Decoder, LoadOptions, LookupDrafter, ModelDrafter
+    from etesian.decode.speculation import cached_pass_costs
+
+    target = Decoder.load(SMOLLM2, draft=None, ngram=None, options=LoadOptions(dtype="bf16"))
+    copy = Decoder.load(SMOLLM2, draft=None, ngram=None).target
+    target.drafter = ModelDrafter(copy, LookupDrafter(), costs=cached_pass_costs(copy))
+    return target

@@ -1,4 +1,4 @@
-"""Prompts in the style of HumanEval, written for this package: signatures of Python functions with docstrings."""
+"""Prompts written for this package: beginnings of Python functions in the style of HumanEval, and requests to an assistant."""
 
 from __future__ import annotations
 
@@ -58,3 +58,19 @@ def normalize_rows(matrix, eps=1e-12):
     """
 ''',
 )
+"""Beginnings of Python code, for models of code."""
+
+REQUESTS = (
+    "Summarize in two sentences: The Etesians are strong, dry north winds of the Aegean Sea. They blow from about mid-May to "
+    "mid-September, mostly during the day, and reach their greatest strength in July and August. Sailors of antiquity planned "
+    "their voyages around the Etesians, because the winds made travel from Egypt to Greece difficult in summer.",
+    "Write a Python class `Stack` with the methods push, pop and is_empty.",
+    "Why does the wind blow from the sea during the day and from the land at night?",
+    "Write a short story about a sailor who waits for the wind.",
+)
+"""Requests to an instruction-tuned model."""
+
+
+def as_chatml(request: str) -> str:
+    """Return the prompt for a request in the ChatML format, which SmolLM2 uses."""
+    return f"<|im_start|>user\n{request}<|im_end|>\n<|im_start|>assistant\n"

@@ -101,7 +101,7 @@ def test_prices_come_from_the_runs_where_none_is_given():
     assert entries_of(analyze(climbs([8, 12])))["plain"]["cost"] is None
 
 
-def test_olympic_mean_ranks_where_the_rule_is_asked_for():
+def test_olympic_mean_ranks_with_the_mlperf_rule():
     """b has the smaller median and two runs that never arrive: by MLPerf's rule it has no time at all."""
     lost = [curve([0.1, 0.2], workload="b", seed=seed, outcome="exhausted") for seed in (8, 9)]
     runs = [*climbs([10, 11, 12, 13, 14], workload="a"), *climbs([1, 2, 3, 4, 5], workload="b"), *lost]

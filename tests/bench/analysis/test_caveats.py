@@ -169,7 +169,7 @@ def test_a_run_somewhat_slower_is_not_named(factor):
     assert outliers_of([*climbs([10, 11, 12, 10.5, 11.5]), climb(10 * factor, seed=5)]) == []
 
 
-def test_a_clock_that_goes_back_is_a_wrong_timestamp():
+def test_decreasing_clock_is_reported_as_a_wrong_timestamp():
     runs = [climb(40, seed=0), curve([0.1, 0.2, 0.3, 0.95], times=[0, 20, 15, 30], seed=1)]
     assert outliers_of(runs) == [(1, "the clock goes back from 20 to 15: a timestamp is wrong")]
 
@@ -181,7 +181,7 @@ def test_a_pause_is_named_with_the_measurements_around_it():
     assert reasons == ["90 s pass between measurements 2 and 3, compared with 10 s in other runs"]
 
 
-def test_a_copy_is_no_second_run():
+def test_copied_file_is_not_a_second_run():
     runs = [climb(10, seed=0), climb(11, seed=1), climb(10, seed=2)]
     assert outliers_of(runs) == [(2, "equal to seed 0 in every time and value: a copy is not an independent run")]
 

@@ -77,7 +77,7 @@ def test_schedules_are_compared_whole_and_their_first_passages_refused():
     assert comparison.schedule_difference.value == approx(3.277 - 3.2774)
 
 
-def test_a_schedule_that_is_not_shown_to_reach_the_target_wins_nothing():
+def test_schedule_not_shown_to_reach_the_target_has_no_rank():
     """The faster one misses: it would have the smaller first passage in the run that got lucky."""
     missing = schedule([3.29, 3.30, 3.27, 3.31], name="fast", seconds=10)
     race = analyze([*missing, *schedule([3.26, 3.261, 3.262, 3.26], name="slow", seconds=90)]).races[0]

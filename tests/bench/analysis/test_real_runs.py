@@ -143,7 +143,7 @@ def test_45_of_100_runs_of_ncf_never_arrived_and_have_no_olympic_mean():
     assert entry["expected_running_time"] > 2 * entry["mean_seconds"]
 
 
-def test_a_wrong_timestamp_is_a_finding():
+def test_wrong_timestamp_is_reported():
     """One of five logs begins 15 hours early: two thousand times the others' 28 s."""
     (race,) = analysis_of("mlperf", "v0.7/Google/results/tpu-v3-8192-TF/ssd").races
     (outlier,) = race.entries[0].outliers

@@ -81,7 +81,7 @@ def test_runs_that_all_end_at_the_target_are_varied_by_how_far_short_they_stood(
     assert rows[0].winners == ("b",)
 
 
-def test_nothing_is_varied_where_no_run_measured_anything_else():
+def test_sensitivity_requires_other_measurements():
     assert sensitivity_of([curve([0.9])]) is None
 
 

@@ -42,7 +42,7 @@ def test_word_error_rate_is_to_be_low(tmp_path: Path) -> None:
     assert (run.outcome, run.seed) == ("reached", 0)
 
 
-def test_missing_targets_are_the_users_mistake_and_unknown_workloads_are_skipped(tmp_path: Path) -> None:
+def test_missing_targets_are_refused_and_unknown_workloads_skipped(tmp_path: Path) -> None:
     write(tmp_path / "other" / "study_0" / "mnist_jax" / "trial_1" / "eval_measurements.csv", ALGOPERF_CSV)
     with pytest.raises(InputError, match="give AlgoPerf's file by --targets"):
         list(read_algoperf(tmp_path))

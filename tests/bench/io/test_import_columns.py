@@ -37,7 +37,7 @@ def test_columns_have_the_roles_that_they_are_given(tmp_path: Path) -> None:
     assert [{*point.metrics} for point in runs[0].points] == [{"val"}, {"val"}]
 
 
-def test_rows_without_the_targets_metric_are_no_measurements_of_it(tmp_path: Path) -> None:
+def test_rows_without_the_targets_metric_are_left_out(tmp_path: Path) -> None:
     table = "seconds,loss,train_loss\n1,,4\n2,3.5,3.9\n3,,3.8\n4,2.9,3.7\n"
     run = one_run(read_csv(write(tmp_path / "t.csv", table), target=LOSS))
     assert [point.seconds for point in run.points] == [2.0, 4.0]
@@ -64,7 +64,7 @@ def test_table_that_cannot_be_read_is_skipped_with_line_and_reason(table: str, r
     assert reason in reasons(read_csv(write(tmp_path / "t.csv", table), target=LOSS))[0]
 
 
-def test_one_bad_run_costs_no_other(tmp_path: Path) -> None:
+def test_one_bad_run_does_not_affect_the_others(tmp_path: Path) -> None:
     table = "workload,seconds,loss\na,1,2\nb,never,2\nc,1,2\n"
     runs, (skipped,), _ = sort_out(read_csv(write(tmp_path / "t.csv", table), target=LOSS))
     assert [run.workload for run in runs] == ["a", "c"]

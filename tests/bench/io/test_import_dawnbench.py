@@ -102,7 +102,7 @@ def test_description_without_curve_is_skipped(tmp_path: Path) -> None:
     assert reasons(read_dawnbench(tmp_path)) == ["has no latency, and its curve lonely.tsv is missing"]
 
 
-def test_missing_path_and_empty_folder_are_the_users_mistakes(tmp_path: Path) -> None:
+def test_missing_path_and_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no file or folder"):
         list(read_dawnbench(tmp_path / "none"))
     write(tmp_path / "README.md", "")

@@ -48,7 +48,7 @@ def test_all_formats_give_time_curve_and_progress(
     assert run.progress == "epoch"
 
 
-def test_lines_may_stand_behind_a_prefix_and_among_other_output(tmp_path: Path) -> None:
+def test_lines_may_have_a_prefix_and_other_output_between_them(tmp_path: Path) -> None:
     plain = read_one(tmp_path / "a", MLPERF_V07)
     noisy = "".join(f"\x1b[0m7: {line}\ntqdm 3%|\xff\n" for line in MLPERF_V07.splitlines())
     assert read_one(tmp_path / "b", noisy) == plain
@@ -115,7 +115,7 @@ def ending(*events: tuple[str, int, object, dict[str, object]], benchmark: str =
     ],
     ids=["aborted", "cut off", "no stop", "no evaluation", "unfounded success", "contradiction", "diverged", "false"],
 )
-def test_ending_is_kept_as_what_it_is(log: str, outcome: str, error: str | None, tmp_path: Path) -> None:
+def test_outcome_of_a_run_is_kept(log: str, outcome: str, error: str | None, tmp_path: Path) -> None:
     run = read_one(tmp_path, log)
     assert (run.outcome, run.error) == (outcome, error)
 

@@ -53,7 +53,7 @@ VLLM = {
 VLLM_WITHOUT_FAILED = {name: value for name, value in VLLM.items() if name != "failed"}
 
 
-def test_result_of_vllm_is_one_run_whatever_its_requests(tmp_path: Path) -> None:
+def test_result_of_vllm_is_one_run_for_any_number_of_requests(tmp_path: Path) -> None:
     file = write(tmp_path / "r.json", json.dumps(VLLM))
     run = one_run(read_vllm(file))
     assert (run.seconds, run.started) == (12.5, "2026-11-01T10:15:00")

@@ -57,7 +57,7 @@ def zstandard(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstandard, zipped])
-def test_compression_is_undone_by_content_whatever_the_name(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_compression_is_detected_by_content(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     assert times(read(tmp_path, pack(table().encode()), "t.csv")) == [30.0] * 3
 
 
@@ -178,7 +178,7 @@ def test_clock_of_a_resumed_run_continues_with_a_note(tmp_path: Path) -> None:
     assert "continues from 90 s" in run.details["notes"][0]
 
 
-def test_clock_that_goes_back_by_little_is_no_restart(tmp_path: Path) -> None:
+def test_small_decrease_of_a_clock_is_not_a_restart(tmp_path: Path) -> None:
     rows = "a,0,30,0.5\na,1,60,0.6\na,2,190,0.8\na,3,180,0.95\n"
     assert "which is not the start of a clock" in reason(tmp_path, "workload,step,seconds,accuracy\n" + rows)
 

@@ -107,7 +107,7 @@ def test_every_real_log_is_read(real: Callable[[str], Path]) -> None:
         ("2025-01-04_SoftCap/ablation/logs/run_0.txt", "2025-01-04_SoftCap/ablation"),
     ],
 )
-def test_record_is_named_after_its_folder_whatever_that_is_called(place: str, entry: str, tmp_path: Path) -> None:
+def test_record_is_named_after_its_folder(place: str, entry: str, tmp_path: Path) -> None:
     write(tmp_path / "records" / place, SPEEDRUN)
     assert one_run(read_speedrun(tmp_path)).workload == entry
 
@@ -118,7 +118,7 @@ def test_training_time_has_a_unit(text: str, seconds: float, tmp_path: Path) -> 
     assert one_run(read_speedrun(write(tmp_path / "log.txt", log))).seconds == pytest.approx(seconds)
 
 
-def test_record_is_the_same_name_in_two_folders_and_two_entries(tmp_path: Path) -> None:
+def test_records_of_the_same_name_in_two_folders_are_two_entries(tmp_path: Path) -> None:
     for record in ("2025-01-04-SoftCap", "2025-02-01-RotaryFix"):
         write(tmp_path / record / "logs" / "run_0.txt", SPEEDRUN)
     runs, _, _ = sort_out(read_speedrun(tmp_path))

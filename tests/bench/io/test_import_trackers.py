@@ -122,7 +122,7 @@ def test_status_of_mlflow_separates_failed_from_finished(status: int, outcome: s
     assert one_run(read_mlflow(tmp_path, target=LOSS)).outcome == outcome
 
 
-def test_run_that_goes_on_is_skipped(tmp_path: Path) -> None:
+def test_unfinished_run_is_skipped(tmp_path: Path) -> None:
     assert reasons(read_mlflow(write_mlruns(tmp_path, status=1), target=LOSS)) == [
         "has not ended; import it when it has"
     ]
@@ -146,7 +146,7 @@ def test_database_of_mlflow(tmp_path: Path) -> None:
     assert failed.outcome == "failed"
 
 
-def test_database_of_something_else_is_the_users_mistake(tmp_path: Path) -> None:
+def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as a tracking store of MLflow"):
         list(read_mlflow(write(tmp_path / "x.db", "no database"), target=LOSS))
 
@@ -243,7 +243,7 @@ def tracked(root: Path, run_id: str, values: str, seed: str = "42", start: int =
 ACC = Target("acc", 0.9)
 
 
-def test_points_that_all_carry_step_0_stand_in_the_order_of_their_times(tmp_path: Path) -> None:
+def test_points_with_step_0_are_ordered_by_time(tmp_path: Path) -> None:
     tracked(tmp_path, "a", "31000 0.89 0\n11000 0.7 0\n21000 0.91 0\n")
     run = one_run(read_mlflow(tmp_path, target=ACC))
     assert (run.seconds, [point.metrics["acc"] for point in run.points]) == (20.0, [0.7, 0.91, 0.89])
@@ -278,7 +278,7 @@ def test_percent_against_a_fraction_is_refused_by_every_tracker(tmp_path: Path) 
     assert "--target 'acc>=90.0'" in reasons(read_wandb(write(tmp_path / "c.csv", chart), target=ACC))[0]
 
 
-def test_mean_of_a_group_is_no_run(tmp_path: Path) -> None:
+def test_mean_of_a_group_is_not_a_run(tmp_path: Path) -> None:
     head = '"Relative Time (Process)","adam - acc","adam - acc__MIN","adam - acc__MAX"\n'
     group = write(tmp_path / "g.csv", head + '"10","0.7","0.66","0.74"\n"20","0.92","0.9","0.93"\n')
     assert "is the mean of a group of runs" in reasons(read_wandb(group, target=ACC))[0]

@@ -50,7 +50,7 @@ def line(points: list[tuple[float, float]] | None = None, **changes: Any) -> str
         (line(budget_seconds=-3), "budget_seconds must be a positive number"),
     ],
 )
-def test_line_that_is_no_run_is_refused_by_file_and_line(content: str, reason: str, tmp_path: Path) -> None:
+def test_invalid_line_is_refused_by_file_and_number(content: str, reason: str, tmp_path: Path) -> None:
     file = write(tmp_path / "runs.jsonl", line(workload="first") + content)
     with pytest.raises(InputError) as caught:
         read_jsonl(file)
@@ -68,7 +68,7 @@ def test_long_line_is_refused_before_it_is_parsed(tmp_path: Path, monkeypatch: p
         read_jsonl(file)
 
 
-def test_folder_and_device_are_no_files(tmp_path: Path) -> None:
+def test_folders_and_devices_are_refused_as_files(tmp_path: Path) -> None:
     (tmp_path / "zero.jsonl").symlink_to("/dev/zero")
     with pytest.raises(InputError, match="neither a regular file nor a folder"):
         read_jsonl(tmp_path / "zero.jsonl")

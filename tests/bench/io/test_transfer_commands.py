@@ -69,7 +69,7 @@ def test_run_that_differs_from_a_stored_one_is_skipped_alone(tmp_path: Path) -> 
         ("import mlflow . --target loss<=3", "holds no experiment of MLflow"),
     ],
 )
-def test_mistake_in_what_was_asked_makes_no_store(command: str, message: str, tmp_path: Path) -> None:
+def test_invalid_arguments_create_no_store(command: str, message: str, tmp_path: Path) -> None:
     write(tmp_path / "runs.csv", CSV)
     assert message in etesian(*command.split(), "--store", "a.db", code=2).stderr
     assert not (tmp_path / "a.db").exists()

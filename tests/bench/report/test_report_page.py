@@ -114,7 +114,7 @@ def test_every_run_is_held_and_the_target_is_drawn_across(runs, read):
         assert values == pytest.approx([point.metrics["accuracy"] for point in run.points], rel=1e-5)
 
 
-def test_a_run_without_a_time_stands_at_the_margin_and_never_at_its_longest_time(runs, read):
+def test_run_without_a_time_is_drawn_at_the_margin(runs, read):
     marks = figures(read(runs))["times"]["marks"]
     (margin,) = [mark["at"] for mark in marks if mark["kind"] == "rule"]
     symbols = {mark["symbol"] for mark in marks if mark["kind"] == "dots"}
@@ -195,7 +195,7 @@ def test_runs_that_were_at_the_target_at_once(read):
     assert "reached accuracy ≥ 0.93 in 1 of 1 runs" in read([Run("plain", 0, TARGET, "reached", (first,))])
 
 
-def test_machines_and_command_are_told(runs, read):
+def test_machines_and_command_are_shown(runs, read):
     other = {**MACHINE, "host": "bench-2"}
     page = read([*runs, make_run("serial", 7, 6.0, machine=other)], command="etesian bench run words")
     for text in (
@@ -405,7 +405,7 @@ def test_an_interval_without_an_upper_end():
     assert interval(Estimate(2.0, 1.5, math.inf, 5), "s") == "1.5\u00a0s or more"
 
 
-def test_runs_on_one_machine_share_its_record_whatever_its_load():
+def test_runs_on_one_machine_share_its_record_at_any_load():
     runs = [
         make_run("one", seed, 1.0, machine=MACHINE | {"load_average": [load, 1.0, 1.0]})
         for seed, load in enumerate((0.5, 2.0))

@@ -183,7 +183,7 @@ def test_fixed_schedule_equals_scipys_one_sided_t_test(direction):
         ([3.2, math.nan], "1 of 2 runs"),
     ],
 )
-def test_fixed_schedule_refuses_what_it_cannot_say(results, reason):
+def test_fixed_schedule_refuses_runs_that_it_cannot_test(results, reason):
     test = mean_reaches(np.array(results), Target("loss", 3.28, "at_most"))
     assert test.p_value is None
     assert reason in test.reason
@@ -253,7 +253,7 @@ def test_profiles_by_hand():
         performance_profiles(np.ones((1, 1)), horizon=1)
 
 
-def test_profile_of_a_task_on_which_nobody_arrives_counts_for_nobody():
+def test_profile_ignores_tasks_without_arrivals():
     (only,) = performance_profiles(np.array([[1, np.inf]]))
     assert (only.ratios, only.shares, only.score) == ((1,), (0.5,), approx(0.5))
 
@@ -273,7 +273,7 @@ def test_ranks_of_equal_entries_are_shared():
     assert sum(ranks.fastest) + ranks.none_arrives == approx(1)
 
 
-def test_entries_that_never_arrive_are_nowhere_the_fastest():
+def test_entries_that_never_arrive_are_never_fastest():
     ranks = rank_entries([arrivals([], never=5), arrivals([], never=5)])
     assert (ranks.fastest, ranks.none_arrives) == ((0, 0), 1)
     assert (ranks.low, ranks.high) == ((1, 1), (2, 2))

@@ -86,7 +86,7 @@ def test_a_run_that_misses_a_harder_target_is_censored_if_it_was_stopped(outcome
     assert arrivals.spent[0] == 20.0
 
 
-def test_a_failed_run_reached_nothing_whatever_it_measured():
+def test_failed_run_never_counts_as_reached():
     assert not Curves.of_runs([run_of([0.1, 0.95], outcome="failed")], ACCURACY).passage(0.9).arrived[0]
 
 

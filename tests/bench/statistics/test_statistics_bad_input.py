@@ -33,7 +33,7 @@ def test_confidence_outside_0_and_1(make_run, confidence):
 
 
 @pytest.mark.parametrize("horizon", [0, -1.0, math.inf, math.nan])
-def test_a_horizon_that_is_no_time(make_run, horizon):
+def test_invalid_horizon_is_refused(make_run, horizon):
     with pytest.raises(ValueError, match="positive number of seconds"):
         restricted_mean(Arrivals.of_runs([make_run()]), horizon=horizon)
 

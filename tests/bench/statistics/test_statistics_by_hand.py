@@ -91,7 +91,7 @@ def test_runs_that_never_arrive_come_last_however_soon_they_stopped():
 
 
 @pytest.mark.parametrize("outcome", ["exhausted", "diverged", "failed"])
-def test_a_run_that_stopped_early_for_good_is_not_lost_by_the_median(make_run, outcome):
+def test_median_keeps_runs_that_stopped_early(make_run, outcome):
     """Three of five arrive; cut off at 1 s, the other two would have left three at risk, and a median of 11."""
     runs = [make_run(outcome, 1.0), make_run(outcome, 1.0), *(make_run(seconds=s) for s in (10.0, 11.0, 12.0))]
     assert median_time(Arrivals.of_runs(runs)).value == 12.0

@@ -26,6 +26,9 @@ from etesian.errors import OutputError
 
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 """Numbers of rows to measure; costs in between are interpolated."""
+FEWEST_ROUNDS = 2  # the first one is not counted
+ENOUGH_SECONDS = 1.0
+"""Time after which no further round of measurements starts; decoding refines the costs."""
 
 SLOWEST = 2.0  # times the estimate: upper bound for passes delayed by other programs
 DRIFT = 0.1  # weight of a pass in the estimate of the machine's speed
@@ -159,7 +162,7 @@ def measure_pass_costs(
     length : int
         Length of the text before the rows, in tokens.
     rounds : int
-        Timed passes per number of rows, after one warm-up round.
+        Timed passes per number of rows, after one warm-up round; fewer if they take longer than `ENOUGH_SECONDS`.
 
     Returns
     -------
@@ -172,7 +175,9 @@ def measure_pass_costs(
     context = model.context()
     context.extend(np.arange(length, dtype=np.int32) % model.vocabulary_size)
     has_trees = model.traits.supports_trees
-    seconds = [[_seconds_of_pass(context, n_rows, has_trees) for n_rows in rows] for _ in range(rounds + 1)]
+    started, seconds = time.perf_counter(), list[list[float]]()
+    while len(seconds) <= rounds and (len(seconds) < FEWEST_ROUNDS or time.perf_counter() - started < ENOUGH_SECONDS):
+        seconds.append([_seconds_of_pass(context, n_rows, has_trees) for n_rows in rows])
     return PassCosts(rows, np.median(seconds[1:], axis=0).tolist())
 
 

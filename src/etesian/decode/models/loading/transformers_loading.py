@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from etesian.decode.models.loading.adapter import check_adapter, merge_adapter, without_adapter
 from etesian.decode.models.loading.hub import resolve_model_source
 from etesian.decode.models.loading.model_folder import check_location, check_model_folder, first_of
 from etesian.decode.models.loading.options import NUMBER_TYPES, LoadOptions
@@ -18,7 +20,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 
 
 def load_transformers_model(name: str | Path, options: LoadOptions | None = None) -> Any:
-    """Load a causal language model of transformers onto its device.
+    """Load a causal language model of transformers onto its device. A LoRA adapter in its folder is merged into the weights.
 
     Parameters
     ----------
@@ -42,22 +44,27 @@ def load_transformers_model(name: str | Path, options: LoadOptions | None = None
     location = check_model_folder(name)
     options = resolve_model_source(location, options)
 
-    def load() -> Any:
+    has_adapter = check_adapter(Path(location))
+
+    def load(source: str) -> Any:
         from transformers import AutoModelForCausalLM
 
         return AutoModelForCausalLM.from_pretrained(
-            location,
+            source,
             dtype=NUMBER_TYPES[options.dtype],
             use_safetensors=True,
             output_loading_info=True,
             **options.sources,
         )
 
-    model, report = _in_plain_words(load, location)
+    with without_adapter(Path(location)) if has_adapter else nullcontext(location) as source:
+        model, report = _in_plain_words(partial(load, source), location)
     if report["missing_keys"]:
         raise InputError(
             f"the weights of {location!r} are incomplete: {first_of(report['missing_keys'])} missing; save the model again, whole"
         )
+    if has_adapter:
+        model = _in_plain_words(partial(merge_adapter, model, Path(location)), location)
     return model.to(device).eval()
 
 

@@ -10,6 +10,7 @@ import tiny_models
 from etesian.decode.decoder import Decoder
 from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.models.cpu.model import CpuModel
+from etesian.decode.models.loading import LoadOptions
 from etesian.decode.models.loading.gguf import load_gguf
 from etesian.decode.models.loading.gguf.directory import open_gguf
 from etesian.decode.models.loading.gguf.families import FAMILIES
@@ -202,6 +203,19 @@ def test_unsupported_type_and_missing_tensor_are_named(tmp_path):
     object.__setattr__(file.tensors["blk.0.ffn_down.weight"], "type_name", "IQ2_XS")
     with pytest.raises(InputError, match="of type IQ2_XS; supported are"):
         network.read_layer(0)
+
+
+@pytest.mark.parametrize(
+    ("options", "tolerance"),
+    [(LoadOptions(dtype="fp32"), 1e-4), (LoadOptions(dtype="bf16"), 0.05), (LoadOptions(quantize="q8_0"), 0.05)],
+    ids=["fp32", "bf16", "q8_0"],
+)
+def test_weights_of_a_file_are_converted_on_request(options, tolerance, tmp_path):
+    tokens = random_tokens(40)
+    model = gguf_files.write_random_gguf(tmp_path / "tiny.gguf", "Q4_1")
+    packed, _ = load_gguf(tmp_path / "tiny.gguf", options)
+    assert relative_error(logits_of(packed, tokens), expected_logits(model, tokens)) < tolerance
+    assert packed.weight_bytes > 1.5 * load_gguf(tmp_path / "tiny.gguf")[0].weight_bytes
 
 
 def test_safetensors_are_quantized_on_loading():

@@ -13,7 +13,7 @@ from etesian.decode.models.cpu.quantized.formats import FORMATS, STRIP, FloatFor
 
 @dataclass(frozen=True)
 class BlockMatrix:
-    """A matrix as GGUF holds it.
+    """A matrix as stored in a GGUF file.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class BlockMatrix:
 
     @property
     def n_out(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return len(self.rows)
 
     @property
@@ -38,11 +38,11 @@ class BlockMatrix:
         return not isinstance(FORMATS[self.type_name], FloatFormat)
 
     def take(self, order: slice | NDArray[np.integer]) -> BlockMatrix:
-        """Some of the rows, in this order."""
+        """Return some of the rows, in this order."""
         return BlockMatrix(self.type_name, self.rows[order], self.n_in)
 
     def floats(self, tokens: slice | NDArray[np.integer] = slice(None)) -> NDArray[np.float32]:
-        """Rows as float32, shape (n, n_in)."""
+        """Return rows as float32, shape (n, n_in)."""
         return as_floats(self.type_name, self.rows[tokens])
 
 
@@ -54,12 +54,12 @@ class StackedBlocks:
 
     @property
     def n_in(self) -> int:
-        """Inputs."""
+        """Number of inputs."""
         return self.parts[0].n_in
 
     @property
     def n_out(self) -> int:
-        """Rows of all parts."""
+        """Number of rows of all parts."""
         return sum(part.n_out for part in self.parts)
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class StackedBlocks:
 
 
 def stack(parts: Sequence[BlockMatrix]) -> StackedBlocks:
-    """Put matrices below each other; those of one type become one, and where types change inside a strip all become float32."""
+    """Stack matrices; those of one type become one, and if types change inside a strip, all become float32."""
     types = {part.type_name for part in parts}
     if len(types) > 1 and any(part.n_out % STRIP for part in parts[:-1]):
         parts = [BlockMatrix("F32", part.floats().view(np.uint8), part.n_in) for part in parts]
@@ -79,7 +79,7 @@ def stack(parts: Sequence[BlockMatrix]) -> StackedBlocks:
 
 
 def as_floats(type_name: str, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Rows of blocks as float32, shape (n_rows, n_in)."""
+    """Return rows of blocks as float32, shape (n_rows, n_in)."""
     if type_name in ("F32", "F16"):
         return np.ascontiguousarray(rows).view({"F32": "<f4", "F16": "<f2"}[type_name]).astype(np.float32)
     from gguf import GGMLQuantizationType

@@ -1,27 +1,31 @@
-"""A network of plain numbers, its matrices rounded to a quantized type as they are packed."""
+"""Convert the weights of a network: round its matrices to a block type, or convert all weights to bfloat16 or float32."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etesian.decode.models.cpu.architecture import Layer, Linear, Network
 from etesian.decode.models.cpu.quantized.formats import BLOCK
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
 
+if TYPE_CHECKING:
+    import torch
+
 
 def quantized(network: Network, type_name: str) -> Network:
-    """Round all matrices but the table of embeddings.
+    """Round all matrices except the embedding table to a block type.
 
     Parameters
     ----------
     network
-        With tensors of torch.
     type_name
-        A type of blocks of 32 inputs, such as ``"Q8_0"``. Matrices whose rows are no multiple of 32 long stay float32.
+        A type with blocks of 32 inputs, such as ``"Q8_0"``. Matrices whose rows are not a multiple of 32 long become float32.
     """
     return replace(
         network,
@@ -37,16 +41,49 @@ def quantized(network: Network, type_name: str) -> Network:
     )
 
 
+def dequantized(network: Network, dtype: torch.dtype) -> Network:
+    """Convert all weights to one number type of torch.
+
+    Parameters
+    ----------
+    network
+        With matrices of GGML blocks, as read from a GGUF file.
+    dtype
+        ``torch.bfloat16`` or ``torch.float32``.
+    """
+
+    def convert(linear: Linear) -> Linear:
+        bias = None if linear.bias is None else _tensor(linear.bias, dtype)
+        return Linear(_tensor(linear.weight, dtype), bias)
+
+    embedding = _tensor(network.embedding, dtype)
+    return replace(
+        network,
+        embedding=embedding,
+        positions=None if network.positions is None else _tensor(network.positions, dtype),
+        final_norm=convert(network.final_norm),
+        output=convert(network.output),
+        read_layer=lambda index: _converted(network.read_layer(index), convert, convert),
+    )
+
+
 def _layer(network: Network, type_name: str, index: int) -> Layer:
-    layer = network.read_layer(index)
+    return _converted(network.read_layer(index), _norm, partial(_rounded, type_name=type_name))
+
+
+def _converted(layer: Layer, norm: Callable[[Linear], Linear], product: Callable[[Linear], Linear]) -> Layer:
+    """Convert the norms and the products of a layer."""
     changed: dict[str, Any] = {}
-    for name in ("first_norm", "second_norm", "query_norm", "key_norm", "attention_out_norm", "down_norm"):
-        norm = getattr(layer, name)
-        changed[name] = None if norm is None else _norm(norm)
-    for name in ("attention_in", "attention_out", "up", "gate", "down"):
-        linear = getattr(layer, name)
-        changed[name] = None if linear is None else _rounded(linear, type_name)
-    return replace(layer, **changed)
+    for field in fields(layer):
+        part, convert = getattr(layer, field.name), norm if field.name.endswith("norm") else product
+        changed[field.name] = None if part is None else convert(part)
+    return Layer(**changed)
+
+
+def _tensor(weight: Any, dtype: torch.dtype) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(_floats(weight)).to(dtype)
 
 
 def _rounded(linear: Linear, type_name: str) -> Linear:
@@ -61,7 +98,9 @@ def _rounded(linear: Linear, type_name: str) -> Linear:
 
 
 def _table(embedding: Any) -> BlockMatrix:
-    """The table as it is: bfloat16 bits, or float32."""
+    """Return the embedding table in its own type."""
+    if isinstance(embedding, BlockMatrix):
+        return embedding
     import torch
 
     name = "BF16" if embedding.dtype == torch.bfloat16 else "F32"
@@ -73,5 +112,13 @@ def _norm(norm: Linear) -> Linear:
     return Linear(_floats(norm.weight), None if norm.bias is None else _floats(norm.bias))
 
 
-def _floats(tensor: Any) -> Any:
-    return tensor.detach().float().contiguous().cpu().numpy()
+def _floats(weight: Any) -> NDArray[np.float32]:
+    """Return blocks, a tensor or an array as an array of float32."""
+    if isinstance(weight, StackedBlocks):
+        return np.concatenate([part.floats() for part in weight.parts])
+    if isinstance(weight, BlockMatrix):
+        return weight.floats()
+    if isinstance(weight, np.ndarray):
+        return np.asarray(weight, np.float32)
+    floats: NDArray[np.float32] = weight.detach().float().contiguous().cpu().numpy()
+    return floats

@@ -130,7 +130,7 @@ def open_gguf(path: str | Path) -> Gguf:
 
 
 def _shards(path: Path) -> list[Path]:
-    """All files of a model, by the names that llama.cpp gives to the parts of a split one."""
+    """Return all files of a model, by the names that llama.cpp gives to the parts of a split one."""
     match = _SHARD.fullmatch(path.name)
     if match is None:
         return [path]
@@ -202,7 +202,7 @@ class _Walk:
         return InputError(f"{str(self.path)!r} is damaged at byte {self.at}: {reason}; copy or download it again")
 
     def _take(self, n_bytes: int, subject: str) -> int:
-        """Step over some bytes, which must be there; where they start."""
+        """Step over some bytes, which must be there; return where they start."""
         if n_bytes > len(self.data) - self.at:
             raise self._damaged(f"{subject} needs {n_bytes} bytes and the file has {len(self.data) - self.at} left")
         self.at += n_bytes
@@ -212,7 +212,7 @@ class _Walk:
         return int(struct.unpack_from(form, self.data, self._take(struct.calcsize(form), subject))[0])
 
     def _count(self, subject: str, *, smallest: int) -> int:
-        """A count of items that take `smallest` bytes or more each."""
+        """Return a count of items that take at least `smallest` bytes each."""
         count = self._number("<Q", f"the number of {subject}")
         if count > (len(self.data) - self.at) // smallest:
             raise self._damaged(
@@ -271,7 +271,7 @@ class _Walk:
         return Strings(self.data, starts, f"{subject} of {str(self.path)!r}")
 
     def _tensor_info(self, name: str) -> tuple[tuple[int, ...], int, int]:
-        """Dimensions, outermost first, type and offset."""
+        """Return dimensions, outermost first, type and offset."""
         n_dimensions = self._number("<I", f"the dimensions of {name!r}")
         if not 1 <= n_dimensions <= MOST_DIMENSIONS:
             raise self._damaged(f"tensor {name!r} has {n_dimensions} dimensions; 1 to {MOST_DIMENSIONS} are allowed")

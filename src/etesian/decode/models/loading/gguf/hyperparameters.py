@@ -1,4 +1,4 @@
-"""Numbers of a GGUF file's metadata, by name; whatever is missing or odd is named with its key."""
+"""Numbers in the metadata of a GGUF file; errors name the key."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Hyperparameters:
     architecture: str
 
     def whole(self, name: str, default: int | None = None) -> int:
-        """A positive integer; an array of equal ones counts as one.
+        """Return a positive integer, or that of an array of equal ones.
 
         Raises
         ------
         InputError
-            If it is missing without a default, not a positive integer, or differs between layers.
+            If the entry is missing and has no default, is not a positive integer, or differs between layers.
         """
         value = self._value(name, default)
         if isinstance(value, np.ndarray) and value.ndim == 1 and len(value):
@@ -45,12 +45,12 @@ class Hyperparameters:
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A finite number.
+        """Return a finite number.
 
         Raises
         ------
         InputError
-            If it is missing without a default, or not a finite number.
+            If the entry is missing and has no default, or is not a finite number.
         """
         value = self._value(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
@@ -58,7 +58,7 @@ class Hyperparameters:
         return float(value)
 
     def get(self, name: str) -> Any:
-        """The value as it is; None if it is missing."""
+        """Return the value unchanged; None if it is missing."""
         return self.file.metadata.get(f"{self.architecture}.{name}")
 
     def _value(self, name: str, default: float | None) -> Any:

@@ -1,4 +1,4 @@
-"""A GGUF file as the network that the compiled pass runs."""
+"""Read a GGUF file as a network for the compiled pass."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _OTHER_TENSOR = re.compile(
 
 
 def read_network(file: Gguf) -> Network:
-    """Shape and weights of a model; weights stay in the memory-mapped file until a layer is packed.
+    """Return shape and weights of a model; weights stay in the memory-mapped file until a layer is packed.
 
     Raises
     ------
     InputError
-        For an architecture that is not supported, and for tensors or metadata that do not fit it.
+        If the architecture is not supported, or tensors or metadata do not fit it.
     """
     name = file.metadata.get("general.architecture")
     family = FAMILIES.get(name) if isinstance(name, str) else None
@@ -72,7 +72,7 @@ class _Reader:
         )
 
     def _refuse_unknown(self) -> None:
-        """A tensor or a switch that has no place in the network would change what the model computes."""
+        """Refuse tensors and switches that the network has no place for: ignoring them would change the result."""
         n_layers = self.numbers.whole("block_count")
         if n_layers > len(self.file.tensors):
             raise InputError(
@@ -157,7 +157,7 @@ class _Reader:
         return self.numbers.number("final_logit_softcapping") if is_there else None
 
     def _window_speeds(self, architecture: Architecture) -> NDArray[np.float32] | None:
-        """Unscaled speeds of rotation for layers with a window, where such layers alternate with others."""
+        """Return unscaled rotary frequencies for layers with a window, if such layers alternate with others."""
         width = architecture.rotary_width
         if width is None or len(set(architecture.windows)) < 2 or self.family.window_period is None:
             return None
@@ -207,7 +207,7 @@ class _Reader:
         )
 
     def _attention_in(self, prefix: str, architecture: Architecture) -> Linear:
-        """Queries, keys and values of all heads, one after another."""
+        """Return queries, keys and values of all heads as one product."""
         head, width = architecture.head_width, architecture.width
         heads = {"q": architecture.n_heads, "k": architecture.n_key_heads, "v": architecture.n_key_heads}
         if f"{prefix}qkv.weight" in self.file.tensors:
@@ -225,7 +225,7 @@ class _Reader:
         return Linear(stack(parts), np.concatenate(biases))
 
     def _up(self, prefix: str, architecture: Architecture) -> tuple[Linear, Linear | None]:
-        """The products before the activation; where one tensor has both, the gate stands first."""
+        """Return the products before the activation; if one tensor holds both, the gate comes first."""
         inner, width = architecture.inner_width, architecture.width
         if not architecture.is_gated:
             return self._linear(f"{prefix}up", inner, width), None
@@ -242,7 +242,7 @@ class _Reader:
         return Linear(vector(self.file, f"{name}.weight", n), self._bias(name, n))
 
     def _optional_norm(self, name: str, n_heads: int, head_width: int) -> Linear | None:
-        """A norm of each head, or of all heads at once."""
+        """Return a norm of each head, or of all heads at once."""
         tensor = self.file.tensors.get(f"{name}.weight")
         if tensor is None:
             return None
@@ -253,6 +253,6 @@ class _Reader:
 
 
 def _halves_order(n_heads: int, width: int) -> NDArray[np.int64]:
-    """Rows of all heads, brought from neighboring pairs into halves: first all even ones of a head, then all odd ones."""
+    """Return the order of rows that turns neighboring pairs into halves: first all even rows of a head, then all odd ones."""
     within = np.concatenate([np.arange(0, width, 2), np.arange(1, width, 2)])
     return (np.arange(n_heads)[:, None] * width + within).reshape(-1)

@@ -48,7 +48,7 @@ class PreTokenization:
     adds_start: bool = False
 
     def build(self) -> Any:
-        """The pre-tokenizer of the `tokenizers` package."""
+        """Return a pre-tokenizer of the `tokenizers` package."""
         from tokenizers import Regex, pre_tokenizers
 
         if self.pattern is not None:

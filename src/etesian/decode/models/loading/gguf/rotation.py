@@ -1,4 +1,4 @@
-"""Rotary position embeddings of a GGUF file: speeds of rotation, scaled as its metadata says."""
+"""Rotary position embeddings of a GGUF file: frequencies, scaled according to its metadata."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from etesian.decode.models.loading.gguf.tensors import vector
 from etesian.errors import InputError
 
 FAST_TURNS, SLOW_TURNS = 32.0, 1.0
-"""Turns within the original context above which speeds stay, and below which they are divided (YaRN, Peng et al. 2023)."""
+"""Turns within the original context above which frequencies stay, and below which they are divided (YaRN, Peng et al. 2023)."""
 
 
 def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[np.float32], float]:
-    """Angles by which pairs of a head turn at each position, and a factor for all cosines and sines.
+    """Return the angle by which each pair turns per position, and a factor for all cosines and sines.
 
     Parameters
     ----------
     file, numbers
     width
-        Numbers of a head that are turned.
+        Number of rotated dimensions per head.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[
     Raises
     ------
     InputError
-        For a way of scaling that is not supported.
+        If the kind of scaling is not supported.
     """
     base = numbers.number("rope.freq_base", 10_000.0)
     speeds = unscaled_speeds(base, width)
@@ -47,19 +47,19 @@ def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[
         speeds = speeds / factor
     elif kind != "longrope":
         raise InputError(
-            f"{str(file.path)!r} scales rotations in the way {kind!r}; none, linear, yarn and longrope are supported"
+            f"{str(file.path)!r} has rotary scaling of type {kind!r}; supported are none, linear, yarn and longrope"
         )
     return (speeds / _factors(file, len(speeds))).astype(np.float32), scale
 
 
 def unscaled_speeds(base: float, width: int) -> NDArray[np.float64]:
-    """Angles by which pairs turn at each position: ``base ** (-2 i / width)``."""
+    """Return the angle by which each pair i turns per position: ``base ** (-2 i / width)``."""
     speeds: NDArray[np.float64] = base ** (-np.arange(0, width, 2, dtype=np.float64) / width)
     return speeds
 
 
 def _factors(file: Gguf, n: int) -> NDArray[np.float64]:
-    """Divisors by pair: Llama 3's, or those of Phi 3 for texts within the original context."""
+    """Return the divisor of each pair: that of Llama 3, or that of Phi 3 for texts within the original context."""
     for name in ("rope_freqs.weight", "rope_factors_short.weight"):
         if name in file.tensors:
             return vector(file, name, n).astype(np.float64)
@@ -67,7 +67,7 @@ def _factors(file: Gguf, n: int) -> NDArray[np.float64]:
 
 
 def _yarn(speeds: NDArray[np.float64], base: float, factor: float, original: int) -> NDArray[np.float64]:
-    """Speeds that turn often within the original context stay; those that hardly turn are divided by `factor`."""
+    """Keep frequencies that turn often within the original context, and divide those that hardly turn by `factor`."""
     width = 2 * len(speeds)
 
     def pair_that_turns(times: float) -> float:

@@ -1,4 +1,4 @@
-"""Tensors of a GGUF file as matrices and vectors, checked against the shapes that the hyperparameters ask for."""
+"""Tensors of a GGUF file as matrices and vectors, checked against the expected shapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from etesian.errors import InputError
 
 
 def matrix(file: Gguf, name: str, n_out: int | None, n_in: int) -> BlockMatrix:
-    """A tensor of two dimensions.
+    """Return a tensor of two dimensions.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def matrix(file: Gguf, name: str, n_out: int | None, n_in: int) -> BlockMatrix:
     Raises
     ------
     InputError
-        If it is missing, or has another shape or an unsupported type.
+        If the tensor is missing, or has another shape or an unsupported type.
     """
     tensor = _tensor(file, name)
     expected = (tensor.shape[0] if n_out is None else n_out, n_in)
@@ -34,7 +34,7 @@ def matrix(file: Gguf, name: str, n_out: int | None, n_in: int) -> BlockMatrix:
 
 
 def vector(file: Gguf, name: str, n: int) -> NDArray[np.float32]:
-    """A tensor of one dimension, as float32; see `matrix`."""
+    """Return a tensor of one dimension as float32; see `matrix`."""
     tensor = _tensor(file, name)
     if tensor.shape != (n,):
         raise InputError(f"tensor {name!r} of {str(file.path)!r} must have the shape ({n},); got {tensor.shape}")

@@ -51,12 +51,12 @@ class GgufTokenizer:
     special: dict[str, str] = field(default_factory=dict)
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Tokens of a text, after the start token where the model has one."""
+        """Return the tokens of a text, after the start token if the model has one."""
         tokens: list[int] = self.backend.encode(text, add_special_tokens=add_special_tokens).ids
         return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of tokens, without special ones."""
+        """Return the text of tokens, without special ones."""
         return str(self.backend.decode(list(tokens), skip_special_tokens=True))
 
     def serialized(self) -> str:
@@ -64,7 +64,7 @@ class GgufTokenizer:
         return str(self.backend.to_str())
 
     def get_vocab(self) -> dict[str, int]:
-        """Numbers of all tokens."""
+        """Return the numbers of all tokens."""
         vocabulary: dict[str, int] = self.backend.get_vocab()
         return vocabulary
 
@@ -74,7 +74,7 @@ class GgufTokenizer:
 
     @cached_property
     def for_transformers(self) -> Any:
-        """The same as transformers' own class, whose `apply_chat_template` runs the template in a sandbox."""
+        """The same tokenizer as a class of transformers, whose `apply_chat_template` runs the template in a sandbox."""
         from transformers import PreTrainedTokenizerFast
 
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=self.backend, **self.special)
@@ -88,7 +88,7 @@ def read_tokenizer(file: Gguf) -> GgufTokenizer:
     Raises
     ------
     InputError
-        If the file has none, or one of a kind that is not supported.
+        If the file has no tokenizer, or one of a kind that is not supported.
     """
     vocabulary = _Vocabulary(file)
     kind = file.metadata.get("tokenizer.ggml.model")
@@ -98,7 +98,7 @@ def read_tokenizer(file: Gguf) -> GgufTokenizer:
         backend = _sentence_pieces(vocabulary)
     else:
         raise InputError(
-            f"{str(file.path)!r} has a tokenizer of kind {kind!r}; 'gpt2' (byte pairs) and 'llama' (SentencePiece) are supported"
+            f"{str(file.path)!r} has a tokenizer of kind {kind!r}; supported are 'gpt2' (byte pairs) and 'llama' (SentencePiece)"
         )
     _add_special_tokens(backend, vocabulary)
     template = file.metadata.get("tokenizer.chat_template")
@@ -129,7 +129,7 @@ class _Vocabulary:
         return self.file.metadata.get(f"tokenizer.ggml.{name}", default)
 
     def token(self, role: str) -> int | None:
-        """The token with a role, such as ``"bos"``; None if there is none."""
+        """Return the token with a role, such as ``"bos"``; None if there is none."""
         number = self.get(f"{role}_token_id")
         if number is None:
             return None
@@ -141,7 +141,7 @@ class _Vocabulary:
         return number
 
     def end_tokens(self) -> tuple[int, ...]:
-        """All tokens that end a text: those with such a role, and control tokens known to end a turn."""
+        """Return all tokens that end a text: those with such a role, and control tokens known to end a turn."""
         named = [self.token(role) for role in ("eos", "eot")]
         known = [self.numbers.get(text) for text in END_OF_TURN]
         controls = [number for number in known if number is not None and self.kinds[number] == CONTROL]
@@ -190,7 +190,7 @@ def _pair(vocabulary: _Vocabulary, merge: str) -> tuple[str, str]:
     left, space, right = merge[1:].partition(" ")  # the first character may be a space itself
     if not space:
         raise InputError(
-            f"{str(vocabulary.file.path)!r} has the merge {merge!r}, which is not two tokens with a space between"
+            f"{str(vocabulary.file.path)!r} has the merge {merge!r}, which is not a pair of tokens separated by a space"
         )
     return merge[:1] + left, right
 
@@ -199,14 +199,14 @@ def _pre_tokenization(vocabulary: _Vocabulary) -> PreTokenization:
     name = vocabulary.get("pre", "missing")
     if name not in PRE_TOKENIZATIONS:
         raise InputError(
-            f"{str(vocabulary.file.path)!r} cuts text in the way {name!r} ('tokenizer.ggml.pre'), which is not supported; "
+            f"{str(vocabulary.file.path)!r} has the unsupported pre-tokenizer {name!r} ('tokenizer.ggml.pre'); "
             f"supported are {', '.join(PRE_TOKENIZATIONS)}"
         )
     return PRE_TOKENIZATIONS[name]
 
 
 def _sentence_pieces(vocabulary: _Vocabulary) -> Any:
-    """SentencePiece's byte-pair encoding: the pair with the best score is merged first; unknown characters become bytes."""
+    """Build SentencePiece's byte-pair encoding: the pair with the best score is merged first; unknown characters become bytes."""
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     unknown = vocabulary.token("unknown")
@@ -228,7 +228,7 @@ def _sentence_pieces(vocabulary: _Vocabulary) -> Any:
 
 
 def _merges_by_score(vocabulary: _Vocabulary) -> list[tuple[str, str]]:
-    """All ways to make a token of two others, best score first, as SentencePiece would try them."""
+    """Return all pairs of tokens that form a token, best score first, in the order in which SentencePiece tries them."""
     scores, numbers, ranked = vocabulary.scores(), vocabulary.numbers, []
     for number, token in enumerate(vocabulary.tokens):
         if vocabulary.kinds[number] not in (NORMAL, USER_DEFINED, UNUSED):
@@ -252,7 +252,7 @@ def _add_start(tokenizer: Any, vocabulary: _Vocabulary, is_added: bool) -> None:
 
 
 def _add_special_tokens(tokenizer: Any, vocabulary: _Vocabulary) -> None:
-    """Control tokens are special; user-defined ones are only never cut."""
+    """Add control tokens as special tokens, and user-defined ones as tokens that are never split."""
     from tokenizers import AddedToken
 
     for kind in (CONTROL, USER_DEFINED):
