@@ -92,7 +92,7 @@ def sparse_files() -> Iterator[Sample]:
         "rows.svm": rows,
         "ratings.csv": ratings,
         "ratings.dat": "".join(f"{k % 5}::{k % 7}::{1 + k % 5}::97{k}\n" for k in range(20)),
-        "quoted.csv": 'user;item;rating\n"a;b";"c";"4,5"\n"a";"d";"1"\n' * 4,
+        "quoted.csv": "user;item;rating\n" + '"a;b";"c";"4,5"\n"a";"d";"1"\n' * 4,
         "matrix.mtx": "%%MatrixMarket matrix coordinate real general\n% c\n4 5 3\n1 1 2.5\n2 5 -1\n4 2 7\n",
         "array.mtx": "%%MatrixMarket matrix array real general\n2 2\n1\n2\n3\n4\n",
         "pattern.mtx": "%%MatrixMarket matrix coordinate pattern symmetric\n3 3 2\n2 1\n3 3\n",
@@ -335,7 +335,11 @@ def requests() -> Iterator[Sample]:
         "page": "HEAD / HTTP/1.0\r\nHost: [::1]:80\r\nContent-Length: 5\r\n\r\nabcde",
         "two": f"{head}\r\n{head}Connection: close\r\n\r\n",
     }.items():
-        yield Sample(name, partial(_write_file, "request", text.encode()), _send, ())
+        yield Sample(name, partial(_write_file, "request", text.encode()), _send, (RefusedError,))
+
+
+class RefusedError(Exception):
+    """The server answered with an error status, or closed the connection."""
 
 
 def _send(root: Path) -> str | None:
@@ -354,8 +358,16 @@ def _send(root: Path) -> str | None:
         answer = b""
         while block := ours.recv(1 << 16):
             answer += block
-    is_valid = not answer or re.match(rb"HTTP/1\.[01] [2345]\d\d |<!DOCTYPE|[^\r\n]*\n?", answer)
-    return None if is_valid else f"answered {answer[:80]!r}"
+    is_valid = re.match(rb"HTTP/1\.[01] [2345]\d\d ", answer) or not answer.startswith(
+        b"HTTP/"
+    )  # version 0.9 has no status
+    if not is_valid:
+        return f"answered {answer[:80]!r}"
+    return None if re.match(rb"HTTP/1\.[01] (200|304) ", answer) else _refuse(answer)
+
+
+def _refuse(answer: bytes) -> None:
+    raise RefusedError(answer[:80].decode(errors="replace") or "closed")
 
 
 class _FakeServer:

@@ -156,6 +156,7 @@ def _be_child(samples: list[Sample], folders: list[Path], seed: int, numbers: ra
         _limit_memory()
         signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, in compiled code too
         work = Path(tempfile.mkdtemp(prefix="work-", dir=folders[0].parent))
+        signal.setitimer(signal.ITIMER_PROF, 10 * CPU_SECONDS)
         _warm_up(samples, folders)
         with os.fdopen(writing, "w", buffering=1) as lines:
             for number in numbers:

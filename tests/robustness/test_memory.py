@@ -111,8 +111,9 @@ def test_small_files_that_grow_are_refused_in_little_memory(tmp_path: Path) -> N
 
 def test_raised_limits_accept_longer_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etesian.sparse.io.source.LINE_BYTES", 1_000)
+    monkeypatch.setattr("etesian.sparse.io.source.BLOCK", 500)
     (tmp_path / "a.svm").write_text("1 1:1\n1 " + " ".join(f"{k}:1" for k in range(1, 300)) + "\n")
-    with pytest.raises(MalformedFileError, match=r"a.svm:1: .*1,000 bytes.*--limit-factor"):
+    with pytest.raises(MalformedFileError, match=r"a.svm:2: .*1,000 bytes.*--limit-factor"):
         read_file(tmp_path / "a.svm")
     with raised_limits(3):
         assert read_file(tmp_path / "a.svm").X.shape == (2, 299)

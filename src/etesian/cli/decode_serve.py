@@ -14,7 +14,8 @@ from etesian.cli.decode import LOADING
 from etesian.cli.decode_models import AUTO, NONE, ModelChoice
 from etesian.cli.derive import options_from
 from etesian.decode.models.loading import LoadOptions
-from etesian.decode.serve.engine import Engine, EngineOptions
+from etesian.decode.serve.engine import Engine
+from etesian.decode.serve.options import EngineOptions
 from etesian.errors import InputError
 
 if TYPE_CHECKING:

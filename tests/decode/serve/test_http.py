@@ -279,6 +279,13 @@ def test_a_request_has_a_time_limit():
         assert streamed.events[-1]["error"]["code"] == "timeout"
 
 
+def test_streams_are_kept_alive_by_comments():
+    with running(ping_seconds=0.05) as server:
+        text = server.chat(max_tokens=4096, speculate=False, stream=True, **ENDLESS).text
+        assert "\n: ping" in text
+        assert text.rstrip().endswith("[DONE]")
+
+
 def test_keys_are_required_and_never_shown(locked, capfd):
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEYS[0]}"}):
         answer = locked.ask("/v1/models", **headers)

@@ -8,7 +8,7 @@ import re
 import jsonschema
 import pytest
 from http_server import running
-from toy_decoder import PlainChat, make_decoder
+from toy_decoder import PlainChat, byte_tokens, make_decoder
 
 from etesian.decode import Grammar, Sampling
 from etesian.decode.serve.http.tools import ToolCallParser
@@ -87,6 +87,14 @@ def test_optional_tools_allow_text_and_none_forbids_calls(server):
         (answer,) = server.chat("abc", tools=TOOLS, tool_choice=choice).json["choices"]
         assert answer["message"]["content"]
         assert "tool_calls" not in answer["message"]
+
+
+def test_text_that_could_begin_a_call_is_not_lost_in_a_stream(server):
+    """The text ends with "<", which the parser holds back until the end."""
+    options = {"tools": TOOLS, "max_tokens": 3, "logit_bias": {str(byte_tokens("<")[0]): 1000}}
+    (whole,) = server.chat("abc", **options).json["choices"]
+    parts = [event["choices"][0] for event in server.chat("abc", stream=True, **options).events[:-1]]
+    assert "".join(part["delta"].get("content", "") for part in parts) == whole["message"]["content"] == "<<<"
 
 
 def test_calls_and_their_results_are_part_of_the_conversation(server):

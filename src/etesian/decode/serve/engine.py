@@ -7,18 +7,18 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from etesian.decode.checks import check_whole
 from etesian.decode.decoder import Decoder
 from etesian.decode.models.batching import BatchedModel, ScoreRequest
-from etesian.decode.models.language_model import Context, Scores
-from etesian.decode.request import Prompt, Request, rows_of
+from etesian.decode.models.language_model import Scores
+from etesian.decode.request import Prompt, Request
 from etesian.decode.sampling import Sampling
 from etesian.decode.serve.budget import share_rows
+from etesian.decode.serve.options import Counters, EngineOptions
 from etesian.decode.serve.prefix_cache import prefix_cache
+from etesian.decode.serve.slots import Slot, score_slots
 from etesian.decode.serve.tasks import Busy, Event, Failed, FairQueue, Finished, Task
 from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.tree import ROOT, TokenTree
@@ -26,68 +26,6 @@ from etesian.errors import InputError
 
 _T = TypeVar("_T")
 _SHORTEST_RETRY, _LONGEST_RETRY = 1.0, 60.0  # seconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineOptions:
-    """Limits of an engine.
-
-    Parameters
-    ----------
-    slots : int
-        Requests that run at the same time.
-    queue : int
-        Requests that may wait for a slot.
-    chunk : int
-        Prompt tokens that are read between two passes.
-    cache_bytes : int
-        Size of the prefix cache in bytes; 0 turns it off.
-    context : int or None
-        Maximum length of prompt and output, in tokens; None for the longest text that the model can read.
-    """
-
-    slots: int = 8
-    queue: int = 64
-    chunk: int = 128
-    cache_bytes: int = 256 << 20
-    context: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("slots", 1), ("queue", 0), ("chunk", 1), ("cache_bytes", 0), ("context", 2)):
-            check_whole(name, vars(self)[name], at_least=least)
-
-
-@dataclass
-class Counters:
-    """Work of an engine since its start."""
-
-    passes: int = 0
-    rows: int = 0
-    prompt_tokens: int = 0
-    reused_tokens: int = 0
-    tokens: int = 0
-    drafted_tokens: int = 0
-    accepted_tokens: int = 0
-
-
-class _Slot:
-    """A place for one running task, with a drafter and a policy of its own."""
-
-    def __init__(self, decoder: Decoder) -> None:
-        self.decoder = decoder
-        self.owner: str | None = None  # of the texts that the drafter has seen
-        self.task: Task | None = None
-        self.context: Context | None = None
-        self.is_ready = False  # the prompt is read
-
-    @property
-    def request(self) -> Request:
-        assert self.task is not None
-        return self.task.request
-
-    def clear(self) -> None:
-        self.task = self.context = None
-        self.is_ready = False
 
 
 class Engine:
@@ -105,7 +43,7 @@ class Engine:
         self.options = options or EngineOptions()
         self.counters = Counters()
         self._model = decoder.target
-        self._slots = [_Slot(decoder.fork()) for _ in range(self.options.slots)]
+        self._slots = [Slot(decoder.fork()) for _ in range(self.options.slots)]
         self._cache = prefix_cache(
             self._model,
             most_bytes=self.options.cache_bytes,
@@ -267,7 +205,7 @@ class Engine:
         except Exception as error:
             self._fail(slot, _failure(error))
 
-    def _read_chunk(self, slot: _Slot) -> None:
+    def _read_chunk(self, slot: Slot) -> None:
         assert slot.task is not None
         request, owner = slot.request, slot.task.owner
         prompt = request.text.tokens[:-1]
@@ -287,7 +225,7 @@ class Engine:
             if request.output.finish_reason is not None:  # no tokens were requested
                 self._finish(slot)
 
-    def _advance(self, ready: Sequence[_Slot]) -> None:
+    def _advance(self, ready: Sequence[Slot]) -> None:
         """Draft for every slot, score all trees in one pass, and let every slot decide."""
         began = time.perf_counter()
         drafted = [(slot, tree) for slot in ready if (tree := self._attempt(slot, self._propose)) is not None]
@@ -296,7 +234,7 @@ class Engine:
         if len(slots) > 1:
             trees = share_rows(trees, self._costs, draft_seconds=time.perf_counter() - began)
         try:
-            scores = self._score(slots, trees)
+            scores = score_slots(self._model, slots, trees, self._costs, self.counters)
         except Exception as error:
             for slot in slots:
                 self._fail(slot, _failure(error))
@@ -308,44 +246,14 @@ class Engine:
             if slot.task is not None:
                 self._report(slot, seconds)
 
-    def _propose(self, slot: _Slot) -> TokenTree:
+    def _propose(self, slot: Slot) -> TokenTree:
         return slot.decoder.propose(slot.request)
 
-    def _settle(self, slot: _Slot, *, tree: TokenTree, scores: Scores) -> None:
+    def _settle(self, slot: Slot, *, tree: TokenTree, scores: Scores) -> None:
         assert slot.context is not None
         slot.decoder.settle(slot.request, slot.context, tree, scores)
 
-    def _score(self, slots: Sequence[_Slot], trees: Sequence[TokenTree]) -> list[Scores]:
-        """Score all trees: in one pass if the model can, otherwise one after another."""
-        requests = []
-        for slot, tree in zip(slots, trees, strict=True):
-            assert slot.context is not None
-            requests.append(ScoreRequest(slot.context, *rows_of(slot.request, tree)))
-        self.counters.rows += sum(len(each.tokens) for each in requests)
-        if len(requests) > 1 and isinstance(self._model, BatchedModel):
-            return self._score_together(self._model, slots, requests)
-        scores = []
-        for slot, each in zip(slots, requests, strict=True):
-            with slot.request.recorder.target:
-                scores.append(each.context.score(each.tokens, each.parents))
-            self.counters.passes += 1
-        return scores
-
-    def _score_together(
-        self, model: BatchedModel, slots: Sequence[_Slot], requests: Sequence[ScoreRequest]
-    ) -> list[Scores]:
-        began = time.perf_counter()
-        scores = model.score_together(requests)
-        seconds = time.perf_counter() - began
-        self.counters.passes += 1
-        if self._costs is not None:
-            self._costs.observe(sum(len(each.tokens) for each in requests), seconds)
-        for slot in slots:
-            slot.request.recorder.target.add(seconds)
-            slot.request.recorder.target.latest = 0.0  # a common pass does not show what this request's rows cost
-        return scores
-
-    def _report(self, slot: _Slot, seconds: float) -> None:
+    def _report(self, slot: Slot, seconds: float) -> None:
         """Send the new tokens, and finish the task if the output ended."""
         request = slot.request
         assert slot.task is not None
@@ -356,7 +264,7 @@ class Engine:
         if request.output.finish_reason is not None:
             self._finish(slot)
 
-    def _finish(self, slot: _Slot) -> None:
+    def _finish(self, slot: Slot) -> None:
         task, request = slot.task, slot.request
         assert task is not None
         self._give_back(slot)
@@ -367,13 +275,13 @@ class Engine:
         self._mean_seconds += 0.1 * (time.monotonic() - task.submitted - self._mean_seconds)
         task.send(Finished(generation))
 
-    def _give_back(self, slot: _Slot) -> None:
+    def _give_back(self, slot: Slot) -> None:
         """Return the context of a slot to the cache, between two passes."""
         if slot.task is not None and slot.context is not None:
             tokens = slot.request.text.tokens[: slot.context.length]
             self._cache.give_back(slot.task.owner, slot.context, tokens)
 
-    def _attempt(self, slot: _Slot, step: Callable[[_Slot], _T]) -> _T | None:
+    def _attempt(self, slot: Slot, step: Callable[[Slot], _T]) -> _T | None:
         """Run a step of one slot; an error ends its task alone."""
         try:
             return step(slot)
@@ -381,7 +289,7 @@ class Engine:
             self._fail(slot, _failure(error))
             return None
 
-    def _fail(self, slot: _Slot, failure: Failed) -> None:
+    def _fail(self, slot: Slot, failure: Failed) -> None:
         """End a task; its context is dropped, because a pass may have failed halfway."""
         task = slot.task
         slot.clear()

@@ -94,13 +94,13 @@ def _built(arrays: Arrays) -> Any:
     shape = tuple(int(length) for length in arrays["shape"])
     if len(shape) != 2 or min(shape) < 0:
         raise ValueError(f"its shape must be two numbers from 0 up; got {shape}")
-    matrix = _BUILDERS[name](arrays, shape)
+    matrix = _BUILDERS[name](arrays, (shape[0], shape[1]))
     if isinstance(matrix, csr_array | csc_array | bsr_array):  # the others are checked as they are built
         matrix.check_format(full_check=True)
     return matrix
 
 
-_BUILDERS: dict[str, Callable[[Arrays, tuple[int, ...]], Any]] = {
+_BUILDERS: dict[str, Callable[[Arrays, tuple[int, int]], Any]] = {
     "csr": lambda of, shape: csr_array((of["data"], of["indices"], of["indptr"]), shape=shape),
     "csc": lambda of, shape: csc_array((of["data"], of["indices"], of["indptr"]), shape=shape),
     "bsr": lambda of, shape: bsr_array((of["data"], of["indices"], of["indptr"]), shape=shape),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 
 import gguf_files
 import numpy as np
@@ -11,7 +12,8 @@ from llvmlite import binding, ir
 from numba import njit
 
 from etesian.decode.models.cpu.products import stride_of
-from etesian.decode.models.cpu.quantized import activations, tiles
+from etesian.decode.models.cpu.quantized import activations, strips, tiles
+from etesian.decode.models.cpu.quantized.blocks import SIMPLE
 from etesian.decode.models.cpu.quantized.formats import FORMATS, FloatFormat
 from etesian.decode.models.cpu.quantized.kernels import kernel_address
 from etesian.decode.models.cpu.quantized.strips import pack_strips
@@ -71,6 +73,15 @@ def test_product_is_that_of_dequantized_weights_and_rounded_rows(type_name):
     is_float = isinstance(FORMATS[type_name], FloatFormat)
     expected = (x.astype(np.float64) if is_float else rounded_rows(x)) @ weights.T
     assert np.abs(product(type_name, rows, x) - expected).max() < 3e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("type_name", ["Q4_0", "Q4_1"])
+def test_levels_of_four_bits_are_packed_byte_by_byte(type_name, monkeypatch):
+    rows = gguf_files.random_blocks(type_name, 48, 64, np.random.default_rng(4), spread=1.0)
+    fast = strips_of(type_name, rows, 64)[0].copy()
+    one_by_one = partial(strips._pack_simple, SIMPLE.index(type_name))
+    monkeypatch.setattr(strips, "_pack_nibbles", one_by_one)
+    np.testing.assert_array_equal(fast, strips_of(type_name, rows, 64)[0])
 
 
 @pytest.mark.parametrize("type_name", FORMATS)

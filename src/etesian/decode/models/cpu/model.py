@@ -34,7 +34,7 @@ from etesian.decode.models.row_exactness import probe_rows
 
 LONGEST_PASS = 64
 """Maximum rows per pass; longer texts are split, which does not change any bit."""
-_PROBED_LENGTH, _PROBED_ROWS = 9, (3, 16)  # few: a large model would delay loading
+_PROBED_LENGTH, _PROBED_ROWS = 5, (3, 16)  # few: a large model would delay loading
 MOST_PIECES = 512 // LONGEST_PASS
 """Last passes over a prompt whose hidden states are returned."""
 KEPT_ROW_BYTES = 16_000_000

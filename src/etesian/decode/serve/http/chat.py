@@ -131,6 +131,8 @@ async def _chunks(chat: _Chat, choices: Choices) -> AsyncIterator[dict[str, Any]
         parser = parsers[number]
         if isinstance(event, Finished):
             generations[number] = event.generation
+            for delta in parser.finish():
+                yield {**head, "choices": [_part(number, delta.as_dict())], **common}
             reason = chat.finish_reason(event.generation, parser)
             yield {**head, "choices": [_part(number, {}, finish_reason=reason)], **common}
         elif isinstance(event, Piece):

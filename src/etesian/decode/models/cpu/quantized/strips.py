@@ -34,7 +34,9 @@ def pack_strips(
         return
     numbers = form.n_parts * (1 + form.has_minimum)
     layout = (form.bits, form.level_bytes, form.block_bytes, form.superblock_bytes, numbers)
-    if form.is_nested:
+    if type_name in ("Q4_0", "Q4_1"):
+        _pack_nibbles(rows, n_in, layout, packed, starts)
+    elif form.is_nested:
         _pack_nested(NESTED.index(type_name), rows, n_in, layout, packed, starts)
     else:
         _pack_simple(SIMPLE.index(type_name), rows, n_in, layout, packed, starts)
@@ -64,6 +66,29 @@ def _pack_simple(kind, rows, n_in, layout, packed, starts):
             _write_levels(bits, levels, 0, strip, start, column)
             for i in range(numbers):
                 _write_half(strip, start + level_bytes + (i * 32 + column) * 2, halves[i])
+
+
+@njit(nogil=True, cache=True)
+def _pack_nibbles(rows, n_in, layout, packed, starts):
+    """Pack blocks of 32 levels of 4 bits byte by byte: low bits hold the first 16 levels, high bits the others."""
+    _, level_bytes, block_bytes, _, numbers = layout
+    n_blocks = n_in // 32
+    size = rows.shape[1] // n_blocks
+    for row in range(len(rows)):
+        base, column = starts[row // 32], row % 32
+        vector, lane = column // 16, column % 16 * 4
+        for block in range(n_blocks):
+            at, start = block * size, base + block * block_bytes
+            for i in range(numbers):
+                place = start + level_bytes + (i * 32 + column) * 2
+                packed[place], packed[place + 1] = rows[row, at + 2 * i], rows[row, at + 2 * i + 1]
+            at += 2 * numbers
+            start += vector * 256 + lane
+            for word in range(2):
+                for k in range(4):
+                    first, second = rows[row, at + word * 8 + k], rows[row, at + word * 8 + 4 + k]
+                    packed[start + word * 64 + k] = first & 15 | (second & 15) << 4
+                    packed[start + (word + 2) * 64 + k] = first >> 4 | second & 0xF0
 
 
 @njit(nogil=True, cache=True)
