@@ -134,3 +134,9 @@ def test_options_keep_names_types_and_defaults():
         bound.apply_defaults()
         function(*bound.args, **bound.kwargs)
         assert got == {"second": value}
+
+
+def test_defaults_are_valid_where_pydantic_is_imported(tmp_path):
+    pytest.importorskip("pydantic")
+    result = run_command("bench", "analyze", str(tmp_path / "none.db"))
+    assert "there is no store at" in result.stderr

@@ -6,5 +6,5 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-for _folder in ("bench", "bench/io", "decode/models"):
+for _folder in ("bench", "bench/io", "decode/models", "decode/serve"):
     sys.path.insert(0, str(Path(__file__).parents[1] / _folder))

@@ -8,13 +8,14 @@ import importlib
 import json
 import logging
 import lzma
+import os
 import shutil
 import sqlite3
 import struct
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from etesian.errors import InputError
 
 TESTS = Path(__file__).parents[1]
 FIXTURES = TESTS / "fixtures" / "0.1.0"
-for _folder in ("bench", "bench/io", "decode/models"):
+for _folder in ("", "bench", "bench/io", "decode/models", "decode/serve"):
     sys.path.insert(0, str(TESTS / _folder))
 
 
@@ -338,6 +339,52 @@ def requests() -> Iterator[Sample]:
         yield Sample(name, partial(_write_file, "request", text.encode()), _send, (RefusedError,))
 
 
+TURNS = [{"role": "user", "content": "a b c"}, {"role": "assistant", "content": "d"}, {"role": "user", "content": "e"}]
+BODIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": (
+        "/v1/chat/completions",
+        {"messages": TURNS, "max_tokens": 4, "temperature": 0.5, "seed": 3, "stop": ["x"]},
+    ),
+    "stream": ("/v1/chat/completions", {"messages": TURNS[:1], "max_tokens": 4, "stream": True, "n": 2, "top_p": 0.9}),
+    "completion": ("/v1/completions", {"model": "toy", "prompt": "a b", "max_tokens": 4, "logit_bias": {"3": -5}}),
+    "response": ("/v1/responses", {"model": "toy", "input": "a b", "max_output_tokens": 4}),
+    "tokenize": ("/tokenize", {"prompt": "a b c"}),
+    "detokenize": ("/detokenize", {"tokens": [1, 2, 3]}),
+}
+
+
+def server_json() -> Iterator[Sample]:
+    """Yield bodies of requests to `etesian serve`, which answers each without an error of its own."""
+    _import("etesian.decode.serve.http", "starlette.testclient", "toy_decoder")
+    for name, (path, body) in BODIES.items():
+        content = json.dumps(body).encode()
+        yield Sample(name, partial(_write_file, "body.json", content), partial(_post, path), (RefusedError,))
+
+
+@cache
+def _client(process: int) -> Any:
+    """Make a server in this process, since its threads do not survive a fork."""
+    from starlette.testclient import TestClient
+    from toy_decoder import make_decoder
+
+    from etesian.decode.serve import Engine, EngineOptions
+    from etesian.decode.serve.http import ServerOptions, create_app
+
+    options = ServerOptions(model_name="toy", max_tokens=16, time_limit=5)
+    app = create_app(Engine(make_decoder(), EngineOptions()).start(), options)
+    return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+
+
+def _post(path: str, root: Path) -> str | None:
+    content = (root / "body.json").read_bytes()
+    answer = _client(os.getpid()).post(path, content=content, headers={"Content-Type": "application/json"})
+    if answer.status_code >= 500:
+        return f"answered {answer.status_code}: {answer.text[:200]}"
+    if answer.status_code >= 400:
+        raise RefusedError(answer.text[:200])
+    return None
+
+
 class RefusedError(Exception):
     """The server answered with an error status, or closed the connection."""
 
@@ -398,5 +445,6 @@ FAMILIES: dict[str, Callable[[], Iterator[Sample]]] = {
     "safetensors folders": safetensors_folders,
     "stores": stores,
     "requests": requests,
+    "server JSON": server_json,
 }
 """Every reader of the package, by family."""

@@ -259,6 +259,8 @@ class Store:
         """Turn database errors into one line that states the reason."""
         try:
             yield
+        except UnicodeDecodeError as error:  # SQLite's own message about a damaged file
+            raise InputError(f"the store {self.location} cannot be used: its file is damaged") from error
         except sa.exc.DBAPIError as error:
             if isinstance(error, sa.exc.IntegrityError):
                 raise

@@ -26,6 +26,7 @@ COMMANDS = {
     "chat": ("etesian.cli.decode_chat:chat", "Chat with an instruction-tuned model."),
     "serve": ("etesian.cli.decode_serve:serve", "Serve a model to OpenAI clients and browsers."),
     "models": ("etesian.cli.decode_catalog:app", "List or download models with a short name."),
+    "draft": ("etesian.cli.decode_draft:app", "Train a draft for a target model."),
     "ngram": ("etesian.cli.decode_ngram:app", "Build or show an N-gram that drafts for a draft model."),
 }
 """Commands, the places of their code and their summaries. A command is imported only when it is used."""

@@ -106,6 +106,8 @@ def descriptions(source: Callable[..., Any]) -> dict[str, str]:
 
 def _option(parameter: inspect.Parameter, annotation: Any, text: str) -> inspect.Parameter:
     kind = _plain_kind(annotation)
+    if parameter.default is None:
+        kind = _or_none(kind)
     negative = f"--no-{parameter.name.replace('_', '-')}" if parameter.default is True else ()
     return inspect.Parameter(
         parameter.name,
@@ -113,6 +115,14 @@ def _option(parameter: inspect.Parameter, annotation: Any, text: str) -> inspect
         default=parameter.default,
         annotation=Annotated[kind, Parameter(help=text, negative=negative)],
     )
+
+
+def _or_none(kind: Any) -> Any:
+    """Let a type accept None, the default; cyclopts validates defaults where pydantic happens to be imported."""
+    if get_origin(kind) is Annotated:
+        inner, *described = get_args(kind)
+        return Annotated[_or_none(inner), *described]
+    return Union[kind, None]  # noqa: UP007  built at run time
 
 
 def _plain_kind(annotation: Any) -> Any:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from etesian.decode.decoder import Decoder, Stream
     from etesian.decode.drafters.combined import CombinedDrafter
     from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork
+    from etesian.decode.drafters.forced import CallableDrafter
+    from etesian.decode.drafters.head.drafter import HeadDrafter
+    from etesian.decode.drafters.head.model import HeadModel
     from etesian.decode.drafters.lookup import LookupDrafter
     from etesian.decode.drafters.model import ModelDrafter
     from etesian.decode.drafters.ngram import NgramDrafter, build_ngram
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 # Imported at first use: compiled loops are slow to import, and torch and transformers much slower.
 _HOMES = {
+    "CallableDrafter": "drafters.forced",
+    "HeadDrafter": "drafters.head.drafter",
+    "HeadModel": "drafters.head.model",
     "Choice": "sampling",
     "Chooser": "sampling",
     "CombinedDrafter": "drafters.combined",
@@ -72,6 +78,7 @@ _HOMES = {
 __all__ = [
     "GREEDY",
     "ROOT",
+    "CallableDrafter",
     "Choice",
     "Chooser",
     "CombinedDrafter",
@@ -84,6 +91,8 @@ __all__ = [
     "FixedPolicy",
     "Generation",
     "Grammar",
+    "HeadDrafter",
+    "HeadModel",
     "HuggingFaceModel",
     "LanguageModel",
     "LoadOptions",

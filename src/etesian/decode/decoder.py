@@ -110,13 +110,15 @@ class Decoder:
         name_or_path : str or Path
             ``"bundled"``, a folder with safetensors, a folder with subfolders ``target`` and ``draft``, or a hub name.
         draft : str, Path or None
-            The draft model, likewise; ``"auto"`` for the one next to the target, None for no draft model.
+            The draft: a model, likewise; the folder of a draft head (`etesian draft train`, EAGLE-3 or speculators); ``"self"`` or
+            ``"self:q5_0"`` for a copy of the target in fewer bits. ``"auto"`` is the draft next to the target, or a copy where the
+            target is large, the memory suffices and the measured costs of passes say that it pays. None for no draft.
         ngram : str, Path or None
             A file written by `NgramDrafter.save`, used together with a `LookupDrafter`; ``"auto"`` for ``ngram.npz`` in the folder,
             if it exists; None for neither N-gram nor lookup.
         stages : sequence of str or Path, optional
             Replaces `draft` and `ngram`: all drafters, innermost first, each drafting for the next. An entry is an N-gram file
-            (``.npz``), ``"lookup"``, the name of a drafter registered under the entry point group ``etesian.drafters``, or a model.
+            (``.npz``), ``"lookup"``, the name of a drafter registered under the entry point group ``etesian.drafters``, or a draft.
         options : LoadOptions, optional
             Number type, device and source.
         exact : bool
@@ -309,7 +311,7 @@ class Decoder:
         prompt = request.text.tokens[:-1]
         n_common = min(_common_length(prompt, read), context.n_reusable) if self.may_reuse else 0
         context.truncate(n_common)
-        context.extend(prompt[n_common:])
+        request.add_hidden_states(context.extend(prompt[n_common:]))
         request.recorder.reused_tokens = n_common
         return context
 
@@ -356,8 +358,7 @@ class Decoder:
         """Report the result of a pass to drafter and policy; the drafter's learning counts as drafting time."""
         recorder = request.recorder
         draft_seconds = recorder.draft.latest
-        if scores.hidden_states is not None:
-            request.hidden_states = scores.hidden_states[read]
+        request.add_hidden_states(None if scores.hidden_states is None else scores.hidden_states[read])
         drafted, accepted = tree.below(request.n_forced, verified.accepted)
         if len(drafted):
             with recorder.draft:
@@ -396,7 +397,7 @@ class Decoder:
                 request.chooser,
                 budget.tokens_per_second,
                 budget.allows_passes,
-                None if forced else request.hidden_states,
+                None if forced else request.take_hidden_states(),
                 n_drafted=len(forced),
             )
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from etesian.decode.drafters.combined import CombinedDrafter
 from etesian.decode.drafters.drafter import Drafter
+from etesian.decode.drafters.head.weights import is_head_folder, read_head
 from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
@@ -25,6 +26,7 @@ from etesian.decode.models.loading.text_tokenizer import (
 )
 from etesian.decode.models.loading.tokenizer import tokens_not_shared
 from etesian.decode.output_text import ChatTemplate, Tokenizer
+from etesian.decode.self_draft import SELF, copy_format, is_candidate, load_copy, pays
 from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.speculation.costs import cached_pass_costs
 from etesian.decode.speculation.policy import Policy
@@ -65,11 +67,15 @@ def load_parts(
 ) -> DecoderParts:
     """Load a target and its drafters; see `Decoder.load`."""
     folder = _bundle(name_or_path)
+    is_automatic = stages is None and draft == AUTO
     if stages is None:
         stages = _default_stages(folder or Path(name_or_path), draft, ngram)
     _check_sources(stages)
-    target = _load_model(folder / "target" if folder else name_or_path, options)
-    drafter = _build_drafter(stages, target, options)
+    source = folder / "target" if folder else name_or_path
+    target = _load_model(source, options)
+    drafter = _build_drafter(stages, target, source, options)
+    if is_automatic and not any(_is_model(stage) for stage in stages) and is_candidate(target.model):
+        drafter = _with_copy(drafter, target, source, options)
     return DecoderParts(
         target=target.model,
         tokenizer=target.tokenizer,
@@ -84,6 +90,12 @@ def _chat_template(tokenizer: TextTokenizer | GgufTokenizer) -> ChatTemplate | N
     if isinstance(tokenizer, GgufTokenizer):
         return GgufChatTemplate(tokenizer) if tokenizer.chat_template else None
     return TransformersChatTemplate(tokenizer.tokenizer) if tokenizer.tokenizer.chat_template else None
+
+
+def target_source(name: Source) -> Source:
+    """Return where the target of a name is: a subfolder of a folder that also holds drafters, or the name itself."""
+    folder = _bundle(name)
+    return name if folder is None else folder / "target"
 
 
 def _bundle(name: Source) -> Path | None:
@@ -127,10 +139,16 @@ def _is_ngram(stage: Source) -> bool:
 
 def _is_model(stage: Source) -> bool:
     name = os.fspath(stage)
-    return not _is_ngram(stage) and name != LOOKUP and drafter_factory(name) is None
+    return not (_is_ngram(stage) or name == LOOKUP or copy_format(name) or _is_head(stage) or drafter_factory(name))
 
 
-def _build_drafter(stages: Sequence[Source], target: LoadedModel, options: LoadOptions | None) -> Drafter | None:
+def _is_head(stage: Source) -> bool:
+    return is_head_folder(Path(stage).expanduser())
+
+
+def _build_drafter(
+    stages: Sequence[Source], target: LoadedModel, source: Source, options: LoadOptions | None
+) -> Drafter | None:
     """Build the drafting stages, each of which drafts for the next; those without a model are combined."""
     drafts = {stage: _load_draft(stage, target, options) for stage in stages if _is_model(stage)}
     sizes = {len(target.tokenizer.get_vocab()), target.model.vocabulary_size}
@@ -140,6 +158,10 @@ def _build_drafter(stages: Sequence[Source], target: LoadedModel, options: LoadO
         factory = drafter_factory(os.fspath(stage))
         if stage in drafts:
             drafter = _model_drafter(*drafts[stage], drafter)
+        elif (form := copy_format(os.fspath(stage))) is not None:
+            drafter = _copy_drafter(load_copy(source, target.model, form, options), drafter)
+        elif _is_head(stage):
+            drafter = _head_drafter(Path(stage).expanduser(), target.model, drafter)
         elif factory is not None:
             drafter = factory(target.model, drafter)
         else:
@@ -158,6 +180,44 @@ def _model_drafter(model: LanguageModel, excluded_tokens: Sequence[int], inner: 
     n_drafts = sum(name.startswith("draft") for name in inner.stages) if inner else 0
     name = "draft" if n_drafts == 0 else f"draft {n_drafts + 1}"
     return ModelDrafter(model, inner, name=name, costs=cached_pass_costs(model), excluded_tokens=excluded_tokens)
+
+
+def _copy_drafter(copy: LanguageModel, inner: Drafter | None) -> ModelDrafter:
+    return ModelDrafter(copy, inner, name=SELF, costs=cached_pass_costs(copy))
+
+
+def _with_copy(
+    inner: Drafter | None, target: LoadedModel, source: Source, options: LoadOptions | None
+) -> Drafter | None:
+    """Add a copy of the target in fewer bits, unless the measured costs of passes say that it does not pay."""
+    form = copy_format(SELF)
+    assert form is not None
+    copy = load_copy(source, target.model, form, options)
+    if not pays(cached_pass_costs(target.model), cached_pass_costs(copy)):
+        return inner
+    return _copy_drafter(copy, inner)
+
+
+def _head_drafter(folder: Path, target: LanguageModel, inner: Drafter | None) -> Drafter:
+    """Load a draft head for this target."""
+    from etesian.decode.drafters.head.drafter import HeadDrafter
+    from etesian.decode.drafters.head.model import HeadModel, TargetWithEmbeddings
+
+    weights = read_head(folder)
+    if not isinstance(target, TargetWithEmbeddings):
+        raise InputError(f"draft head {str(folder)!r} needs a target that runs in the CPU engine")
+    sizes = weights.config.vocabulary_size, weights.config.feature_width
+    if sizes != (target.vocabulary_size, target.width):
+        raise InputError(
+            f"draft head {str(folder)!r} is for a target with {sizes[0]} tokens and hidden states of {sizes[1]}; this one has "
+            f"{target.vocabulary_size} and {target.width}"
+        )
+    if weights.config.n_features > 1:
+        raise InputError(
+            f"draft head {str(folder)!r} reads hidden states of {weights.config.n_features} layers; targets provide the last only"
+        )
+    model = HeadModel(weights, target.embed, max_length=target.max_length)
+    return HeadDrafter(model, inner, costs=cached_pass_costs(model))
 
 
 def _load_ngram(file: Path, vocabulary_sizes: set[int]) -> NgramDrafter:

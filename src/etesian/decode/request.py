@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from etesian.decode.tree import ROOT, TokenTree
 from etesian.errors import InputError
 
 Prompt = str | Sequence[int]
+MOST_HIDDEN_STATES = 512
 
 
 @dataclass
@@ -29,8 +31,21 @@ class Request:
     recorder: Recorder
     drafter: Drafter | None
     may_draft: bool = True  # if False, tokens that a grammar forces are not drafted either
-    hidden_states: NDArray[np.float32] | None = None
     n_forced: int = 0  # nodes at the start of the latest tree that a grammar forces
+    hidden_states: deque[NDArray[np.float32]] = field(default_factory=deque)  # of the target, since the last proposal
+
+    def add_hidden_states(self, rows: NDArray[np.float32] | None) -> None:
+        """Add the hidden states of tokens that the target has read; forget the oldest if there are many."""
+        if rows is not None:
+            self.hidden_states.append(rows)
+        while sum(map(len, self.hidden_states)) > MOST_HIDDEN_STATES and len(self.hidden_states) > 1:
+            self.hidden_states.popleft()
+
+    def take_hidden_states(self) -> NDArray[np.float32] | None:
+        """Return and forget all hidden states; None if there are none."""
+        taken = np.concatenate(self.hidden_states) if self.hidden_states else None
+        self.hidden_states.clear()
+        return taken
 
     @property
     def last_token(self) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 ROOT = -1
@@ -55,20 +57,12 @@ class TokenTree:
     @cached_property
     def depths(self) -> NDArray[np.int32]:
         """Depth of each node; 1 for nodes that follow the text."""
-        depths = np.ones(len(self), np.int32)
-        for node, parent in enumerate(self.parents.tolist()):
-            if parent != ROOT:
-                depths[node] = depths[parent] + 1
-        return depths
+        return _depths_of(self.parents)
 
     @cached_property
     def path_probabilities(self) -> NDArray[np.float32]:
         """Estimated probability that the target accepts each node and all its ancestors."""
-        chances = self.probabilities.copy()
-        for node, parent in enumerate(self.parents.tolist()):
-            if parent != ROOT:
-                chances[node] *= chances[parent]
-        return chances
+        return _products_along_paths(self.parents, self.probabilities)
 
     @cached_property
     def children(self) -> dict[int, dict[int, int]]:
@@ -125,12 +119,8 @@ class TokenTree:
 
     def within(self, max_depth: int, vocabulary_size: int) -> TokenTree:
         """Return the nodes up to a depth whose tokens, and those of all ancestors, are in the vocabulary."""
-        is_within = (self.depths <= max_depth) & (self.tokens >= 0) & (self.tokens < vocabulary_size)
-        if is_within.all():
-            return self
-        for node, parent in enumerate(self.parents.tolist()):
-            is_within[node] &= parent == ROOT or is_within[parent]
-        return self.subtree(np.flatnonzero(is_within))
+        nodes = _nodes_within(self.tokens, self.parents, max_depth, vocabulary_size)
+        return self if len(nodes) == len(self) else self.subtree(nodes)
 
     def subtree(self, nodes: NDArray[np.integer]) -> TokenTree:
         """Return these nodes, renumbered; they must be ascending and include their parents."""
@@ -138,3 +128,38 @@ class TokenTree:
         places[nodes] = np.arange(len(nodes), dtype=np.int32)
         origins = tuple(self.origins[node] for node in nodes.tolist())
         return TokenTree(self.tokens[nodes], places[self.parents[nodes]], self.probabilities[nodes], origins)
+
+
+# Compiled, because they run in every pass: parents come before their children, so one scan is enough.
+@njit(nogil=True, cache=True)
+def _depths_of(parents: Any) -> NDArray[np.int32]:
+    depths = np.ones(len(parents), np.int32)
+    for node in range(len(parents)):
+        if parents[node] != ROOT:
+            depths[node] = depths[parents[node]] + 1
+    return depths
+
+
+@njit(nogil=True, cache=True)
+def _products_along_paths(parents: Any, probabilities: Any) -> NDArray[np.float32]:
+    products = probabilities.copy()
+    for node in range(len(parents)):
+        if parents[node] != ROOT:
+            products[node] *= products[parents[node]]
+    return products
+
+
+@njit(nogil=True, cache=True)
+def _nodes_within(tokens: Any, parents: Any, max_depth: Any, vocabulary_size: Any) -> NDArray[np.int64]:
+    """Return the nodes that are within the limits together with all their ancestors."""
+    depths, nodes = np.zeros(len(parents), np.int64), np.empty(len(parents), np.int64)  # depth 0: left out
+    n_kept = 0
+    for node in range(len(parents)):
+        depth = 1
+        if parents[node] != ROOT:
+            above = depths[parents[node]]
+            depth = above + 1 if above else max_depth + 1
+        if depth <= max_depth and 0 <= tokens[node] < vocabulary_size:
+            depths[node], nodes[n_kept] = depth, node
+            n_kept += 1
+    return nodes[:n_kept]

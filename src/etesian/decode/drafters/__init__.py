@@ -10,14 +10,18 @@ from etesian._shared.lazy import lazy_names
 if TYPE_CHECKING:
     from etesian.decode.drafters.combined import CombinedDrafter
     from etesian.decode.drafters.drafter import Drafter, DraftRequest
+    from etesian.decode.drafters.forced import CallableDrafter
+    from etesian.decode.drafters.head.drafter import HeadDrafter
     from etesian.decode.drafters.lookup import LookupDrafter
     from etesian.decode.drafters.model import ModelDrafter
     from etesian.decode.drafters.ngram import NgramDrafter, build_ngram
 
 __all__ = [
+    "CallableDrafter",
     "CombinedDrafter",
     "DraftRequest",
     "Drafter",
+    "HeadDrafter",
     "LookupDrafter",
     "ModelDrafter",
     "NgramDrafter",
@@ -26,6 +30,8 @@ __all__ = [
 
 # Imported at first use, because compiled functions are slow to import.
 _HOMES = {
+    "CallableDrafter": "forced",
+    "HeadDrafter": "head.drafter",
     "CombinedDrafter": "combined",
     "DraftRequest": "drafter",
     "Drafter": "drafter",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
@@ -60,26 +62,36 @@ def merge(trees: Sequence[TokenTree]) -> TokenTree:
 
     If the probabilities of siblings sum to more than 1, they become shares of the odds, so that a confident node loses little.
     """
-    merged: dict[tuple[int, int], int] = {}
-    tokens: list[int] = []
-    parents: list[int] = []
-    chances: list[float] = []
-    origins: list[str] = []
-    for tree in trees:
-        places = {ROOT: ROOT}
-        nodes = zip(tree.tokens.tolist(), tree.parents.tolist(), tree.probabilities.tolist(), tree.origins, strict=True)
-        for node, (token, parent, chance, origin) in enumerate(nodes):
-            key = (places[parent], token)
-            place = places[node] = merged.setdefault(key, len(tokens))
-            if place < len(tokens):
-                chances[place] = max(chances[place], chance)
-                continue
-            tokens.append(token)
-            parents.append(key[0])
-            chances.append(chance)
-            origins.append(origin)
-    above = np.array(parents, np.int32)
-    return TokenTree(np.array(tokens, np.int32), above, _shared_out(above, np.array(chances)), tuple(origins))
+    if not trees:
+        return TokenTree.empty()
+    starts = np.cumsum([0, *map(len, trees)])
+    tokens, parents, chances = (
+        np.concatenate([getattr(tree, name) for tree in trees]) for name in ("tokens", "parents", "probabilities")
+    )
+    first, above, highest = _merged(tokens, parents, chances, starts)
+    origins = tuple(origin for tree in trees for origin in tree.origins)
+    chosen = tuple(origins[node] for node in first.tolist())
+    return TokenTree(tokens[first], above, _shared_out(above, highest), chosen)
+
+
+@njit(nogil=True, cache=True)
+def _merged(tokens: Any, parents: Any, chances: Any, starts: Any) -> Any:
+    """Unite the nodes with the same path; returns the first node of each, the parents and the highest chances."""
+    size = len(tokens)
+    first, above, highest = np.empty(size, np.int64), np.empty(size, np.int32), np.empty(size, np.float64)
+    places, n_merged = np.empty(size, np.int32), 0
+    for tree in range(len(starts) - 1):
+        for node in range(starts[tree], starts[tree + 1]):
+            parent = ROOT if parents[node] == ROOT else places[starts[tree] + parents[node]]
+            place = max(parent + 1, 0)  # siblings come after their parent
+            while place < n_merged and (above[place] != parent or tokens[first[place]] != tokens[node]):
+                place += 1
+            if place == n_merged:
+                first[place], above[place], highest[place] = node, parent, chances[node]
+                n_merged += 1
+            highest[place] = max(highest[place], chances[node])
+            places[node] = place
+    return first[:n_merged], above[:n_merged], highest[:n_merged]
 
 
 def _shared_out(parents: NDArray[np.int32], chances: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -35,12 +35,20 @@ class Reading:
         Source of tokens that no inner drafter proposed.
     excluded_tokens : sequence of int
         Tokens that are never ranked.
+    columns : ndarray of int64, optional
+        Token of each logit, ascending, if the model scores a part of its vocabulary.
     """
 
     def __init__(
-        self, model: LanguageModel, n_children: int, own_source: int, excluded_tokens: Sequence[int] = ()
+        self,
+        model: LanguageModel,
+        n_children: int,
+        own_source: int,
+        excluded_tokens: Sequence[int] = (),
+        columns: NDArray[np.int64] | None = None,
     ) -> None:
         self.context = model.context()
+        self._columns = columns
         self._excluded = np.array([token for token in excluded_tokens if token < model.vocabulary_size], np.int64)
         self.text: Tokens = np.empty(0, np.int32)
         """Tokens kept by the context."""
@@ -57,14 +65,14 @@ class Reading:
         """Keep the part of `text` that was read and drop the rest; return the tokens that are missing."""
         n_common = _common_length(self.text, text)
         if n_common < len(self.text):
-            self._forget(n_common)
+            self.forget(n_common)
         else:
             self._keep(_path_along(self.tokens[1 : self.n_slots], self.parents[1 : self.n_slots], text[n_common:]))
         if chooser is not self._chooser:
             self.ranked[0] = NOTHING
             self._chooser = chooser
         if len(self.text) == len(text) and len(text) and self.ranked[0, 0] == NOTHING:
-            self._forget(len(text) - 1)
+            self.forget(len(text) - 1)
         return text[len(self.text) :]
 
     def catch_up(self, tokens: Tokens) -> bool:
@@ -93,7 +101,7 @@ class Reading:
             if len(self._excluded):
                 logits[n_unranked:, self._excluded] = -np.inf
             positions = len(self.text) + self.depths[first_ranked:stop]
-            likeliest = self._chooser.rank(logits[n_unranked:], positions, self.ranked.shape[1])
+            likeliest = self._chooser.rank(logits[n_unranked:], positions, self.ranked.shape[1], self._columns)
             self.ranked[first_ranked:stop], self.confidences[first_ranked:stop] = likeliest
         _link(self.tokens, self.parents, self.ranked, self.children, self.sources, start, stop, sources)
         self.n_slots = stop
@@ -107,7 +115,8 @@ class Reading:
             self.ranked[0], self.confidences[0] = self.ranked[path[-1] + 1], self.confidences[path[-1] + 1]
         self._drop_nodes()
 
-    def _forget(self, length: int) -> None:
+    def forget(self, length: int) -> None:
+        """Drop the kept tokens from `length` on, and all nodes."""
         self.context.truncate(length)
         self.text = self.text[:length]
         self._clear()

@@ -86,8 +86,14 @@ class Context(Protocol):
     def n_reusable(self) -> int:
         """Number of leading tokens whose keys and values have the bits of a text read anew by `extend`."""
 
-    def extend(self, tokens: IntegerArray) -> None:
-        """Read and keep tokens without computing logits; drops all nodes."""
+    def extend(self, tokens: IntegerArray) -> NDArray[np.float32] | None:
+        """Read and keep tokens without computing logits; drops all nodes.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, width), or None
+            Hidden states (see `Scores`) of the last `n` of these tokens, for draft heads; None if the model does not provide them.
+        """
 
     def score(self, tokens: IntegerArray, parents: IntegerArray) -> Scores:
         """Read each token after its ancestors and the kept text, in one forward pass.

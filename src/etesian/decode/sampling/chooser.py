@@ -85,7 +85,11 @@ class Chooser:
         self._text = text
 
     def rank(
-        self, logits: NDArray[np.float32], positions: NDArray[np.integer], count: int
+        self,
+        logits: NDArray[np.float32],
+        positions: NDArray[np.integer],
+        count: int,
+        columns: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Rank the tokens that the target is most likely to choose, by a drafter's logits.
 
@@ -97,6 +101,8 @@ class Chooser:
             Absolute position of the token to choose from each row; `len(text)` for the first one after the text.
         count : int
             Tokens per row; at most the vocabulary size.
+        columns : ndarray of int64, shape (n_logits,), optional
+            Token of each logit, ascending, for a drafter that scores a part of the vocabulary.
 
         Returns
         -------
@@ -110,15 +116,21 @@ class Chooser:
         count = min(count, logits.shape[1], self.vocabulary_size)
         tokens = np.empty((len(logits), count), np.int32)
         confidences = np.empty((len(logits), count), np.float32)
+        is_partial = columns is not None and self._processors.changes_nothing and not self.sampling.forced_tokens
+        every = columns if columns is not None and is_partial else self._every
         for place, position in enumerate(np.asarray(positions).tolist()):
-            row = self._drafted(logits[place], position)
-            tokens[place], confidences[place] = self._rank_row(row, position, count)
+            row = logits[place]
+            if columns is not None and not is_partial:
+                row = np.full(self.vocabulary_size, -np.inf, np.float32)
+                row[columns] = logits[place]
+            row = self._drafted(row, position)
+            tokens[place], confidences[place] = self._rank_row(row, every, position, count)
         return tokens, confidences
 
     def _rank_row(
-        self, row: NDArray[np.float32], position: int, count: int
+        self, row: NDArray[np.float32], every: NDArray[np.int64], position: int, count: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        every, weights = self._every[: len(row)], row - row.max()
+        every, weights = every[: len(row)], row - row.max()
         weights /= np.float32(self._temperature)
         np.exp(weights, out=weights)
         rule = self._temperature, self._seed, position, count, not self.sampling.is_greedy
@@ -127,7 +139,7 @@ class Chooser:
         is_kept = row >= lowest_kept(row, self.sampling)
         kept = np.flatnonzero(is_kept)
         if len(kept) >= count:
-            return noise.rank(kept, row[kept], weights[kept], *rule)
+            return noise.rank(every[kept], row[kept], weights[kept], *rule)
         weights[~is_kept] = 0
         return noise.rank(every, row, weights, *rule)
 

@@ -38,9 +38,14 @@ class Processors:
         self._prompt_length = prompt_length
         self._scratch = np.zeros((vocabulary_size, 2) if self._has_penalties else (0, 2), np.int32)
 
+    @property
+    def changes_nothing(self) -> bool:
+        """True if `apply` returns its argument."""
+        return not (self._has_penalties or len(self._bias[0]) or len(self._banned))
+
     def apply(self, logits: NDArray[np.float32], text: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the processed logits of the token after `text`; `logits` itself if nothing changes."""
-        if not (self._has_penalties or len(self._bias[0]) or len(self._banned)):
+        if self.changes_nothing:
             return logits
         row = np.array(logits, np.float32)
         tokens, biases = self._bias

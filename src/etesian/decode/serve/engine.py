@@ -215,7 +215,7 @@ class Engine:
         n_read = slot.context.length
         n_new = min(self.options.chunk, len(prompt) - n_read) if self.decoder.may_reuse else len(prompt) - n_read
         if n_new:
-            slot.context.extend(prompt[n_read : n_read + n_new])
+            request.add_hidden_states(slot.context.extend(prompt[n_read : n_read + n_new]))
         if n_read + n_new == len(prompt):
             self._cache.store(owner, slot.context, prompt)
             self.counters.prompt_tokens += len(prompt) + 1

@@ -59,7 +59,7 @@ _OPENERS: dict[bytes, Callable[[Any], Any]] = {
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": _open_zstandard,
 }
-_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Source:
                     return False
             with zipfile.ZipFile(self.path) as archive:
                 return all(name.endswith(".npy") for name in archive.namelist())
-        except zipfile.BadZipFile:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError):  # damaged, or of a later version
             return self.path.suffix == ".npz"
 
     def has_ending(self, *endings: str) -> bool:

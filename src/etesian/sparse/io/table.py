@@ -172,6 +172,7 @@ class _Block:
         import pyarrow as pa
         from pyarrow import csv
 
+        self._check_utf8()  # pyarrow would print a traceback for invalid rows with such text
         names = [str(place) for place in range(self.dialect.n_columns)]
         invalid: list[Any] = []
 
@@ -204,13 +205,20 @@ class _Block:
             self._fail(str(error), invalid)
         return [column.combine_chunks() for column in table.columns]
 
+    def _check_utf8(self) -> None:
+        if self.text.isascii():
+            return
+        try:
+            self.text.decode()
+        except UnicodeDecodeError:
+            for offset, line in enumerate(self.text.split(b"\n")):
+                self.source.decoded(line, self.first_line + offset)
+
     def _fail(self, message: str, invalid: list[Any]) -> None:
         if invalid:
             row = invalid[0]
             complaint = f"has {row.actual_columns} columns; every row must have {row.expected_columns}, like the first"
             raise MalformedFileError(self.source.path, self.line_of(row.number - 1, skipped=b""), complaint) from None
-        for offset, line in enumerate(self.text.split(b"\n")):
-            self.source.decoded(line, self.first_line + offset)
         raise InputError(
             f"{self.source.path}: the rows from line {self.first_line} on cannot be read: {message}"
         ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -34,6 +35,10 @@ from etesian.decode.models.row_exactness import probe_rows
 LONGEST_PASS = 64
 """Maximum rows per pass; longer texts are split, which does not change any bit."""
 _PROBED_LENGTH, _PROBED_ROWS = 5, (3, 16)  # few: a large model would delay loading
+MOST_PIECES = 512 // LONGEST_PASS
+"""Last passes over a prompt whose hidden states are returned."""
+KEPT_ROW_BYTES = 16_000_000
+"""Size of the converted rows of the embedding table that are kept."""
 SMALL_BYTES = 2_000_000
 """Bytes of weights below which a second thread costs more than it saves."""
 
@@ -62,6 +67,7 @@ class CpuModel:
         self.weights: Weights | BlockWeights
         self.shape, self.weights = _packed(network)
         self._table = network.embedding if isinstance(network.embedding, BlockMatrix) else None
+        self._kept_rows: dict[int, NDArray[np.float32]] = {}  # of the embedding table, by token
         self._rotation_speeds = [network.rotation_speeds]
         if network.second_rotation_speeds is not None:
             self._rotation_speeds.append(network.second_rotation_speeds)
@@ -135,6 +141,26 @@ class CpuModel:
         """Open an empty text."""
         return CpuContext(self)
 
+    @property
+    def width(self) -> int:
+        """Width of the hidden states."""
+        return self.shape.width
+
+    def embed(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the embeddings of tokens, float32 of shape (n_tokens, width), unscaled."""
+        if self._table is not None:
+            return self._table_rows(self._table, tokens).reshape(-1, self.shape.width)
+        rows = self.weights.embedding.reshape(-1, self.shape.width)[tokens]
+        return (rows.astype(np.uint32) << 16).view(np.float32) if rows.dtype == np.uint16 else rows
+
+    def normalized(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Apply the norm before the output layer to rows of the residual stream, up to rounding as a pass does."""
+        width, start = self.shape.width, self.weights.vector_starts[self.shape.n_layers, forward.FINAL_NORM]
+        factor, term = self.weights.vectors[start : start + 2 * width].reshape(2, width)
+        centered = rows if self.shape.is_rms else rows - rows.mean(axis=1, keepdims=True)
+        square = np.mean(centered * centered, axis=1, keepdims=True)
+        return centered / np.sqrt(square + self.shape.norm_epsilon) * factor + term
+
     def score_together(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         """Score the rows of several contexts in common passes; see `BatchedModel`."""
         return together.score_together(self, requests)
@@ -166,13 +192,24 @@ class CpuModel:
         """Run one pass on all threads."""
         weights = self.weights
         if self._table is not None:  # its rows are looked up here, and stand in the order of the tokens
-            weights = weights._replace(embedding=self._table.floats(rows.tokens).reshape(-1))
+            weights = weights._replace(embedding=self._table_rows(self._table, rows.tokens))
             rows = rows._replace(tokens=np.arange(len(rows.tokens)))
 
         def work(worker: int) -> None:
             forward.run_pass(worker, self.n_threads, self.shape, weights, cache, scratch, rows, logits)
 
         self._on_all_threads(work)
+
+    def _table_rows(self, table: BlockMatrix, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return rows of the embedding table, flat; rows are kept, because converting them costs much of a small pass."""
+        kept, wanted = self._kept_rows, tokens.tolist()
+        missing = [token for token in dict.fromkeys(wanted) if token not in kept]
+        if len(kept) + len(missing) > max(KEPT_ROW_BYTES // (4 * self.shape.width), len(missing)):
+            kept = self._kept_rows = {}
+            missing = list(dict.fromkeys(wanted))
+        if missing:
+            kept |= zip(missing, table.floats(np.array(missing)), strict=True)
+        return np.concatenate([kept[token] for token in wanted])
 
     def _on_all_threads(self, work: Callable[[int], None]) -> None:
         others = [self._pool.submit(work, worker) for worker in range(1, self.n_threads)]
@@ -198,9 +235,9 @@ class CpuContext:
         """Number of kept tokens: all of them can be reused."""
         return self.length
 
-    def extend(self, tokens: IntegerArray) -> None:
-        """Read and keep tokens without computing logits; drops all nodes."""
-        tokens = self._checked(tokens)
+    def extend(self, tokens: IntegerArray) -> NDArray[np.float32]:
+        """Read and keep tokens without computing logits; drops all nodes. Returns the last hidden states, at most 512."""
+        tokens, hidden_states = self._checked(tokens), deque[NDArray[np.float32]](maxlen=MOST_PIECES)
         self._check_room(self.length + len(tokens))
         self._drop_nodes()
         for first in range(0, len(tokens), LONGEST_PASS):
@@ -208,7 +245,9 @@ class CpuContext:
             positions = np.arange(self.length, self.length + len(piece))
             is_seen = np.tri(len(piece), dtype=np.uint8)
             self._run(piece, positions, is_seen, np.empty(0, np.float32))
+            hidden_states.append(self._residual_rows(len(piece)))
             self.length += len(piece)
+        return self._model.normalized(np.concatenate(hidden_states)) if hidden_states else self._residual_rows(0)
 
     def score(self, tokens: IntegerArray, parents: IntegerArray) -> Scores:
         """Read each token after its ancestors and the kept text, in one pass."""
@@ -233,8 +272,11 @@ class CpuContext:
             if not 0 <= node < len(self._parents) or self._parents[node] != parent:
                 raise ValueError(f"nodes must be a path from the kept text down; got {nodes.tolist()}")
             parent = node
-        source, target = self.length + nodes, self.length + np.arange(len(nodes))
-        forward.move_slots(self._model.shape, self._cache, source, target, len(nodes))
+        moved = np.flatnonzero(nodes != np.arange(len(nodes)))  # the first tokens of the deepest branch are in place
+        if len(moved):
+            forward.move_slots(
+                self._model.shape, self._cache, self.length + nodes[moved], self.length + moved, len(moved)
+            )
         self.length += len(nodes)
         self._drop_nodes()
 
@@ -244,6 +286,11 @@ class CpuContext:
             raise ValueError(f"length must be between 0 and {self.length}, the tokens kept; got {length}")
         self.length = length
         self._drop_nodes()
+
+    def _residual_rows(self, n_rows: int) -> NDArray[np.float32]:
+        """Return a copy of the residual stream after the last layer of the last pass, shape (n_rows, width)."""
+        width = self._model.shape.width
+        return self._scratch.hidden[: n_rows * width].reshape(n_rows, width).copy()
 
     def copy_block(self, start: int, stop: int) -> KeyValueBlock:
         """Copy the keys and values of the kept tokens from `start` to `stop`; see `CopiesBlocks`."""

@@ -37,11 +37,11 @@ def pack_block_network(network: Network, n_threads: int) -> tuple[forward.Shape,
     """
     architecture = network.architecture
     shape = shape_of(architecture, 2, np.float32(architecture.embedding_scale))
-    packer = _StripPacker(architecture.n_layers)
+    packer = StripPacker(architecture.n_layers)
     return packer.add_network(network, shape), packer.finish(network, n_threads)
 
 
-class _StripPacker(Packer):
+class StripPacker(Packer):
     """Assigns a place to every strip, then repacks all matrices at once."""
 
     def __init__(self, n_layers: int) -> None:
@@ -66,6 +66,11 @@ class _StripPacker(Packer):
 
     def finish(self, network: Network, n_threads: int) -> BlockWeights:
         """Repack, and add the tables of tokens, positions and layers."""
+        positions = np.zeros(1, np.float32) if network.positions is None else network.positions
+        return self.packed_weights(n_threads)._replace(positions=positions, **self.tables(network))
+
+    def packed_weights(self, n_threads: int = 1) -> BlockWeights:
+        """Repack all matrices; the tables of positions and layers are empty."""
         packed = aligned_zeros(self._n_bytes + MARGIN, np.uint8)
         with ThreadPoolExecutor(n_threads) as pool:
             for _ in pool.map(lambda job: job(packed), self._jobs):
@@ -73,10 +78,14 @@ class _StripPacker(Packer):
         return BlockWeights(
             packed=packed,
             embedding=np.zeros(1, np.float32),  # rows are looked up for each pass
-            positions=np.zeros(1, np.float32) if network.positions is None else network.positions,
+            positions=np.zeros(1, np.float32),
             strips=np.array(self._strips, np.int64),
             reads_levels=self._reads_levels,
-            **self.tables(network),
+            vectors=np.concatenate(self._vectors),
+            matrix_starts=self.matrix_starts,
+            vector_starts=self.vector_starts,
+            windows=np.zeros(1, np.int64),
+            rotations=np.zeros(1, np.int64),
         )
 
     def _place(self, matrix: BlockMatrix) -> int:

@@ -1,0 +1,1 @@
+"""Training of draft heads on the target's own texts and distributions; needs torch."""

@@ -1,0 +1,64 @@
+"""The race by kinds of use runs at toy size, and a second call continues it."""
+
+from __future__ import annotations
+
+import json
+
+import decoding_by_use
+import pytest
+from tiny_bundle import byte_tokenizer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("chat")
+    config = LlamaConfig(
+        vocab_size=300, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_runs_add_up_over_calls_and_are_compared_with_plain(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    toy = ["toy", str(model), "--out", str(tmp_path), "--tokens", "6", "--uses", "chat", "translation", "--samplings"]
+    decoding_by_use.main([*toy, "greedy", "--prompts", "1"])
+    table = decoding_by_use.main([*toy, "greedy", "top-k 50", "--prompts", "2"])
+    lines = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
+    runs = [line for line in lines if "entry" in line]
+    assert len({tuple(run[name] for name in decoding_by_use.Run._fields) for run in runs}) == len(runs) == 2 * 2 * 2 * 2
+    assert all(run["same_text"] for run in runs)
+    assert len(lines) - len(runs) == 2  # sessions
+    decoding_by_use.main([*toy, "greedy", "top-k 50", "--prompts", "2"])
+    assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == len(lines)
+    assert table.count("| lookup |") == 2
+
+
+def test_ratios_are_medians_over_prompts_of_tokens_per_second():
+    def run(entry, prompt, seconds):
+        return {
+            "setting": "s", "sampling": "greedy", "use": "chat", "prompt": prompt, "entry": entry, "round": 0,
+            "tokens": 10, "seconds": seconds, "passes": 5, "draft_seconds": 0.1, "verify_seconds": 0.1,
+            "relative_weight_bytes": 0.5, "same_text": True,
+        }  # fmt: skip
+
+    runs = [run("plain", 0, 3.0), run("lookup", 0, 1.0), run("plain", 1, 2.0), run("lookup", 1, 2.0)]
+    row = decoding_by_use.as_text(runs).splitlines()[-1]
+    assert row.split(" | ")[:4] == ["| lookup", "2.00 [1.20, 2.80]", "2.00", "2.00"]
+    assert "13.3%" in row  # 0.4 of 3 seconds
+    assert row.endswith("2 of 2 |")
+
+
+def test_there_are_eight_prompts_of_each_kind():
+    uses = json.loads(decoding_by_use.USES.read_text("utf-8"))
+    assert list(uses) == ["code", "summary", "chat", "json", "translation", "mathematics"]
+    assert all(len(set(prompts)) == 8 for prompts in uses.values())

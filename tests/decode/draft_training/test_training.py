@@ -1,0 +1,190 @@
+"""Draft training at toy size: samples, the unrolled head against the compiled one, resuming, and the command."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from command_line import run_command  # noqa: E402
+from tiny_bundle import byte_tokenizer  # noqa: E402
+
+from etesian.decode import Decoder, FixedPolicy, Sampling  # noqa: E402
+from etesian.decode.draft_training import training  # noqa: E402
+from etesian.decode.draft_training.fitting import Corpus, Fitting, acceptance, unrolled  # noqa: E402
+from etesian.decode.draft_training.module import HeadModule  # noqa: E402
+from etesian.decode.draft_training.prompts import prompt_texts, read_passages  # noqa: E402
+from etesian.decode.draft_training.samples import OPENING, sample_texts  # noqa: E402
+from etesian.decode.draft_training.target import load_target  # noqa: E402
+from etesian.decode.draft_training.training import TrainingOptions, head_config, output_rows, train_draft  # noqa: E402
+from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
+from etesian.errors import InputError  # noqa: E402
+
+OPTIONS = TrainingOptions(minutes=0.01, n_outputs=64, n_texts=3, n_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("target")
+    config = LlamaConfig(
+        vocab_size=300, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    config.initializer_range = 0.3
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def costs_are_kept_in_a_folder_of_the_tests(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def target(folder):
+    return load_target(folder)
+
+
+@pytest.fixture(scope="module")
+def samples(target):
+    rng = np.random.default_rng(0)
+    return sample_texts(
+        target.model, [5, 9, 5, 7], n_texts=6, n_tokens=12, temperature=0.0, end_tokens=target.end_tokens, rng=rng
+    )
+
+
+def test_samples_are_the_targets_own_choices_and_hidden_states(target, samples):
+    starts = np.cumsum(samples.lengths) - samples.lengths
+    for start, length in zip(starts, samples.lengths, strict=True):
+        text = samples.tokens[start : start + length]
+        context = target.model.context()
+        scores = context.score(text[:-1], np.arange(-1, length - 2))
+        hidden = samples.hidden_states[start : start + length - 1].astype(np.float32)
+        assert hidden == pytest.approx(scores.hidden_states, abs=1e-2)
+        first = int(samples.prompt_lengths[0]) - 1
+        assert (
+            samples.top_tokens[start + first : start + length - 1, 0].tolist()
+            == scores.logits[first:].argmax(1).tolist()
+        )
+        chosen = scores.logits[first + OPENING :].argmax(1)
+        assert text[first + OPENING + 1 :].tolist() == chosen.tolist()
+        logprobs = torch.from_numpy(scores.logits[first]).log_softmax(0).topk(16).values.numpy()
+        assert samples.top_logprobs[start + first].astype(np.float32) == pytest.approx(logprobs, abs=1e-2)
+
+
+def corpus_of(target, samples):
+    index = np.arange(300)
+    return Corpus(samples, target.model.embed, index)
+
+
+def module_of(target):
+    torch.manual_seed(1)
+    module = HeadModule(head_config(target), output_rows(target.network, np.arange(300)), 1.0)
+    with torch.no_grad():
+        for parameter in module.parameters():  # the layer's last products start at zero
+            parameter.add_(0.2 * torch.randn_like(parameter) * (parameter.ndim == 2))
+    return module
+
+
+def test_the_unrolled_head_computes_what_the_compiled_one_drafts(target, samples):
+    module, batch = module_of(target), corpus_of(target, samples).batch(np.array([0]))
+    with torch.no_grad():
+        steps = unrolled(module, batch, 3)
+    length = int(samples.lengths[0])
+    tokens, features = samples.tokens[:length], samples.hidden_states[: length - 1].astype(np.float32)
+    head = HeadModel(module.weights(np.arange(300)), target.model.embed, type_name="F32")
+    for n_true in (6, 8):  # tokens up to here are read with the target's states, the next two with the head's own
+        context = head.context()
+        context.supply(0, features[: n_true - 1])
+        context.extend(tokens[: n_true - 1])
+        drafted = context.score(tokens[n_true - 1 : n_true + 2], [-1, 0, 1]).logits
+        for step, (logits, places) in enumerate(steps):
+            row = int(places[0, : n_true - 2 + step].sum())
+            assert drafted[step] == pytest.approx(logits[row].numpy(), abs=2e-3)
+
+
+def test_training_lowers_the_loss_and_raises_acceptance(target, samples, tmp_path):
+    corpus = corpus_of(target, samples)
+    fitting = Fitting(HeadModule(head_config(target), output_rows(target.network, np.arange(300)), 1.0), tmp_path, 0)
+    first = fitting.run(corpus, 60, lambda: fitting.n_steps >= 5)
+    before = acceptance(fitting.module, corpus)
+    last = fitting.run(corpus, 60, lambda: fitting.n_steps >= 80)
+    assert last < 0.8 * first
+    assert acceptance(fitting.module, corpus)[0] > before[0]
+
+
+def test_a_run_resumes_where_its_checkpoint_was_written(target, samples, tmp_path):
+    corpus, module = corpus_of(target, samples), module_of(target)
+    fitting = Fitting(module, tmp_path, 0)
+    fitting.run(corpus, 60, lambda: fitting.n_steps >= 3)
+    fitting.save()
+    again = Fitting(module_of(target), tmp_path, 0)
+    assert again.resume()
+    assert (again.n_steps, again.seconds) == (3, fitting.seconds)
+    assert torch.equal(again.module.queries, module.queries)
+    for one, other in zip(again.module.parameters(), module.parameters(), strict=True):
+        assert torch.equal(again._optimizer.state[one]["exp_avg"], fitting._optimizer.state[other]["exp_avg"])
+
+
+def test_a_trained_head_drafts_and_the_text_is_plain_decodings(folder, target, tmp_path):
+    lines = []
+    record = train_draft(target, tmp_path / "head", OPTIONS, lines.append)
+    assert (
+        record["curve"][-1]["acceptance"]
+        == json.loads((tmp_path / "head/training.json").read_text())["curve"][-1]["acceptance"]
+    )
+    assert any("accepted" in line for line in lines)
+    loaded = Decoder.load(folder, draft=tmp_path / "head")
+    assert loaded.drafter.stages == ("lookup", "head")
+    decoder = Decoder(loaded.target, loaded.drafter, loaded.tokenizer, policy=FixedPolicy(8, 4))
+    for sampling in (Sampling(), Sampling(temperature=0.8, top_p=0.95, seed=2)):
+        drafted = decoder.generate("wind", sampling, max_tokens=24)
+        assert drafted.token_ids == decoder.generate("wind", sampling, max_tokens=24, speculate=False).token_ids
+        assert any(stage.name == "head" and stage.passes for stage in drafted.stats.stages)
+    with pytest.raises(InputError, match="n_texts 3, not 4"):
+        train_draft(target, tmp_path / "head", TrainingOptions(n_texts=4, n_outputs=64, n_tokens=8), lines.append)
+    with pytest.raises(InputError, match="is for a target with 300 tokens"):
+        _load_for_another_target(tmp_path / "head")
+
+
+def _load_for_another_target(head):
+    from etesian.decode.drafters.head.weights import read_json
+    from etesian.decode.load import _head_drafter
+
+    class Other:
+        vocabulary_size, max_length, width, traits = 300, None, 16, None
+
+        def context(self): ...
+        def embed(self, tokens): ...
+
+    assert read_json(head / "config.json")["feature_width"] == 48
+    _head_drafter(head, Other(), None)
+
+
+def test_the_command_trains_and_refuses_a_missing_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SHARD_PROMPTS", 2)
+    options = ["--minutes", "0.001", "--outputs", "32", "--texts-per-prompt", "2", "--tokens-per-text", "4"]
+    done = run_command("draft", "train", "--target", str(folder), "-o", str(tmp_path / "out"), "--json", *options)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] >= 1
+    assert (tmp_path / "out/model.safetensors").is_file()
+    done = run_command("draft", "train", "--target", str(folder), "-o", str(tmp_path / "x"), "--text", "missing")
+    assert done.exit_code == 2
+    assert "--text must be a folder; got missing" in done.stderr
+
+
+def test_passages_of_a_folder_are_prompts(tmp_path):
+    (tmp_path / "a.txt").write_text("one two three\n" * 50)
+    assert len(read_passages(tmp_path)) == 3
+    assert next(prompt_texts(tmp_path, np.random.default_rng(0))).startswith("one two")
+    assert "{" not in next(prompt_texts(None, np.random.default_rng(0)))
+    with pytest.raises(InputError, match="must hold text files"):
+        read_passages(tmp_path / "nothing")
