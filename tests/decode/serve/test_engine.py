@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_decoder import END, Caller, Shuffled, byte_tokens, english_like, make_decoder
+from toy_decoder import END, Caller, Shuffled, byte_tokens, english_like, make_decoder, remembering
 
 from etesian.decode import Decoder, Sampling
 from etesian.decode.sampling import GREEDY
@@ -43,7 +43,10 @@ def outcome(generation):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_b6_tokens_do_not_depend_on_company_order_or_cache(make_engine, seed, cache_bytes):
     rng = np.random.default_rng(seed)
-    engine = make_engine(slots=3, queue=100, chunk=int(rng.integers(3, 40)), cache_bytes=cache_bytes)
+    model = remembering()
+    engine = make_engine(
+        make_decoder(model), slots=3, queue=100, chunk=int(rng.integers(3, 40)), cache_bytes=cache_bytes
+    )
     asked = [(PROMPTS[rng.integers(len(PROMPTS))], SAMPLINGS[rng.integers(len(SAMPLINGS))]) for _ in range(24)]
     callers = []
     for prompt, sampling in asked:
@@ -51,7 +54,9 @@ def test_b6_tokens_do_not_depend_on_company_order_or_cache(make_engine, seed, ca
         callers.append(Caller(engine, prompt, sampling, speculate=speculate, owner=owner))
         time.sleep(float(rng.exponential(0.002)))
     for caller, (prompt, sampling) in zip(callers, asked, strict=True):
-        assert outcome(caller.result()) == outcome(plain(prompt, sampling))
+        alone = make_decoder(model, drafter="none").generate(prompt, sampling, max_tokens=24)
+        assert outcome(caller.result()) == outcome(alone)
+    assert (engine.counters.reused_tokens > 0) == (cache_bytes > 0)
 
 
 def test_requests_share_passes(make_engine):

@@ -28,6 +28,16 @@ def english_like(seed: int = 0, *, max_length: int | None = None) -> TableModel:
     return model
 
 
+def remembering(seed: int = 0) -> TableModel:
+    """A model whose next token depends on every token of the text, so that a wrong key or value anywhere shows."""
+    near = english_like(seed)
+
+    def logits_of(tokens: Sequence[int]) -> np.ndarray:
+        return near.logits_of(tokens) + near.table[sum(tokens) % len(near.table)]
+
+    return TableModel.from_function(logits_of, VOCABULARY)
+
+
 _TOKENIZER = TextTokenizer(byte_tokenizer())
 
 
