@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from celer import Lasso
+from scipy.optimize import linprog
 from scipy.optimize import minimize as scipy_minimize
-from scipy.sparse import csr_array, diags_array, random_array
+from scipy.sparse import csr_array, diags_array, eye_array, hstack, random_array
 from scipy.spatial import Delaunay
 from scipy.special import expit
 from sklearn.datasets import load_svmlight_file
-from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
-from sklearn.svm import LinearSVC
+from sklearn.linear_model import ElasticNet, LogisticRegression, QuantileRegressor, Ridge
+from sklearn.svm import SVC, LinearSVC
 
 from etesian.sparse import SGD, Linear, SparseClassifier, SparseRegressor, minimize
-from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
+from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION, Loss
 from etesian.sparse.problems.penalties import L2
 
 pytestmark = pytest.mark.filterwarnings(
@@ -96,6 +97,16 @@ def rows(name):
 def targets(score, loss):
     return score if loss in REGRESSION else np.where(score > 0, 1.0, -1.0)
 
+
+def _error(prediction, target):
+    return abs(prediction - target)
+
+
+def _sign(prediction, target):
+    return 1.0 if prediction > target else (-1.0 if prediction < target else 0.0)
+
+
+ABSOLUTE = Loss(_error, _sign, np.inf)
 
 LOSSES = {  # value and derivative by the prediction
     "squared": (lambda p, y: 0.5 * (p - y) ** 2, lambda p, y: p - y),
@@ -228,20 +239,53 @@ def test_converged_means_close_to_the_optimum(name, alpha, monkeypatch):
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 @pytest.mark.parametrize("name", [*GENERATED])
-def test_sgd_with_decreasing_steps_comes_near_the_optimum(name, loss):
+def test_a6_holds_for_sgd(name, loss):
     model = fitted(name, loss, "l2", method="sgd", max_iter=300)
-    assert -GAP < gap(model, name, loss, "l2") < 1e-2
+    assert model.outcome_ == "converged"
+    assert -PEER_GAP < gap(model, name, loss, "l2") < GAP
     assert (np.diff(model.objective_) <= 1e-12).all()
-    if model.outcome_ == "converged":
-        assert gap(model, name, loss, "l2") < GAP
 
 
-@pytest.mark.parametrize("method", ["saga", "svrg", "sgd"])
-@pytest.mark.parametrize("name", ["one_hot", "text", "mesh"])
-def test_nonsmooth_loss_never_reports_convergence(name, method):
-    model = fitted(name, "hinge", "l2", method=method, fit_intercept=False, n_iter_no_change=5, max_iter=200)
-    assert model.outcome_ in ("no_progress", "max_iter")
-    assert -GAP < gap(model, name, "hinge", "l2", fit_intercept=False) < 0.1  # gradients do not get closer
+def lowest_hinge(X, y, alpha, l1_ratio):
+    """Return the minimum with an intercept, by LIBSVM for the ridge penalty and by linear programming for L1."""
+    n, n_features = X.shape
+    if l1_ratio == 0:
+        machine = SVC(kernel="linear", C=1 / (alpha * n), tol=1e-9, cache_size=500).fit(X, y)
+        return objective(X, y, "hinge", alpha, 0.0, machine.coef_.toarray(), machine.intercept_[0])
+    Z, ones = csr_array(X.multiply(y[:, None])), csr_array(y[:, None])
+    rows = hstack([-Z, Z, -ones, ones, -eye_array(n)], format="csr")  # 1 - y (x (u - v) + b - c) <= slack
+    cost = np.concatenate([np.full(2 * n_features, alpha), [0, 0], np.full(n, 1 / n)])
+    return linprog(cost, A_ub=rows, b_ub=-np.ones(n), method="highs-ds").fun
+
+
+@cache
+def lowest_hinge_of(name, penalty):
+    X, score = rows(name)
+    return lowest_hinge(X, targets(score, "hinge"), *PENALTIES[penalty])
+
+
+HINGE = [(name, "l2", method) for name in (*GENERATED, *REAL) for method in ("saga", "svrg") if name != "unscaled"]
+HINGE += [("mesh", "l1", "saga"), ("a1a", "l1", "svrg"), ("one_hot", "l2", "sgd"), ("mesh", "l2", "sgd")]
+
+
+@pytest.mark.parametrize(("name", "penalty", "method"), HINGE)  # LIBSVM takes minutes on unscaled columns
+def test_a6_holds_for_hinge(name, penalty, method):
+    model = fitted(name, "hinge", penalty, method=method, tol=1e-3, max_iter=300)  # a duality gap of 1e-6
+    assert model.outcome_ == "converged"
+    X, score = rows(name)
+    reached = objective(X, targets(score, "hinge"), "hinge", *PENALTIES[penalty], model.coef_, model.intercept_)
+    assert -10 * GAP < reached / lowest_hinge_of(name, penalty) - 1 < GAP  # LIBSVM stops up to 2e-6 above the optimum
+
+
+def test_a6_holds_for_absolute_error_far_from_0():
+    X, score = rows("correlated")
+    y, alpha = 1e3 * score + 1e6, 0.3
+
+    model = SparseRegressor(ABSOLUTE, alpha=alpha, l1_ratio=1.0, tol=1e-3, random_state=0, max_iter=300).fit(X, y)
+    peer = QuantileRegressor(quantile=0.5, alpha=alpha / 2, solver="highs").fit(X.toarray(), y)
+    values = [np.abs(X @ m.coef_ + m.intercept_ - y).mean() + alpha * np.abs(m.coef_).sum() for m in (model, peer)]
+    assert model.outcome_ == "converged"
+    assert abs(values[0] / values[1] - 1) < GAP
 
 
 def test_a6_detects_a_fixed_order():

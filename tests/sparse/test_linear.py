@@ -55,29 +55,47 @@ def penalty_of(ridge, lasso):
 def run(problem, *, step_size=0.05, epochs=3, schedule="serial", n_workers=1, seed=0, **options):
     with Workers(n_workers) as workers:
         going = Epochs(problem, workers, method=SGD(step_size), schedule=schedule, random_state=seed, **options)
+        going.envelopes = [envelopes_of(problem)]
         for _ in range(epochs):
             going.advance()
+            going.envelopes.append(envelopes_of(problem))
     return going
 
 
-def eager(problem, *, step_size, epochs, order, penalties):
+def envelopes_of(problem):
+    return float(problem._curve.curvature[0]), problem._curve.multiplier[:, 0].copy(), problem._scale.copy()
+
+
+def hinge_envelope_slope(curvature, multiplier, p, y):
+    """Slope of min over z of max(0, 1 - y z) + u (p - z) + c / 2 (p - z)^2."""
+    return -y * np.clip(-y * multiplier + curvature * (1 - y * p), 0.0, 1.0)
+
+
+def eager(problem, *, step_size, epochs, order, penalties, envelopes):
     """The same updates, each of which steps every coefficient there is."""
     ridge, lasso = penalties
-    sizes = step_size * (problem._scale if problem.scales_steps else np.ones(problem.X.shape[1]))
     X, y = problem.X.toarray(), problem.target
     n, n_features = X.shape
-    value, slope = (np.vectorize(f, otypes=[float]) for f in (problem.loss.value, problem.loss.derivative))
+    value, plain = (np.vectorize(f, otypes=[float]) for f in (problem.loss.value, problem.loss.derivative))
     w, b, mean, memory = np.zeros(n_features), 0.0, np.zeros(n_features), np.zeros(n)
+    is_smooth = np.isfinite(problem.loss.curvature)
+    curvature, multiplier = 1.0, np.zeros(n)
+
+    def slope(p, y, i=slice(None)):
+        return plain(p, y) if is_smooth else hinge_envelope_slope(curvature, multiplier[i], p, y)
+
     for epoch in range(epochs + 1):
         if problem.fit_intercept:
             mean_slope = lambda s, w=w: np.array([slope(X @ w + s[0], y).mean()])  # noqa: E731
-            width = 1 / problem.loss.curvature if np.isfinite(problem.loss.curvature) else 1.0
-            b = find_rising_zero(mean_slope, np.array([b]), width=width, keep=SETTLED)[0]
+            width = 1 / (problem.loss.curvature if is_smooth else curvature)
+            b = find_rising_zero(mean_slope, np.array([b]), width=width, keep=SETTLED if is_smooth else 0.0)[0]
+        curvature, multiplier, scale = envelopes[epoch]
+        sizes = step_size * (scale if problem.scales_steps else np.ones(n_features))
         if problem.reduction == "svrg" or (problem.reduction == "saga" and epoch == 0):
             memory = slope(X @ w + b, y)
             mean = X.T @ memory / n
         for i in order if epoch < epochs else ():
-            new = slope(X[i] @ w + b, y[i])
+            new = slope(X[i] @ w + b, y[i], i)
             gradient = (new - memory[i]) * X[i] + mean if problem.reduction else new * X[i]
             w = w - sizes * (gradient + ridge * w)
             w = np.sign(w) * np.maximum(np.abs(w) - sizes * lasso, 0.0)
@@ -100,7 +118,9 @@ def test_a4_lazy_dense_terms_equal_an_eager_reference(loss, reduction, penalties
         X, loss, reduction=reduction, ridge=ridge, lasso=lasso, fit_intercept=fit_intercept, scales_steps=scales_steps
     )
     going = run(problem, step_size=0.1, epochs=3, order="fixed")
-    w, b, objective = eager(problem, step_size=0.1, epochs=3, order=going.plan.order, penalties=penalties)
+    w, b, objective = eager(
+        problem, step_size=0.1, epochs=3, order=going.plan.order, penalties=penalties, envelopes=going.envelopes
+    )
     np.testing.assert_allclose(going.variables.coef[:, 0], w, rtol=1e-9, atol=1e-11)
     assert going.variables.intercept[0] == pytest.approx(b, abs=1e-9)
     assert going.objective() == pytest.approx(objective, rel=1e-9)

@@ -88,9 +88,10 @@ def minimize(
         Stop with ``"converged"`` when the length of a proximal gradient step, in variables scaled to curvature 1, is at
         most `tol` times the square root of the objective (twice it, to be exact), for problems that measure it
         (`MeasuredProblem`, such as `Linear` with a smooth loss). The relative distance to the minimum is then about
-        ``tol**2`` times the condition number. Other problems stop with ``"no_progress"`` when the objective has not
-        fallen by this share of itself for `n_iter_no_change` epochs. With a monitor, any problem stops with
-        ``"early_stopped"`` when its loss has not fallen so. None runs `max_iter` epochs.
+        ``tol**2`` times the condition number. With a nonsmooth loss, `Linear` converges when the duality gap, an upper
+        bound of the distance to the minimum, is at most ``tol**2`` times the objective. Other problems stop with
+        ``"no_progress"`` when the objective has not fallen by this share of itself for `n_iter_no_change` epochs. With a
+        monitor, any problem stops with ``"early_stopped"`` when its loss has not fallen so. None runs `max_iter` epochs.
     n_iter_no_change
         Number of epochs in a row without enough gain after which to stop.
     monitor

@@ -116,7 +116,7 @@ class Watch:
     def _is_optimal(self, run: Run, problem: MeasuredProblem) -> bool:
         assert self.tol is not None
         enough = self.tol**2 * max(abs(self.objective[-1]), LEAST_OBJECTIVE * self._at_start)
-        return problem.gradient_step(run.variables, run.sum_over, enough) <= enough
+        return problem.suboptimality(run.variables, run.sum_over, enough) <= enough
 
     def _report(self, run: Run) -> str | None:
         seconds = time.perf_counter() - self._started

@@ -70,6 +70,10 @@ DIALECTS = {
     "carriage returns and line feeds": table("{u},{i},{r}\r\n", "user,item,rating\r\n"),
     "byte order mark": "\ufeff" + table(header="user,item,rating\n"),
     "no last line end": table().rstrip(),
+    "line end in a quoted field": table('{u},{i},{r},"two\n\n ""lines"""\n', "user,item,rating,review\n"),
+    "line end in every row, without a header": table('{u};{i};{r};"two\r\nlines; really"\r\n'),
+    "line end in the header": table("{u},{i},{r}\n", '"user","item","rating\n"\n'),
+    "quote within a field": table('{u},{i},{r},7" vinyl\n'),
     "blank lines": table("{u},{i},{r}\n\n"),
     "blank lines of spaces": table("{u},{i},{r}\n  \n"),
 }
@@ -83,13 +87,33 @@ def test_every_dialect_gives_the_same_triples(tmp_path, monkeypatch, dialect, bl
     assert triples_of(tmp_path / "ratings") == ROWS
 
 
+@pytest.mark.parametrize("block", [30, 1 << 20])
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        ('1,2,x,"a"\n', "5: the rating must be a finite number; got 'x'"),
+        ('1,2,"a"\n', "5: has 3 columns; every row must have 4"),
+        ('1,2,3,"never closed\n', "5: has a quoted field that is never closed"),
+    ],
+)
+def test_errors_after_a_quoted_line_end_name_the_line(tmp_path, monkeypatch, block, bad, complaint):
+    monkeypatch.setattr(source, "BLOCK", block)
+    path = tmp_path / "ratings"
+    path.write_text('user,item,rating,review\n1,2,3,"two\nlines"\n' + "1,3,4,fine\n" + bad + "2,3,4,fine\n" * 3)
+    with pytest.raises(MalformedFileError, match=f"ratings:{complaint}"):
+        read_file(path, accepted=RATINGS)
+
+
 def test_decimal_commas_are_read_where_commas_part_no_columns(tmp_path):
     (tmp_path / "ratings").write_text(table("{u};{i};{r}\n", "user;item;rating\n").replace(".", ","))
     assert triples_of(tmp_path / "ratings") == ROWS
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstandard, zipped])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le with mark", "utf-16-be with mark"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-16-le with mark", "utf-16-be with mark"],
+)
 def test_packed_and_encoded_files_give_the_same_triples(tmp_path, monkeypatch, pack, encoding):
     monkeypatch.setattr(source, "BLOCK", 33)
     mark = "\ufeff" if "mark" in encoding else ""

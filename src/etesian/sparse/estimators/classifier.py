@@ -31,8 +31,11 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     ``LogisticRegression(C=1 / (alpha * n_rows))``; the intercept is not penalized. Multiclass problems are fit
     one-vs-rest, all classes in one pass.
 
-    After each epoch with a smooth loss, the objective is minimized exactly over the intercept and the last two moves,
-    so it never rises.
+    After each epoch, the objective is minimized exactly over the intercept and the last two moves, so it never rises for
+    a smooth loss. For sgd and for a nonsmooth loss, an inexact Newton step is added to these moves, since their epochs
+    alone approach the optimum slowly; such an epoch takes up to 30 more passes over the rows. A nonsmooth loss (hinge) is
+    smoothed around multipliers that are renewed between epochs, so that the fit converges to the optimum of the loss
+    itself (Rockafellar 1976, section 4).
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         Factor of the step size from each epoch to the next, above 0 and at most 1.
     inverse_scaling
         Exponent of inverse scaling: epoch t, counted from 0, divides the step size by ``(t + 1) ** inverse_scaling``.
-        ``"auto"`` is 0 for saga and svrg, and 1 for sgd (0.5 with `average` or a nonsmooth loss).
+        ``"auto"`` is 0 for saga and svrg, and 1 for sgd (0.5 with `average`).
     average
         If True, return the mean of the coefficients over the second half of the epochs.
     max_iter
@@ -68,8 +71,9 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         objectives are about 1e-7 (relative) above their minimum. scikit-learn's ``saga`` compares the largest change of
         a coefficient in an epoch with the largest coefficient, which a slow method passes far from the optimum;
         ``lbfgs`` compares the largest partial derivative of the loss with ``tol``, which depends on the units of the
-        columns. A nonsmooth loss (hinge) has no such measure: the fit stops with `outcome_` ``"no_progress"`` when the
-        objective has not fallen by the fraction `tol` for `n_iter_no_change` epochs. None runs `max_iter` epochs.
+        columns. With a nonsmooth loss (hinge), a fit has converged when the duality gap, an upper bound of the distance
+        to the minimum, is at most ``tol**2`` times the objective; it needs `alpha` above 0. scikit-learn's ``LinearSVC``
+        compares the largest violation of a dual constraint with ``tol``. None runs `max_iter` epochs.
     early_stopping
         If True, hold out rows and monitor their loss in place of the objective. The coefficients are those of the
         epoch with the lowest held-out loss.

@@ -42,8 +42,13 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         Minimum number of occurrences of a word. Rarer words are dropped.
     max_weight
         Upper limit of the weight of a pair, above 0, so that very frequent pairs do not dominate.
-    step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
+    step_size, step_decay, max_iter, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.driver.minimize`. The step size applies to a pair of weight `max_weight`.
+    tol
+        Stop with `outcome_` ``"no_progress"`` when the objective has not fallen by this fraction of itself for
+        `n_iter_no_change` epochs. The objective is not convex, so this measures progress, not the distance to a minimum.
+        scikit-learn's ``NMF(solver="mu")`` compares the decrease over ten iterations with `tol` times the first error.
+        None runs `max_iter` epochs.
     early_stopping
         If True, hold out pairs and monitor their loss in place of the objective. The vectors are those of the epoch
         with the lowest held-out loss.

@@ -55,8 +55,13 @@ class MatrixFactorization(Recommending, Minimizer):
         If True, fit a mean and biases.
     regularization
         Weight of the squared norms per rating, 0 or more.
-    step_size, step_decay, max_iter, tol, schedule, n_jobs, random_state, callback, verbose
+    step_size, step_decay, max_iter, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.driver.minimize`. The step size of epoch t is ``step_size * step_decay**t``.
+    tol
+        Stop with `outcome_` ``"no_progress"`` when the objective has not fallen by this fraction of itself for
+        `n_iter_no_change` epochs. The objective is not convex, so this measures progress, not the distance to a minimum.
+        scikit-learn's ``NMF(solver="mu")`` compares the decrease over ten iterations with `tol` times the first error.
+        None runs `max_iter` epochs.
     early_stopping
         If True, hold out ratings (with implicit feedback also negative samples) and monitor their mean squared error
         in place of the objective. The factors are those of the epoch with the lowest held-out error.

@@ -76,9 +76,7 @@ class SparseLinear(Minimizer):
             return Linear(part, target[chosen], loss, weight=weight[chosen], n_outputs=n_outputs, **options)
 
         initial = (self._coef, self._intercept + means @ self._coef) if start else None
-        options = self._options(loss) | (
-            {} if max_iter is None else {"extrapolates": False}
-        )  # of a part of the data only
+        options = self._options() | ({} if max_iter is None else {"extrapolates": False})  # of a part of the data only
         fitted = problem(~is_held, **options, initial=initial)
         result = self._minimize(
             fitted,
@@ -93,18 +91,15 @@ class SparseLinear(Minimizer):
         self._publish(self._coef, self._intercept)
         return self._finish(result)
 
-    def _options(self, loss: Loss) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         """Return the options of `Linear`; a given step size applies to all coefficients."""
         return {
             "penalty": elastic_net(self.alpha, self.l1_ratio),
             "reduction": None if self.method == "sgd" else self.method,
             "fit_intercept": self.fit_intercept,
             "scales_steps": self.step_size == "auto",
-            "extrapolates": self._extrapolates(loss),
+            "extrapolates": not self.average,
         }
-
-    def _extrapolates(self, loss: Loss) -> bool:
-        return bool(np.isfinite(loss.curvature)) and not self.average
 
     def _step_rule(self, problem: Linear) -> SGD:
         """Return the step sizes; "auto" is a fixed fraction of 1 / L, with L the smoothness of the least smooth row."""
@@ -112,7 +107,7 @@ class SparseLinear(Minimizer):
         if size == "auto":
             size = _STEPS_PER_SMOOTHNESS[self.method] / max(problem.smoothness(), np.finfo(float).tiny)
         if power == "auto":
-            power = (1.0 if self._extrapolates(problem.loss) else 0.5) if self.method == "sgd" else 0.0
+            power = (0.5 if self.average else 1.0) if self.method == "sgd" else 0.0
         rule = SGD(size, self.step_decay, power)
         ridge = problem.penalty.strong_convexity
         if not problem.scales_steps and size * ridge >= 1:

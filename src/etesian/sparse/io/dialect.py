@@ -43,6 +43,11 @@ class Dialect:
     header: tuple[str, ...] | None = None
     first_line: int = 1
 
+    @property
+    def has_quotes(self) -> bool:
+        """Return True if fields may be quoted."""
+        return len(self.delimiter) == 1 and self.delimiter != SPACES
+
 
 def is_number(text: str) -> bool:
     """Return True if a field is a number, with a decimal point."""

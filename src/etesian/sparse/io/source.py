@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from etesian._shared.limits import LINE_BYTES, RAISE_LIMITS, limit_of, unpacked_limit
 from etesian.errors import InputError
+from etesian.sparse.io.quotes import numbered_records
 
 BLOCK = 1 << 20  # bytes per read, which limits memory
 HEAD = 1 << 16  # bytes examined to detect a format
@@ -66,7 +67,7 @@ class Source:
     """Regular file that may be read several times.
 
     Compression by gzip, bzip2, xz, zstd and zip (of one file) is detected from the first bytes and decompressed. A byte
-    order mark, UTF-16 and carriage returns as line ends are handled in `blocks`, `lines` and `head`.
+    order mark, UTF-16 (with or without a mark) and carriage returns as line ends are handled in `blocks`, `lines` and `head`.
 
     Parameters
     ----------
@@ -144,8 +145,8 @@ class Source:
         """Yield the text as UTF-8 without a byte order mark, with line feeds as line ends."""
         with self.opened() as file:
             chunk = file.read(BLOCK)
-            is_utf16 = chunk.startswith(_UTF16_MARKS)
-            decoder = codecs.getincrementaldecoder("utf-16")() if is_utf16 else None
+            utf16 = utf16_of(chunk)
+            decoder = codecs.getincrementaldecoder(utf16)() if utf16 else None
             chunk = chunk.removeprefix(_UTF8_MARK)
             size, limit = 0, unpacked_limit(os.stat(self.path).st_size)
             held = b""  # a carriage return, whose line feed may be in the next chunk
@@ -215,18 +216,29 @@ class Source:
         """Return about the first `HEAD` bytes, as whole lines unless the first is longer."""
         with self.opened() as file:
             start = file.read(HEAD)
-        if b"\0" in start and not start.startswith(_UTF16_MARKS):
+        utf16 = utf16_of(start)
+        if b"\0" in start and not utf16:
             return start
-        if start.startswith(_UTF16_MARKS):
-            start = codecs.getincrementaldecoder("utf-16")().decode(start).encode()
+        if utf16:
+            start = codecs.getincrementaldecoder(utf16)("replace").decode(start).encode()
         start = start.removeprefix(_UTF8_MARK).replace(b"\r\n", b"\n").removesuffix(b"\r").replace(b"\r", b"\n")
         whole = start[: start.rfind(b"\n") + 1]
         return whole if whole and len(start) >= HEAD // 2 else start
 
     def head_lines(self, most: int = 1_000) -> list[tuple[int, str]]:
-        """Return the first nonblank lines with their numbers."""
-        lines = self.head().decode(errors="replace").split("\n")
-        return [(number, line) for number, line in enumerate(lines, 1) if line.strip()][:most]
+        """Return the first nonblank lines with their numbers; a line end within a quoted field does not end a line."""
+        lines = [(number, line.decode(errors="replace")) for number, line in numbered_records(self.head(), 1)]
+        return [(number, line) for number, line in lines if line.strip()][:most]
+
+
+def utf16_of(start: bytes) -> str | None:
+    """Return the codec of UTF-16 by the byte order mark, or by the zero bytes of text that is mostly ASCII; else None."""
+    if start.startswith(_UTF16_MARKS):
+        return "utf-16"
+    zeros = start[::2].count(0), start[1::2].count(0)
+    if not any(zeros) or 4 * sum(zeros) < len(start) or 20 * min(zeros) > max(zeros):
+        return None
+    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
 def shortened(text: str, limit: int = 40) -> str:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian._shared.limits import LINE_BYTES, limit_of
 from etesian.errors import InputError
 from etesian.sparse.columns import chosen_columns, find_columns
 from etesian.sparse.ids import IdColumn
 from etesian.sparse.io.contents import Triples
 from etesian.sparse.io.dialect import SPACES, Dialect, find_dialect
+from etesian.sparse.io.quotes import flattened, numbered_records, open_field
 from etesian.sparse.io.source import MalformedFileError, Source, shortened
 
 LONGEST_ID = 1_000  # characters
@@ -108,11 +110,31 @@ def _read_columns(
 
 def _data_blocks(source: Source, dialect: Dialect, comments: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield blocks of rows without the header, with single-byte delimiters, and the number of their first line."""
-    for first, block in source.blocks():
+    for first, block in _records(source, dialect):
         skipped = max(0, min(dialect.first_line - first, block.count(b"\n")))
         text = _simplified(block.split(b"\n", skipped)[skipped], dialect, comments)
         if text.strip():
             yield first + skipped, text
+
+
+def _records(source: Source, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
+    """Yield blocks of whole records, which may contain line ends in quoted fields."""
+    if not dialect.has_quotes:
+        yield from source.blocks()
+        return
+    line, held = 1, b""
+    for first, block in source.blocks():
+        line = line if held else first
+        text = held + block
+        cut = open_field(text)
+        whole, held = (text, b"") if cut is None else (text[:cut], text[cut:])
+        if whole:
+            yield line, whole
+        line += whole.count(b"\n")
+        if len(held) > limit_of(LINE_BYTES):
+            break
+    if held:
+        raise MalformedFileError(source.path, line, "has a quoted field that is never closed: add the second quote")
 
 
 def _simplified(text: bytes, dialect: Dialect, comments: bytes) -> bytes:
@@ -161,7 +183,7 @@ class _Block:
             return "error"
 
         sign = self.dialect.delimiter
-        is_quoted = len(sign) == 1 and sign != SPACES
+        is_quoted = self.dialect.has_quotes
         text = pa.dictionary(pa.int32(), pa.string())
         try:
             table = csv.read_csv(
@@ -170,6 +192,7 @@ class _Block:
                 parse_options=csv.ParseOptions(
                     delimiter="\t" if sign == SPACES else sign if is_quoted else _UNIT_SEPARATOR,
                     quote_char='"' if is_quoted else False,
+                    newlines_in_values=is_quoted and flattened(self.text) != self.text,
                     invalid_row_handler=handle,
                 ),
                 convert_options=csv.ConvertOptions(
@@ -202,8 +225,12 @@ class _Block:
 
     def line_of(self, row: int, *, skipped: bytes = b" \t") -> int:
         """Return the line number of a row, counted from 0 among lines with characters other than `skipped`."""
-        filled = [offset for offset, line in enumerate(self.text.split(b"\n")) if line.strip(skipped)]
-        return self.first_line + filled[min(row, len(filled) - 1)]
+        if self.dialect.has_quotes:
+            lines = numbered_records(self.text, self.first_line)
+        else:
+            lines = list(enumerate(self.text.split(b"\n"), self.first_line))
+        filled = [number for number, line in lines if line.strip(skipped)]
+        return filled[min(row, len(filled) - 1)]
 
     def checked(self, column: Any, word: str, *, is_rating: bool) -> Any:
         """Validate a column; return ids unchanged, and ratings as an array of numbers."""

@@ -61,11 +61,16 @@ class Extrapolation:
         self._evaluate, self._predict, self._keeps_zeros = evaluate, predict, keeps_zeros
         self._fixed: list[tuple[Array, Array]] = []
         self._moves: list[tuple[Array, Array]] = []
+        self._slope: list[tuple[Array, Array]] = []
         if constant_direction is not None:
             coef_move = np.repeat(constant_direction[:, None], len(intercept), axis=1)
             predicted_move = predict(coef_move)
             if predicted_move.mean() ** 2 > STANDS_IN * (predicted_move**2).mean():
                 self._fixed.append((coef_move, predicted_move))
+
+    def point_down(self, coef_move: Array) -> None:
+        """Add a step of the coefficients from the current point to the subspace of the next epoch."""
+        self._slope = [(coef_move, self._predict(coef_move))]
 
     def advance(self, coef: Array, predicted: Array) -> bool:
         """Move to the lowest point found near a proposal, unless it is not lower; return False if the proposal diverges.
@@ -75,7 +80,7 @@ class Extrapolation:
         coef, predicted
             Coefficients of the proposal, and their predictions without the intercept.
         """
-        moves = [(coef - self.coef, predicted - self.predicted), *self._moves, *self._fixed]
+        moves = [(coef - self.coef, predicted - self.predicted), *self._moves, *self._fixed, *self._slope]
         if self._keeps_zeros:
             is_set = coef != 0
             moves = [(move[0] * is_set, self._predict(move[0] * is_set)) for move in moves]
@@ -88,6 +93,8 @@ class Extrapolation:
         first = evaluate(start)
         if not first[0].sum() <= DIVERGED * np.abs(self.objective).sum():
             return False
+        if self._slope:
+            start, first = self._lowest_start(evaluate, start, first)
         at, objective = minimize_along(evaluate, start, first)
         is_lower = objective <= self.objective
         to_coef = np.where(is_lower, coef + np.einsum("jki,ki->jk", coef_moves, at[:, :-1]), self.coef)
@@ -97,6 +104,23 @@ class Extrapolation:
         self.intercept = np.where(is_lower, at[:, -1], self.intercept)
         self.objective = np.where(is_lower, objective, self.objective)
         return True
+
+    def _lowest_start(
+        self, evaluate: Callable[[Array], tuple[Array, Array, Array]], start: Array, first: tuple[Array, Array, Array]
+    ) -> tuple[Array, tuple[Array, Array, Array]]:
+        """Choose for each output between the proposal, the last point, and the last point after the step of `point_down`."""
+        for step in (0.0, 1.0):
+            other = start.copy()
+            other[:, 0], other[:, -2] = -1.0, step  # without the move to the proposal
+            found = evaluate(other)
+            is_lower = found[0] < first[0]
+            start = np.where(is_lower[:, None], other, start)
+            value, gradient, hessian = (
+                np.where(is_lower.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+                for new, old in zip(found, first, strict=True)
+            )
+            first = value, gradient, hessian
+        return start, first
 
 
 def minimize_along(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,10 +15,13 @@ from etesian.sparse.problems import linear_sums as sums
 from etesian.sparse.problems import linear_updates as updates
 from etesian.sparse.problems.extrapolation import Extrapolation
 from etesian.sparse.problems.intercept import SETTLED, find_rising_zero
+from etesian.sparse.problems.linear_multipliers import renew_multipliers
+from etesian.sparse.problems.linear_subspace import extrapolate, newton_step
 from etesian.sparse.problems.linear_updates import Rows, State
 from etesian.sparse.problems.losses import Loss
 from etesian.sparse.problems.penalties import L2, Penalty
 from etesian.sparse.problems.problem import SumOver, Variables
+from etesian.sparse.problems.smoothing import Curve, Multipliers, natural_scale
 from etesian.sparse.problems.step_sizes import coefficient_scales, scale_advice
 from etesian.sparse.schedules.makers import Plan
 
@@ -31,7 +34,8 @@ class Linear:
 
     The objective is that of scikit-learn's linear models. Dense terms (the penalty, SVRG's full gradient, SAGA's mean
     gradient) are applied lazily, see `linear_updates`. Every update reads the intercept, which would connect all
-    updates. The intercept is therefore excluded from the plan and solved for between epochs.
+    updates. The intercept is therefore excluded from the plan and solved for between epochs. A nonsmooth loss (hinge) is
+    smoothed around multipliers that are renewed between epochs, which keeps its optimum, see `smoothing`.
 
     Parameters
     ----------
@@ -56,8 +60,7 @@ class Linear:
         True if each coefficient has a step size of its own, see `coefficient_scales`; a step size of 1 is then the
         reciprocal of the smoothness of the least smooth row, whatever the units of the columns.
     extrapolates
-        If True, minimize over a small subspace after each epoch, see `extrapolation`. Needs a loss of bounded
-        curvature.
+        If True, minimize over a small subspace after each epoch, see `extrapolation`.
     pull : array of shape (n_features,), optional
         Vector that adds - <pull, w> to the objective; requires a reduction.
     initial : pair of arrays of shapes (n_features, n_outputs) and (n_outputs,), optional
@@ -93,15 +96,27 @@ class Linear:
             np.ones(n_rows) if self.weight is None else np.asarray(self.weight, np.float64)
         )
         self.target = np.asarray(self.target, np.float64)
-        self._value, self._derivative = self.loss.compiled()
-        self._steepest = self.loss.curvature if np.isfinite(self.loss.curvature) else 1.0
+        self._value, derivative = self.loss.compiled()
+        self._is_smooth, self._steepest = bool(np.isfinite(self.loss.curvature)), self.loss.curvature
+        self._constant = 0.0
+        if not self._is_smooth:
+            has_labels = self.n_outputs > 1 or bool(np.isin(self.target, (-1.0, 1.0)).all())
+            self._constant, self._steepest = natural_scale(
+                self.loss.value, self.loss.derivative, self.target, has_labels=has_labels
+            )
+            self._first_curvature = self._steepest
+        self._curve = Curve(
+            self._value,
+            derivative,
+            np.array([np.inf if self._is_smooth else self._steepest]),
+            np.zeros((0 if self._is_smooth else n_rows, self.n_outputs)),
+        )
         self._predicted = np.zeros((n_rows, self.n_outputs))
         self._scale = np.zeros(0)
         if self.scales_steps:
-            self._scale = coefficient_scales(
-                self.X, self._weight, curvature=self._steepest, strong_convexity=self.penalty.strong_convexity
-            )
+            self._scale = self._scales()
         self._extrapolation: Extrapolation | None = None
+        self._multipliers: Multipliers | None = None
 
     @cached_property
     def _columns(self) -> tuple[NDArray[Any], ...]:
@@ -128,9 +143,13 @@ class Linear:
         """Return the initial coefficients: 0, or those given."""
         n_rows, n_features = self.X.shape
         dtype, shape = self.X.dtype, (n_features, self.n_outputs)
-        coef, intercept = self.initial or (np.zeros(shape), np.zeros(self.n_outputs))
+        constant = self._constant if self.fit_intercept else 0.0
+        coef, intercept = self.initial or (np.zeros(shape), np.full(self.n_outputs, constant))
         remembered = 0 if self.reduction is None else 1
-        self._extrapolation = None
+        self._extrapolation, self._multipliers = None, None
+        self._curve.multiplier[:] = 0.0
+        if not self._is_smooth:
+            self._stiffen(self._first_curvature)
         return State(
             coef=coef.astype(dtype).reshape(shape),
             intercept=intercept.astype(dtype).reshape(self.n_outputs),
@@ -161,7 +180,7 @@ class Linear:
             self.penalty,
             scale,
             self.reduction == "saga",
-            self._derivative,
+            self._curve,
             self.X.shape[1],
             steps_of_copies,
             hot_curvature,
@@ -193,18 +212,23 @@ class Linear:
         renews = self.reduction == "svrg" or (self.reduction == "saga" and step_size is None)
         penalty = self._catch_up(state, sum_over, step_size)
         objective = None
-        if self.fit_intercept or renews or self.extrapolates:
+        if self.fit_intercept or renews or self.extrapolates or not self._is_smooth:
             self._predict(state.coef, self._predicted, sum_over)
         if self.extrapolates and np.isfinite(self._predicted).all():
-            objective = self._extrapolate(state, sum_over)
+            objective = extrapolate(self, state, sum_over)
         elif self.fit_intercept:
             self._solve_intercept(state.intercept, sum_over)
+        if not self._is_smooth:
+            objective = renew_multipliers(self, state, sum_over)
         if renews:
-            looked = (self._predicted, self.target, self._weight, self._value, self._derivative)
+            looked = (self._predicted, self.target, self._weight, self._curve)
             (losses,) = sum_over(sums.update_memory, self.X.shape[0], 1, looked, state)
-            sum_over(sums.average_gradients, self.X.shape[1], 0, self._columns, state)
+            columns = (*self._columns, state.memory)
+            sum_over(sums.average_gradients, self.X.shape[1], 0, columns, (state.mean_gradient,))
             if objective is None:
                 objective = float(losses / self.X.shape[0]) + penalty
+        if self._extrapolation is not None and (self.reduction is None or not self._is_smooth):
+            self._extrapolation.point_down(newton_step(self, state, sum_over))
         return objective
 
     def objective(self, variables: Variables, sum_over: SumOver) -> float:
@@ -223,16 +247,19 @@ class Linear:
 
     @property
     def is_measured(self) -> bool:
-        """Return True if the loss is smooth, so that a gradient measures the distance to the minimum."""
-        return bool(np.isfinite(self.loss.curvature)) and self.pull is None
+        """Return True unless the problem has a pull, with which its minimum is not near 0."""
+        return self.pull is None
 
-    def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
-        """Return half the squared length of a proximal gradient step in variables scaled to curvature 1.
+    def suboptimality(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
+        """Return the duality gap for a nonsmooth loss, else half the squared length of a proximal gradient step.
 
-        This estimates the suboptimality of the objective, exactly for a quadratic objective with uncorrelated columns.
-        SVRG has the gradient; SAGA's mean gradient is a rough estimate, which is returned if it is far above `enough`.
+        The step is that of variables scaled to curvature 1. It estimates the suboptimality of the objective, exactly for
+        a quadratic objective with uncorrelated columns. SVRG has the gradient; SAGA's mean gradient is a rough estimate,
+        which is returned if it is far above `enough`.
         """
         state: State = variables  # type: ignore[assignment]
+        if self._multipliers is not None:
+            return self._multipliers.gap
         if self.reduction is not None:
             known = (state.mean_gradient, self._steps, self.penalty)
             (length,) = sum_over(sums.sum_known_steps, self.X.shape[1], 1, known, (state.coef,))
@@ -240,7 +267,7 @@ class Linear:
                 return float(length) / 2
         n_rows, slopes = self.X.shape[0], np.empty_like(self._predicted)
         self._predict(state.coef, self._predicted, sum_over)
-        seen = (self._predicted, self.target, self._weight, self._derivative, slopes)
+        seen = (self._predicted, self.target, self._weight, self._curve, slopes)
         total = sum_over(sums.fill_slopes, n_rows, self.n_outputs, seen, state.intercept.astype(np.float64)) / n_rows
         columns = (*self._columns, slopes, self._steps, self.penalty)
         (length,) = sum_over(sums.sum_gradient_steps, self.X.shape[1], 1, columns, (state.coef,))
@@ -264,61 +291,28 @@ class Linear:
         pulled = 0.0 if self.pull is None else float(self.pull @ state.coef[:, 0])
         return float(penalty) - pulled
 
-    def _solve_intercept(self, intercept: NDArray[Any], sum_over: SumOver) -> None:
-        """Solve for the intercept at which the slopes of the losses sum to 0."""
-        data = (self._predicted, self.target, self._weight, self._derivative)
+    def _stiffen(self, curvature: float) -> None:
+        """Change the curvature of the envelopes, and the step sizes, in place."""
+        self._steepest = self._curve.curvature[0] = curvature
+        self.__dict__.pop("_steps", None)
+        if self.scales_steps:
+            self._scale[:] = self._scales()
+
+    def _scales(self) -> NDArray[np.float64]:
+        """Return the step size of each coefficient."""
+        return coefficient_scales(
+            self.X, self._weight, curvature=self._steepest, strong_convexity=self.penalty.strong_convexity
+        )
+
+    def _solve_intercept(self, intercept: NDArray[Any], sum_over: SumOver, keep: float = SETTLED) -> None:
+        """Solve for the intercept at which the slopes of the losses sum to 0, up to a fraction `keep`."""
+        data = (self._predicted, self.target, self._weight, self._curve)
 
         def slopes(shift: NDArray[np.float64]) -> NDArray[np.float64]:
             return sum_over(sums.sum_slopes, len(self.target), self.n_outputs, data, shift) / len(self.target)
 
         width = 1.0 / self._steepest
-        intercept[:] = find_rising_zero(slopes, intercept.astype(np.float64), width=width, keep=SETTLED)
-
-    def _extrapolate(self, state: State, sum_over: SumOver) -> float | None:
-        """Extrapolate from the result of the epoch; return the objective, or None if the epoch diverged."""
-        coef = state.coef.astype(np.float64)
-        if self._extrapolation is None:
-            self._extrapolation = Extrapolation(
-                coef,
-                self._predicted,
-                state.intercept,
-                evaluate=partial(self._along, sum_over=sum_over),
-                predict=lambda coef: self._predict(
-                    np.ascontiguousarray(coef), np.empty_like(self._predicted), sum_over
-                ),
-                constant_direction=self._constant_direction() if self.fit_intercept else None,
-                keeps_zeros=self.penalty.sets_zeros,
-            )
-        found = self._extrapolation
-        if not found.advance(coef, self._predicted):
-            return None
-        state.coef[:], state.intercept[:], self._predicted[:] = found.coef, found.intercept, found.predicted
-        return float(found.objective.sum())
-
-    def _along(
-        self, coef: Any, predicted: Any, coef_moves: Any, predicted_moves: Any, at: Any, sum_over: SumOver
-    ) -> tuple[Any, Any, Any]:
-        """Return objective, gradient and Hessian of each output, by coordinates along the moves and by the intercept."""
-        n_rows, n_features = self.X.shape
-        n = at.shape[1]
-        n_sums = (1 + n + n * (n + 1) // 2) * self.n_outputs
-        rows = (predicted, predicted_moves, self.target, self._weight, self._value, self._derivative)
-        features = (coef, coef_moves, self.penalty, float(self.penalty.strong_convexity))
-        total = sum_over(sums.sum_along, n_rows, n_sums, rows, at) / n_rows
-        total = (total + sum_over(sums.sum_penalties_along, n_features, n_sums, features, at)).reshape(
-            self.n_outputs, -1
-        )
-        gradient, hessian = total[:, 1 : n + 1], np.zeros((self.n_outputs, n, n))
-        lower = np.tril_indices(n)
-        hessian[:, lower[0], lower[1]] = hessian[:, lower[1], lower[0]] = total[:, n + 1 :]
-        if not self.fit_intercept:
-            gradient[:, -1] = hessian[:, -1] = hessian[:, :, -1] = 0.0
-        return total[:, 0], gradient, hessian
-
-    def _constant_direction(self) -> NDArray[np.float64]:
-        """Return coefficients with nearly constant predictions, or 0 if the columns do not sum to a constant."""
-        means = np.asarray(self.X.T @ self._weight).ravel() / self.X.shape[0]
-        return means * self._steps
+        intercept[:] = find_rising_zero(slopes, intercept.astype(np.float64), width=width, keep=keep)
 
 
 ROUGH = 100.0

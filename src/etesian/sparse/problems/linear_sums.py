@@ -6,6 +6,7 @@ import numpy as np
 
 from etesian.sparse.problems.linear_updates import target_of
 from etesian.sparse.problems.penalties.functions import slope_of, take_step, value_of
+from etesian.sparse.problems.smoothing import curve_slope, curve_value
 
 
 def predict_rows(start, stop, data, variables, sums):
@@ -22,23 +23,27 @@ def predict_rows(start, stop, data, variables, sums):
 
 def sum_slopes(start, stop, data, shift, sums):
     """Sum the slopes of the losses for each output, with `shift` as the intercept."""
-    predicted, target, weight, derivative = data
+    predicted, target, weight, curve = data
+    value, derivative, curvature, multiplier = curve
     for e in range(start, stop):
         for k in range(predicted.shape[1]):
             aim = target_of(target[e], k, predicted.shape[1])
-            sums[k] += weight[e] * derivative(predicted[e, k] + shift[k], aim)
+            around = multiplier[e, k] if len(multiplier) > 0 else 0.0
+            sums[k] += weight[e] * curve_slope(value, derivative, curvature[0], around, predicted[e, k] + shift[k], aim)
 
 
 def update_memory(start, stop, data, state, sums):
     """Sum the losses, and store the slopes in the memory."""
-    predicted, target, weight, value, derivative = data
+    predicted, target, weight, curve = data
+    value, derivative, curvature, multiplier = curve
     intercept, memory = state.intercept, state.memory
     for e in range(start, stop):
         for k in range(predicted.shape[1]):
             aim = target_of(target[e], k, predicted.shape[1])
             at = predicted[e, k] + intercept[k]
             sums[0] += weight[e] * value(at, aim)
-            memory[e, k] = weight[e] * derivative(at, aim)
+            around = multiplier[e, k] if len(multiplier) > 0 else 0.0
+            memory[e, k] = weight[e] * curve_slope(value, derivative, curvature[0], around, at, aim)
 
 
 def sum_losses(start, stop, data, state, sums):
@@ -53,16 +58,16 @@ def sum_losses(start, stop, data, state, sums):
             sums[0] += weight[e] * value(at, target_of(target[e], k, coef.shape[1]))
 
 
-def average_gradients(start, stop, data, state, sums):
-    """Fill the mean gradient of features from the memory; `data` holds the columns and the pull to subtract."""
-    indptr, indices, values, pull = data
-    memory, mean_gradient = state.memory, state.mean_gradient
+def average_gradients(start, stop, data, variables, sums):
+    """Fill the mean gradient of features from slopes of rows; `data` holds the columns and the pull to subtract."""
+    indptr, indices, values, pull, slopes = data
+    (mean_gradient,) = variables
     for j in range(start, stop):
-        for k in range(memory.shape[1]):
+        for k in range(slopes.shape[1]):
             total = 0.0
             for position in range(indptr[j], indptr[j + 1]):
-                total += values[position] * memory[indices[position], k]
-            mean_gradient[j, k] = total / len(memory) - pull[j]
+                total += values[position] * slopes[indices[position], k]
+            mean_gradient[j, k] = total / len(slopes) - pull[j]
 
 
 NUDGE = 1e-5  # step of the finite difference that gives the second derivative of a loss
@@ -74,7 +79,8 @@ def sum_along(start, stop, data, at, sums):
     The sums of an output are the value, the gradient, and the lower triangle of the Hessian by rows. The last
     coordinate is the intercept; the others are along `moves`, of shape (n_rows, n_outputs, n_moves).
     """
-    predicted, moves, target, weight, value, derivative = data
+    predicted, moves, target, weight, curve = data
+    value, derivative, curvature, multiplier = curve
     n_outputs, n_moves = moves.shape[1], moves.shape[2]
     n_sums, along = sums.shape[0] // n_outputs, np.ones(n_moves + 1)
     for e in range(start, stop):
@@ -84,10 +90,12 @@ def sum_along(start, stop, data, at, sums):
                 along[i] = moves[e, k, i]
                 to += at[k, i] * along[i]
             nudge = NUDGE * (1.0 + abs(to))
-            slope = weight[e] * derivative(to, aim)
-            bend = (weight[e] * derivative(to + nudge, aim) - slope) / nudge
+            around = multiplier[e, k] if len(multiplier) > 0 else 0.0
+            slope = weight[e] * curve_slope(value, derivative, curvature[0], around, to, aim)
+            nudged = weight[e] * curve_slope(value, derivative, curvature[0], around, to + nudge, aim)
+            bend = (nudged - slope) / nudge
             place = n_sums * k
-            sums[place] += weight[e] * value(to, aim)
+            sums[place] += weight[e] * curve_value(value, derivative, curvature[0], around, to, aim)
             for i in range(n_moves + 1):
                 place += 1
                 sums[place] += slope * along[i]
@@ -120,12 +128,32 @@ def sum_penalties_along(start, stop, data, at, sums):
 
 def fill_slopes(start, stop, data, intercept, sums):
     """Fill the slopes of the losses; sum them for each output."""
-    predicted, target, weight, derivative, slopes = data
+    predicted, target, weight, curve, slopes = data
+    value, derivative, curvature, multiplier = curve
     for e in range(start, stop):
         for k in range(predicted.shape[1]):
             aim = target_of(target[e], k, predicted.shape[1])
-            slopes[e, k] = weight[e] * derivative(predicted[e, k] + intercept[k], aim)
+            around = multiplier[e, k] if len(multiplier) > 0 else 0.0
+            at = predicted[e, k] + intercept[k]
+            slopes[e, k] = weight[e] * curve_slope(value, derivative, curvature[0], around, at, aim)
             sums[k] += slopes[e, k]
+
+
+def fill_multipliers(start, stop, data, intercept, sums):
+    """Fill the slopes of the envelopes, plain and weighted; sum the losses, their conjugates and the Fenchel gaps."""
+    predicted, target, weight, curve, slopes, weighted = data
+    value, derivative, curvature, multiplier = curve
+    for e in range(start, stop):
+        for k in range(predicted.shape[1]):
+            aim = target_of(target[e], k, predicted.shape[1])
+            at = predicted[e, k] + intercept[k]
+            slope = curve_slope(value, derivative, curvature[0], multiplier[e, k], at, aim)
+            nearest = at + (multiplier[e, k] - slope) / curvature[0]  # where the loss itself has this slope
+            loss, lowest = value(at, aim), value(nearest, aim)
+            slopes[e, k], weighted[e, k] = slope, weight[e] * slope
+            sums[0] += weight[e] * loss
+            sums[1] += weight[e] * (slope * nearest - lowest)
+            sums[2] += weight[e] * max(0.0, loss - lowest - slope * (at - nearest))
 
 
 def sum_known_steps(start, stop, data, variables, sums):
@@ -153,3 +181,28 @@ def sum_gradient_steps(start, stop, data, variables, sums):
             if size[j] > 0.0:
                 step = w - take_step(penalty, w, size[j], total / len(slopes) - pull[j])
                 sums[0] += step * step / size[j]
+
+
+def fill_bends(start, stop, data, intercept, sums):
+    """Fill the slopes of the losses and their second derivatives; sum the latter for each output."""
+    predicted, target, weight, curve, slopes, bends = data
+    value, derivative, curvature, multiplier = curve
+    for e in range(start, stop):
+        for k in range(predicted.shape[1]):
+            aim = target_of(target[e], k, predicted.shape[1])
+            around = multiplier[e, k] if len(multiplier) > 0 else 0.0
+            at = predicted[e, k] + intercept[k]
+            nudge = NUDGE * (1.0 + abs(at))
+            slope = curve_slope(value, derivative, curvature[0], around, at, aim)
+            nudged = curve_slope(value, derivative, curvature[0], around, at + nudge, aim)
+            slopes[e, k], bends[e, k] = weight[e] * slope, weight[e] * (nudged - slope) / nudge
+            sums[k] += bends[e, k]
+
+
+def add_penalty_slopes(start, stop, data, variables, sums):
+    """Add the derivative of the penalty to the gradient."""
+    (penalty,) = data
+    coef, gradient = variables
+    for j in range(start, stop):
+        for k in range(coef.shape[1]):
+            gradient[j, k] += slope_of(penalty, float(coef[j, k]))

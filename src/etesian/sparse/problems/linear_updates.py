@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from etesian._shared.atomics import prefetch_to_write
 from etesian.sparse.problems.penalties.functions import prepare_steps, take_step, take_steps, value_of
+from etesian.sparse.problems.smoothing import curve_slope
 
 AHEAD = 4  # prefetch distance, in rows, for memory that another core wrote
 
@@ -40,8 +41,8 @@ class Rows(NamedTuple):
         Factor of the step size of each coefficient; of shape (0,) if all are 1.
     learns_memory : bool
         True if an update stores its slope and changes the mean gradient, as in SAGA.
-    derivative
-        Derivative of the loss, compiled.
+    curve
+        A `Curve`: the loss, or its envelopes.
     first_copy : int
         Index of the first copy of a feature, in a merged plan.
     steps_of_copies : array of shape (n,)
@@ -60,7 +61,7 @@ class Rows(NamedTuple):
     penalty: Any
     scale: NDArray[Any]
     learns_memory: bool
-    derivative: Any
+    curve: Any
     first_copy: int
     steps_of_copies: NDArray[Any]
     hot_curvature: NDArray[Any]
@@ -112,13 +113,15 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
         penalty,
         scale,
         learns_memory,
-        derivative,
+        curve,
         first_copy,
         own,
         _,
     ) = rows
     coef, intercept, mean_gradient, memory, caught_up = state
+    value_of_loss, derivative, curvature, multiplier = curve
     remembers, is_scaled, share = len(memory) > 0, len(scale) > 0, 1.0 / max(len(memory), 1)
+    is_smooth = len(multiplier) == 0
     slope, size = np.empty(n_outputs), step_size
     for e in range(start, stop):
         step, first, last = steps[e], indptr[e], indptr[e + 1]
@@ -146,7 +149,12 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
             for k in range(n_outputs):
                 slope[k] += value * coef[j, k]
         for k in range(n_outputs):  # slopes minus those in the memory
-            new = weight[e] * derivative(slope[k], target_of(target[e], k, n_outputs))
+            aim = target_of(target[e], k, n_outputs)
+            if is_smooth:
+                new = weight[e] * derivative(slope[k], aim)
+            else:
+                around = multiplier[ids[e], k]
+                new = weight[e] * curve_slope(value_of_loss, derivative, curvature[0], around, slope[k], aim)
             slope[k] = new - memory[ids[e], k] if remembers else new
             if learns_memory:
                 memory[ids[e], k] = new

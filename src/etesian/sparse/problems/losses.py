@@ -28,7 +28,8 @@ class Loss:
         Plain functions of (prediction, target) that numba can compile: the loss, and its derivative (or a subgradient)
         by the prediction. Functions defined in a file are compiled once and cached on disk.
     curvature
-        Upper bound on the second derivative; infinity if there is none (hinge). The step size ``"auto"`` depends on it.
+        Upper bound on the second derivative. The step size ``"auto"`` depends on it. Infinity if there is none (hinge):
+        the loss, which must then be 0 or more, is smoothed without changing the optimum, see `smoothing`.
 
     Raises
     ------

@@ -64,22 +64,19 @@ class SettledProblem(Problem, Protocol):
 
 @runtime_checkable
 class MeasuredProblem(Problem, Protocol):
-    """Convex problem with a measure of its distance from the minimum.
+    """Problem with a measure of its distance from the minimum.
 
     Attributes
     ----------
     is_measured : bool
-        True if `gradient_step` is meaningful; false for a nonsmooth loss.
+        True if `suboptimality` is meaningful.
     """
 
     @property
     def is_measured(self) -> bool: ...
 
-    def gradient_step(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
-        """Return half the squared length of a proximal gradient step in variables scaled to curvature 1.
-
-        This estimates the suboptimality of the objective. A rough estimate may be returned if it is far above `enough`.
-        """
+    def suboptimality(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
+        """Return an estimate of the objective minus its minimum; a rough one may be returned if it is far above `enough`."""
 
     def advice(self) -> str:
         """Return a sentence on how to make the problem converge faster, or an empty string."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numba.extending import overload
+from numpy.typing import NDArray
 
 
 class Penalty(Protocol):
@@ -22,6 +24,12 @@ class Penalty(Protocol):
     @property
     def sets_zeros(self) -> bool:
         """Return True if steps can set a coefficient to exactly 0."""
+
+    def conjugate(self, gradient: NDArray[np.float64]) -> tuple[float, float]:
+        """Return a number t, and the sum over coefficients of the convex conjugate at t times their gradients.
+
+        t is the largest number of at most 1 for which the sum is finite. The duality gap of nonsmooth losses needs it.
+        """
 
     def __iter__(self) -> Iterator[float]:
         """Iterate over the fields."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from etesian.sparse.problems.penalties.functions import register
-from etesian.sparse.problems.penalties.mixed import after_steps, shrink
+from etesian.sparse.problems.penalties.mixed import after_steps, share_within, shrink
 
 
 class L1(NamedTuple):
@@ -28,6 +31,10 @@ class L1(NamedTuple):
     def sets_zeros(self) -> bool:
         """Return True if steps can set a coefficient to exactly 0."""
         return self.weight > 0
+
+    def conjugate(self, gradient: NDArray[np.float64]) -> tuple[float, float]:
+        """Return the conjugate at a gradient; see `Penalty`."""
+        return share_within(gradient, self.weight), 0.0
 
 
 def _value(penalty, x):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from etesian.sparse.problems.penalties.functions import register
 
@@ -30,6 +32,12 @@ class L2(NamedTuple):
     def sets_zeros(self) -> bool:
         """Return True if steps can set a coefficient to exactly 0."""
         return False
+
+    def conjugate(self, gradient: NDArray[np.float64]) -> tuple[float, float]:
+        """Return the conjugate at a gradient; see `Penalty`."""
+        if self.weight > 0:
+            return 1.0, float((gradient**2).sum()) / (2 * self.weight)
+        return float(not gradient.any()), 0.0
 
 
 _EXPM1_SERIES = tuple(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from etesian.sparse.problems.penalties.functions import register
 from etesian.sparse.problems.penalties.l2 import keep_and_gain
@@ -31,6 +33,19 @@ class ElasticNet(NamedTuple):
     def sets_zeros(self) -> bool:
         """Return True if steps can set a coefficient to exactly 0."""
         return self.lasso > 0
+
+    def conjugate(self, gradient: NDArray[np.float64]) -> tuple[float, float]:
+        """Return the conjugate at a gradient; see `Penalty`."""
+        if self.ridge > 0:
+            beyond = np.maximum(np.abs(gradient) - self.lasso, 0.0)
+            return 1.0, float((beyond**2).sum()) / (2 * self.ridge)
+        return share_within(gradient, self.lasso), 0.0
+
+
+def share_within(gradient: NDArray[np.float64], bound: float) -> float:
+    """Return the largest number of at most 1 that, times the gradient, keeps it within a bound."""
+    largest = float(np.abs(gradient).max(initial=0.0))
+    return min(1.0, bound / largest) if largest > 0 else 1.0
 
 
 @njit(nogil=True)

@@ -1,0 +1,91 @@
+"""Minimization of a linear problem over the moves of the last epochs and a Newton step; see `extrapolation`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etesian.sparse.problems import linear_sums as sums
+from etesian.sparse.problems.extrapolation import Extrapolation
+from etesian.sparse.problems.linear_updates import State
+from etesian.sparse.problems.newton import conjugate_gradients
+from etesian.sparse.problems.problem import SumOver
+
+if TYPE_CHECKING:
+    from etesian.sparse.problems.linear import Linear
+
+
+def extrapolate(problem: Linear, state: State, sum_over: SumOver) -> float | None:
+    """Extrapolate from the result of the epoch; return the objective, or None if the epoch diverged."""
+    coef = state.coef.astype(np.float64)
+    if problem._extrapolation is None:
+        problem._extrapolation = Extrapolation(
+            coef,
+            problem._predicted,
+            state.intercept,
+            evaluate=partial(_along, problem, sum_over=sum_over),
+            predict=lambda coef: problem._predict(
+                np.ascontiguousarray(coef), np.empty_like(problem._predicted), sum_over
+            ),
+            constant_direction=_constant_direction(problem) if problem.fit_intercept else None,
+            keeps_zeros=problem.penalty.sets_zeros,
+        )
+    found = problem._extrapolation
+    if not found.advance(coef, problem._predicted):
+        return None
+    state.coef[:], state.intercept[:], problem._predicted[:] = found.coef, found.intercept, found.predicted
+    return float(found.objective.sum())
+
+
+def _along(
+    problem: Linear, coef: Any, predicted: Any, coef_moves: Any, predicted_moves: Any, at: Any, sum_over: SumOver
+) -> tuple[Any, Any, Any]:
+    """Return objective, gradient and Hessian of each output, by coordinates along the moves and by the intercept."""
+    n_rows, n_features = problem.X.shape
+    n = at.shape[1]
+    n_sums = (1 + n + n * (n + 1) // 2) * problem.n_outputs
+    rows = (predicted, predicted_moves, problem.target, problem._weight, problem._curve)
+    features = (coef, coef_moves, problem.penalty, float(problem.penalty.strong_convexity))
+    total = sum_over(sums.sum_along, n_rows, n_sums, rows, at) / n_rows
+    total = (total + sum_over(sums.sum_penalties_along, n_features, n_sums, features, at)).reshape(
+        problem.n_outputs, -1
+    )
+    gradient, hessian = total[:, 1 : n + 1], np.zeros((problem.n_outputs, n, n))
+    lower = np.tril_indices(n)
+    hessian[:, lower[0], lower[1]] = hessian[:, lower[1], lower[0]] = total[:, n + 1 :]
+    if not problem.fit_intercept:
+        gradient[:, -1] = hessian[:, -1] = hessian[:, :, -1] = 0.0
+    return total[:, 0], gradient, hessian
+
+
+def _constant_direction(problem: Linear) -> NDArray[np.float64]:
+    """Return coefficients with nearly constant predictions, or 0 if the columns do not sum to a constant."""
+    means = np.asarray(problem.X.T @ problem._weight).ravel() / problem.X.shape[0]
+    return means * problem._steps
+
+
+def newton_step(problem: Linear, state: State, sum_over: SumOver) -> NDArray[np.float64]:
+    """Return an inexact Newton step of the coefficients that are not held at 0; the intercept follows exactly."""
+    n_rows, n_features = problem.X.shape
+    slopes, bends, along = (np.empty_like(problem._predicted) for _ in range(3))
+    gradient = np.empty(state.coef.shape)
+    seen = (problem._predicted, problem.target, problem._weight, problem._curve, slopes, bends)
+    total = sum_over(sums.fill_bends, n_rows, problem.n_outputs, seen, state.intercept.astype(np.float64))
+    sum_over(sums.average_gradients, n_features, 0, (*problem._columns, slopes), (gradient,))
+    sum_over(sums.add_penalty_slopes, n_features, 0, (problem.penalty,), (state.coef, gradient))
+    ridge, no_pull = problem.penalty.strong_convexity, np.zeros(n_features)
+    is_free = state.coef != 0 if problem.penalty.sets_zeros else np.ones(state.coef.shape, bool)
+
+    def multiply_by_hessian(move: NDArray[np.float64]) -> NDArray[np.float64]:
+        problem._predict(move, along, sum_over)
+        if problem.fit_intercept:
+            along[:] -= (bends * along).sum(axis=0) / np.maximum(total, 1e-300)
+        along[:] *= bends
+        bent = np.empty_like(move)
+        sum_over(sums.average_gradients, n_features, 0, (*problem._columns[:3], no_pull, along), (bent,))
+        return (bent + ridge * move) * is_free
+
+    return conjugate_gradients(multiply_by_hessian, -gradient * is_free, problem._steps[:, None])
