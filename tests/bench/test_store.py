@@ -71,7 +71,6 @@ WRITER = """
 import sys
 sys.path.insert(0, {tests!r})
 from bench_fakes import make_run
-from command_line import run_command
 from etesian.bench import Store
 with Store({location!r}) as store:
     for seed in range(20):
