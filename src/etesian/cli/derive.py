@@ -105,16 +105,25 @@ def descriptions(source: Callable[..., Any]) -> dict[str, str]:
 
 
 def _option(parameter: inspect.Parameter, annotation: Any, text: str) -> inspect.Parameter:
-    kind = _plain_kind(annotation)
-    if parameter.default is None:
+    kind, default = _plain_kind(annotation), parameter.default
+    if default is None:
         kind = _or_none(kind)
+    elif default is not inspect.Parameter.empty and _is_text(kind):
+        default = str(default)  # a target, for example, which is typed as text
     negative = f"--no-{parameter.name.replace('_', '-')}" if parameter.default is True else ()
     return inspect.Parameter(
         parameter.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=parameter.default,
+        default=default,
         annotation=Annotated[kind, Parameter(help=text, negative=negative)],
     )
+
+
+def _is_text(kind: Any) -> bool:
+    """Return True if values of a type are typed as text."""
+    if get_origin(kind) is Annotated:
+        return _is_text(get_args(kind)[0])
+    return kind is str or set(get_args(kind)) == {str, type(None)}
 
 
 def _or_none(kind: Any) -> Any:

@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+import etesian._shared.compiled_cache  # noqa: F401  # before any loop is compiled
+
 ROOT = -1
 """Parent of nodes that follow the text itself."""
 

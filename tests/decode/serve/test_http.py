@@ -283,7 +283,7 @@ def test_streams_are_kept_alive_by_comments():
     with running(ping_seconds=0.05) as server:
         text = server.chat(max_tokens=4096, speculate=False, stream=True, **ENDLESS).text
         assert "\n: ping" in text
-        assert text.rstrip().endswith("[DONE]")
+        assert "data: [DONE]" in text  # one more comment may follow
 
 
 def test_keys_are_required_and_never_shown(locked, capfd):
