@@ -23,7 +23,7 @@ from timing import cell, seconds_of, spread
 from etesian import __version__
 from etesian.bench import machine
 from etesian.sparse import SGD, Epochs, Ratings, Workers
-from etesian.sparse.schedules.orders import BLOCK
+from etesian.sparse.streams import block_size
 
 SCHEDULES = ("conflict_free", "lock_free", "serial")
 REGULARIZATION, STEP_SIZE = 0.02, 0.01
@@ -46,7 +46,7 @@ def measure(problem: Ratings, n_workers: int, rounds: int) -> dict[str, Any]:
             runs[schedule].advance()
             ended = time.perf_counter()
             first_block = (
-                (ended - made) * n_workers * BLOCK / n
+                (ended - made) * n_workers * block_size(problem) / n
             )  # upper bound: the time of a worker for one block, including updates
             starts[schedule] = {"first update": made - began + first_block, "first epoch": ended - began}
             runs[f"bare {schedule}"] = new(schedule, "fixed")

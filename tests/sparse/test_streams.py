@@ -17,6 +17,7 @@ N = 7 * BLOCK + 321
 @pytest.fixture(autouse=True)
 def few_blocks_are_enough(monkeypatch):
     monkeypatch.setattr(streams, "FEWEST_BLOCKS", 4)
+    monkeypatch.setattr("etesian.sparse.epochs.block_size", lambda _: BLOCK)
 
 
 def ratings(dtype="float32", *, weighted=False):
@@ -71,6 +72,29 @@ def test_a1_any_number_of_workers_gives_the_bits_of_the_serial_run(name):
         assert parallel.is_streamed
         assert all((np.diff(plan.offsets, axis=1) > 0).mean() > 0.9 for plan in parallel.plans)  # all have work
         assert parallel.bits == serial.bits, n_workers
+
+
+def test_a1_holds_for_smaller_blocks(monkeypatch):
+    monkeypatch.setattr("etesian.sparse.epochs.block_size", lambda _: 512)
+    serial = Run(words(), "serial", batch_size=None)
+    assert {plan.batch_size for plan in serial.plans} == {512}
+    for n_workers in WORKERS[1:]:
+        parallel = Run(words(), "conflict_free", n_workers=n_workers, batch_size=512)
+        assert parallel.is_streamed
+        assert parallel.bits == serial.bits, n_workers
+
+
+def test_blocks_are_small_where_components_are_large():
+    n = 40_000
+    few = WordPairs(*_distinct_pairs(n, 600), np.full(n, 3.0), 600, n_dimensions=5)
+    many = WordPairs(*_distinct_pairs(n, 90_000), np.full(n, 3.0), 90_000, n_dimensions=5)
+    assert streams.block_size(many) == BLOCK
+    assert 256 <= streams.block_size(few) < BLOCK
+
+
+def _distinct_pairs(n, n_words):
+    left = np.random.default_rng(0).integers(0, n_words, n)
+    return left, (left + 1 + np.random.default_rng(1).integers(0, n_words - 2, n)) % n_words
 
 
 def test_a1_the_stream_runs_its_plan():

@@ -126,7 +126,7 @@ def _add_commands(app: App, commands: Mapping[str, tuple[str, str]], arguments: 
 def demo(
     *,
     folder: Path = Path("demo"),
-    seeds: int = 7,
+    seeds: int = 5,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Train word vectors with three schedules and generate text with four decoders; compare times, bits and tokens.

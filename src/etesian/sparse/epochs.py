@@ -15,7 +15,7 @@ from etesian.sparse.problems.problem import MergingProblem, Problem, SettledProb
 from etesian.sparse.schedules.autotune import Choice
 from etesian.sparse.schedules.makers import Plan, Schedule, ScheduleWarning, plan_order
 from etesian.sparse.schedules.orders import Blocks, Permutations
-from etesian.sparse.streams import Stream, has_blocks, stream_of
+from etesian.sparse.streams import Stream, block_size, has_blocks, stream_of
 
 Seed = int | np.random.Generator | np.random.RandomState | None
 
@@ -69,7 +69,12 @@ class Epochs:
         starting, ordering = np.random.default_rng(random_state).spawn(2)
         self.variables = problem.start(starting)
         self.done = 0
-        self._orders = (Blocks if has_blocks(problem) else Permutations)(problem.touches.shape[0], ordering)
+        n_updates = problem.touches.shape[0]
+        self._orders = (
+            Blocks(n_updates, ordering, block_size(problem))
+            if has_blocks(problem)
+            else Permutations(n_updates, ordering)
+        )
         self._plan: Plan | None = None
         self._stream: Stream | None = None
         if order == "each_epoch" and isinstance(self._orders, Blocks):

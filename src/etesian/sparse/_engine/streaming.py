@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from etesian._shared.barrier import has_to_stop, wait_for_all
 from etesian.sparse._engine.kernels import compile_update_range, compiled_entry, is_cacheable
 from etesian.sparse.schedules.conflicts import Scratch, Touches, assign_components, find_components, new_scratch
-from etesian.sparse.schedules.orders import BLOCK, deal_block, sample_block
+from etesian.sparse.schedules.orders import deal_block, sample_block
 
 
 class Arrangement(NamedTuple):
@@ -34,12 +34,15 @@ class Arrangement(NamedTuple):
         Number of updates in each list.
     slots : array of shape (n_slots, n_lists + 1)
         Bounds of the lists of each block in progress, among the rows laid out.
+    block_size : int
+        Updates per block; the last block may have fewer.
     """
 
     dealt: NDArray[np.int64]
     list_of: NDArray[np.uint16]
     sizes: NDArray[np.int32]
     slots: NDArray[np.int64]
+    block_size: int
 
     @property
     def n_lists(self) -> int:
@@ -54,7 +57,7 @@ class Workspace(NamedTuple):
     ----------
     scratch
         Work arrays for finding components.
-    sampled, arranged : arrays of shape (BLOCK,)
+    sampled, arranged : arrays of shape (block_size,)
         Positions of updates within the block in drawn order, and among all dealt updates by list.
     """
 
@@ -63,24 +66,24 @@ class Workspace(NamedTuple):
     arranged: NDArray[np.int64]
 
 
-def new_arrangement(dealt: NDArray[np.int64], *, n_lists: int, n_slots: int) -> Arrangement:
+def new_arrangement(dealt: NDArray[np.int64], *, block_size: int, n_lists: int, n_slots: int) -> Arrangement:
     """Allocate the lists of all blocks, and `n_slots` blocks in progress."""
-    n, n_blocks = len(dealt), -(-len(dealt) // BLOCK)
+    n, n_blocks = len(dealt), -(-len(dealt) // block_size)
     list_of = np.empty(n if n_lists > 1 else 0, np.uint16)
     slots = np.zeros((n_slots, n_lists + 1), np.int64)
-    return Arrangement(dealt, list_of, np.zeros((n_blocks, n_lists), np.int32), slots)
+    return Arrangement(dealt, list_of, np.zeros((n_blocks, n_lists), np.int32), slots, block_size)
 
 
-def new_workspace(touches: Touches, *, n_lists: int) -> Workspace:
+def new_workspace(touches: Touches, *, block_size: int, n_lists: int) -> Workspace:
     """Allocate the work arrays of one worker."""
-    scratch = new_scratch(touches, batch_size=BLOCK, n_workers=n_lists)
-    return Workspace(scratch, np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int64))
+    scratch = new_scratch(touches, batch_size=block_size, n_workers=n_lists)
+    return Workspace(scratch, np.empty(block_size, np.int32), np.empty(block_size, np.int64))
 
 
 @njit(nogil=True, cache=True)
 def _plan_block(start, m, arrangement, touches, scratch):
     """Assign the components of a dealt block to lists."""
-    block = start // BLOCK
+    block = start // arrangement.block_size
     find_components(arrangement.dealt[start : start + m], touches, start, scratch)
     assign_components(m, scratch)
     for a in range(m):
@@ -102,7 +105,7 @@ def _arrange(start, m, arrangement, workspace, first, bounds):
     load = workspace.scratch.load
     for p in range(n_lists):
         load[p] = bounds[p] - first  # position of the next update of the list
-        bounds[p + 1] = bounds[p] + arrangement.sizes[start // BLOCK, p]
+        bounds[p + 1] = bounds[p] + arrangement.sizes[start // arrangement.block_size, p]
     for k in range(m):
         place = start + workspace.sampled[k]
         p = arrangement.list_of[place]
@@ -119,8 +122,8 @@ def _lay_out_block(copy_range, given, dealt_rows, rows, drawing, rank, slot, arr
         copy_range(start, arrangement.dealt[start : start + m], given, dealt_rows)
         if arrangement.sizes.shape[1] > 1:
             _plan_block(start, m, arrangement, touches, workspace.scratch)
-    _arrange(start, m, arrangement, workspace, slot * BLOCK, arrangement.slots[slot])
-    copy_range(slot * BLOCK, workspace.arranged[:m], dealt_rows, rows)
+    _arrange(start, m, arrangement, workspace, slot * arrangement.block_size, arrangement.slots[slot])
+    copy_range(slot * arrangement.block_size, workspace.arranged[:m], dealt_rows, rows)
 
 
 def _run_blocks(

@@ -17,8 +17,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-BLOCK = 2_048  # updates per block except the last; a power of two that fits first-level cache
-FEWEST_BLOCKS = 128  # of an order in blocks
+BLOCK, SMALLEST_BLOCK = (
+    2_048,
+    256,
+)  # most and fewest updates per block but the last; powers of two that fit first-level cache
+FEWEST_BLOCKS = 128  # of the largest size in an order in blocks
 KEYED = 1 << 16  # smallest number of updates for keyed permutations
 
 
@@ -35,12 +38,15 @@ class Drawing(NamedTuple):
         Blocks in the order in which they run.
     starts : array of shape (n_blocks + 1,)
         Position in the epoch at which each of `blocks` begins, and the end of the last.
+    size : int
+        Updates per block; the last block may have fewer.
     """
 
     deals: bool
     key: int
     blocks: NDArray[np.int64]
     starts: NDArray[np.int64]
+    size: int
 
 
 class Permutations:
@@ -75,6 +81,8 @@ class Blocks:
         Updates in an epoch, at least 1.
     rng
         Generator of orders of blocks, and of keys.
+    size
+        Updates per block, a power of two of at most `BLOCK`.
 
     Attributes
     ----------
@@ -82,8 +90,8 @@ class Blocks:
         Updates by block, set when the first epoch is drawn.
     """
 
-    def __init__(self, n_updates: int, rng: np.random.Generator) -> None:
-        self.n_updates, self._rng = n_updates, rng
+    def __init__(self, n_updates: int, rng: np.random.Generator, size: int = BLOCK) -> None:
+        self.n_updates, self._rng, self.size = n_updates, rng, size
         self.dealt: NDArray[np.int64] = np.empty(n_updates, np.int64)
         self.first = self._draw(deals=True)
         """The order of the first epoch."""
@@ -97,10 +105,10 @@ class Blocks:
         return self.first
 
     def _draw(self, *, deals: bool) -> Drawing:
-        n_blocks = -(-self.n_updates // BLOCK)
+        n_blocks = -(-self.n_updates // self.size)
         blocks = np.arange(n_blocks) if deals else self._rng.permutation(n_blocks)
-        sizes = np.minimum(BLOCK, self.n_updates - BLOCK * blocks)
-        return Drawing(deals, _draw_key(self._rng), blocks, np.concatenate([[0], np.cumsum(sizes)]))
+        sizes = np.minimum(self.size, self.n_updates - self.size * blocks)
+        return Drawing(deals, _draw_key(self._rng), blocks, np.concatenate([[0], np.cumsum(sizes)]), self.size)
 
     def next(self) -> NDArray[np.int64]:
         """Draw the next order: array of shape (n_updates,)."""
@@ -191,8 +199,8 @@ def _permuted(x, added, first, second, third, mask, half):
 @njit(nogil=True, cache=True)
 def sample_block(drawing, rank, n, sampled):
     """Fill `sampled` with the permuted positions of the block at `rank`; return its start and its number of updates."""
-    start = drawing.blocks[rank] * BLOCK
-    m = min(BLOCK, n - start)
+    start = drawing.blocks[rank] * drawing.size
+    m = min(drawing.size, n - start)
     if drawing.deals:
         for place in range(m):
             sampled[place] = place
@@ -203,7 +211,7 @@ def sample_block(drawing, rank, n, sampled):
 
 @njit(nogil=True, cache=True)
 def _write_down(drawing, dealt, order):
-    sampled = np.empty(BLOCK, np.int32)
+    sampled = np.empty(drawing.size, np.int32)
     for rank in range(len(drawing.blocks)):
         start, m = sample_block(drawing, rank, len(dealt), sampled)
         if drawing.deals:
