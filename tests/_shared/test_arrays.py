@@ -106,3 +106,13 @@ def test_any_changed_byte_is_refused_or_harmless(data):
         return
     values = [array.tobytes() for array in read.values()]  # the change is in a name or in an unused field
     assert all(value in (np.arange(5.0).tobytes(), np.array("text").tobytes()) for value in values)
+
+
+def test_text_with_invalid_code_points_is_refused():
+    names = np.array(["first", "second"])
+    names.view(np.uint32)[0] = 0x7FFF_FFFF
+    content = io.BytesIO()
+    np.savez(content, names=names)
+    content.seek(0)
+    with pytest.raises(ArrayFileError, match="array 'names' holds text with invalid characters"):
+        read_arrays(content)

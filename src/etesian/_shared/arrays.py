@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -83,7 +84,16 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -
         _check_header(name, shape, dtype, n_stored=member.file_size - content.tell())
         values = np.empty(math.prod(shape), dtype)
         _fill(values, content, name)
+    _check_text(name, values)
     return values.reshape(shape[::-1]).transpose() if is_fortran else values.reshape(shape)
+
+
+def _check_text(name: str, values: NDArray[Any]) -> None:
+    """Refuse code points that Python cannot hold; numpy fails with a `SystemError` when such text is read."""
+    if values.dtype.kind == "U" and values.size and values.dtype.itemsize:
+        points = values.view(np.uint32 if values.dtype.isnative else np.dtype(np.uint32).newbyteorder())
+        if points.max() > sys.maxunicode:
+            raise ArrayFileError(f"array {name!r} holds text with invalid characters")
 
 
 def _check_header(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, n_stored: int) -> None:

@@ -22,6 +22,7 @@ _BITS = {
 }  # fmt: skip
 _SIZES = ("_size", "_heads", "_dim", "_rank", "_experts", "n_embd", "n_inner", "n_head", "d_model", "d_ff", "d_kv")
 _LAYERS = ("layers", "n_layer")
+_LENGTHS = ("max_position_embeddings", "n_positions")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def check_config(path: Path, weights: WeightSizes) -> None:
     if not isinstance(config, dict):
         raise InputError(f"{str(path)!r} must hold a JSON object; copy or download it again")
     for name, value in _numbers_of(config):
+        if name in _LENGTHS and value < 1:
+            raise InputError(f"{str(path)!r} states {name} {value:g}; it must be at least 1")
         most = weights.n_tensors if name.endswith(_LAYERS) else weights.n_elements if name.endswith(_SIZES) else None
         if most is not None and abs(value) > most:
             raise InputError(

@@ -47,7 +47,7 @@ def runs_in_sqlite(path: Path) -> Iterator[Place]:
     try:
         with closing(_connect(path)) as connection:
             ids = [str(run_id) for (run_id,) in connection.execute(query)]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as a tracking store of MLflow: {error}") from error
     for run_id in ids:
         yield Place(f"{path}, run {printable(run_id)}", partial(_read_row, path, run_id))
@@ -120,7 +120,7 @@ def _read_row(path: Path, run_id: str) -> Tracked:
     try:
         with closing(_connect(path)) as connection:
             return _read_tables(connection, run_id)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise UnreadableError(f"cannot be read from the database: {error}") from None
 
 
