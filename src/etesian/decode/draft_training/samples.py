@@ -28,7 +28,7 @@ class Samples:
     tokens : ndarray of int32, shape (n_tokens,)
     lengths, prompt_lengths : ndarray of int64, shape (n_texts,)
     hidden_states : ndarray of float16, shape (n_tokens, width)
-        Of each token; 0 for the last of each text, which the target has not read.
+        State of the target after each token; 0 after the last token of each text, which the target has not read.
     top_tokens : ndarray of int32, shape (n_tokens, n_top)
         Most probable tokens after each token, best first; only from the last token of the prompt on.
     top_logprobs : ndarray of float16, shape (n_tokens, n_top)
@@ -85,7 +85,7 @@ def sample_texts(
     n_texts, n_tokens : int
         Number of texts, and the maximum number of tokens of each beyond the prompt.
     temperature : float
-        Of all tokens but the first few; 0 for the most probable ones.
+        Sampling temperature of all tokens except the first few; 0 selects the most probable tokens.
     """
     context = model.context()
     before = context.extend(prompt[:-1])

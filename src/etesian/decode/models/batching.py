@@ -18,7 +18,7 @@ class ScoreRequest:
     Parameters
     ----------
     context : Context
-        Of the model that runs the pass; each context at most once.
+        Context of the model that runs the pass. Each context may occur in one request only.
     tokens, parents : sequence of int
         Arguments of `Context.score`.
     """

@@ -14,7 +14,7 @@ from etesian.sparse.cooccurrence import Cooccurrence
 
 @dataclass(frozen=True)
 class _Array:
-    """What an attribute must be: an array of such a kind, whose dimensions have the same length wherever they are named."""
+    """Required kind and shape of an array attribute. Dimensions with the same name have the same length."""
 
     kinds: str
     dimensions: tuple[str, ...]
