@@ -41,6 +41,12 @@ def convert(model: Path, out: Path, type_name: str) -> None:
         raise RuntimeError(f"llama.cpp could not write {out}")
 
 
+def base_name(model: Path) -> str:
+    """Return the name of a file without its ending and its type."""
+    base, _, last = model.stem.rpartition(".")
+    return base if last in TYPES else model.stem
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Convert to the types that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     given.folder.mkdir(parents=True, exist_ok=True)
     for type_name in given.types:
-        out = given.folder / f"{given.model.stem.partition('.')[0]}.{type_name}.gguf"
+        out = given.folder / f"{base_name(given.model)}.{type_name}.gguf"
         if not out.exists():
             convert(given.model, out, type_name)
         print(out)
