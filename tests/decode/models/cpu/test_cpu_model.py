@@ -202,7 +202,7 @@ def test_what_is_not_known_is_refused_by_name(family, changes):
 
 
 def test_half_precision_is_refused():
-    with pytest.raises(ValueError, match=r"bfloat16 or torch.float32; got torch.float16"):
+    with pytest.raises(ValueError, match=r"bfloat16 or float32; got torch.float16"):
         CpuModel.from_transformers(tiny_models.tiny_model("gpt2").half())
 
 

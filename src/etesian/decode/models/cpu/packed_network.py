@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,6 @@ from etesian.decode.models.cpu.architecture import Architecture, Linear, Network
 from etesian.decode.models.cpu.packing import Packer, aligned_zeros, shape_of, whole_panels
 from etesian.decode.models.cpu.tiles import PANEL
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
     """Pack all weights for `etesian.decode.models.cpu.forward.run_pass`.
@@ -22,7 +19,7 @@ def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
     Parameters
     ----------
     network
-        With weights in float32, or in bfloat16, whose bits are stored as uint16.
+        With weights in float32 or bfloat16: tensors of torch, or arrays, in which bfloat16 is stored as uint16.
 
     Raises
     ------
@@ -30,8 +27,10 @@ def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
         If the weights have another number type, or a width is not a multiple of the step.
     """
     architecture = network.architecture
-    dtype = _numpy_type(network.embedding.dtype)
-    scale = _rounded(architecture.embedding_scale, network.embedding.dtype)
+    dtype = _as_array(network.embedding).dtype
+    if dtype not in (np.uint16, np.float32):
+        raise ValueError(f"the weights must be of type bfloat16 or float32; got {network.embedding.dtype}")
+    scale = _rounded(architecture.embedding_scale, dtype)
     shape = shape_of(architecture, 2 if dtype == np.uint16 else 1, scale)
     packer = _PanelPacker(architecture, shape.lanes, dtype)
     return packer.add_network(network, shape), packer.finish(network)
@@ -63,45 +62,41 @@ class _PanelPacker(Packer):
         positions = network.positions
         return products.Weights(
             packed=self._packed,
-            embedding=_as_array(network.embedding),
-            positions=np.zeros(1, self._packed.dtype) if positions is None else _as_array(positions),
+            embedding=_as_array(network.embedding).reshape(-1),
+            positions=np.zeros(1, self._packed.dtype) if positions is None else _as_array(positions).reshape(-1),
             **self.tables(network),
         )
 
-    def _cut(self, weight: Tensor) -> NDArray[Any]:
+    def _cut(self, weight: Any) -> NDArray[Any]:
         """Return panels of columns, shape (panel, step, column, lane), padded with zeros."""
-        import torch
+        rows = _as_array(weight)
+        n_out, n_in = rows.shape
+        whole = rows
+        if n_out % PANEL:
+            whole = np.zeros((whole_panels(n_out), n_in), rows.dtype)
+            whole[:n_out] = rows
+        steps = whole.view(np.uint32).reshape(-1, PANEL, n_in // self._lanes)  # a step holds four bytes
+        panels = np.ascontiguousarray(steps.swapaxes(1, 2))
+        return panels.view(rows.dtype).reshape(*panels.shape, self._lanes)
 
-        n_out, n_in = weight.shape
-        whole = torch.zeros(whole_panels(n_out), n_in, dtype=weight.dtype)
-        whole[:n_out] = weight
-        panels = whole.reshape(-1, PANEL, n_in // self._lanes, self._lanes).transpose(1, 2)
-        return _as_array(panels).reshape(panels.shape)
 
-
-def _as_array(tensor: Tensor) -> NDArray[Any]:
-    """Return a flat numpy array of a tensor; bfloat16 as its bits."""
+def _as_array(weight: Any) -> NDArray[Any]:
+    """Return an array, or a tensor of torch as an array; bfloat16 as its bits."""
+    if isinstance(weight, np.ndarray):
+        return np.ascontiguousarray(weight)
     import torch
 
-    flat = tensor.detach().contiguous().reshape(-1)
-    array: NDArray[Any] = flat.view(torch.uint16).numpy() if flat.dtype == torch.bfloat16 else flat.numpy()
+    plain = weight.detach().contiguous()
+    array: NDArray[Any] = (plain.view(torch.uint16) if plain.dtype == torch.bfloat16 else plain).numpy()
     return array
-
-
-def _numpy_type(dtype: Any) -> Any:
-    import torch
-
-    types = {torch.bfloat16: np.uint16, torch.float32: np.float32}
-    if dtype not in types:
-        raise ValueError(f"the weights must be torch.bfloat16 or torch.float32; got {dtype}")
-    return types[dtype]
 
 
 def _rounded(value: float, dtype: Any) -> np.float32:
     """Round a value as the model does."""
-    import torch
-
-    return np.float32(torch.tensor(value).to(dtype).float().item())
+    bits = np.array(value, np.float32).view(np.uint32)
+    if dtype == np.uint16:
+        bits = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+    return bits.astype(np.uint32).view(np.float32)[()]  # type: ignore[no-any-return]
 
 
 def _count_packed(architecture: Architecture) -> int:

@@ -67,6 +67,35 @@ def dequantized(network: Network, dtype: torch.dtype) -> Network:
     )
 
 
+def bfloat16_bits(network: Network) -> Network:
+    """Take matrices that are stored in bfloat16 out of their blocks, for the pass that multiplies in bfloat16.
+
+    Parameters
+    ----------
+    network
+        All its matrices are of type BF16. Norms, biases and rotary frequencies remain float32.
+    """
+
+    def same(norm: Linear) -> Linear:
+        return norm
+
+    def product(linear: Linear) -> Linear:
+        return Linear(_bits(*linear.weight.parts), linear.bias)
+
+    return replace(
+        network,
+        embedding=_bits(network.embedding),
+        output=product(network.output),
+        read_layer=lambda index: _converted(network.read_layer(index), same, product),
+    )
+
+
+def _bits(*parts: BlockMatrix) -> NDArray[np.uint16]:
+    """Return matrices of type BF16 as one array of uint16."""
+    rows = parts[0].rows if len(parts) == 1 else np.concatenate([part.rows for part in parts])
+    return np.ascontiguousarray(rows).view(np.uint16)
+
+
 def _layer(network: Network, type_name: str, index: int) -> Layer:
     return _converted(network.read_layer(index), _norm, partial(_rounded, type_name=type_name))
 

@@ -12,6 +12,7 @@ from etesian.errors import InputError
 if TYPE_CHECKING:
     from etesian.decode.models.cpu.architecture import Network
     from etesian.decode.models.cpu.model import CpuModel
+    from etesian.decode.models.loading.gguf.directory import Gguf
 
 __all__ = ["GgufTokenizer", "load_gguf"]
 
@@ -47,14 +48,17 @@ def load_gguf(
     n_tokens, n_rows = tokenizer.backend.get_vocab_size(), network.architecture.vocabulary_size
     if n_tokens > n_rows:
         raise InputError(f"{str(path)!r} has {n_tokens} tokens and embeddings for {n_rows}; convert the model again")
-    return CpuModel(_converted(network, options), n_threads=n_threads), tokenizer
+    return CpuModel(_converted(network, file, options), n_threads=n_threads), tokenizer
 
 
-def _converted(network: Network, options: LoadOptions) -> Network:
-    from etesian.decode.models.cpu.quantized.rounding import dequantized, quantized
+def _converted(network: Network, file: Gguf, options: LoadOptions) -> Network:
+    from etesian.decode.models.cpu.quantized.rounding import bfloat16_bits, dequantized, quantized
 
     if options.quantize is not None:
         return quantized(network, options.quantize.upper())
+    is_bfloat16 = all(tensor.type_name == "BF16" for tensor in file.tensors.values() if len(tensor.shape) == 2)
+    if options.dtype in ("auto", "bf16") and is_bfloat16 and network.positions is None:
+        return bfloat16_bits(network)
     if options.dtype == "auto":
         return network
     import torch
