@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any
 
+from llvmlite import ir
+from numba import njit, types
+
+from etesian.decode.models.cpu.instructions import BYTE, FLOAT, LONG, SHORT, WORD, call, data_of, instruction
+from etesian.decode.models.cpu.quantized.formats import BLOCK
 from etesian.decode.models.cpu.quantized.tiles import HOST
 
 LEVEL_BYTES, RECORD_BYTES = HOST.level_bytes, HOST.record_bytes
 LARGEST = 127
+_MAGNITUDE, _INFINITY, _TINY = 0x7FFFFFFF, 0x7F800000, 1e-30
+_ROUNDER, _ROUNDER_BITS = 12582912.0, 0x4B400000
+"""A number whose unit in the last place is 1: the last bits of its sum with a small number are the nearest integer."""
 
 
 @njit(nogil=True, cache=True)
@@ -17,57 +24,77 @@ def record_stride(n_in):
     return (n_in + 31) // 32 * RECORD_BYTES + 64
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True)
 def quantize_rows(x, n_rows, n_in, stride, records):
     """Quantize rows of float32, `stride` apart in a flat array, round to nearest with ``max |x| / 127`` as a block's scale.
 
     A block that contains NaN or an infinity gets the scale NaN.
     """
-    bits, floats, words = x.view(np.int32), records.view(np.float32), records.view(np.int32)
     for row in range(n_rows):
         for block in range((n_in + 31) // 32):
-            start = row * stride + block * 32
-            largest = np.int32(0)
-            for i in range(32):
-                largest = max(largest, bits[start + i] & np.int32(0x7FFFFFFF))
-            record = (row * record_stride(n_in) + block * RECORD_BYTES) // 4
-            scale, inverse = _scale(largest)
-            first = _write_levels(x, start, inverse, words, record)
-            second = _write_levels(x, start + 16, inverse, words, record + 4 * LEVEL_BYTES)
-            after = record + 8 * LEVEL_BYTES
-            floats[after], words[after + 1], words[after + 2] = scale, first, second
+            quantize_block(x, row * stride + block * 32, records, row * record_stride(n_in) + block * RECORD_BYTES)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _scale(largest_bits):
+@instruction
+def quantize_block(typing_context, x, start, records, record):
+    """Write the record of 32 numbers: levels, scale, sums of levels of both halves."""
+
+    def generate(context, builder, signature, arguments):
+        numbers = builder.gep(data_of(context, builder, x, arguments[0]), [arguments[1]])
+        out = builder.gep(data_of(context, builder, records, arguments[2]), [arguments[3]])
+        _fill_record(builder, numbers, out)
+        return context.get_dummy_value()
+
+    return types.none(x, types.int64, records, types.int64), generate
+
+
+def _fill_record(builder: Any, numbers: Any, out: Any) -> None:
+    floats, words = ir.VectorType(FLOAT, BLOCK), ir.VectorType(WORD, BLOCK)
+
+    def store(value: Any, byte: int) -> None:
+        place = builder.gep(out, [LONG(byte)])
+        builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=1)
+
+    block = builder.load(builder.bitcast(numbers, floats.as_pointer()), align=4)
+    magnitudes = builder.and_(builder.bitcast(block, words), _constant(words, _MAGNITUDE))
+    scale, inverse = _scale(builder, call(builder, f"llvm.vector.reduce.smax.v{BLOCK}i32", WORD, magnitudes))
+    scaled = builder.fmul(block, _broadcast(builder, inverse))
+    rounded = builder.bitcast(builder.fadd(scaled, _constant(floats, _ROUNDER)), words)
+    levels = builder.sub(rounded, _constant(words, _ROUNDER_BITS))
+    if LEVEL_BYTES == 1:
+        store(builder.trunc(levels, ir.VectorType(BYTE, BLOCK)), 0)
+    else:  # pairs of inputs 0, 2 and 1, 3 of every four
+        shorts = builder.trunc(levels, ir.VectorType(SHORT, BLOCK))
+        store(_picked(builder, shorts, [first + k for first in range(0, BLOCK, 4) for k in (0, 2, 1, 3)]), 0)
+    after = BLOCK * LEVEL_BYTES
+    store(scale, after)
+    for half in range(2):
+        part = _picked(builder, levels, range(half * BLOCK // 2, (half + 1) * BLOCK // 2))
+        store(call(builder, f"llvm.vector.reduce.add.v{BLOCK // 2}i32", WORD, part), after + 4 * (1 + half))
+
+
+def _scale(builder: Any, largest_bits: Any) -> tuple[Any, Any]:
     """A block's scale and its inverse, from the bits of the largest magnitude; NaN has more bits than infinity."""
-    if largest_bits >= np.int32(0x7F800000):
-        return np.float32(np.nan), np.float32(0)
-    largest = np.int32(largest_bits).view(np.float32)
-    if largest < np.float32(1e-30):
-        return np.float32(0), np.float32(0)
-    return largest / np.float32(LARGEST), np.float32(LARGEST) / largest
+    largest = builder.bitcast(largest_bits, FLOAT)
+    is_infinite = builder.icmp_signed(">=", largest_bits, WORD(_INFINITY))
+    is_zero = builder.or_(is_infinite, builder.fcmp_ordered("<", largest, FLOAT(_TINY)))
+    unusual = builder.select(is_infinite, FLOAT(float("nan")), FLOAT(0.0))
+    scale = builder.select(is_zero, unusual, builder.fdiv(largest, FLOAT(LARGEST)))
+    return scale, builder.select(is_zero, FLOAT(0.0), builder.fdiv(FLOAT(LARGEST), largest))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _write_levels(x, start, inverse, words, at):
-    """16 levels in the order of the kernels: bytes as they come, or pairs of inputs 0, 2 and 1, 3 of every four; their sum."""
-    total = np.int32(0)
-    for group in range(4):
-        place = start + group * 4
-        a, b = _rounded(x[place] * inverse), _rounded(x[place + 1] * inverse)
-        c, d = _rounded(x[place + 2] * inverse), _rounded(x[place + 3] * inverse)
-        total += a + b + c + d
-        if LEVEL_BYTES == 1:
-            low, high = a & np.int32(0xFF) | (b & np.int32(0xFF)) << 8, c & np.int32(0xFF) | (d & np.int32(0xFF)) << 8
-            words[at + group] = low | high << 16
-        else:
-            words[at + 2 * group] = a & np.int32(0xFFFF) | c << 16
-            words[at + 2 * group + 1] = b & np.int32(0xFFFF) | d << 16
-    return total
+def _constant(kind: Any, value: float) -> Any:
+    return ir.Constant(kind, [value] * kind.count)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _rounded(value):
-    """To the nearest integer, ties to even, for magnitudes far below 2**22: the sum's last bits are the integer."""
-    return np.float32(value + np.float32(12582912.0)).view(np.int32) - np.int32(0x4B400000)
+def _broadcast(builder: Any, scalar: Any) -> Any:
+    vector = ir.VectorType(scalar.type, BLOCK)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, WORD(0))
+    return _picked(builder, one, [0] * BLOCK)
+
+
+def _picked(builder: Any, vector: Any, lanes: Any) -> Any:
+    picks = [int(lane) for lane in lanes]
+    return builder.shuffle_vector(
+        vector, ir.Constant(vector.type, ir.Undefined), ir.Constant(ir.VectorType(WORD, len(picks)), picks)
+    )
