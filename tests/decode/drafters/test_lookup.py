@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etesian.decode import GREEDY, Decoder, FixedPolicy, Sampling, TableModel
-from etesian.decode.drafters.lookup import DOUBT, LEVELS, LookupDrafter
+from etesian.decode.drafters.lookup import DOUBT, LEVELS, TRUST, LookupDrafter
 from etesian.decode.drafters.suffix_automaton import append_tokens, match_after, new_automaton
 from etesian.decode.tree import ROOT
 
@@ -42,8 +42,8 @@ def longest_suffix(text, context):
 
 
 def successors(text, context, min_match):
-    """Confidences of the tokens after a context, by comparing all places."""
-    weights, counted, seen, n_levels = {}, {}, None, 0
+    """Chances of the tokens after a context, by comparing all places."""
+    weights, counted, longest, seen, n_levels = {}, {}, {}, None, 0
     for length in range(longest_suffix(text, context), min_match - 1, -1):
         places = ends(text, context[len(context) - length :])
         following = [text[place] for place in places if place < len(text)]
@@ -54,9 +54,11 @@ def successors(text, context, min_match):
             more = max(following.count(token) - counted.get(token, 0), 0)
             weights[token] = weights.get(token, 0) + more * length**2
             counted[token] = max(following.count(token), counted.get(token, 0))
+            longest.setdefault(token, length)
         if n_levels == LEVELS:
             break
-    return {token: weight / (sum(weights.values()) + DOUBT) for token, weight in weights.items()}
+    total = sum(weights.values()) + DOUBT
+    return {token: weight / total * TRUST[int(np.log2(longest[token]))] for token, weight in weights.items()}
 
 
 def looked_up(text, min_match, max_depth):
@@ -136,13 +138,13 @@ def test_earlier_texts_are_judged_apart_from_the_current_one():
     for _ in range(100):  # the earlier text proves wrong each time
         drafter.observe(propose(drafter, [20, 5, 6], max_depth=1, vocabulary_size=40), [])
     assert propose(drafter, [20, 5, 6], max_depth=1, vocabulary_size=40).probabilities[0] < 0.1
-    assert propose(drafter, [20, 8, 9, 7, 8, 9], max_depth=1, vocabulary_size=40).probabilities[0] > 0.7
+    assert propose(drafter, [20, 8, 9, 7, 8, 9], max_depth=1, vocabulary_size=40).probabilities[0] > 0.55
 
 
 def test_a_longer_match_is_likelier_than_a_later_one():
     # "1 2 3 9 ... 2 3 7 ... 1 2 3": the first place matches three tokens, the later one two
     tree = propose(LookupDrafter(), [1, 2, 3, 9, 0, 2, 3, 7, 0, 1, 2, 3], max_depth=1, vocabulary_size=10)
-    assert paths(tree) == pytest.approx({(9,): 9 / 14, (7,): 4 / 14}, abs=0.01)
+    assert paths(tree) == pytest.approx({(9,): 0.8 * 9 / 14, (7,): 0.8 * 4 / 14}, abs=0.01)
 
 
 def test_tokens_without_an_earlier_occurrence_get_no_draft():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etesian.decode.speculation.adaptive import CREDIT, MOST_CREDIT, OVERDRAFT, PROBING, Speculation
+from etesian.decode.speculation.adaptive import CREDIT, MOST_CREDIT, OVERDRAFT, PROBING, TRIED, Speculation
 from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.speculation.policy import NO_DRAFT, DraftBudget
 from etesian.decode.tree import TokenTree
@@ -264,6 +264,28 @@ def test_dear_rows_give_small_trees_and_cheap_rows_large_ones():
         policy._recent_gain = 1.0
         sizes.append(len(policy.trim(bush)))
     assert sizes == [31, 0]
+
+
+def test_a_first_tree_loses_no_more_than_the_credit_covers():
+    policy = Speculation(copied(STEEP))
+    policy.begin()
+    policy.budget()
+    kept = policy.trim(chain(31, 0.999))
+    assert 1 < len(kept) < 31
+    assert STEEP.seconds(1 + len(kept)) <= 1 + CREDIT + OVERDRAFT < STEEP.seconds(2 + len(kept))
+    policy.observe(1 + len(kept), STEEP.seconds(1 + len(kept)), 1 + len(kept), 0.0)
+    policy.budget()
+    assert len(policy.trim(chain(31, 0.999))) == 31
+
+
+def test_an_unlikely_draft_without_a_model_is_not_verified():
+    policy = Speculation(copied(STEEP))
+    policy.begin()
+    policy.budget()
+    assert len(policy.trim(chain(8, 0.1))) == 0
+    policy.observe(1, 1.0, 1, 0.5)  # drafting took as long as that of a model
+    policy.budget()
+    assert len(policy.trim(chain(8, 0.1))) == TRIED
 
 
 def test_before_any_pass_nothing_is_drafted():

@@ -9,6 +9,7 @@ from collections import deque
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.speculation.policy import NO_DRAFT, DraftBudget
@@ -20,7 +21,8 @@ CREDIT = 1.0  # plain passes that a request may lose before any gain: 1 + 0.01 *
 OVERDRAFT = 0.5  # plain passes that drafts without a model may lose beyond the credit
 MOST_CREDIT = 5.0  # upper bound of credit and debt, in plain passes
 ASKING = 0.005  # share of the time for drafts without a model, while other drafts are off
-TRIED = 4  # minimum number of nodes while drafts lose, so that an improvement is noticed
+TRIED = 4  # minimum number of nodes while drafts of a model lose, so that an improvement is noticed
+CHEAP = 0.05  # plain passes that a draft without a model takes at most; it is tried where its own confidence says so
 USUAL = 9  # number of recent drafts whose median is the usual drafting time
 ACCIDENT = 3.0  # times the usual drafting time; longer drafts are due to new prompts or other programs
 SOONEST, LATEST = 4, 64  # steps between plain passes that refresh their cost; the latter also between trial drafts
@@ -89,12 +91,21 @@ class Speculation:
         """
         likeliest_first = np.sort(tree.path_probabilities.astype(np.float64))[::-1]
         tokens = 1 + np.concatenate([[0.0], np.cumsum(likeliest_first)])
-        is_free = self._drafting == "free"
+        is_free, plain = self._drafting == "free", self.costs.seconds(1)
         drafting = self._free_seconds if is_free else self._usual_draft()
         seconds = drafting + self.costs.curve(np.arange(1, len(tree) + 2))
-        if seconds[0] <= 0:
+        if plain <= 0:
             return tree
-        return tree.likeliest(max(int(np.argmax(tokens / seconds)), 0 if is_free or self._recent_gain > 0 else TRIED))
+        best, least = int(np.argmax(tokens / seconds)), 0
+        if self._recent_gain <= 0:
+            best = min(best, self._affordable(seconds, plain))
+            least = TRIED if not is_free and drafting > CHEAP * plain else 0
+        return tree.likeliest(max(best, least))
+
+    def _affordable(self, seconds: NDArray[np.float64], plain: float) -> int:
+        """Return the largest tree whose loss, should the target reject it all, the credit covers."""
+        limit = plain * (1 + max(self._saved, 0.0) + OVERDRAFT)
+        return max(int(np.searchsorted(seconds, limit, side="right")) - 1, 0)
 
     def observe(self, rows: int, seconds: float, tokens: int, draft_seconds: float) -> None:
         """Record a step; see `Policy.observe`."""

@@ -31,14 +31,24 @@ class Calibration:
         Weight of the drafter's own confidence, in observations.
     memory : float
         Observations after which an old one has a weight of 1/e; each knot forgets separately.
+    trust : sequence of float, optional
+        Factor of the drafter's own confidence for each source; 1 by default.
     """
 
-    def __init__(self, n_sources: int = 1, *, prior: float = PRIOR, memory: float = MEMORY) -> None:
-        knots = np.square(np.linspace(0.0, 1.0, KNOTS))
-        self.table = np.tile(knots.astype(np.float32), (n_sources, RANKS, 1))
+    def __init__(
+        self,
+        n_sources: int = 1,
+        *,
+        prior: float = PRIOR,
+        memory: float = MEMORY,
+        trust: Sequence[float] | None = None,
+    ) -> None:
+        factors = np.ones(n_sources) if trust is None else np.asarray(trust, np.float64)
+        expected = np.multiply.outer(factors, np.square(np.linspace(0.0, 1.0, KNOTS)))[:, None, :].repeat(RANKS, 1)
+        self.table = expected.astype(np.float32)
         """Acceptance rates at the knots, float32 of shape (n_sources, RANKS, KNOTS), for compiled tree growth."""
         self._tests = np.full(self.table.shape, prior)
-        self._taken = prior * np.tile(knots, (n_sources, RANKS, 1))
+        self._taken = prior * expected
         self._keep = float(np.exp(-1.0 / memory))
         self._proposal = TokenTree.empty()
         self._evidence: tuple[Places, Places, NDArray[np.float32]] | None = None
@@ -83,12 +93,12 @@ class CalibrationByChoice:
 
     Parameters
     ----------
-    n_sources : int
+    n_sources, trust
         See `Calibration`.
     """
 
-    def __init__(self, n_sources: int = 1) -> None:
-        self.greedy, self.sampled = Calibration(n_sources), Calibration(n_sources)
+    def __init__(self, n_sources: int = 1, *, trust: Sequence[float] | None = None) -> None:
+        self.greedy, self.sampled = Calibration(n_sources, trust=trust), Calibration(n_sources, trust=trust)
 
     def of(self, sampling: Sampling) -> Calibration:
         """Return the calibration for requests with these options."""

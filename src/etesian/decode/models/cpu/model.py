@@ -147,9 +147,9 @@ class CpuModel:
         return self.shape.width
 
     def embed(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the embeddings of tokens, float32 of shape (n_tokens, width), unscaled."""
+        """Return the embeddings of tokens, float32 of the shape of `tokens` and (width,), unscaled."""
         if self._table is not None:
-            return self._table_rows(self._table, tokens).reshape(-1, self.shape.width)
+            return self._table_rows(self._table, tokens.reshape(-1)).reshape(*tokens.shape, self.shape.width)
         rows = self.weights.embedding.reshape(-1, self.shape.width)[tokens]
         return (rows.astype(np.uint32) << 16).view(np.float32) if rows.dtype == np.uint16 else rows
 

@@ -231,6 +231,15 @@ def test_bfloat16_file_runs_in_bfloat16_with_exact_rows(tmp_path):
     assert exact.weights.packed.dtype == np.float32
 
 
+def test_embeddings_have_the_shape_of_the_tokens(tmp_path):
+    model = gguf_files.write_random_gguf(tmp_path / "tiny.gguf", "Q4_1")
+    packed, _ = load_gguf(tmp_path / "tiny.gguf")
+    tokens = random_tokens(12).reshape(3, 4)
+    found, expected = packed.embed(tokens), model.get_input_embeddings().weight.detach().numpy()[tokens]
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_safetensors_are_quantized_on_loading():
     model, tokens = tiny("qwen2", hidden_size=128), random_tokens(40)
     expected = expected_logits(model, tokens)
