@@ -123,6 +123,7 @@ samplings = st.builds(
     forced_tokens=st.dictionaries(st.integers(0, 12), _token, max_size=2),
     stop=st.lists(st.text("abcdefghijklmnopqrst", min_size=1, max_size=2), max_size=2),
     stop_tokens=st.lists(_token, max_size=1),
+    ignore_eos=st.booleans(),
     logprobs=optional(st.integers(0, 3)),
     seed=st.integers(-(2**65), 2**65),
 )

@@ -98,11 +98,13 @@ def test_options_reach_the_choice_of_tokens(monkeypatch: pytest.MonkeyPatch) -> 
         presence_penalty=0.1,
         frequency_penalty=0.2,
         stop=("zz", "q"),
+        ignore_eos=True,
         seed=7,
     )
-    words = [
+    words = ["--ignore-eos"] + [
         word
         for name in SAMPLING
+        if name != "ignore_eos"
         for value in ([getattr(sampling, name)] if name != "stop" else sampling.stop)
         for word in (f"--{name.replace('_', '-')}", value)
     ]

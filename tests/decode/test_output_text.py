@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from etesian.decode import Decoder, FixedPolicy, Sampling, TableModel
 from etesian.decode.output_text import OutputText
+from etesian.decode.sampling import Grammar
+from etesian.errors import InputError
 
 
 def reciting(text, end=256):
@@ -108,3 +110,21 @@ def test_a_stop_token_ends_the_output_and_reads_as_nothing(stop_tokens):
     assert out.text == ("deab" if stop_tokens == [2] else "d")
     assert out.token_ids == ((3, 4, 0, 1, 2) if stop_tokens == [2] else (3, 4))
     assert out.finish_reason == "stop"
+
+
+def test_ignored_end_of_text_reads_as_nothing_and_stop_tokens_still_end_the_output():
+    class Ending(Letters):
+        """Decodes without the end of text, as tokenizers do."""
+
+        def decode(self, tokens):
+            return super().decode([token for token in tokens if token != 2])
+
+    model = TableModel.from_function(lambda tokens: np.eye(5, dtype=np.float32)[len(tokens) % 5], 5)
+    decoder = Decoder(model, Equal(model), Ending(), end_tokens=[2])
+    assert decoder.generate([0, 0, 0], max_tokens=9).text == "deab"
+    out = decoder.generate([0, 0, 0], Sampling(ignore_eos=True), max_tokens=9)
+    assert (out.token_ids, out.text, out.finish_reason) == ((3, 4, 0, 1, 2, 3, 4, 0, 1), "deabdeab", "length")
+    out = decoder.generate([0, 0, 0], Sampling(ignore_eos=True, stop_tokens=[0]), max_tokens=9)
+    assert (out.token_ids, out.finish_reason) == ((3, 4, 0), "stop")
+    with pytest.raises(InputError, match="ignore_eos and grammar cannot be combined"):
+        Sampling(ignore_eos=True, grammar=Grammar.json_object())

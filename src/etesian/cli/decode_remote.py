@@ -61,6 +61,7 @@ class RemoteDecoder:
             "frequency_penalty": sampling.frequency_penalty,
             "repetition_penalty": sampling.repetition_penalty,
             "stop": list(sampling.stop),
+            "ignore_eos": sampling.ignore_eos,
             "seed": sampling.seed,
             "max_tokens": max_tokens,
             "speculate": speculate,

@@ -278,9 +278,10 @@ class Decoder:
             max_tokens = min(max_tokens, self.target.max_length - len(tokens))
         reader = OutputText(self.tokenizer, tokens, sampling.stop) if self.tokenizer else None
         drafter = self.drafter if speculate and self.can_speculate else None
+        ends = () if sampling.ignore_eos else self.end_tokens
         return Request(
             text=Text(tokens, capacity=max_tokens),
-            output=Output(reader, (*self.end_tokens, *sampling.stop_tokens), max_tokens),
+            output=Output(reader, (*ends, *sampling.stop_tokens), max_tokens),
             chooser=Chooser(sampling, vocabulary_size, len(tokens), self._grammars.constraint(sampling.grammar)),
             may_draft=speculate and self.may_reuse,
             recorder=Recorder(drafter, self._traits.weight_bytes, prompt_tokens=len(tokens)),

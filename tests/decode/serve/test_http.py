@@ -139,6 +139,17 @@ def test_stop_tokens_end_the_text_and_both_names_of_the_length_are_known(server)
     assert server.chat("abc", **body).json["choices"][0]["finish_reason"] == "length"
 
 
+def test_benchmarks_continue_past_the_end_of_text(server):
+    body = {"max_tokens": 9, "logit_bias": {str(END): 1000}}
+    ending = server.chat("abc", **body).json
+    assert (ending["choices"][0]["finish_reason"], ending["usage"]["completion_tokens"]) == ("stop", 1)
+    going_on = server.chat("abc", ignore_eos=True, **body).json
+    assert (going_on["choices"][0]["finish_reason"], going_on["usage"]["completion_tokens"]) == ("length", 9)
+    refused = server.chat("abc", ignore_eos=True, response_format={"type": "json_object"})
+    assert refused.status == 400
+    assert "ignore_eos and grammar cannot be combined" in refused.text
+
+
 def test_a_response_and_its_stream_agree(server):
     body = {"input": "abc", "instructions": "ab", "max_output_tokens": 9, "temperature": 0}
     whole = server.ask("/v1/responses", body).json

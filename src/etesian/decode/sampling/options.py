@@ -41,6 +41,9 @@ class Sampling:
         The output ends before the first of these strings.
     stop_tokens : sequence of int
         The output ends with the first of these tokens, in addition to the model's end-of-text tokens.
+    ignore_eos : bool
+        Continue after the model's end-of-text tokens, as benchmarks of servers do for outputs of equal length. Not with a
+        grammar, which ends with one of them.
     logprobs : int or None
         Number of most probable tokens to return with log-probabilities in addition to the chosen token; None for no
         log-probabilities. They are those of the model, before penalties, temperature and truncation.
@@ -67,6 +70,7 @@ class Sampling:
     forced_tokens: Mapping[int, int] = field(default_factory=dict)
     stop: Sequence[str] = ()
     stop_tokens: Sequence[int] = ()
+    ignore_eos: bool = False
     logprobs: int | None = None
     grammar: Grammar | None = None
     seed: int = 0
@@ -79,6 +83,8 @@ class Sampling:
         )
         if not is_list_of_strings:
             raise InputError(f"stop must be a list of strings, none of them empty; got {self.stop!r}")
+        if self.ignore_eos and self.grammar is not None:
+            raise InputError("ignore_eos and grammar cannot be combined: a grammar ends with an end-of-text token")
 
     def _check_numbers(self) -> None:
         check_real("temperature", self.temperature, "0 or above, or None for greedy", lambda x: 0 <= x < math.inf)

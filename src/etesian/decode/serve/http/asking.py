@@ -95,6 +95,7 @@ def sampling_of(body: SamplingBody, *, grammar: Grammar | None = None, logprobs:
             "logit_bias": _biases(body.logit_bias or {}),
             "stop": _stops(body.stop),
             "stop_tokens": body.stop_token_ids or [],
+            "ignore_eos": bool(body.ignore_eos),
         }
     try:
         return Sampling(**options)

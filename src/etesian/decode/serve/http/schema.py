@@ -52,6 +52,7 @@ class GenerationBody(SamplingBody):
     n: Annotated[int, Field(ge=1)] | None = None
     stop: str | list[str] | None = None
     stop_token_ids: list[Token] | None = None
+    ignore_eos: bool | None = None
     presence_penalty: Finite | None = None
     frequency_penalty: Finite | None = None
     repetition_penalty: Annotated[Finite, Field(gt=0)] | None = None
