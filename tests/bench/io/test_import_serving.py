@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
 from import_cases import one_run, reasons, sort_out, write
@@ -17,70 +18,76 @@ from etesian.bench.io import read_aiperf, read_benchopt, read_guidellm, read_vll
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "others"
 
-# The fields that `vllm bench serve` 0.11 writes; with --save-detailed also one list per request, and None for missing options.
-VLLM = {
-    "date": "20261101-101500",
-    "endpoint_type": "vllm",
-    "backend": "vllm",
-    "label": None,
-    "model_id": "a/model",
-    "tokenizer_id": "a/model",
-    "num_prompts": 100,
-    "request_rate": "inf",
-    "burstiness": 1.0,
-    "max_concurrency": 8,
-    "duration": 12.5,
-    "completed": 100,
-    "failed": 0,
-    "total_input_tokens": 102400,
-    "total_output_tokens": 12800,
-    "request_throughput": 8.0,
-    "request_goodput": None,
-    "output_throughput": 1024.0,
-    "total_token_throughput": 9216.0,
-    "max_output_tokens_per_s": 1300.0,
-    "max_concurrent_requests": 8,
-    "latencies": [0.9, 1.1],
-    "queue_times": [0.0, 0.0],
-    "spec_decode_acceptance_rate": 71.5,
-    "spec_decode_per_position_acceptance_rates": [0.8, 0.6],
-    "mean_ttft_ms": 20.0,
-    "median_ttft_ms": 19.0,
-    "std_ttft_ms": 4.0,
-    "p99_ttft_ms": 55.0,
-    "p99_client_queue_time_ms": 2.0,
-}
+VLLM = json.loads((FIXTURES / "vllm-0.33.0.json").read_text())
+"""Result of four requests to ``etesian serve``; `FIXTURES` has a README with the commands."""
 VLLM_WITHOUT_FAILED = {name: value for name, value in VLLM.items() if name != "failed"}
 
 
-def test_result_of_vllm_is_one_run_for_any_number_of_requests(tmp_path: Path) -> None:
-    file = write(tmp_path / "r.json", json.dumps(VLLM))
+def test_result_of_vllm_is_one_run_with_the_figures_of_its_requests() -> None:
+    file = FIXTURES / "vllm-0.33.0.json"
     run = one_run(read_vllm(file))
-    assert (run.seconds, run.started) == (12.5, "2026-11-01T10:15:00")
-    assert run.workload == "a/model, request_rate inf, max_concurrency 8"
+    assert (run.seconds, run.started) == (1.616171518000101, "2026-11-29T10:20:41")
+    assert run.workload == "smollm2, request_rate inf, max_concurrency 2, 4 requests"
     metrics = run.points[0].metrics
-    assert (metrics["p99_ttft_ms"], metrics["p99_client_queue_time_ms"]) == (55.0, 2.0)
-    assert (metrics["output_throughput"], metrics["spec_decode_acceptance_rate"]) == (1024.0, 71.5)
-    assert one_run(read_vllm(file, latency="p99_ttft_ms")).seconds == pytest.approx(0.055)
+    first_tokens, ends, lengths = (np.array(VLLM[name]) for name in ("ttfts", "latencies", "output_lens"))
+    expected = {
+        "requests": 4,
+        "unanswered_requests": 0,
+        "request_throughput": 4 / run.seconds,
+        "output_throughput": lengths.sum() / run.seconds,
+        "total_input_tokens": 4 * 40,
+        "total_output_tokens": 4 * 16,
+        "mean_ttft_ms": 1000 * first_tokens.mean(),
+        "p99_ttft_ms": 1000 * np.percentile(first_tokens, 99),
+        "mean_tpot_ms": 1000 * ((ends - first_tokens) / (lengths - 1)).mean(),
+        "p50_itl_ms": 1000 * np.median(np.concatenate(VLLM["itls"])),
+        "std_e2el_ms": 1000 * ends.std(),
+    }
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    assert one_run(read_vllm(file, latency="p99_ttft_ms")).seconds == pytest.approx(0.425242817499934)
 
 
 def test_appended_results_of_vllm_are_several_runs(tmp_path: Path) -> None:
-    write(tmp_path / "r.json", json.dumps(VLLM) + "\n" + json.dumps({**VLLM, "duration": 13.0}))
+    write(tmp_path / "r.json", (FIXTURES / "vllm-0.33.0-appended.json").read_text())
     write(tmp_path / "r.pytorch.json", "[]")
     runs, skipped, _ = sort_out(read_vllm(tmp_path))
-    assert [run.seconds for run in runs] == [12.5, 13.0]
+    assert [run.seconds for run in runs] == [1.3235543310001958, 1.258858876999966]
+    assert [run.points[0].metrics["request_goodput"] for run in runs] == [3.7777066516200764, 4.7662213053609515]
+    assert {run.workload for run in runs} == {"smollm2, night, request_rate 20.0, max_concurrency 2, 6 requests"}
     assert len({run.seed for run in runs}) == 2
     assert not skipped
 
 
-@pytest.mark.parametrize("data", [{**VLLM, "failed": 3}, {**VLLM_WITHOUT_FAILED, "completed": 97}])
+def test_requests_that_a_server_refused_were_not_answered() -> None:
+    run = one_run(read_vllm(FIXTURES / "vllm-0.33.0-refused.json"))
+    assert (run.outcome, run.seconds, run.error) == ("failed", None, "3 of 6 requests were not answered")
+
+
+def test_figures_of_speculation_and_queues_are_read(tmp_path: Path) -> None:
+    more = {
+        "spec_decode_acceptance_rate": 71.5,
+        "spec_decode_per_position_acceptance_rates": [0.8, 0.6],
+        "p99_client_queue_time_ms": 2.0,
+    }
+    metrics = one_run(read_vllm(write(tmp_path / "a.json", json.dumps(VLLM | more)))).points[0].metrics
+    assert (metrics["spec_decode_acceptance_rate"], metrics["p99_client_queue_time_ms"]) == (71.5, 2.0)
+
+
+def test_other_numbers_of_requests_are_another_entry(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", json.dumps(VLLM))
+    write(tmp_path / "b.json", json.dumps({**VLLM, "num_prompts": 8, "completed": 8}))
+    runs, _, _ = sort_out(read_vllm(tmp_path))
+    assert [run.workload.rpartition(", ")[2] for run in runs] == ["4 requests", "8 requests"]
+
+
+@pytest.mark.parametrize("data", [{**VLLM, "failed": 3}, {**VLLM_WITHOUT_FAILED, "completed": 1}])
 def test_duration_with_unanswered_requests_is_a_failure(data: dict[str, Any], tmp_path: Path) -> None:
     file = write(tmp_path / "r.json", json.dumps(data))
     run = one_run(read_vllm(file))
     answered = data["completed"]
     assert run.error == f"3 of {answered + 3} requests were not answered"
     assert (run.outcome, run.seconds) == ("failed", None)
-    assert one_run(read_vllm(file, latency="mean_ttft_ms")).seconds == pytest.approx(0.02)
+    assert one_run(read_vllm(file, latency="mean_ttft_ms")).seconds == pytest.approx(VLLM["mean_ttft_ms"] / 1000)
 
 
 def test_other_kinds_of_vllm_benchmarks(tmp_path: Path) -> None:
@@ -159,6 +166,24 @@ AIPERF = {
     "request_count": {"unit": "requests", "avg": 50.0},
     "benchmark_duration": {"unit": "sec", "avg": 10.0},
 }
+
+
+def test_run_of_aiperf_has_the_figures_of_its_summary() -> None:
+    file = FIXTURES / "aiperf-0.13.0_aiperf.json"
+    run = one_run(read_aiperf(file))
+    assert (run.seconds, run.started) == (1.9339169280000001, "2026-11-29T10:35:05.981688")
+    assert run.workload == "smollm2, concurrency 2, 4 requests"
+    metrics = run.points[0].metrics
+    assert (metrics["requests"], metrics["output_token_throughput"]) == (4.0, 32.69436130884221)
+    assert metrics["time_to_first_token.avg"] == pytest.approx(0.64863610125)
+    assert one_run(read_aiperf(file, latency="request_latency.p99")).seconds == pytest.approx(1.3034314836199999)
+
+
+def test_benchmark_of_a_given_duration_has_latencies_only() -> None:
+    file = FIXTURES / "aiperf-0.13.0-for-3-s_aiperf.json"
+    assert "ran for a given time instead of a given number of requests" in reasons(read_aiperf(file))[0]
+    run = one_run(read_aiperf(file, latency="request_latency.p99"))
+    assert (run.workload, run.seconds) == ("smollm2, concurrency 2", pytest.approx(3.58833053458))
 
 
 def test_profile_of_aiperf_is_one_run(tmp_path: Path) -> None:

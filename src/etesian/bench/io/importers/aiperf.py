@@ -14,6 +14,8 @@ from etesian.bench.io._reading.timings import seed_from_content
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0}
 _STATISTICS = ("avg", "min", "max", "p50", "p75", "p90", "p95", "p99")
+_REQUESTS = ("requests", "request_count")
+_TIMES = ("duration", "benchmark_duration")
 _THROUGHPUTS = ("request_throughput", "output_token_throughput", "total_token_throughput")
 
 
@@ -26,7 +28,7 @@ def read_aiperf(path: str | Path, *, latency: str | None = None, suite: str = "a
         A file such as profile_export_aiperf.json, or a folder of artifacts.
     latency
         Latency that is the time of a run, such as request_latency.p99 or time_to_first_token.avg; by default the duration of
-        the benchmark, in which all requests must have been answered.
+        the benchmark, in which all requests must have been answered. A benchmark of a given duration has latencies only.
     suite
         Suite to store the runs under.
 
@@ -43,7 +45,10 @@ def read_aiperf(path: str | Path, *, latency: str | None = None, suite: str = "a
 
     def read(file: Path) -> list[Found]:
         text = document_of(file)
-        result = _result(file, json_object(text))
+        data = json_object(text)
+        if latency is None:
+            _check_fixed_work(data)
+        result = _result(file, data)
         return [serving_run(suite, result, latency=latency, seed=seed_from_content(text))]
 
     return read_each(
@@ -52,6 +57,15 @@ def read_aiperf(path: str | Path, *, latency: str | None = None, suite: str = "a
         is_candidate=lambda file: has_suffix(file, "_aiperf.json"),
         sought="summary (profile_export_aiperf.json)",
     )
+
+
+def _check_fixed_work(data: Mapping[str, Any]) -> None:
+    """Refuse benchmarks that ran for a given time: their duration depends on their options, not on the server."""
+    load = _load(as_mapping(data.get("input_config")))
+    if not any(load.get(name) for name in _REQUESTS) and any(load.get(name) for name in _TIMES):
+        raise UnreadableError(
+            "ran for a given time instead of a given number of requests; select a latency as its time"
+        )
 
 
 def _result(file: Path, data: Mapping[str, Any]) -> ServingResult:
@@ -94,7 +108,8 @@ def _workload(file: Path, data: Mapping[str, Any]) -> str:
     load = _load(config)
     model = ", ".join(names) if names else file.resolve().parent.name
     loads = [f"{name} {load[name]}" for name in ("concurrency", "request_rate", "rate") if load.get(name)]
-    return ", ".join([model, *loads])
+    work = [f"{load[name]} requests" for name in _REQUESTS if load.get(name)]
+    return ", ".join([model, *loads, *work])
 
 
 def _models(config: Mapping[str, Any]) -> list[str]:

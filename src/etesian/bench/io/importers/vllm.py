@@ -19,6 +19,7 @@ _MAX_BYTES = 1 << 28  # --save-detailed keeps every request
 _LATENCY = re.compile(r"(?:probe_)?(?:mean|median|std|max|p\d[\d.]*)_\w+_ms")
 _FIGURE = re.compile(
     r"\w*throughput|(?:requests|tokens)_per_second|request_goodput|spec_decode_acceptance_(?:rate|length)"
+    r"|total_(?:in|out)put_tokens"
 )
 _LOAD = ("request_rate", "max_concurrency", "ramp_up_strategy")
 _DECODER = json.JSONDecoder()
@@ -89,8 +90,10 @@ def _result(file: Path, data: Mapping[str, Any]) -> ServingResult:
     model = str(data.get("model_id") or data.get("label") or file.name.partition(".")[0])
     label = data.get("label")
     load = [f"{name} {data[name]}" for name in _LOAD if data.get(name) is not None]
+    sent = data.get("num_prompts", data.get("num_requests"))
+    work = [] if sent is None else [f"{sent} requests"]  # the duration of other numbers of requests is another quantity
     return ServingResult(
-        workload=", ".join([model, *([str(label)] if label and label != model else []), *load]),
+        workload=", ".join([model, *([str(label)] if label and label != model else []), *load, *work]),
         duration=duration,
         completed=completed,
         unfinished=_unanswered(data, completed),
