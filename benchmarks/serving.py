@@ -219,6 +219,7 @@ class Library:
 
     def run(self, n_tokens: int) -> dict[str, Any]:
         """Return the figures of one user who calls the library directly."""
+        self.decoder.generate(" ".join(KINDS.values()), max_tokens=n_tokens)  # loads and compiles
         answers = []
         began = time.perf_counter()
         for prompt in prompts_of(0, prefix=f"Session {time.time_ns()}. "):

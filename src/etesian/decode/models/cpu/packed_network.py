@@ -96,7 +96,7 @@ def _rounded(value: float, dtype: Any) -> np.float32:
     bits = np.array(value, np.float32).view(np.uint32)
     if dtype == np.uint16:
         bits = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
-    return bits.astype(np.uint32).view(np.float32)[()]  # type: ignore[no-any-return]
+    return np.float32(bits.astype(np.uint32).view(np.float32).item())
 
 
 def _count_packed(architecture: Architecture) -> int:
