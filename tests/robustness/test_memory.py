@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,15 @@ import pytest
 from scipy import sparse
 
 from etesian._shared.limits import raised_limits
-from etesian.bench.io import read_jsonl
+from etesian.bench import Point, Run, StoredRun, Target
+from etesian.bench.io import read_jsonl, write_jsonl
 from etesian.errors import InputError
-from etesian.sparse.io import LabeledRows, MalformedFileError, Triples, read_file
+from etesian.sparse.io import Graph, LabeledRows, MalformedFileError, Triples, read_file
 
 FIXED_BYTES = 60 << 20
 """Buffers whose size does not depend on the file."""
 
-ROWS = 1_500_000
+ROWS = 1_000_000
 
 
 def peak_of(work: Callable[[], int]) -> tuple[int, int]:
@@ -50,6 +53,8 @@ def kept_bytes(contents: Any) -> int:
     """Return the size of the arrays of some contents."""
     if isinstance(contents, LabeledRows):
         arrays = [contents.X.data, contents.X.indices, contents.X.indptr, contents.y, contents.features]
+    elif isinstance(contents, Graph):
+        arrays = [contents.matrix.data, contents.matrix.indices, contents.matrix.indptr, contents.ids]
     else:
         assert isinstance(contents, Triples)
         arrays = [
@@ -69,7 +74,7 @@ def write_ratings(path: Path) -> None:
 
 def write_rows(path: Path) -> None:
     block = "".join(f"{k % 2} {1 + k % 90}:1.5 {100 + k % 90}:2 {200 + k % 90}:3\n" for k in range(10_000))
-    path.write_text(block * (ROWS // 30_000))
+    path.write_text(block * (ROWS // 20_000))
 
 
 def write_matrix(path: Path) -> None:
@@ -80,12 +85,77 @@ def write_matrix(path: Path) -> None:
     sparse.save_npz(path, matrix, compressed=False)
 
 
-@pytest.mark.parametrize(("name", "write"), [("r.csv", write_ratings), ("r.svm", write_rows), ("m.npz", write_matrix)])
+def write_pattern(path: Path) -> None:
+    block = "".join(f"{1 + k % 997} {1 + k % 1009}\n" for k in range(10_000))
+    path.write_text(
+        f"%%MatrixMarket matrix coordinate pattern general\n997 1009 {2 * ROWS}\n" + block * (ROWS // 5_000)
+    )
+
+
+def write_symmetric(path: Path) -> None:
+    block = "".join(f"{2 + k % 997} {1 + k % 997} 1.5\n" for k in range(10_000))
+    path.write_text(f"%%MatrixMarket matrix coordinate real symmetric\n998 998 {ROWS}\n" + block * (ROWS // 10_000))
+
+
+def write_dense(path: Path) -> None:
+    path.write_text(f"%%MatrixMarket matrix array real general\n{ROWS // 500} 1000\n" + "1.5\n" * (2 * ROWS))
+
+
+def write_graph(path: Path) -> None:
+    """A ring in which each vertex also has edges to those up to four steps away."""
+    n = ROWS // 5
+    neighbors = (np.arange(n)[:, None] + [-4, -3, -2, -1, 1, 2, 3, 4]) % n + 1
+    lines = (" ".join(f"{each} 3" for each in row) for row in neighbors.tolist())
+    path.write_text(f"{n} {4 * n} 001\n" + "\n".join(lines) + "\n")
+
+
+WRITERS = {
+    "r.csv": write_ratings,
+    "r.svm": write_rows,
+    "m.npz": write_matrix,
+    "p.mtx": write_pattern,
+    "s.mtx": write_symmetric,
+    "d.mtx": write_dense,
+    "g.graph": write_graph,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def readers_are_compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("small") / "a.graph"
+    path.write_text("2 1\n2\n1\n")
+    read_file(path, format="metis")
+
+
+@pytest.mark.parametrize(("name", "write"), WRITERS.items())
 def test_peak_memory_is_at_most_three_times_the_data(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
     write(tmp_path / name)
     added, kept = peak_of(lambda: kept_bytes(read_file(tmp_path / name)))
     assert kept > 10 << 20
     assert added < 3 * kept + FIXED_BYTES, (added >> 20, kept >> 20)
+
+
+def deep_size(found: object) -> int:
+    """Return the size of an object and of all that it refers to, except classes."""
+    seen, waiting, size = set[int](), [found], 0
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in seen and not isinstance(each, type):
+            seen.add(id(each))
+            size += sys.getsizeof(each)
+            waiting += gc.get_referents(each)
+    return size
+
+
+def test_peak_memory_of_a_long_run_is_at_most_three_times_the_record(tmp_path: Path) -> None:
+    points = tuple(Point(k, float(k), {"loss": 1 / (1 + k)}) for k in range(100_000))
+    run = Run("adam", 0, Target("loss", 0.0, "at_most"), "exhausted", points)
+    write_jsonl([StoredRun("long", run)], tmp_path / "r.jsonl")
+    kept = deep_size([StoredRun("long", run)])
+    del points, run
+    added, n_runs = peak_of(lambda: len(read_jsonl(tmp_path / "r.jsonl")))
+    assert n_runs == 1
+    assert added < 3 * kept + (10 << 20), (added >> 20, kept >> 20)
 
 
 def refusal(read: Callable[[Path], object], path: Path) -> int:

@@ -185,13 +185,19 @@ def test_matrix_market_rows_and_columns_are_ids_that_count_from_1(tmp_path, patt
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 5\n", "is not a valid Matrix Market file"),
-        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 5\n", "is not a valid Matrix Market file"),
+        (
+            "%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 5\n",
+            r"m\.mtx:2: the size line promises 2 entries; the file has 1",
+        ),
+        (
+            "%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 5\n",
+            r"m\.mtx:3: the row must be .* 1 to 2; got 3",
+        ),
         ("%%MatrixMarket matrix coordinate real general\n2 2 0\n", "must contain at least one entry"),
         ("%%MatrixMarket matrix coordinate complex general\n2 2 1\n1 1 5 1\n", "must contain finite real numbers"),
         (
             "%%MatrixMarket matrix coordinate real general\n9 9 9000000000000000\n1 1 5\n",
-            r"m\.mtx:2: promises 9,000,000,000,000,000 entries; the file has 4 lines",
+            r"m\.mtx:2: the size line promises 9,000,000,000,000,000 entries; the file has 1",
         ),
         ("%%MatrixMarket matrix coordinate real general\n% c\n2 2\n1 1 5\n", r"m\.mtx:3: the size line must be"),
         ("%%MatrixMarket\n", "is not a valid Matrix Market file"),

@@ -80,7 +80,10 @@ def read_jsonl(path: str | Path) -> list[StoredRun]:
     try:
         for number, line in lines_of(path, max_line_bytes=MAX_RUN_BYTES):  # noqa: B007 - names the line below
             if line.strip():
-                entries.append(_from_line(line))
+                fields = _parsed(line)
+                del line  # a long run is in memory as text, as JSON and as a record, but never as all three
+                entries.append(_from_fields(fields))
+                del fields
     except DAMAGES as error:
         reason = reason_of(error)
         raise InputError(
@@ -94,10 +97,14 @@ def _as_line(entry: StoredRun) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _from_line(line: str) -> StoredRun:
-    data = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_object_without_repeats)
+def _parsed(line: str) -> dict[str, Any]:
+    data = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_checked_object)
     if not isinstance(data, dict):
         raise ValueError(f"each line must be a JSON object; got {shortened(line)}")
+    return data
+
+
+def _from_fields(data: dict[str, Any]) -> StoredRun:
     version = data.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise ValueError(
@@ -106,37 +113,43 @@ def _from_line(line: str) -> StoredRun:
     suite = data.pop("suite", None)
     if not isinstance(suite, str) or not suite:
         raise ValueError(f"suite must be a name; got {shortened(suite)}")
-    entry = StoredRun(suite, Run.from_dict(data))
-    _check_storable(entry)
-    return entry
-
-
-def _check_storable(entry: StoredRun) -> None:
-    """Refuse runs with numbers or text that databases cannot hold; `Run.from_dict` has checked the rest."""
-    if not all(0 <= point.slices <= _BIGGEST_INTEGER for point in entry.run.points):
+    run = Run.from_dict(data)
+    if not all(0 <= point.slices <= _BIGGEST_INTEGER for point in run.points):
         raise ValueError("slices must be whole numbers from 0 on that fit into 64 bits")
-    _check_text(_as_line(entry))
-
-
-def _check_text(line: str) -> None:
-    try:
-        line.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"text must be valid Unicode; got the lone surrogate \\u{ord(line[error.start]):04x}"
-        ) from None
-    if "\\u0000" in line:
-        raise ValueError("text must not contain NUL characters")
+    return StoredRun(suite, run)
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f'{name} is not JSON; numbers that are not finite are written as the string "{name}"')
 
 
-def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _checked_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; refuse repeated names, and text that databases cannot hold, while the parser builds it."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the field {shortened(repeated)} appears twice")
+    for name, value in pairs:
+        _check_text("a name", name)
+        _check_value(name, value)
     return fields
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Check text, and text in lists; objects have been checked before those that hold them."""
+    if isinstance(value, str):
+        _check_text(shortened(name), value)
+    elif isinstance(value, list):
+        for each in value:
+            _check_value(name, each)
+
+
+def _check_text(role: str, text: str) -> None:
+    if "\0" in text:
+        raise ValueError(f"{role} must not contain NUL characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        sign = f"\\u{ord(text[error.start]):04x}"
+        raise ValueError(f"{role} must be valid Unicode text; got the lone surrogate {sign}") from None
