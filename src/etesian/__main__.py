@@ -1,22 +1,28 @@
-"""Entry point of the `etesian` command and of ``python -m etesian``."""
+"""Entry point of the `etesian` command and of ``python -m etesian``: Ctrl-C exits with code 130 from the first instruction on."""
 
-from __future__ import annotations
-
+import _signal  # type: ignore[import-not-found]  # built in; importing `signal` takes milliseconds, too late for the handler
 import os
-import signal
 import sys
 
 EXIT_INTERRUPTED = 130
 
 
+def _exit_at_once(*_: object) -> None:
+    os._exit(EXIT_INTERRUPTED)
+
+
+HEEDS_INTERRUPTS = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+if (
+    HEEDS_INTERRUPTS
+):  # here, since the scripts that installers write have work to do between the import and the call of `main`
+    _signal.signal(_signal.SIGINT, _exit_at_once)
+
+
 def main() -> None:
-    """Run the command line. Ctrl-C exits with code 130 from here on, even while modules are imported."""
-    heeds_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heeds_interrupts:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+    """Run the command line. Until a command takes over, Ctrl-C ends the process at once."""
     from etesian.cli.app import run
 
-    sys.exit(run(sys.argv[1:], heeds_interrupts=heeds_interrupts))
+    sys.exit(run(sys.argv[1:], heeds_interrupts=HEEDS_INTERRUPTS))
 
 
 if __name__ == "__main__":

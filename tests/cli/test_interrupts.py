@@ -1,12 +1,17 @@
 """Ctrl-C ends every command with exit code 130 and no traceback, from the first instruction on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+
+from etesian.cli.app import run
 
 COMMANDS = {
     "help": "--help",
@@ -35,3 +40,68 @@ def test_interrupt_exits_with_130_at_any_time(command, seconds, tmp_path):
     assert process.returncode == 130 or is_too_late, errors
     assert "Traceback" not in errors
     assert "Exception ignored" not in errors
+
+
+def test_command_hands_interrupts_back_at_its_end():
+    def ends_at_once(*_):
+        pass
+
+    before = signal.signal(signal.SIGINT, ends_at_once)
+    try:
+        assert run(["--version"], heeds_interrupts=True) == 0
+        assert signal.getsignal(signal.SIGINT) is ends_at_once
+        assert run(["bench", "show", "missing.jsonl"], heeds_interrupts=True) == 2
+        assert signal.getsignal(signal.SIGINT) is ends_at_once
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+MARKER = """
+import os, sys
+
+def write_once(event, arguments, unwritten=[0]):
+    if event == "exec" and unwritten and arguments[0].co_filename.endswith("etesian/__main__.py"):
+        os.write(MARKER, unwritten.pop().to_bytes())
+
+sys.addaudithook(write_once)
+"""
+"""Runs as the interpreter starts, and writes to a pipe just before the first instruction of the program."""
+
+STARTS = {"script": [str(Path(sys.executable).with_name("etesian"))], "module": ["-m", "etesian"]}
+
+
+def interrupted(arguments, seconds, folder):
+    """Start Python as a terminal does, interrupt it some time after the program's first instruction; return code and output."""
+    reading, writing = os.pipe()
+    (folder / "sitecustomize.py").write_text(MARKER.replace("MARKER", str(writing)))
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
+        pass_fds=[writing],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )
+    os.close(writing)
+    assert os.read(reading, 1), process.communicate()[0]
+    os.close(reading)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_interrupt_after_the_first_instruction_exits_with_130(start, tmp_path):
+    (tmp_path / "rows").write_text("1 1:1\n-1 2:1\n" * 200)
+    commands = [COMMANDS["fit"], f"{COMMANDS['generate']} --model bundled", "serve --model bundled --port 0"]
+    n_early = 0
+    for number, seconds in enumerate(10 ** np.random.default_rng(len(start)).uniform(-4, 0, size=15)):
+        code, output = interrupted([*STARTS[start], *commands[number % 3].split()], seconds, tmp_path)
+        is_early = re.findall(r'File ".*[/\\](\w+\.py)"', output)[-1:] == ["sitecustomize.py"]
+        n_early += is_early  # the marker was still being written
+        assert is_early or (code, "Traceback" in output, "Exception ignored" in output) == (130, False, False), output
+    assert n_early < 5

@@ -86,9 +86,13 @@ def run(arguments: Sequence[str], *, heeds_interrupts: bool = False) -> int:
 def _run(arguments: Sequence[str], *, heeds_interrupts: bool) -> int:
     command, bound, _ = build_app(arguments).parse_args(arguments, exit_on_error=False, print_error=False)
     bound.apply_defaults()  # options derived from other signatures are keyword arguments of the command
-    if heeds_interrupts:  # from here on the command decides what an interrupt keeps
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    return command(*bound.args, **bound.kwargs) or 0
+    if not heeds_interrupts:
+        return command(*bound.args, **bound.kwargs) or 0
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the command decides what an interrupt keeps
+    try:
+        return command(*bound.args, **bound.kwargs) or 0
+    finally:  # the interpreter's own end would print a traceback
+        signal.signal(signal.SIGINT, before)
 
 
 def build_app(arguments: Sequence[str] = ()) -> App:
