@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,25 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from families import FIXTURES
+from killing import KILLED, forked, kill_at_random, n_kills
 
 from etesian.bench import Run, Store, StoredRun, Suite, Target, read_jsonl, run_suite, write_jsonl
 from etesian.decode.drafters.ngram_table import NgramTable
 from etesian.sparse.io import load_model, save_model
-
-KILLS = 12
-
-
-def kill_at_random(work: Callable[[], object], rng: np.random.Generator, longest: float) -> int:
-    """Run `work` in a forked process and kill it after a random time; return its exit status if it ended before."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    time.sleep(rng.uniform(0, longest))
-    os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1]
 
 
 def repeated(write: Callable[[int], object]) -> Callable[[], None]:
@@ -62,8 +46,8 @@ def test_killed_writer_leaves_a_whole_file(tmp_path: Path, kind: str) -> None:
     write, read = writers(tmp_path)[kind]
     write(0)
     rng = np.random.default_rng(0)
-    for _ in range(KILLS):
-        assert os.WIFSIGNALED(kill_at_random(repeated(write), rng, 0.05))
+    for _ in range(n_kills(12)):
+        assert kill_at_random(forked(repeated(write)), rng, 0.05) == KILLED
         read()
     write(1)
     read()
@@ -95,12 +79,12 @@ def test_killed_suite_is_resumed_and_holds_every_run_once(tmp_path: Path) -> Non
         with Store(path) as store:
             run_suite(suite, seeds=3, store=store, isolate=False)
 
-    for _ in range(12):
-        status = kill_at_random(work, rng, 0.15)
+    for _ in range(n_kills(12)):
+        code = kill_at_random(forked(work), rng, 0.15)
         stored = runs_in(path)
         assert len(stored) >= seen, "a finished run was lost"
         seen = len(stored)
-        if not os.WIFSIGNALED(status):
+        if code != KILLED:
             break
     work()
     keys = [(run.workload, run.seed) for run in runs_in(path)]

@@ -44,7 +44,10 @@ def line(points: list[tuple[float, float]] | None = None, **changes: Any) -> str
         (line().replace('"slices": 1', '"slices": 1' + "0" * 30), "slices must be whole numbers from 0 on"),
         (line().replace('"workload": "a"', '"workload": "\\ud800"'), "must be valid Unicode text"),
         (line(details={"x": ["\udfff"]}), "the lone surrogate \\udfff"),
-        (line(workload="a\0b"), "must not contain NUL characters"),
+        (line(suite="\ud800"), "'suite' must be valid Unicode text; got the lone surrogate \\ud800"),
+        (line().replace('{"loss"', '{"\\ud801"'), "a name must be valid Unicode text"),
+        (line(workload="a\0b"), "'workload' must not contain NUL characters"),
+        (line(details={"x": [["a\0b"]]}), "'x' must not contain NUL characters"),
         (line([(0.0, 9.0), (5.0, 4.0), (3.0, 0.5)]), "seconds must not decrease within a run"),
         (line([(-1.0, 9.0), (5.0, 0.5)]), "got -1.0 after 0.0"),
         (line(budget_seconds=-3), "budget_seconds must be a positive number"),
@@ -59,6 +62,11 @@ def test_invalid_line_is_refused_by_file_and_number(content: str, reason: str, t
     result = run_command("bench", "import", "jsonl", file, "--store", tmp_path / "s.db")
     assert result.exit_code == 2
     assert not (tmp_path / "s.db").exists()
+
+
+def test_backslash_before_u0000_is_text(tmp_path: Path) -> None:
+    (entry,) = read_jsonl(write(tmp_path / "runs.jsonl", line(details={"x": "a\\u0000"})))
+    assert entry.run.details == {"x": "a\\u0000"}
 
 
 def test_long_line_is_refused_before_it_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

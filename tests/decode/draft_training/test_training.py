@@ -21,6 +21,7 @@ from etesian.decode.draft_training.samples import OPENING, sample_texts  # noqa:
 from etesian.decode.draft_training.target import load_target  # noqa: E402
 from etesian.decode.draft_training.training import TrainingOptions, head_config, output_rows, train_draft  # noqa: E402
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
+from etesian.decode.drafters.head.weights import read_head  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
 OPTIONS = TrainingOptions(minutes=0.01, n_outputs=64, n_texts=3, n_tokens=8)
@@ -132,6 +133,24 @@ def test_a_run_resumes_where_its_checkpoint_was_written(target, samples, tmp_pat
     assert torch.equal(again.module.queries, module.queries)
     for one, other in zip(again.module.parameters(), module.parameters(), strict=True):
         assert torch.equal(again._optimizer.state[one]["exp_avg"], fitting._optimizer.state[other]["exp_avg"])
+
+
+def test_run_that_ends_between_its_last_two_files_writes_both_when_repeated(target, tmp_path, monkeypatch):
+    class KilledError(Exception):
+        pass
+
+    def killed(*_):
+        raise KilledError
+
+    run = tmp_path / "head"
+    for owner, name in ((training, "write_head"), (Fitting, "save")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, killed)
+            with pytest.raises(KilledError):
+                train_draft(target, run, OPTIONS, lambda _: None)
+    train_draft(target, run, OPTIONS, lambda _: None)
+    assert read_head(run).config == head_config(target)
+    assert (run / "work/checkpoint.safetensors").is_file()
 
 
 def test_a_trained_head_drafts_and_the_text_is_plain_decodings(folder, target, tmp_path):

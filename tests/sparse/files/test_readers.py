@@ -121,6 +121,21 @@ def test_metis_graph_is_read_back(tmp_path, seed, options):
     assert is_equal(read_file(tmp_path / "mesh.graph").matrix, graph)
 
 
+def test_metis_graph_is_read_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "BLOCK", 60)
+    graph = random_graph(6, n=40)
+    text = metis_text(graph, vertex_weights=1, comments=True)
+    (tmp_path / "mesh.graph").write_text(text)
+    assert is_equal(read_file(tmp_path / "mesh.graph").matrix, graph)
+    lines = text.split("\n")
+    for vertex in range(40):
+        number = 3 + 2 * vertex  # each line of a vertex comes after a comment
+        wrong = [*lines[:number], f"{lines[number]} {vertex + 1} 1", *lines[number + 1 :]]
+        (tmp_path / "mesh.graph").write_text("\n".join(wrong))
+        with pytest.raises(MalformedFileError, match=rf":{number + 1}: a vertex cannot be its own neighbor"):
+            read_file(tmp_path / "mesh.graph")
+
+
 def test_edges_make_a_graph_in_one_or_both_directions(tmp_path):
     graph = random_graph(3)
     graph = graph[graph.sum(axis=1) > 0][:, graph.sum(axis=0) > 0]

@@ -198,8 +198,8 @@ def fit(
         fitting.curve.append(
             {"seconds": round(fitting.seconds, 1), "loss": round(loss, 4), "acceptance": _rounded(rates)}
         )
-        fitting.save()
         write_head(folder, module.weights(tokens))
+        fitting.save()  # after the head, so that no finished run is without one
         rates_text = ", ".join(f"{rate:.1%}" for rate in rates)
         progress(
             f"{fitting.seconds:.0f} of {limit:.0f} s, step {fitting.n_steps:,}: loss {loss:.3f}, accepted {rates_text}"
