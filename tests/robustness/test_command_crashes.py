@@ -47,7 +47,7 @@ def test_killed_fit_leaves_the_old_file_or_the_new_one(folder: Path) -> None:
     seconds += time.monotonic()
     assert path.read_bytes() == undisturbed
     old = undisturbed[::-1]
-    for number in range(n_kills(6)):
+    for number in range(n_kills(4)):
         path.write_bytes(old)
         process = fit.process()
         if number % 2:
@@ -168,7 +168,7 @@ def test_killed_server_restarts_on_its_port_with_the_same_texts(
     client, rng = Client(free_port()), np.random.default_rng(0)
     serve = Command(["serve", "--model", str(bundle), "--name", "toy", "--port", str(client.port)], folder)
     found: list[list[str | None]] = []
-    for _ in range(1 + n_kills(2)):
+    for _ in range(1 + n_kills(1)):
         servers.append(serve.process())
         servers[-1].start()
         wait_until(lambda: client.complete("a", max_tokens=1) is not None, servers[-1])
