@@ -34,12 +34,12 @@ def test_recovers_a_low_rank_matrix_on_ratings_it_did_not_see():
 
 @pytest.mark.parametrize("n_jobs", [2, 3])
 def test_fit_is_bitwise_the_serial_one(n_jobs):
-    serial = fitted(schedule="serial")
-    parallel = fitted(schedule="conflict_free", n_jobs=n_jobs)
+    serial = fitted(schedule="serial", callback=lambda *_: None)
+    parallel = fitted(schedule="conflict_free", n_jobs=n_jobs, callback=lambda *_: None)
     assert parallel.plan_.schedule == "conflict_free"
     for name in ("user_factors_", "item_factors_", "user_bias_", "item_bias_"):
         assert getattr(serial, name).tobytes() == getattr(parallel, name).tobytes()
-    assert serial.objective_ == parallel.objective_
+    assert serial.objective_ == parallel.objective_ != []
 
 
 def test_matrix_and_triples_give_the_same_fit():

@@ -29,7 +29,8 @@ def split(triples, share=0.2):
 
 
 def fitted(triples, **options):
-    asked = {"n_factors": 8, "feedback": "implicit", "random_state": 0, "max_iter": 5} | options
+    asked = {"n_factors": 8, "feedback": "implicit", "random_state": 0, "max_iter": 5}
+    asked |= {"callback": lambda *_: None} | options  # computes the objective
     return MatrixFactorization(**asked).fit(triples)
 
 
@@ -89,7 +90,7 @@ def test_a1_implicit_fit_is_bitwise_the_serial_one(n_jobs):
     assert parallel.plan_.schedule == "conflict_free"
     for name in ("user_factors_", "item_factors_", "user_bias_", "item_bias_"):
         assert getattr(serial, name).tobytes() == getattr(parallel, name).tobytes()
-    assert serial.objective_ == parallel.objective_
+    assert serial.objective_ == parallel.objective_ != []
 
 
 def test_a5_same_seed_draws_the_same_pairs_and_another_seed_others():

@@ -83,7 +83,7 @@ def test_partial_fit_counts_its_epochs_and_draws_another_order_each_time(case):
 
 def test_warm_start_continues_from_the_last_fit(case):
     model, make, learned = case
-    model.set_params(warm_start=True).fit(make())
+    model.set_params(warm_start=True, callback=lambda *_: None).fit(make())
     after_one = model.objective_[-1]
     assert model.fit(make()).objective_[0] < after_one
     cold = clone(model).set_params(warm_start=False)
@@ -92,7 +92,7 @@ def test_warm_start_continues_from_the_last_fit(case):
 
 def test_early_stopping_keeps_the_epoch_with_the_lowest_held_out_loss(case):
     model, make, learned = case
-    model.set_params(max_iter=300, early_stopping=True, n_iter_no_change=3, tol=0.0, step_size=0.05)
+    model.set_params(max_iter=300, early_stopping=True, n_iter_no_change=3, step_size=0.05)
     model.fit(make(n=300))
     assert model.outcome_ == "early_stopped"
     best = int(np.argmin(model.validation_loss_)) + 1
@@ -129,6 +129,7 @@ def test_random_state_may_be_a_generator_of_either_kind(make_seed):
 
 def test_each_epoch_has_an_order_of_its_own_unless_it_is_fixed():
     model, make, _ = MODELS["ratings"]
+    model = clone(model).set_params(callback=lambda *_: None)
     drawn, fixed = clone(model).fit(make()), clone(model).set_params(order="fixed").fit(make())
     assert drawn.objective_[0] == fixed.objective_[0]
     assert drawn.objective_[1] != fixed.objective_[1]

@@ -151,13 +151,18 @@ def test_early_stopping_keeps_the_epoch_with_the_lowest_held_out_loss(make, meth
     assert model.intercept_ == shorter.intercept_
 
 
-def test_early_stopping_without_tol_runs_every_epoch_and_keeps_the_best():
+def test_early_stopping_without_tol_stops_when_no_epoch_improves_and_keeps_the_best():
     X, y = noisy_rows()
-    model = SparseRegressor(early_stopping=True, tol=None, alpha=1e-6, max_iter=30, random_state=0).fit(X, y)
+    options = {"early_stopping": True, "tol": None, "alpha": 1e-6, "random_state": 0}
+    model = SparseRegressor(max_iter=30, n_iter_no_change=30, **options).fit(X, y)
     assert (len(model.validation_loss_), model.n_iter_, model.outcome_) == (30, 30, "max_iter")
     best = int(np.argmin(model.validation_loss_)) + 1
-    shorter = SparseRegressor(early_stopping=True, tol=None, alpha=1e-6, max_iter=best, random_state=0).fit(X, y)
+    shorter = SparseRegressor(max_iter=best, n_iter_no_change=30, **options).fit(X, y)
     np.testing.assert_array_equal(model.coef_, shorter.coef_)
+
+    stopped = SparseRegressor(max_iter=30, n_iter_no_change=1, **options).fit(X, y)
+    first_rise = int(np.argmax(np.diff(model.validation_loss_) >= 0)) + 2
+    assert (stopped.n_iter_, stopped.outcome_) == (first_rise, "early_stopped")
 
 
 def test_class_that_cannot_be_held_out_is_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -86,14 +87,17 @@ def minimize(
         Maximum number of epochs. An epoch runs every update once.
     tol
         Stop with ``"converged"`` when the length of a proximal gradient step, in variables scaled to curvature 1, is at
-        most `tol` times the square root of the objective (twice it, to be exact), for problems that measure it
-        (`MeasuredProblem`, such as `Linear` with a smooth loss). The relative distance to the minimum is then about
-        ``tol**2`` times the condition number. With a nonsmooth loss, `Linear` converges when the duality gap, an upper
-        bound of the distance to the minimum, is at most ``tol**2`` times the objective. Other problems stop with
-        ``"no_progress"`` when the objective has not fallen by this share of itself for `n_iter_no_change` epochs. With a
-        monitor, any problem stops with ``"early_stopped"`` when its loss has not fallen so. None runs `max_iter` epochs.
+        most `tol` times the square root of the objective (twice it, to be exact), and the objective has not risen, for
+        problems that measure it (`MeasuredProblem`: `Linear` with a smooth loss, `Ratings` and `WordPairs`). The
+        relative distance to the minimum of a convex problem is then about ``tol**2`` times the condition number. With a
+        nonsmooth loss, `Linear` converges when the duality gap, an upper bound of the distance to the minimum, is at
+        most ``tol**2`` times the objective. Other problems stop with ``"no_progress"`` when the objective has not fallen
+        by this share of itself for `n_iter_no_change` epochs. With a monitor, any problem stops with
+        ``"early_stopped"`` when its loss has not fallen so. None runs `max_iter` epochs without a monitor; with one, any
+        fall of its loss suffices.
     n_iter_no_change
-        Number of epochs in a row without enough gain after which to stop.
+        Number of epochs in a row without enough gain after which to stop; not used by a `MeasuredProblem` without a
+        monitor.
     monitor
         Function of the variables, such as the loss on held-out data, that is monitored in place of the objective.
     average
@@ -118,8 +122,9 @@ def minimize(
     Returns
     -------
     Result
-        Its variables are those of the epoch with the lowest loss of the monitor, or else with the lowest objective;
-        those of the last epoch if there is no monitor and `tol` is None, or if the run was interrupted.
+        Its variables are those of the epoch that converged, or else with the lowest loss of the monitor, or else with
+        the lowest objective; those of the last epoch if there is no monitor and `tol` is None, or if the run was
+        interrupted.
 
     Raises
     ------
@@ -129,7 +134,8 @@ def minimize(
     Warns
     -----
     ConvergenceWarning
-        If the run diverges, or a `MeasuredProblem` reaches `max_iter` before it has converged to `tol`.
+        If the run diverges, or a `MeasuredProblem` reaches `max_iter` before it has converged to `tol`, or before the
+        loss of the monitor has stopped falling. The warning states the `tol` that was reached.
     ScheduleWarning
         If the updates conflict too much for the schedule to help.
     """
@@ -153,21 +159,28 @@ def minimize(
                     break
         except KeyboardInterrupt:
             outcome = "interrupted"
-    if outcome != "interrupted":
-        watch.restore_best(epochs)
-    mean.apply(epochs)
-    _warn(outcome, problem, epochs.done, method, tol)
+        if outcome != "interrupted":
+            watch.restore_best(epochs)
+        mean.apply(epochs)
+        warning = _warning(outcome, watch, epochs)
+    if warning:
+        warnings.warn(warning, ConvergenceWarning, stacklevel=caller_stacklevel())
     return Result(epochs.variables, epochs.plan, watch.objective, watch.monitored, epochs.done, outcome)
 
 
-def _warn(outcome: str, problem: Problem, n_epochs: int, method: SGD, tol: float | None) -> None:
-    """Warn of divergence or lack of convergence, at the line that called into the package."""
-    message = ""
+def _warning(outcome: str, watch: Watch, epochs: Epochs) -> str:
+    """Return a warning of divergence or lack of convergence, or an empty string."""
+    problem, n_epochs, tol = epochs.problem, epochs.done, watch.tol
     if outcome == "diverged":
-        message = f"diverged in epoch {n_epochs} with step_size={method.step_size:g}: use a smaller one"
-    elif outcome == "max_iter" and tol is not None and isinstance(problem, MeasuredProblem):
-        message = f"max_iter={n_epochs} was reached before the fit converged to tol={tol:g}: raise max_iter or tol"
-        advice = problem.advice()
-        message += f". {advice}" if advice else ""
-    if message:
-        warnings.warn(message, ConvergenceWarning, stacklevel=caller_stacklevel())
+        return f"diverged in epoch {n_epochs} with step_size={epochs.method.step_size:g}: use a smaller one"
+    if outcome != "max_iter" or tol is None or not isinstance(problem, MeasuredProblem):
+        return ""
+    if watch.monitor is not None:
+        return f"max_iter={n_epochs} was reached while the monitored loss still improved: raise max_iter or tol"
+    reached = watch.reached(epochs, problem)
+    if reached <= tol:
+        return ""
+    where = f" (reached {reached:.2g})" if math.isfinite(reached) else ""
+    advice = problem.advice()
+    message = f"max_iter={n_epochs} was reached before the fit converged to tol={tol:g}{where}: raise max_iter or tol"
+    return f"{message}. {advice}" if advice else message

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array, issparse
 
 from etesian._shared.files import atomic_write
-from etesian.sparse.problems.factors import pair_touches
+from etesian.sparse.problems.pairs import pair_touches
 from etesian.sparse.schedules.conflicts import (
     BARRIER_UPDATES,
     LARGEST_BATCH,

@@ -105,8 +105,6 @@ class Watch:
             self._lowest, self._best_epoch = value, run.done
             if self.keeps_best:
                 self._kept = [array.copy() for array in run.variables]
-        if self.tol is None:
-            return None
         if self.monitor is not None:
             return "early_stopped" if self._without_gain >= self.n_iter_no_change else None
         if isinstance(run.problem, MeasuredProblem) and run.problem.is_measured:
@@ -114,9 +112,25 @@ class Watch:
         return "no_progress" if self._without_gain >= self.n_iter_no_change else None
 
     def _is_optimal(self, run: Run, problem: MeasuredProblem) -> bool:
+        """Return True at the optimum, whose epoch is then the best; an objective that has risen is not at its optimum."""
         assert self.tol is not None
-        enough = self.tol**2 * max(abs(self.objective[-1]), LEAST_OBJECTIVE * self._at_start)
-        return problem.suboptimality(run.variables, run.sum_over, enough) <= enough
+        value = self.objective[-1]
+        enough = self.tol**2 * self._scale(value)
+        has_risen = value > min(self._lowest, self._at_start) + enough
+        if problem.suboptimality(run.variables, run.sum_over, enough) > enough or has_risen:
+            return False
+        self._best_epoch = run.done
+        return True
+
+    def _scale(self, objective: float) -> float:
+        return max(abs(objective), LEAST_OBJECTIVE * self._at_start)
+
+    def reached(self, run: Run, problem: MeasuredProblem) -> float:
+        """Return the `tol` at which the current variables are optimal; infinity if that is unknown."""
+        if not problem.is_measured:
+            return np.inf
+        exact = problem.suboptimality(run.variables, run.sum_over, np.inf)
+        return float(np.sqrt(exact / self._scale(problem.objective(run.variables, run.sum_over))))
 
     def _report(self, run: Run) -> str | None:
         seconds = time.perf_counter() - self._started

@@ -73,14 +73,16 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         ``lbfgs`` compares the largest partial derivative of the loss with ``tol``, which depends on the units of the
         columns. With a nonsmooth loss (hinge), a fit has converged when the duality gap, an upper bound of the distance
         to the minimum, is at most ``tol**2`` times the objective; it needs `alpha` above 0. scikit-learn's ``LinearSVC``
-        compares the largest violation of a dual constraint with ``tol``. None runs `max_iter` epochs.
+        compares the largest violation of a dual constraint with ``tol``. A fit that reaches `max_iter` before
+        warns with the value reached, as scikit-learn does. None runs `max_iter` epochs.
     early_stopping
         If True, hold out rows and monitor their loss in place of the objective. The coefficients are those of the
-        epoch with the lowest held-out loss.
+        epoch with the lowest held-out loss. scikit-learn's ``SGDClassifier`` stops only if ``tol`` is not None.
     validation_fraction
         Fraction of the rows of each class to hold out.
     n_iter_no_change
-        Number of consecutive epochs without sufficient improvement after which to stop.
+        Number of consecutive epochs without an improvement of the held-out loss by the fraction `tol` of itself (any
+        improvement if `tol` is None) after which to stop; for `early_stopping`.
     warm_start
         True if `fit` starts from the last coefficients.
     schedule, n_jobs, random_state, order, callback, verbose

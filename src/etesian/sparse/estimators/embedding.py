@@ -18,8 +18,8 @@ from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sent
 from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.held_out import hold_out
 from etesian.sparse.estimators.minimizer import Minimizer
-from etesian.sparse.problems.factors import WordPairs
 from etesian.sparse.problems.pairs import KnownRows
+from etesian.sparse.problems.words import WordPairs
 from etesian.sparse.schedules.makers import Schedule
 from etesian.sparse.stopping import Callback
 
@@ -45,17 +45,19 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
     step_size, step_decay, max_iter, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.driver.minimize`. The step size applies to a pair of weight `max_weight`.
     tol
-        Stop with `outcome_` ``"no_progress"`` when the objective has not fallen by this fraction of itself for
-        `n_iter_no_change` epochs. The objective is not convex, so this measures progress, not the distance to a minimum.
-        scikit-learn's ``NMF(solver="mu")`` compares the decrease over ten iterations with `tol` times the first error.
-        None runs `max_iter` epochs.
+        Tolerance of the stopping criterion, as in `SparseClassifier`: a fit has converged when the length of a gradient
+        step, with each word scaled to curvature 1, is at most `tol` times the square root of twice the objective,
+        which has not risen. A fit that reaches `max_iter` before warns with the value reached. The default None runs
+        `max_iter` epochs, as gensim and GloVe do. A constant step size levels off at about 0.1; smaller values
+        need `step_decay` below 1. scikit-learn's ``NMF(solver="cd")`` compares the gradient with that of the first epoch.
     early_stopping
         If True, hold out pairs and monitor their loss in place of the objective. The vectors are those of the epoch
         with the lowest held-out loss.
     validation_fraction
         Fraction of the pairs to hold out.
     n_iter_no_change
-        Number of consecutive epochs without an improvement of `tol` after which to stop.
+        Number of consecutive epochs without an improvement of the held-out loss by the fraction `tol` of itself (any
+        improvement if `tol` is None) after which to stop; for `early_stopping`.
     warm_start
         True if `fit` starts from the current vectors of known words.
     order
@@ -77,7 +79,8 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
     cooccurrence_ : Cooccurrence
         Counts so far, to which `partial_fit` adds.
     n_iter_, objective_, plan_, outcome_
-        Number of epochs, objective after each epoch, last plan, and outcome of the fit.
+        Number of epochs, objective after each epoch (empty if `tol` is None and there is no callback), last plan, and
+        outcome of the fit, such as ``"converged"`` or ``"max_iter"``; see `etesian.sparse.driver.Result`.
     validation_loss_
         Loss on the held-out pairs after each epoch; empty without `early_stopping`.
     """
@@ -97,7 +100,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         step_size: float = 0.01,
         step_decay: float = 1.0,
         max_iter: int = 50,
-        tol: float | None = 1e-4,
+        tol: float | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 1,

@@ -58,17 +58,19 @@ class MatrixFactorization(Recommending, Minimizer):
     step_size, step_decay, max_iter, schedule, n_jobs, random_state, callback, verbose
         See `etesian.sparse.driver.minimize`. The step size of epoch t is ``step_size * step_decay**t``.
     tol
-        Stop with `outcome_` ``"no_progress"`` when the objective has not fallen by this fraction of itself for
-        `n_iter_no_change` epochs. The objective is not convex, so this measures progress, not the distance to a minimum.
-        scikit-learn's ``NMF(solver="mu")`` compares the decrease over ten iterations with `tol` times the first error.
-        None runs `max_iter` epochs.
+        Tolerance of the stopping criterion, as in `SparseClassifier`: a fit has converged when the length of a gradient
+        step, with each user or item scaled to curvature 1, is at most `tol` times the square root of twice the objective,
+        which has not risen. A fit that reaches `max_iter` before warns with the value reached. The default None runs
+        `max_iter` epochs, as implicit, Surprise and LightFM do. A constant step size levels off at 0.01 to 0.1; smaller values
+        need `step_decay` below 1. scikit-learn's ``NMF(solver="cd")`` compares the gradient with that of the first epoch.
     early_stopping
         If True, hold out ratings (with implicit feedback also negative samples) and monitor their mean squared error
         in place of the objective. The factors are those of the epoch with the lowest held-out error.
     validation_fraction
         Fraction of the ratings to hold out. The only rating of a user or item is never held out.
     n_iter_no_change
-        Number of consecutive epochs without an improvement of `tol` after which to stop.
+        Number of consecutive epochs without an improvement of the held-out loss by the fraction `tol` of itself (any
+        improvement if `tol` is None) after which to stop; for `early_stopping`.
     warm_start
         True if `fit` starts from the current factors of known users and items.
     order
@@ -94,7 +96,7 @@ class MatrixFactorization(Recommending, Minimizer):
         same type: for a model with text ids, the integer 7 means the text "7".
     n_iter_, objective_, plan_, outcome_
         Number of epochs, objective after each epoch (empty if `tol` is None and there is no callback), last plan, and
-        outcome of the fit.
+        outcome of the fit, such as ``"converged"`` or ``"max_iter"``; see `etesian.sparse.driver.Result`.
     validation_loss_
         Mean squared error on the held-out ratings after each epoch; empty without `early_stopping`.
     """
@@ -111,7 +113,7 @@ class MatrixFactorization(Recommending, Minimizer):
         step_size: float = 0.01,
         step_decay: float = 1.0,
         max_iter: int = 20,
-        tol: float | None = 1e-4,
+        tol: float | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 1,

@@ -37,7 +37,7 @@ class Minimizer(BaseEstimator):
         Maximum number of epochs.
     tol
         Tolerance of the stopping criterion, see `etesian.sparse.driver.minimize`; None runs `max_iter` epochs without
-        computing the objective.
+        computing the objective, unless `early_stopping` ends the fit.
     schedule
         Schedule: ``"conflict_free"``, ``"serial"`` (the same result, on one core) or ``"lock_free"`` (HOGWILD!, not
         reproducible). For ``"levels"``, ``"blocked"``, ``"merged"`` (linear models only) and ``"auto"`` see
@@ -60,7 +60,8 @@ class Minimizer(BaseEstimator):
     validation_fraction
         Fraction of the data to hold out.
     n_iter_no_change
-        Number of consecutive epochs without an improvement of `tol` after which to stop.
+        Number of consecutive epochs without an improvement of the held-out loss by the fraction `tol` of itself (any
+        improvement if `tol` is None) after which to stop; for `early_stopping`.
     """
 
     step_size: float

@@ -1,4 +1,4 @@
-"""Factor models of pairs: ratings of items by users, and co-occurrence counts of words. An update touches two rows."""
+"""Ratings of items by users as products of factors. An update touches the two rows of a rating."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from etesian._shared.atomics import prefetch_to_read, prefetch_to_write
 from etesian.sparse.problems.pairs import KnownRows, copy_pairs, gather_pairs, pair_touches, room_for
 from etesian.sparse.problems.problem import SumOver, Variables
+from etesian.sparse.problems.row_steps import ADVICE, RowSteps
 from etesian.sparse.schedules.makers import Plan
 
 AHEAD = 4  # prefetch distance, in updates
@@ -75,6 +76,39 @@ def _sum_rating_errors(start, stop, data, variables, sums):
         sums[1] += norm
 
 
+def _sum_rating_steps(start, stop, data, variables, sums):
+    """Add the squared gradient of each row over a bound of its curvature, both in units of a rating's update."""
+    indptr, ratings, user, item, rating, weight, mean, penalty = data
+    factors, bias = variables
+    n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
+    gradient = np.empty(n_factors)
+    for row in range(start, stop):
+        gradient[:] = 0.0
+        of_bias, total, curvature = 0.0, 0.0, 0.0
+        for position in range(indptr[row], indptr[row + 1]):
+            e = ratings[position]
+            other = user[e] + item[e] - row
+            predicted, norm = float(mean), float(penalty)
+            if biased:
+                predicted += float(bias[row]) + float(bias[other])
+                norm += 1.0
+            for t in range(n_factors):
+                predicted += float(factors[row, t]) * float(factors[other, t])
+                norm += float(factors[other, t]) ** 2
+            of = float(weight[e]) if weighted else 1.0
+            error = of * (float(rating[e]) - predicted)
+            for t in range(n_factors):
+                gradient[t] += error * float(factors[other, t])
+            of_bias += error
+            total += of
+            curvature += of * norm
+        if curvature > 0.0:
+            square = (of_bias - total * penalty * bias[row]) ** 2 if biased else 0.0
+            for t in range(n_factors):
+                square += (gradient[t] - total * penalty * factors[row, t]) ** 2
+            sums[0] += square / curvature
+
+
 @dataclass(eq=False)
 class Ratings:
     """Matrix completion: mean over ratings of (r - mean - b_i - b_j - <u_i, v_j>)^2 + penalty (|u_i|^2 + |v_j|^2 + b_i^2 + b_j^2).
@@ -116,7 +150,8 @@ class Ratings:
     mean: Any = None
     known: KnownRows | None = None
 
-    settles: ClassVar[bool] = False
+    settles: ClassVar[bool] = True
+    is_measured: ClassVar[bool] = True
     counts_steps: ClassVar[bool] = False
     update_range = staticmethod(_rate_range)
     copy_range = staticmethod(copy_pairs)
@@ -133,6 +168,7 @@ class Ratings:
         if self.mean is None:
             self.mean = self._mean_rating() if self.biased else 0.0
         self.mean = as_ratings(self.mean)
+        self._steps = RowSteps(self.touches, self._weight, _sum_rating_steps)
 
     def _mean_rating(self) -> float:
         if self.weight is None:
@@ -141,6 +177,7 @@ class Ratings:
 
     def start(self, rng: np.random.Generator) -> Variables:
         """Return random factors with predictions near the mean rating, biases of 0, and the known rows."""
+        self._steps.restart()
         n_rows, dtype = self.n_users + self.n_items, self.rating.dtype
         factors = 0.1 * rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
         if not self.biased:  # <u, v> is then about n_factors level^2
@@ -164,6 +201,10 @@ class Ratings:
     def _penalty(self) -> Any:
         return self.rating.dtype.type(self.penalty)
 
+    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> None:
+        """Note the step size of the last epoch; nothing is pending."""
+        self._steps.step_size = step_size
+
     def objective(self, variables: Variables, sum_over: SumOver) -> float:
         """Return the (weighted) mean squared error with its penalty."""
         squares, norms = self._sums(variables, sum_over)
@@ -173,127 +214,23 @@ class Ratings:
         """Return the (weighted) mean squared error: the objective without its penalty."""
         return float(self._sums(variables, sum_over)[0]) / len(self.rating)
 
+    def suboptimality(self, variables: Variables, sum_over: SumOver, enough: float = 0.0) -> float:
+        """Return half the squared length of a gradient step, with each row scaled to curvature 1.
+
+        An estimate from the moves of the last epoch is returned if it is far above `enough`.
+        """
+
+        def curvature(mean_square: float) -> float:
+            return mean_square + self.penalty + float(self.biased)
+
+        n = len(self.rating)
+        factors, bias = variables
+        data, rows = self.rows(), (factors, bias)
+        return self._steps.measure(data, rows, sum_over, curvature=curvature, enough=n * enough) / n
+
+    def advice(self) -> str:
+        """Return a sentence on the step sizes."""
+        return ADVICE
+
     def _sums(self, variables: Variables, sum_over: SumOver) -> NDArray[np.float64]:
         return sum_over(_sum_rating_errors, len(self.rating), 2, self.rows(), variables)
-
-
-def _pull_range(start, stop, data, variables, step_size):
-    """Take a gradient step of the squared error of a log count: both vectors move along their sum."""
-    left, right, log_count, weight = data
-    vectors, shift = variables
-    n_dimensions = vectors.shape[1]
-    step = vectors.dtype.type(4.0 * step_size)
-    for e in range(start, stop):
-        if e + AHEAD < stop:
-            for column in range(0, n_dimensions, LINE):
-                prefetch_to_write(vectors, (left[e + AHEAD], column))
-                prefetch_to_write(vectors, (right[e + AHEAD], column))
-        i, j = left[e], right[e]
-        error = log_count[e] - shift[0]
-        for t in range(n_dimensions):
-            both = vectors[i, t] + vectors[j, t]
-            error -= both * both
-        pull = step * weight[e] * error
-        for t in range(n_dimensions):
-            u, v = vectors[i, t], vectors[j, t]
-            vectors[i, t] = u + pull * (u + v)
-            vectors[j, t] = v + pull * (u + v)
-
-
-def _sum_pair_errors(start, stop, data, variables, sums):
-    """Add weighted errors and squared errors."""
-    left, right, log_count, weight = data
-    vectors, shift = variables
-    for e in range(start, stop):
-        if e + AHEAD < stop:  # left words are sorted, so their rows are in cache
-            for column in range(0, vectors.shape[1], LINE):
-                prefetch_to_read(vectors, (right[e + AHEAD], column))
-        i, j = left[e], right[e]
-        error = log_count[e] - shift[0]
-        for t in range(vectors.shape[1]):
-            both = vectors[i, t] + vectors[j, t]
-            error -= both * both
-        sums[0] += weight[e] * error
-        sums[1] += weight[e] * error * error
-
-
-@dataclass(eq=False)
-class WordPairs:
-    """Word embedding: weighted mean over pairs of (log A_ij - |v_i + v_j|^2 - C)^2 (Pan et al. 2016, section 5).
-
-    Every update reads C, which would connect all updates. C is therefore excluded from the plan and solved for in
-    closed form after every epoch.
-
-    Parameters
-    ----------
-    left, right : arrays of shape (n_pairs,)
-        Indices from 0 of the two distinct words of each pair.
-    count : array of shape (n_pairs,)
-        Co-occurrence count of each pair, above 0.
-    n_words, n_dimensions
-        Number of words and of dimensions. The vectors have shape (n_words, n_dimensions).
-    max_weight
-        Upper limit of the weight of a pair, which is otherwise its count. Weights are divided by it, so that they are
-        at most 1 and step sizes do not depend on the corpus.
-    dtype
-        Type of the variables, float32 or float64.
-    known
-        Initial vectors of some words; the others start at random.
-    """
-
-    left: NDArray[np.integer]
-    right: NDArray[np.integer]
-    count: NDArray[np.floating]
-    n_words: int
-    n_dimensions: int
-    max_weight: float = 100.0
-    dtype: Any = np.float32
-    known: KnownRows | None = None
-
-    settles: ClassVar[bool] = True
-    counts_steps: ClassVar[bool] = False
-    update_range = staticmethod(_pull_range)
-    copy_range = staticmethod(copy_pairs)
-    room_for = staticmethod(room_for)
-
-    def __post_init__(self) -> None:
-        self.left, self.right = self.left.astype(np.int32, copy=False), self.right.astype(np.int32, copy=False)
-        self.touches = pair_touches(self.left, self.right, self.n_words)
-        self.log_count = np.log(self.count).astype(self.dtype)
-        self.weight = (np.minimum(self.count, self.max_weight) / self.max_weight).astype(self.dtype)
-        self._total_weight = self.weight.sum(dtype=np.float64)
-
-    def start(self, rng: np.random.Generator) -> Variables:
-        """Return random directions of squared length 1/2, so that |v_i + v_j|^2 is about 1, and the C that fits them."""
-        vectors = rng.standard_normal((self.n_words, self.n_dimensions)) / np.sqrt(2 * self.n_dimensions)
-        if self.known is not None:
-            vectors[self.known.rows] = self.known.factors
-        mean = np.average(self.log_count, weights=self.weight)
-        return vectors.astype(self.dtype), np.array([mean - 1.0], self.dtype)
-
-    def lay_out(self, plan: Plan) -> tuple[Any, ...]:
-        """Copy pairs, logarithms of counts and weights into plan order."""
-        return gather_pairs(plan.order, self.left, self.right, self.log_count, self.weight)
-
-    def rows(self) -> tuple[Any, ...]:
-        """Return pairs, logarithms of counts and weights as given."""
-        return self.left, self.right, self.log_count, self.weight
-
-    def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
-        """Set C to the weighted mean of the residuals without it, and return the objective."""
-        errors, squares = self._sums(variables, sum_over)
-        shift = variables[1]
-        old = float(shift[0])
-        shift[0] += errors / self._total_weight
-        moved = float(shift[0]) - old
-        # sum w (e - moved)^2, with the shift after rounding
-        return float(squares - 2 * moved * errors + moved**2 * self._total_weight) / self._total_weight
-
-    def objective(self, variables: Variables, sum_over: SumOver) -> float:
-        """Return the objective at the current C."""
-        return float(self._sums(variables, sum_over)[1]) / self._total_weight
-
-    loss_of = objective  # no penalty
-
-    def _sums(self, variables: Variables, sum_over: SumOver) -> NDArray[np.float64]:
-        return sum_over(_sum_pair_errors, len(self.count), 2, self.rows(), variables)
