@@ -1,4 +1,5 @@
 import pickle
+import re
 import signal
 import warnings
 
@@ -11,6 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+from sklearn.svm import SVC
 
 from etesian.sparse import SGD, Linear, SparseClassifier, SparseRegressor, minimize
 from etesian.sparse.problems.losses import REGRESSION, Loss
@@ -178,6 +180,20 @@ def test_reaching_max_iter_warns_as_scikit_learn_does():
         model = SparseClassifier(max_iter=2, tol=1e-9, random_state=0).fit(X, y > 0)
     assert model.outcome_ == "max_iter"
     assert caught[0].filename == __file__
+
+
+def test_warning_states_the_duality_gap_that_was_reached():
+    X, y = noisy_rows()
+    with pytest.warns(ConvergenceWarning, match=r"converged to tol=1e-08 \(reached ") as caught:
+        model = SparseClassifier("hinge", alpha=0.1, max_iter=10, tol=1e-8, random_state=0).fit(X, y > 0)
+    reached = float(re.search(r"\(reached ([^)]+)\)", str(caught.pop(ConvergenceWarning).message))[1])
+    machine = SVC(kernel="linear", C=1 / (0.1 * len(y)), tol=1e-9).fit(X, y > 0)
+
+    def objective(fitted):
+        loss = np.maximum(0, 1 - np.where(y > 0, 1, -1) * fitted.decision_function(X)).mean()
+        return loss + 0.05 * (fitted.coef_**2).sum()
+
+    assert objective(model) / objective(machine) - 1 <= (1.1 * reached) ** 2 + 1e-9  # an upper bound
 
 
 @pytest.mark.parametrize("share", [1.0, 0.9])

@@ -73,8 +73,10 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         ``lbfgs`` compares the largest partial derivative of the loss with ``tol``, which depends on the units of the
         columns. With a nonsmooth loss (hinge), a fit has converged when the duality gap, an upper bound of the distance
         to the minimum, is at most ``tol**2`` times the objective; it needs `alpha` above 0. scikit-learn's ``LinearSVC``
-        compares the largest violation of a dual constraint with ``tol``. A fit that reaches `max_iter` before
-        warns with the value reached, as scikit-learn does. None runs `max_iter` epochs.
+        compares the largest violation of a dual constraint with ``tol``. For hinge, the
+        default, a relative gap of 1e-8, mostly takes 40 to 300 epochs with a ridge penalty, and ``tol=1e-3``,
+        a gap of 1e-6, takes 20 to 160; L1 penalties take more. A fit that reaches `max_iter` before warns with the value
+        reached, as scikit-learn does. None runs `max_iter` epochs.
     early_stopping
         If True, hold out rows and monitor their loss in place of the objective. The coefficients are those of the
         epoch with the lowest held-out loss. scikit-learn's ``SGDClassifier`` stops only if ``tol`` is not None.
