@@ -7,15 +7,16 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import uvicorn
+from starlette.types import ASGIApp
 from toy_decoder import make_decoder
 
 from etesian.decode.serve import Engine, EngineOptions
 from etesian.decode.serve.http import ServerOptions, create_app
-from etesian.decode.serve.http.server import listen
+from etesian.decode.serve.http.server import configure, listen
 
 MODEL = "toy"
 
@@ -39,10 +40,11 @@ class Answer(NamedTuple):
 
 
 class Running(NamedTuple):
-    """A running server."""
+    """A running server; with several replicas, no engine is here."""
 
-    engine: Engine
+    engine: Engine | None
     port: int
+    connections: Collection[object]
 
     @property
     def url(self) -> str:
@@ -69,19 +71,25 @@ class Running(NamedTuple):
 def running(decoder=None, *, engine: dict[str, Any] | None = None, **options: Any) -> Iterator[Running]:
     """Serve a toy decoder until the block ends."""
     served = Engine(decoder or make_decoder(), EngineOptions(**(engine or {})))
-    chosen = ServerOptions(**{"model_name": MODEL, "port": 0, **options})
-    config = uvicorn.Config(
-        create_app(served, chosen), log_level="critical", lifespan="on", timeout_graceful_shutdown=5, ws="none"
-    )
+    chosen = ServerOptions(**{"model_name": MODEL, "port": 0, "drain_seconds": 5.0, **options})
+    with listening_app(create_app(served, chosen), chosen) as found:
+        yield found._replace(engine=served)
+
+
+@contextlib.contextmanager
+def listening_app(app: ASGIApp, options: ServerOptions) -> Iterator[Running]:
+    """Run an application in a thread as `run_server` does, until the block ends."""
+    config = configure(app, options)
+    config.log_level = "critical"
     server = uvicorn.Server(config)
-    with listen(chosen) as listening:
+    with listen(options) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         deadline = time.monotonic() + 30
         while not server.started and thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.005)
         try:
-            yield Running(served, listening.getsockname()[1])
+            yield Running(None, listening.getsockname()[1], server.server_state.connections)
         finally:
             server.should_exit = True
             thread.join()

@@ -45,7 +45,7 @@ class ServerOptions:
     time_limit : float
         Maximum duration of a request in seconds, including the time in the queue.
     send_seconds, body_seconds : float
-        Maximum time that a client may take to read an event or to send a body.
+        Maximum time that a client may take to make room for output, and to send the head or the body of a request.
     ping_seconds : float
         Interval between keep-alive comments in a stream.
     drain_seconds : float

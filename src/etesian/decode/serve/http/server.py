@@ -12,6 +12,7 @@ import uvicorn
 from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
+from etesian.decode.serve.http.connection import bounded_connections
 from etesian.decode.serve.http.options import ServerOptions
 from etesian.errors import InputError
 
@@ -50,6 +51,23 @@ def listen(options: ServerOptions) -> socket.socket:
         ) from None
 
 
+def configure(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
+    """Return the configuration of uvicorn. Its parser and event loop do not depend on which packages are installed."""
+    AppStatus.disable_automatic_graceful_drain()  # streams end by themselves while the server drains
+    return uvicorn.Config(
+        app,
+        http=bounded_connections(options),
+        loop="asyncio",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=max(int(options.drain_seconds), 1),
+        lifespan="on",
+    )
+
+
 def run_server(app: ASGIApp, options: ServerOptions, *, announce: Callable[[str], None] = print) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish running requests for up to `ServerOptions.drain_seconds`.
 
@@ -65,18 +83,7 @@ def run_server(app: ASGIApp, options: ServerOptions, *, announce: Callable[[str]
     InputError
         If the address or the port is not available.
     """
-    AppStatus.disable_automatic_graceful_drain()  # streams end by themselves while the server drains
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_graceful_shutdown=max(int(options.drain_seconds), 1),
-        lifespan="on",
-        ws="none",
-    )
     with listen(options) as listening:
         host, port = listening.getsockname()[:2]
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-        _Server(config).run(sockets=[listening])
+        _Server(configure(app, options)).run(sockets=[listening])
