@@ -8,16 +8,15 @@ through Ray's client (``ray://``).
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from etesian._shared.ray_connection import connected, nodes_of
 from etesian.bench.errors import InputError, UnknownMetricError
 from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, interrupts_held, unfinished_run
 from etesian.bench.load import load_workload
@@ -28,7 +27,6 @@ from etesian.bench.workload import Suite, WithResources, Workload
 MAX_LOST = 3
 """Number of times that a lost run is started again before it is recorded as failed."""
 
-_SCHEME = "ray"
 _SECONDS_BETWEEN_LOOKS = 1.0  # between checks of the size of the cluster
 _IN_RAY = {"cores": "CPU", "gpus": "GPU"}
 
@@ -143,8 +141,8 @@ def run_on_ray(
     """
     if not missing:
         return
-    with _connected(address) as ray:
-        places = {workload.name: place_of(workload, _nodes(ray)) for workload in suite.workloads}
+    with connected(address) as ray:
+        places = {workload.name: place_of(workload, nodes_of(ray)) for workload in suite.workloads}
         recipes = _recipes(ray, suite, {job.workload for job in missing}, source)
         spread = _Spread(ray, missing, listener, places, recipes, synchronize)
         try:
@@ -235,41 +233,6 @@ class _Spread:
         """End the runs in progress; their processes end with their actors."""
         for attempt in self.under_way.values():
             self._ray.kill(attempt.runner)
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """Connect to Ray; keep an existing connection."""
-    ray = _import_ray()
-    where = None if address == _SCHEME else address
-    if ray.is_initialized():
-        yield ray
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here would report usage statistics
-    try:
-        ray.init(where, logging_level="warning")
-    except (ConnectionError, RuntimeError, TimeoutError, ImportError) as error:
-        raise InputError(
-            f"the Ray cluster of --on {address} cannot be reached: {' '.join(str(error).split())}"
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise InputError("--on ray needs Ray, which is not installed: pip install 'etesian[ray]'") from None
-    return ray
-
-
-def _nodes(ray: Any) -> list[dict[str, float]]:
-    """Return the resources of each node with cores, by Ray's names."""
-    held = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [resources for resources in held if resources.get("CPU", 0) >= 1]
 
 
 def place_of(workload: Workload, nodes: Sequence[Mapping[str, float]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from functools import partial
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Literal
 
+from etesian._shared.ray_connection import check_address
 from etesian.bench.errors import AlreadyStoredError, InputError
 from etesian.bench.isolate import Child, FromPickle, FromSource, Job, Recipe, default_limit, interrupts_held
 from etesian.bench.loop import run
@@ -344,5 +345,4 @@ def _check_jobs(jobs: int, *, isolate: bool, on: str | None) -> None:
     if jobs > 1 or not isolate:
         given = f"jobs={jobs!r}" if jobs > 1 else "isolate=False"
         raise InputError(f"runs on a cluster always have their own processes; got {given} with on={on!r}")
-    if on != "ray" and not on.startswith("ray://"):
-        raise InputError(f"on must be 'ray' or 'ray://host:port'; got {on!r}")
+    check_address(on)
