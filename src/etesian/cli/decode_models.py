@@ -45,18 +45,22 @@ class ModelChoice:
 
     def load(self, console: Console) -> Decoder:
         """Load the models. Nothing is lost when Ctrl-C ends the process meanwhile."""
+        with exit_on_interrupt(), console.status(f"loading {self.model}"):
+            return self.decoder()
+
+    def decoder(self) -> Decoder:
+        """Load the models, in any thread."""
         libraries = LIBRARIES if find_gguf(self.model) is None else GGUF_LIBRARIES
         missing = [name for name in libraries if find_spec(name) is None]
         if missing:
             raise InputError(f"models need {', '.join(missing)}: pip install 'etesian[decode]'")
-        with exit_on_interrupt(), console.status(f"loading {self.model}"):
-            return Decoder.load(
-                self.model,
-                draft=None if self.draft == NONE else self.draft,
-                ngram=None if self.ngram == NONE else self.ngram,
-                stages=self.stages or None,
-                options=self.options,
-            )
+        return Decoder.load(
+            self.model,
+            draft=None if self.draft == NONE else self.draft,
+            ngram=None if self.ngram == NONE else self.ngram,
+            stages=self.stages or None,
+            options=self.options,
+        )
 
 
 def draft_beside(model: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ def serve(
     allow_host: tuple[str, ...] = (),
     allow_origin: tuple[str, ...] = (),
     plain: bool = False,
+    on: str | None = None,
+    replicas: int | None = None,
     **options: Any,
 ) -> int:
     """Serve a model with OpenAI's interface, and a page for the browser.
@@ -94,11 +97,17 @@ def serve(
         Origin of a web page that may use the server, such as https://app.example. Repeat for several.
     plain
         Decode without speculation.
+    on
+        Run replicas of the model on a Ray cluster: ray, or ray://HOST:PORT. This machine listens and distributes the requests.
+    replicas
+        Number of replicas on the cluster, each with --slots, --queue and --cache-mb of its own. Default: one per node.
     """
     missing = [library for library in SERVER_LIBRARIES if find_spec(library) is None]
     if missing:
         raise InputError(f"the server needs {', '.join(missing)}: pip install 'etesian[serve]'")
-    from etesian.decode.serve.http import ServerOptions, create_app, read_api_keys, run_server
+    if replicas is not None and (on is None or replicas < 1):
+        raise InputError(f"--replicas must be at least 1, and needs --on ray; got {replicas}")
+    from etesian.decode.serve.http import ServerOptions, read_api_keys
 
     engine_options = EngineOptions(slots=slots, queue=queue, cache_bytes=cache_mb << 20, context=context)
     server_options = ServerOptions(
@@ -113,18 +122,42 @@ def serve(
         drain_seconds=drain_seconds,
     )
     _warn_if_open(server_options)
-    console = Console(stderr=True, highlight=False)
     drafts: Any = {"draft": NONE, "ngram": NONE} if plain else {"draft": draft, "ngram": ngram, "stages": stage}
-    engine = Engine(ModelChoice(model=model, options=LoadOptions(**options), **drafts).load(console), engine_options)
-    run_server(
-        create_app(engine, server_options),
-        server_options,
-        announce=lambda url: note(
-            f"serving {server_options.model_name} at {url}; Ctrl-C finishes running requests and ends"
-        ),
-    )
+    choice = ModelChoice(model=model, options=LoadOptions(**options), **drafts)
+    if on is None:
+        _serve_here(choice, engine_options, server_options)
+    else:
+        _serve_on_cluster(choice, engine_options, server_options, on, replicas)
     note("stopped")
     return 0
+
+
+def _serve_here(choice: ModelChoice, engine_options: EngineOptions, options: ServerOptions) -> None:
+    from etesian.decode.serve.http import create_app, run_server
+
+    engine = Engine(choice.load(Console(stderr=True, highlight=False)), engine_options)
+    run_server(create_app(engine, options), options, announce=partial(_announce, options))
+
+
+def _serve_on_cluster(
+    choice: ModelChoice, engine_options: EngineOptions, options: ServerOptions, on: str, replicas: int | None
+) -> None:
+    from etesian.decode.serve.on_ray import serve_on_ray
+
+    device = choice.options.device if choice.options is not None else "auto"
+    serve_on_ray(
+        choice.decoder,
+        engine_options,
+        options,
+        address=on,
+        n_replicas=replicas,
+        n_gpus=int(device.startswith("cuda")),
+        announce=partial(_announce, options),
+    )
+
+
+def _announce(options: ServerOptions, url: str) -> None:
+    note(f"serving {options.model_name} at {url}; Ctrl-C finishes running requests and ends")
 
 
 def _warn_if_open(options: ServerOptions) -> None:

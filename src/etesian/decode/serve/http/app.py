@@ -10,18 +10,16 @@ from importlib.resources import files
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from etesian.decode.serve.engine import Engine
-from etesian.decode.serve.http import errors
 from etesian.decode.serve.http.asking import Service, run_checked
 from etesian.decode.serve.http.chat import complete_chat
 from etesian.decode.serve.http.completions import complete_text
-from etesian.decode.serve.http.errors import ApiError
+from etesian.decode.serve.http.errors import HANDLERS, ApiError
 from etesian.decode.serve.http.guard import Guard, read_body
 from etesian.decode.serve.http.metrics import Measured, Metrics
 from etesian.decode.serve.http.openapi import describe
@@ -76,11 +74,7 @@ def create_app(engine: Engine, options: ServerOptions) -> Starlette:
             *(Route(path, _page, methods=["GET"]) for path in _PAGE),
         ],
         middleware=[Middleware(Measured, metrics=metrics), Middleware(Guard, options=options)],
-        exception_handlers={
-            ApiError: errors.respond_to_api_error,
-            HTTPException: errors.respond_to_http_error,
-            Exception: errors.respond_to_unexpected_error,
-        },
+        exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
     app.state.service, app.state.metrics = Service(engine, options), metrics

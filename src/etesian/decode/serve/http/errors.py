@@ -108,3 +108,11 @@ async def respond_to_unexpected_error(_: Request, error: Exception) -> JSONRespo
     """Print an unexpected error to the log; the client learns nothing about it."""
     traceback.print_exception(error, file=sys.stderr)
     return ApiError(500, "internal error; see the log of the server", code="internal").response()
+
+
+HANDLERS: dict[Any, Any] = {
+    ApiError: respond_to_api_error,
+    HTTPException: respond_to_http_error,
+    Exception: respond_to_unexpected_error,
+}
+"""Handlers of an application, by the class of the exception."""

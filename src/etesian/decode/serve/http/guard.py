@@ -132,19 +132,29 @@ async def read_body(request: Request, kind: type[_B], options: ServerOptions) ->
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "the body must be JSON, with the header 'Content-Type: application/json'")
-    try:
-        async with asyncio.timeout(options.body_seconds):
-            raw = await _read_raw(request, options.max_body_bytes)
-    except TimeoutError:
-        raise ApiError(408, f"the body did not arrive within {options.body_seconds:g} s") from None
-    except ClientDisconnect:
-        raise ApiError(400, "the client disconnected before the end of the body") from None
-    value = _parsed(raw)
+    value = _parsed(await read_bytes(request, options))
     check_depth("the body", value, options.max_depth)
     try:
         return kind.model_validate(value)
     except ValidationError as error:
         raise ApiError.from_validation(error) from None
+
+
+async def read_bytes(request: Request, options: ServerOptions) -> bytes:
+    """Read the body of a request.
+
+    Raises
+    ------
+    ApiError
+        If it is too large or too slow.
+    """
+    try:
+        async with asyncio.timeout(options.body_seconds):
+            return await _read_raw(request, options.max_body_bytes)
+    except TimeoutError:
+        raise ApiError(408, f"the body did not arrive within {options.body_seconds:g} s") from None
+    except ClientDisconnect:
+        raise ApiError(400, "the client disconnected before the end of the body") from None
 
 
 async def _read_raw(request: Request, most_bytes: int) -> bytes:

@@ -94,7 +94,7 @@ async def collect(request: Request, choices: Choices) -> list[Generation]:
             if isinstance(event, Finished):
                 found[number] = event.generation
 
-    work, leaving = asyncio.create_task(gather()), asyncio.create_task(_disconnected(request))
+    work, leaving = asyncio.create_task(gather()), asyncio.create_task(disconnected(request))
     try:
         await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -108,7 +108,8 @@ async def collect(request: Request, choices: Choices) -> list[Generation]:
     return [found[number] for number in sorted(found)]
 
 
-async def _disconnected(request: Request) -> None:
+async def disconnected(request: Request) -> None:
+    """Wait until the client disconnects."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -137,7 +138,7 @@ async def stream(
     """
     service: Service = request.app.state.service
     options = service.options
-    first, leaving = asyncio.ensure_future(anext(chunks)), asyncio.create_task(_disconnected(request))
+    first, leaving = asyncio.ensure_future(anext(chunks)), asyncio.create_task(disconnected(request))
     try:
         await asyncio.wait({first, leaving}, timeout=options.ping_seconds, return_when=asyncio.FIRST_COMPLETED)
         if leaving.done() and not first.done():
@@ -160,12 +161,16 @@ async def stream(
             if not named:
                 yield ServerSentEvent(data="[DONE]", sep="\n")
         except ApiError as error:
-            body = {"type": "error", **error.body} if named else error.body
-            yield _event(body, named=named)
+            yield error_event(error, named=named)
         finally:
             choices.cancel()
 
     return EventSourceResponse(events(), ping=options.ping_seconds, sep="\n", send_timeout=options.send_seconds)
+
+
+def error_event(error: ApiError, *, named: bool) -> ServerSentEvent:
+    """Return the last event of a stream that cannot be continued; `named` as in `stream`."""
+    return _event({"type": "error", **error.body} if named else error.body, named=named)
 
 
 def _event(chunk: dict[str, Any], *, named: bool) -> ServerSentEvent:
