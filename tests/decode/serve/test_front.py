@@ -163,6 +163,7 @@ USER, SYSTEM = {"role": "user", "content": "a"}, {"role": "system", "content": "
         ({"prompt": [1] * 300}, {"prompt": [1] * 400}, True),
         ({"prompt": "ab"}, {"prompt": "cd"}, False),
         ({"prompt": "ab", "prompt_cache_key": "k"}, {"prompt": "cd", "prompt_cache_key": "k"}, True),
+        ({"prompt": "ab", "prompt_cache_key": "k"}, {"prompt": "ab", "prompt_cache_key": "l"}, False),
     ],
 )
 def test_session_is_the_opening_of_a_conversation(body, continued, is_same):
