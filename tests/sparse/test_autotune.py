@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import touches_of
 
-from etesian.sparse import SGD, Linear, Ratings, make_plan, minimize
+from etesian.sparse import SGD, Linear, Ratings, epochs, make_plan, minimize
 from etesian.sparse.problems.losses import REGRESSION
 from etesian.sparse.problems.penalties import L2
 from etesian.sparse.schedules import autotune
@@ -54,6 +54,29 @@ def test_unprofitable_workers_are_replaced_by_one(monkeypatch):
     assert taken.n_workers == 1
     assert (taken.order == plan.order).all()
     assert taken.note.endswith("measured 0.90 times as fast as one, so one worker runs the plan")
+
+
+def test_planning_counts_against_several_workers(monkeypatch):
+    plan, run = a_plan(), Pretend(monkeypatch, by_all=1.0, by_one=1.5)
+    choice = Choice()
+    while not choice.is_made:
+        choice.run_plan(plan, run)
+    assert choice.run_plan(plan, run, planning_seconds=0.2 * 5_000).n_workers == 2
+    taken = choice.run_plan(plan, run, planning_seconds=0.5 * 5_000)
+    assert taken.n_workers == 1
+    assert taken.note.endswith(
+        "2 workers, planning included, measured 1.00 times as fast as one, so one worker runs the plan"
+    )
+
+
+def test_epochs_are_no_longer_planned_once_one_worker_is_faster(monkeypatch):
+    monkeypatch.setattr(autotune, "WORTH_THREADS", 1e9)
+    planned = []
+    plan_order = epochs.plan_order
+    monkeypatch.setattr(epochs, "plan_order", lambda *a, **options: planned.append(a[0]) or plan_order(*a, **options))
+    minimize(ratings_problem(40_000), schedule="auto", n_jobs=2, method=SGD(0.01), max_iter=6, tol=None, random_state=0)
+    assert planned[0] == "auto"
+    assert planned[-1] == "serial"
 
 
 @pytest.mark.parametrize("part_updates", [110, 1_000, 10**6])

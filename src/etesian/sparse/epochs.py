@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from dataclasses import replace
 from typing import Literal, get_args
@@ -97,14 +98,17 @@ class Epochs:
         return self._plan
 
     def _plan_an_epoch(self) -> None:
+        order, started = self._orders.next(), time.perf_counter()
         self._plan = plan_order(
             self._schedule,
             self.problem.touches,
-            self._orders.next(),
+            order,
             n_workers=self.workers.n_workers,
             batch_size=self._batch_size,
             keep_steps=self.problem.counts_steps,
         )
+        # The first plan is not counted: its schedule was still to be chosen.
+        self._planning_seconds = time.perf_counter() - started if self.done else 0.0
         if self._schedule == "auto":
             self._choice = Choice()
         self._schedule, self._batch_size = self.plan.schedule, self.plan.batch_size  # decided once for all epochs
@@ -141,9 +145,11 @@ class Epochs:
         elif self._choice is None:
             run(self.plan)
         else:
-            self._plan = self._choice.run_plan(self.plan, run)
+            self._plan = self._choice.run_plan(self.plan, run, self._planning_seconds)
             if self._choice.is_made and self.order == "fixed":
                 self._choice = None  # the plan no longer changes
+            elif self._choice.is_made and self.done > 0 and self.plan.n_workers == 1:
+                self._choice, self._schedule, self._note = None, "serial", self.plan.note  # later epochs need no plan
 
     @property
     def _merging(self) -> MergingProblem:

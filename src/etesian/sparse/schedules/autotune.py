@@ -2,8 +2,8 @@
 
 Predictions count updates. They ignore the traffic between the caches of cores and the cost of a barrier. A plan whose
 result equals the serial run's can also be run by one worker, so parts of the first epochs alternate between one worker
-and all workers, and the faster configuration runs the rest. Every update runs once, and the choice does not change the
-result.
+and all workers, and the faster configuration runs the rest. One worker needs no plan, so the duration of planning counts
+against all workers where each epoch is planned anew. Every update runs once, and the choice does not change the result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from etesian.sparse.schedules.makers import Plan
 
 N_TIMINGS = 3  # of each configuration
-PART_UPDATES = 32_768  # about a millisecond: much longer than starting the threads
+PART_UPDATES = 8_192  # a quarter of a millisecond and more: longer than starting the threads
 WORTH_THREADS = 1.1  # below this measured speed-up one worker runs, and the other cores stay free
 
 
@@ -34,7 +34,7 @@ class Choice:
         """Return True if there are enough timings."""
         return all(len(rates) >= N_TIMINGS for rates in self._rates)
 
-    def run_plan(self, plan: Plan, run: Callable[[Plan], None]) -> Plan:
+    def run_plan(self, plan: Plan, run: Callable[[Plan], None], planning_seconds: float = 0.0) -> Plan:
         """Run every update of an epoch once, and return the plan, with a note once the choice is made.
 
         Parameters
@@ -43,6 +43,8 @@ class Choice:
             Plan with the same result as the serial run.
         run
             Function that runs a plan or some of its batches.
+        planning_seconds
+            Duration of planning an epoch for several workers, which one worker saves.
         """
         if plan.n_workers == 1:
             run(plan)
@@ -53,7 +55,7 @@ class Choice:
                 break
             self._time(replace(plan, offsets=part), run)
             done += len(part)
-        taken = self._taken(plan) if self.is_made else plan
+        taken = self._taken(plan, planning_seconds) if self.is_made else plan
         if done < plan.n_batches:
             run(replace(taken, offsets=taken.offsets[done:]))
         return taken
@@ -67,10 +69,11 @@ class Choice:
         seconds = time.perf_counter() - started
         self._rates[by_one].append(seconds / float(part.offsets[-1, -1] - part.offsets[0, 0]))
 
-    def _taken(self, plan: Plan) -> Plan:
+    def _taken(self, plan: Plan, planning_seconds: float) -> Plan:
         by_all, by_one = (float(np.median(rates)) for rates in self._rates)
-        gain = by_one / by_all
-        note = f"{plan.note}; {plan.n_workers} workers measured {gain:.2f} times as fast as one"
+        gain = by_one / (by_all + planning_seconds / len(plan.order))
+        workers = f"{plan.n_workers} workers" + (", planning included," if planning_seconds else "")
+        note = f"{plan.note}; {workers} measured {gain:.2f} times as fast as one"
         if gain >= WORTH_THREADS:
             return replace(plan, note=note)
         return replace(_by_one(plan), note=f"{note}, so one worker runs the plan")
