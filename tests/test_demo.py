@@ -12,6 +12,7 @@ from etesian import demo
 from etesian._shared.text import printable
 from etesian.bench import InputError, Store
 from etesian.bench.report import write_report
+from etesian.decode import FixedPolicy
 from etesian.decode.models.loading.catalog import CatalogModel
 from etesian.demo import decoding
 from etesian.demo.decoding_section import decoding_section
@@ -31,6 +32,7 @@ def text_demo(bundle, tmp_path_factory):
         patch.setattr(decoding, "SHOWN_REQUEST", "<the> & wind")
         patch.setattr(decoding, "SHOWN_TOKENS", 30)
         patch.setattr("etesian.suite.decoding.PROMPTS", PROMPTS)
+        patch.setattr("etesian.decode.speculation.Speculation", lambda costs: FixedPolicy(8, 4))
         found = decoding.race_decoders(folder / "runs.db", n_seeds=2, console=Console(file=io.StringIO()))
     with Store(folder / "runs.db") as store:
         assert {(entry.suite, entry.run.workload) for entry in store.entries()} == {

@@ -60,8 +60,17 @@ def test_b6_tokens_do_not_depend_on_company_order_or_cache(make_engine, seed, ca
 
 
 def test_requests_share_passes(make_engine):
-    engine = make_engine(slots=4)
+    model, has_all = remembering(), threading.Event()
+    logits_of = model.logits_of
+
+    def waiting(tokens):
+        has_all.wait(timeout=30)
+        return logits_of(tokens)
+
+    model.logits_of = waiting
+    engine = make_engine(make_decoder(model), slots=4)
     callers = [Caller(engine, prompt, max_tokens=50, speculate=False) for prompt in PROMPTS[:4]]
+    has_all.set()
     total = sum(len(caller.result().token_ids) for caller in callers)
     assert engine.counters.rows == total
     assert engine.counters.passes < total
