@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etesian.decode.speculation.adaptive import CREDIT, MOST_CREDIT, OVERDRAFT, PROBING, TRIED, Speculation
+from etesian.decode.speculation.adaptive import (
+    CREDIT,
+    FREE_CREDIT,
+    FREE_PROBING,
+    LATEST,
+    MOST_CREDIT,
+    PROBING,
+    TRIED,
+    Speculation,
+)
 from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.speculation.policy import NO_DRAFT, DraftBudget
 from etesian.decode.tree import TokenTree
@@ -79,7 +88,10 @@ def test_a_useless_drafter_costs_many_requests_three_percent_on_the_whole(costs,
         asked = decoding.asked
         slowdown = decoding.request(n_tokens, chain(16, 0.5), draft_seconds, 0)
         if n_tokens >= 64 and draft_seconds < 1:
-            assert slowdown < 1 + (CREDIT + OVERDRAFT + PROBING * n_tokens + decoding.largest_loss) / n_tokens
+            assert (
+                slowdown
+                < 1 + (CREDIT + FREE_CREDIT + (PROBING + FREE_PROBING) * n_tokens + decoding.largest_loss) / n_tokens
+            )
             assert decoding.asked > asked  # each begins with another try
     assert decoding.slowdown < 1.03
 
@@ -120,15 +132,30 @@ def test_a_text_that_begins_to_repeat_itself_is_seen_while_nothing_is_left_to_tr
     assert policy.budget().max_nodes > 0
 
 
+def test_a_draft_model_that_loses_does_not_silence_drafts_without_a_model():
+    policy = Speculation(copied(STEEP))
+    policy.begin()
+    policy.budget()
+    policy.observe(1 + TRIED, STEEP.seconds(1 + TRIED), 1, 5.0)  # a draft model took five plain passes for nothing
+    assert policy._saved < -0.5
+    n_plain = 0
+    while not (limits := policy.budget()).max_nodes and n_plain < LATEST:
+        policy.observe(1, 1.0, 1, 0.0)
+        n_plain += 1
+    assert n_plain < LATEST
+    assert not limits.allows_passes
+    assert len(policy.trim(chain(4, 0.95))) > 0
+
+
 def test_what_takes_no_pass_is_asked_for_seldom_where_it_is_dear_and_not_at_all_on_debts():
     asked = []
-    for seconds, saved in ((0.005, -0.1), (0.05, -0.1), (1.0, -0.1), (0.005, -10.0)):
+    for seconds, saved in ((0.005, 0.5), (0.05, 0.5), (1.0, 0.5), (0.005, -10.0)):
         policy = Speculation(copied(FLAT))
-        policy._saved, policy._free_seconds, n_asked = saved, seconds, 0
+        policy._saved, policy._free_seconds, n_asked = -0.1, seconds, 0
         for _ in range(100):
+            policy._saved, policy._free_saved = -0.1, saved
             n_asked += policy.budget().max_nodes > 0
             policy.observe(1, 1.0, 1, seconds if policy._drafting == "free" else 0.0)
-            policy._saved = saved
         asked.append(n_asked)
     assert asked == [
         50,
@@ -143,7 +170,7 @@ def test_a_request_may_lose_what_those_before_it_won_up_to_a_bound():
     decoding.request(2_000, chain(16, 0.8), 0.1, 3)
     n_tokens = 500
     slowdown = decoding.request(n_tokens, chain(16, 0.8), 0.1, 0)
-    assert slowdown < 1 + PROBING + (MOST_CREDIT + 2 * decoding.largest_loss) / n_tokens
+    assert slowdown < 1 + PROBING + FREE_PROBING + (MOST_CREDIT + FREE_CREDIT + 2 * decoding.largest_loss) / n_tokens
 
 
 def test_prompts_that_a_useless_draft_model_reads_are_paid_for_by_later_requests():
@@ -237,7 +264,10 @@ def test_losses_are_bounded_whatever_is_proposed(draws, draft_seconds, is_spitef
         decoding.advance(chain(n_nodes, 0.7), draft_seconds, wanted)
     lost = decoding.seconds - decoding.tokens
     first = max(draft_seconds - 1.0, 0.0)  # what the first draft takes over a plain pass is left to later requests
-    assert lost <= CREDIT + OVERDRAFT + PROBING * decoding.tokens + 2 * decoding.largest_loss + first + 1e-6
+    assert (
+        lost
+        <= CREDIT + FREE_CREDIT + (PROBING + FREE_PROBING) * decoding.tokens + 2 * decoding.largest_loss + first + 1e-6
+    )
 
 
 @given(chances=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12), draft_seconds=st.floats(0, 1))
@@ -272,7 +302,7 @@ def test_a_first_tree_loses_no_more_than_the_credit_covers():
     policy.budget()
     kept = policy.trim(chain(31, 0.999))
     assert 1 < len(kept) < 31
-    assert STEEP.seconds(1 + len(kept)) <= 1 + CREDIT + OVERDRAFT < STEEP.seconds(2 + len(kept))
+    assert STEEP.seconds(1 + len(kept)) <= 1 + CREDIT + FREE_CREDIT < STEEP.seconds(2 + len(kept))
     policy.observe(1 + len(kept), STEEP.seconds(1 + len(kept)), 1 + len(kept), 0.0)
     policy.budget()
     assert len(policy.trim(chain(31, 0.999))) == 31

@@ -18,7 +18,10 @@ from etesian.decode.tree import TokenTree
 PROBING = 0.01  # share of its passes that a request may spend on trying drafts again
 SET_ASIDE = 0.01  # share of them that is reserved for the start of later requests
 CREDIT = 1.0  # plain passes that a request may lose before any gain: 1 + 0.01 * 64 is 2.6% of 64
-OVERDRAFT = 0.5  # plain passes that drafts without a model may lose beyond the credit
+FREE_CREDIT, FREE_PROBING = (
+    0.5,
+    0.005,
+)  # credit of drafts without a model once that of all drafts is spent, and its growth per token
 MOST_CREDIT = 5.0  # upper bound of credit and debt, in plain passes
 ASKING = 0.005  # share of the time for drafts without a model, while other drafts are off
 TRIED = 4  # minimum number of nodes while drafts of a model lose, so that an improvement is noticed
@@ -35,8 +38,8 @@ class Speculation:
     Losses are bounded for any drafter. While recent steps lost on balance, further drafts are paid from a credit: a request starts
     with at most `CREDIT` plain passes, reserved or gained by earlier requests, and earns `PROBING` per token. A draft that takes
     far longer than usual counts as `ACCIDENT` times the usual time or one plain pass, so that a single accident does not turn
-    useful drafts off; the rest is charged to later requests. Without credit, drafters that need no model are still tried now and
-    then, so that a text that starts to repeat itself is noticed.
+    useful drafts off; the rest is charged to later requests. Without credit, drafters that need no model are still tried, from a
+    credit of their own, so that a text that starts to repeat itself is noticed and a draft model that loses does not silence them.
 
     Parameters
     ----------
@@ -56,7 +59,7 @@ class Speculation:
         self._saved, self._set_aside = CREDIT, 0.0  # for this request, and for later ones
         self._drafting: Literal["off", "free", "full"] = "off"  # in this step; "free" uses no draft model
         self._has_speculated = False  # with a model, in the previous step
-        self._free_gain, self._free_seconds, self._since_free = 0.0, 0.0, 0
+        self._free_gain, self._free_seconds, self._since_free, self._free_saved = 0.0, 0.0, 0, FREE_CREDIT
         self._drafts: deque[float] = deque(maxlen=USUAL)  # recent drafting times in seconds
         self._since_plain, self._patience = 0, SOONEST
         self._tokens = self._seconds = 0.0  # of recent speculative steps
@@ -104,7 +107,7 @@ class Speculation:
 
     def _affordable(self, seconds: NDArray[np.float64], plain: float) -> int:
         """Return the largest tree whose loss, should the target reject it all, the credit covers."""
-        limit = plain * (1 + max(self._saved, 0.0) + OVERDRAFT)
+        limit = plain * (1 + max(self._saved, 0.0) + max(self._free_saved, 0.0))
         return max(int(np.searchsorted(seconds, limit, side="right")) - 1, 0)
 
     def observe(self, rows: int, seconds: float, tokens: int, draft_seconds: float) -> None:
@@ -115,6 +118,7 @@ class Speculation:
             return
         self._saved = min(self._saved + PROBING * tokens, MOST_CREDIT)
         self._set_aside = min(self._set_aside + SET_ASIDE * tokens, MOST_CREDIT)
+        self._free_saved = min(self._free_saved + FREE_PROBING * tokens, FREE_CREDIT)
         if self._drafting == "full":
             self._count(tokens, draft_seconds, self.costs.seconds(rows), plain)
         elif self._drafting == "free":
@@ -128,7 +132,7 @@ class Speculation:
             return "full" if self._since_plain < self._patience else "off"
         self._since_free += 1
         is_due = self._since_free >= LATEST or ASKING * self._since_free * plain > self._free_seconds
-        return "free" if self._free_gain > 0 or (is_due and self._saved > -OVERDRAFT) else "off"
+        return "free" if self._free_gain > 0 or (is_due and self._free_saved > 0) else "off"
 
     def _usual_draft(self) -> float:
         """Return the lower median of recent drafting times in seconds; 0 before any."""
@@ -153,7 +157,8 @@ class Speculation:
     def _count_free(self, tokens: int, draft_seconds: float, target_seconds: float, plain: float) -> None:
         """Account for a step whose draft used no model."""
         gain = tokens - (draft_seconds + target_seconds) / plain
-        self._saved = min(self._saved + gain, MOST_CREDIT)
+        self._free_saved += gain
+        self._saved = min(self._saved + max(gain, 0.0), MOST_CREDIT)
         self._free_gain = FORGETTING * self._free_gain + gain
         longest = ACCIDENT * self._free_seconds or plain
         self._free_seconds += (min(draft_seconds, longest) - self._free_seconds) / (USUAL if self._free_seconds else 1)
