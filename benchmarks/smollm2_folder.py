@@ -8,7 +8,8 @@ The wide model computes the same function with 762 million weights in its matric
 
 from __future__ import annotations
 
-import sys
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from etesian.decode.models.loading.catalog import find_gguf
@@ -16,7 +17,7 @@ from etesian.decode.models.loading.gguf.directory import open_gguf
 from etesian.decode.models.loading.gguf.tokenizer import read_tokenizer
 
 
-def main(folder: Path) -> None:
+def convert(folder: Path) -> None:
     """Convert the GGUF file."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -31,5 +32,12 @@ def main(folder: Path) -> None:
     tokenizer.for_transformers.save_pretrained(folder)
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, and convert."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder to write")
+    convert(parser.parse_args(arguments).folder)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()
