@@ -34,7 +34,7 @@ TRUST = (
     0.9,
     1.0,
     1.0,
-)  # acceptance over confidence by class, on 48 answers of SmolLM2 to six kinds of use
+)  # factor of the confidence by class, until acceptance is known
 LEVELS = 3  # suffixes of a match, the longest first, whose continuations are merged
 MOST_EDGES = 64  # continuations of a suffix to inspect, latest first; bounds the time of a call
 MOST_CHILDREN = 4
