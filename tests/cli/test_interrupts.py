@@ -42,6 +42,27 @@ def test_interrupt_exits_with_130_at_any_time(command, seconds, tmp_path):
     assert "Exception ignored" not in errors
 
 
+AT_THE_END = """
+import os, signal
+
+class Interrupter:
+    def __init__(self):
+        self.interrupt = lambda kill=os.kill, own=os.getpid(), number=signal.SIGINT: kill(own, number)
+
+    def __del__(self):
+        self.interrupt()
+
+interrupter = Interrupter()  # deleted with the modules, after Python has restored the default actions of signals
+"""
+
+
+def test_interrupt_after_the_command_does_not_change_its_exit_code(tmp_path):
+    (tmp_path / "runs.jsonl").write_text("")
+    code = f"{HEEDING}{AT_THE_END}\nfrom etesian.__main__ import main; sys.argv[1:] = ['--version']; main()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_command_hands_interrupts_back_at_its_end():
     def ends_at_once(*_):
         pass
