@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> Pat
 
 @pytest.fixture
 def speculating(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loaded decoders always speculate, however little it pays for models as small as these."""
+    """Loaded decoders always speculate, although it is slower for models as small as these."""
     load = Decoder.load.__func__
 
     def load_with_fixed_policy(cls, *arguments, **options):

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 from tiny_bundle import byte_tokenizer
 
 from etesian.decode import Decoder, FixedPolicy, Sampling, TableModel, self_draft
-from etesian.decode.self_draft import copy_format, count_parameters, expected_gain, is_candidate, pays
+from etesian.decode.self_draft import copy_format, count_parameters, expected_gain, is_candidate, is_worthwhile
 from etesian.decode.speculation import PassCosts
 from etesian.errors import InputError
 
@@ -51,8 +51,8 @@ def test_the_expected_gain_is_that_of_the_best_chain():
     # four tokens: (1 - 0.85 ** 5) / 0.15 = 3.7086 tokens in 4 * 0.25 + 1 = 2 plain passes; three give 1.821, five 1.845
     assert expected_gain(flat, cheap, 0.85) == pytest.approx(1.8543, abs=1e-4)
     steep = PassCosts([1, 64], [1.0, 64.0])  # every row costs as much as a pass
-    assert pays(flat, cheap)
-    assert not pays(steep, cheap)
+    assert is_worthwhile(flat, cheap)
+    assert not is_worthwhile(steep, cheap)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1.0, top_k=50, seed=3)], ids=["greedy", "top-k"])
@@ -72,10 +72,10 @@ def test_a_copy_is_chosen_automatically_where_it_pays(folder, monkeypatch):
     parts = 64 * (128 + 64 + 3 * 96) * 2  # queries, keys and values; attention output; gate, up and down
     assert count_parameters(target.architecture) == parts + 300 * 64
     assert is_candidate(target)
-    monkeypatch.setattr("etesian.decode.load.pays", lambda target, copy: True)
+    monkeypatch.setattr("etesian.decode.load.is_worthwhile", lambda target, copy: True)
     assert Decoder.load(folder).drafter.stages == ("lookup", "self")
     assert Decoder.load(folder, draft=None).drafter.stages == ("lookup",)
-    monkeypatch.setattr("etesian.decode.load.pays", lambda target, copy: False)
+    monkeypatch.setattr("etesian.decode.load.is_worthwhile", lambda target, copy: False)
     assert Decoder.load(folder).drafter.stages == ("lookup",)
     monkeypatch.setattr(self_draft, "available_bytes", lambda: 1_000.0)
     assert not is_candidate(target)

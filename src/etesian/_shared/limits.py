@@ -28,7 +28,7 @@ def raised_limits(factor: float) -> Iterator[None]:
     Parameters
     ----------
     factor
-        At least 1. Memory grows with it.
+        Factor of all limits, at least 1. Memory use may grow by it.
 
     Raises
     ------

@@ -93,7 +93,7 @@ class Run:
     task
         Task, such as ``"ImageNet training"``. Runs of one task can be compared. Empty if unknown.
     organization, system
-        Who made the run, and on which system, in their own words.
+        Names of the organization that made the run, and of its system.
     progress
         Name of the metric that counts the work, such as ``"epoch"``; None for slices.
     details

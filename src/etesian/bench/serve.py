@@ -197,7 +197,7 @@ def serve(report: LiveReport, *, host: str = HOST, port: int = 0, announce: Call
     report
         Report to serve.
     host, port
-        Where to listen; port 0 for any free port.
+        Address to listen on; port 0 for any free port.
     announce
         Called with the URL once the server is ready.
 

@@ -101,7 +101,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
     Parameters
     ----------
     arguments
-        Its words. Commands that they do not name stay unimported and appear in lists with a summary.
+        Arguments of the command line. Commands that they do not name are not imported and appear in lists with a summary.
     """
     app = App(
         name="etesian",

@@ -19,7 +19,7 @@ from etesian.cli.console import describe_duration
 
 
 class TimeLeft:
-    """Estimates the time that a suite still takes, from how long its finished runs took.
+    """Estimates the remaining time of a suite from the durations of its finished runs.
 
     Parameters
     ----------

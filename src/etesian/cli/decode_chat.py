@@ -74,7 +74,7 @@ class Session:
     show_origins : bool
         If True, color tokens by the stage that proposed them.
     console : Console
-        For everything but the answers.
+        Console for all output except the answers.
     """
 
     decoder: Decoder | RemoteDecoder

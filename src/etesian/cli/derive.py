@@ -36,7 +36,7 @@ def options_from(
     annotations
         Types for parameters that the command line writes differently.
     see_also
-        Where the parameters are described that the docstring of `source` only refers to ("See ...").
+        Functions or classes that describe the parameters for which the docstring of `source` refers to them ("See ...").
     """
     described = {name: text for other in see_also for name, text in descriptions(other).items()}
     described |= {name: text for name, text in descriptions(source).items() if not text.startswith("See ")}

@@ -1,6 +1,6 @@
 """Speculative decoding inside transformers: `model.generate(..., custom_generate=speculative(...))`.
 
-`generate` passes its options as logits processors and stopping criteria; each is translated to a `Sampling` option, or refused.
+`generate` passes its options as logits processors and stopping criteria. Each is translated to a `Sampling` option or refused.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def speculative(
     drafter : Drafter, optional
         Replaces `draft` and `ngram`. Without any of the three, a `LookupDrafter` drafts.
     tokenizer : transformers.PreTrainedTokenizerBase, optional
-        For stop strings; the argument `tokenizer` of `generate` serves as well.
+        Tokenizer for stop strings; the argument `tokenizer` of `generate` can be used instead.
     stop_strings : str or sequence of str
         Stop strings of every call, in addition to the argument `stop_strings` of `generate`. The output ends with the token that
         completes one of them.
@@ -202,7 +202,9 @@ def _check(config: Any, model_inputs: dict[str, Any]) -> None:
         raise InputError("past_key_values must be empty: speculative decoding keeps a cache of its own")
     given = [name for name, value in model_inputs.items() if value is not None and name not in _HARMLESS]
     if given:
-        raise InputError(f"speculative decoding continues tokens alone; model inputs given besides: {', '.join(given)}")
+        raise InputError(
+            f"speculative decoding continues tokens alone; other model inputs were given: {', '.join(given)}"
+        )
     if (config.num_beams or 1) > 1:
         raise InputError(f"num_beams must be 1 for speculative decoding; got {config.num_beams}")
     wanted = ("output_scores", "output_logits", "output_attentions", "output_hidden_states")

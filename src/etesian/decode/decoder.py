@@ -110,9 +110,9 @@ class Decoder:
         name_or_path : str or Path
             ``"bundled"``, a folder with safetensors, a folder with subfolders ``target`` and ``draft``, or a hub name.
         draft : str, Path or None
-            The draft: a model, likewise; the folder of a draft head (`etesian draft train`, EAGLE-3 or speculators); ``"self"`` or
-            ``"self:q5_0"`` for a copy of the target in fewer bits. ``"auto"`` is the draft next to the target, or a copy where the
-            target is large, the memory suffices and the measured costs of passes say that it pays. None for no draft.
+            A draft model, given like the target; the folder of a draft head (`etesian draft train`, EAGLE-3 or speculators);
+            ``"self"`` or ``"self:q5_0"`` for a copy of the target in fewer bits. ``"auto"`` is the draft next to the target, or a
+            copy if the target is large, the memory suffices and the measured pass costs predict a speed-up. None for no draft.
         ngram : str, Path or None
             A file written by `NgramDrafter.save`, used together with a `LookupDrafter`; ``"auto"`` for ``ngram.npz`` in the folder,
             if it exists; None for neither N-gram nor lookup.
@@ -239,7 +239,7 @@ class Decoder:
         Parameters
         ----------
         messages : sequence of mappings
-            Each with ``"role"`` (``"system"``, ``"user"`` or ``"assistant"``) and ``"content"``, in the form of transformers.
+            Messages with ``"role"`` (``"system"``, ``"user"`` or ``"assistant"``) and ``"content"``, as in transformers.
         sampling, max_tokens, speculate
             As for `generate`.
 

@@ -26,7 +26,7 @@ from etesian.decode.models.loading.text_tokenizer import (
 )
 from etesian.decode.models.loading.tokenizer import tokens_not_shared
 from etesian.decode.output_text import ChatTemplate, Tokenizer
-from etesian.decode.self_draft import SELF, copy_format, is_candidate, load_copy, pays
+from etesian.decode.self_draft import SELF, copy_format, is_candidate, is_worthwhile, load_copy
 from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.speculation.costs import cached_pass_costs
 from etesian.decode.speculation.policy import Policy
@@ -189,11 +189,11 @@ def _copy_drafter(copy: LanguageModel, inner: Drafter | None) -> ModelDrafter:
 def _with_copy(
     inner: Drafter | None, target: LoadedModel, source: Source, options: LoadOptions | None
 ) -> Drafter | None:
-    """Add a copy of the target in fewer bits, unless the measured costs of passes say that it does not pay."""
+    """Add a copy of the target in fewer bits if the measured pass costs predict a speed-up."""
     form = copy_format(SELF)
     assert form is not None
     copy = load_copy(source, target.model, form, options)
-    if not pays(cached_pass_costs(target.model), cached_pass_costs(copy)):
+    if not is_worthwhile(cached_pass_costs(target.model), cached_pass_costs(copy)):
         return inner
     return _copy_drafter(copy, inner)
 

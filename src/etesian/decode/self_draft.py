@@ -61,7 +61,7 @@ def load_copy(source: str | Path, target: LanguageModel, form: str, options: Loa
 
 
 def is_candidate(target: LanguageModel) -> bool:
-    """Return True if a copy may pay: a large target in 8 bits or more, whose copy fits into the available memory."""
+    """Return True if a copy may be faster: the target is large, has 8 bits or more, and the copy fits into memory."""
     from etesian.decode.models.cpu.model import CpuModel
 
     if not isinstance(target, CpuModel):
@@ -103,6 +103,6 @@ def expected_gain(target: PassCosts, copy: PassCosts, agreement: float = AGREEME
     return float((tokens / seconds).max() * target.seconds(1))
 
 
-def pays(target: PassCosts, copy: PassCosts) -> bool:
+def is_worthwhile(target: PassCosts, copy: PassCosts) -> bool:
     """Return True if a copy is expected to make decoding clearly faster."""
     return expected_gain(target, copy) >= LEAST_GAIN

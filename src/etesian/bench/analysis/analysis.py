@@ -39,7 +39,7 @@ class RaceAnalysis:
     sensitivity
         The race as a function of its threshold; None where the runs say nothing about other thresholds.
     comparisons, generalization, attribution, time_use
-        Each entry relative to the baseline, where that can be computed.
+        Figures of each entry relative to the baseline, where these can be computed.
     """
 
     race: Race

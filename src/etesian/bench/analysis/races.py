@@ -30,7 +30,7 @@ class Entry:
     name
         Name of the workload, followed by the system or suite where two entries of a race would have the same name.
     organization, system
-        Who made the runs, and on which system.
+        Names of the organization that made the runs, and of its system.
     curves
         The metric of the race over time, for every run.
     """

@@ -52,7 +52,7 @@ class ThresholdRow:
     Parameters
     ----------
     threshold
-        In the metric's unit.
+        The threshold, in the unit of the metric.
     seconds
         Median time of each entry; infinite without one.
     reached

@@ -38,7 +38,7 @@ class Document:
     Parameters
     ----------
     analysis
-        Where the figures come from.
+        The analysis that is laid out.
     title, facts
         Heading, and a line about the extent of the runs.
     races

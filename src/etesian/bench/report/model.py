@@ -106,7 +106,7 @@ class Section:
     figure
         Drawing; terminals show the table instead.
     note
-        How to read the section.
+        Explanation of the figures.
     points
         Bulleted sentences.
     more

@@ -124,7 +124,7 @@ class Fitting:
     ----------
     module : HeadModule
     folder : Path
-        Holds the checkpoint.
+        Folder of the checkpoint.
     seed : int
     """
 

@@ -17,7 +17,7 @@ KeysAndValues = tuple[Tensor, Tensor]
 
 
 class HeadModule(nn.Module):
-    """One transformer layer over token embeddings and states; its parameters bear the names of `HeadWeights`.
+    """One transformer layer over token embeddings and states; its parameters have the names of `HeadWeights`.
 
     Parameters
     ----------

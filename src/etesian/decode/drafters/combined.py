@@ -71,7 +71,7 @@ def merge(trees: Sequence[TokenTree]) -> TokenTree:
     first, above, highest = _merged(tokens, parents, chances, starts)
     origins = tuple(origin for tree in trees for origin in tree.origins)
     chosen = tuple(origins[node] for node in first.tolist())
-    return TokenTree(tokens[first], above, _shared_out(above, highest), chosen)
+    return TokenTree(tokens[first], above, _normalize_siblings(above, highest), chosen)
 
 
 @njit(nogil=True, cache=True)
@@ -94,7 +94,7 @@ def _merged(tokens: Any, parents: Any, chances: Any, starts: Any) -> Any:
     return first[:n_merged], above[:n_merged], highest[:n_merged]
 
 
-def _shared_out(parents: NDArray[np.int32], chances: NDArray[np.float64]) -> NDArray[np.float32]:
+def _normalize_siblings(parents: NDArray[np.int32], chances: NDArray[np.float64]) -> NDArray[np.float32]:
     """Normalize the probabilities of siblings whose sum exceeds 1, in proportion to their odds."""
     odds = chances / (1.0 - np.minimum(chances, MAX_PROBABILITY))
     together, all_odds = (np.bincount(parents + 1, each, len(parents) + 1)[parents + 1] for each in (chances, odds))

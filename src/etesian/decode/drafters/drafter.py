@@ -1,4 +1,4 @@
-"""The drafter protocol: what a drafter receives, and what it may report besides."""
+"""The drafter protocol: `Drafter`, its input `DraftRequest`, and optional protocols for its statistics."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Drafter(Protocol):
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names that its nodes bear as `origins`, innermost stage first."""
+        """Names of its stages, which are the `origins` of its nodes, innermost stage first."""
 
     def propose(self, request: DraftRequest) -> TokenTree:
         """Propose a tree of continuations; an empty tree if there is nothing to propose."""

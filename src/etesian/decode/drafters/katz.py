@@ -1,8 +1,7 @@
-"""Katz's back-off trigram: the probability of each token after any two.
+"""Katz's back-off trigram model: the probability of each token given the previous two.
 
-Trigrams that were counted keep their counts, discounted by Good and Turing's rule where they are small. The mass that the discounts
-free is shared among the other tokens in proportion to the next shorter context (Katz 1987, "Estimation of probabilities from sparse
-data").
+Small counts are discounted by the Good-Turing estimate. The discounted mass is distributed over unseen tokens in proportion to
+their probability after the next shorter context (Katz 1987, "Estimation of probabilities from sparse data").
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 
 from etesian.errors import InputError
 
-DISCOUNTED = 5  # counts up to this one are discounted, as Katz has it: larger ones are reliable
-BLOCK = 4_000_000  # tokens counted together: bounds memory, whatever the length of the text
-NOTHING = 1e-13  # of a probability: what rounding leaves of none
+DISCOUNTED = 5  # counts up to this one are discounted, as in Katz (1987); larger ones are reliable
+BLOCK = 4_000_000  # tokens counted together, which bounds memory for texts of any length
+NOTHING = 1e-13  # remaining probabilities below this are rounding errors
 LARGEST_VOCABULARY = 1 << 21  # so that three tokens fit into one 64-bit key
 
 Keys = NDArray[np.int64]
@@ -26,12 +25,12 @@ Tokens = Sequence[int] | NDArray[np.integer]
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How often runs of tokens were met; a run is one number, ``(first * vocabulary_size + second) * ...``.
+    """Counts of n-grams, each encoded as one number, ``(first * vocabulary_size + second) * ...``.
 
     Parameters
     ----------
     keys : ndarray of int64, shape (n_runs,)
-        Ascending.
+        Encoded n-grams in ascending order.
     counts : ndarray of int64, shape (n_runs,)
     """
 
@@ -51,20 +50,20 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Successors:
-    """The tokens that were seen after each context, with their discounted probabilities.
+    """The tokens observed after each context, with their discounted probabilities.
 
     Parameters
     ----------
     contexts : ndarray of int64, shape (n_contexts,)
-        Ascending keys.
+        Encoded contexts in ascending order.
     starts : ndarray of int64, shape (n_contexts + 1,)
-        Where the tokens of each context begin.
+        Index of each context's first token.
     counts : ndarray of int64, shape (n_contexts,)
-        How often each context was followed by anything.
+        Number of occurrences of each context that were followed by a token.
     tokens, probabilities : ndarrays, shape (n_seen,)
-        Tokens ascend within a context.
+        Tokens are in ascending order within a context.
     backoff : ndarray of float64, shape (n_contexts,)
-        The factor of the shorter context's probability for tokens that were not seen after this one.
+        Back-off weight: multiplies the shorter context's probability of tokens not observed after this context.
     """
 
     contexts: Keys
@@ -75,12 +74,12 @@ class Successors:
     backoff: NDArray[np.float64]
 
     def place(self, context: int) -> int | None:
-        """Where a context stands; None for one that was never seen."""
+        """Return the index of a context; None if it was not observed."""
         place = int(np.searchsorted(self.contexts, context))
         return place if place < len(self.contexts) and self.contexts[place] == context else None
 
     def over(self, shorter: NDArray[np.float64], context: int) -> NDArray[np.float64]:
-        """Probabilities of all tokens after `context`, from those after the shorter one."""
+        """Return the probabilities of all tokens after `context`, given those after the shorter context."""
         place = self.place(context)
         if place is None:
             return shorter
@@ -92,14 +91,14 @@ class Successors:
 
 @dataclass(frozen=True, eq=False)
 class KatzTrigram:
-    """Probabilities of the next token, given the last two.
+    """Probabilities of the next token given the last two.
 
     Parameters
     ----------
     unigrams : ndarray of float64, shape (vocabulary_size,)
-        Each token's share of the text, with one added to every count.
-    bigrams, trigrams
-        Continuations seen after one token, and after two.
+        Relative frequency of each token with add-one smoothing.
+    bigrams, trigrams : Successors
+        Tokens observed after one token and after two.
     """
 
     unigrams: NDArray[np.float64]
@@ -108,12 +107,12 @@ class KatzTrigram:
 
     @classmethod
     def count(cls, sequences: Iterable[Tokens], vocabulary_size: int) -> KatzTrigram:
-        """Count sequences of tokens; no run reaches from one into the next.
+        """Count the n-grams of token sequences; n-grams do not extend across sequences.
 
         Raises
         ------
         InputError
-            If a token does not belong to the vocabulary, or there are no three tokens in a row.
+            If a token is outside the vocabulary, or no sequence has three tokens.
         """
         single, pairs, triples = _count_runs(sequences, vocabulary_size)
         unigrams = (single + 1) / (single.sum() + vocabulary_size)
@@ -123,7 +122,7 @@ class KatzTrigram:
 
     @property
     def vocabulary_size(self) -> int:
-        """How many tokens there are."""
+        """Number of tokens in the vocabulary."""
         return len(self.unigrams)
 
     def probabilities(self, first: int, second: int) -> NDArray[np.float64]:
@@ -133,10 +132,10 @@ class KatzTrigram:
 
 
 def good_turing_discounts(counts: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Factors by which counts of 1, 2, ... `DISCOUNTED` shrink: array of shape (DISCOUNTED,).
+    """Return the discount factors of the counts 1, 2, ... `DISCOUNTED` (Katz 1987, equation 17).
 
-    Katz (1987), equation 17. On few data the counts of counts are no smooth sequence and the rule gives factors outside of
-    (0, 1]; then a constant is subtracted from each count in its place (absolute discounting, Ney, Essen and Kneser 1994).
+    With little data, the counts of counts are irregular and some factors fall outside of (0, 1]. In this case, a constant is
+    subtracted from each count instead (absolute discounting, Ney, Essen and Kneser 1994).
     """
     r = np.arange(1, DISCOUNTED + 1)
     met = np.bincount(np.minimum(counts, DISCOUNTED + 2), minlength=DISCOUNTED + 3).astype(
@@ -153,7 +152,7 @@ def good_turing_discounts(counts: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def _discounted(runs: Counts, size: int, shorter: NDArray[np.float64]) -> Successors:
-    """Probabilities of what was seen; `shorter` holds those of the same tokens after their contexts less the first."""
+    """Return discounted probabilities of observed n-grams; `shorter` has those of the same tokens after the shorter context."""
     factors = np.append(good_turing_discounts(runs.counts), 1.0)[np.minimum(runs.counts, DISCOUNTED + 1) - 1]
     contexts, starts = np.unique(runs.keys // size, return_index=True)
     tokens = (runs.keys % size).astype(np.int32)
@@ -162,20 +161,20 @@ def _discounted(runs: Counts, size: int, shorter: NDArray[np.float64]) -> Succes
     probabilities = factors * runs.counts / np.repeat(totals, lengths)
     kept = np.add.reduceat(probabilities, starts)
     covered = np.add.reduceat(shorter, starts)
-    whole = 1 - covered < NOTHING  # nobody is left to share what the discounts set free
+    whole = 1 - covered < NOTHING  # no unseen token remains to receive the discounted mass
     probabilities /= np.repeat(np.where(whole, kept, 1.0), lengths)
     backoff = np.where(whole, 0.0, np.maximum(1 - kept, 0.0) / np.where(whole, 1.0, 1 - covered))
     return Successors(contexts, np.append(starts, len(tokens)), totals, tokens, probabilities, backoff)
 
 
 def _after_one(bigrams: Successors, pairs: Keys, size: int) -> NDArray[np.float64]:
-    """Probability of the second token of each pair after the first; every pair was seen, as part of a triple."""
+    """Return the probability of the second token of each pair after the first; all pairs are observed bigrams."""
     seen = np.repeat(bigrams.contexts, np.diff(bigrams.starts)) * size + bigrams.tokens
     return bigrams.probabilities[np.searchsorted(seen, pairs)]
 
 
 def _count_runs(sequences: Iterable[Tokens], size: int) -> tuple[NDArray[np.int64], Counts, Counts]:
-    """How often each token, each pair and each triple occurs."""
+    """Count the unigrams, bigrams and trigrams of sequences."""
     if not 1 <= size <= LARGEST_VOCABULARY:
         raise InputError(f"vocabulary_size must be from 1 to {LARGEST_VOCABULARY}; got {size}")
     single = np.zeros(size, np.int64)
@@ -191,7 +190,7 @@ def _count_runs(sequences: Iterable[Tokens], size: int) -> tuple[NDArray[np.int6
 
 
 def _blocks(sequences: Iterable[Tokens], size: int) -> Iterable[list[NDArray[np.int64]]]:
-    """Sequences of one token or more, checked, about `BLOCK` tokens at once."""
+    """Yield checked, nonempty sequences in groups of about `BLOCK` tokens."""
     block: list[NDArray[np.int64]] = []
     held = 0
     for number, tokens in enumerate(sequences):

@@ -1,4 +1,4 @@
-"""The few likeliest successors of each context of a trigram, backed-off ones among them. Knows no table and no file."""
+"""The most probable successors of each context of a trigram model, including those by back-off."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from etesian.decode.drafters.katz import Successors
 
 
 class Rows(NamedTuple):
-    """Successors of several contexts, the likeliest of each first."""
+    """Successors of several contexts, each context's in descending order of probability."""
 
     starts: NDArray[np.int64]
     tokens: NDArray[np.int32]
@@ -20,19 +20,19 @@ class Rows(NamedTuple):
 
     @classmethod
     def of_unigrams(cls, unigrams: NDArray[np.float64]) -> Rows:
-        """One row: all tokens."""
+        """Return a single row with all tokens."""
         order = np.argsort(-unigrams, kind="stable")
         return cls(np.array([0, len(order)]), order.astype(np.int32), unigrams[order])
 
     @classmethod
     def scattered(cls, rows: Rows, contexts: NDArray[np.int64], size: int) -> Rows:
-        """One row for each token; empty for those that are no context."""
+        """Return one row for each token; rows of tokens that are not a context are empty."""
         lengths = np.zeros(size, np.int64)
         lengths[contexts] = np.diff(rows.starts)
         return cls(np.concatenate([[0], np.cumsum(lengths)]), rows.tokens, rows.probabilities)
 
     def trimmed(self, most: int, least: float) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]]:
-        """Lengths, tokens and probabilities of the `most` likeliest of each row, none but the first below `least`."""
+        """Return lengths, tokens and probabilities of at most `most` successors per row; all but the first are at least `least`."""
         lengths = np.diff(self.starts)
         rows = np.repeat(np.arange(len(lengths)), lengths)
         ranks = np.arange(len(self.tokens)) - self.starts[rows]
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
 
 
 def most_frequent(seen: Successors, n_contexts: int) -> Successors:
-    """The contexts that were met most often, twice at least."""
+    """Return the most frequent contexts among those that occurred at least twice."""
     often = np.argsort(-seen.counts, kind="stable")[:n_contexts]
     chosen = np.sort(often[seen.counts[often] >= 2])
     lengths = np.diff(seen.starts)
@@ -59,7 +59,7 @@ def most_frequent(seen: Successors, n_contexts: int) -> Successors:
 def best_successors(
     seen: Successors, shorter: Rows, shorter_row: NDArray[np.int64], room: NDArray[np.int64], size: int
 ) -> Rows:
-    """The `room` likeliest successors of each context, from its own and from those of its shorter context."""
+    """Return the `room` most probable successors of each context, its own and those of its shorter context."""
     rows = np.repeat(np.arange(len(seen.contexts)), np.diff(seen.starts))
     order = np.lexsort((-seen.probabilities, rows))
     own = Rows(seen.starts, seen.tokens[order], seen.probabilities[order])
@@ -75,7 +75,7 @@ def best_successors(
 def _merge(
     own: Any, backoff: Any, shorter: Any, shorter_row: Any, size: Any, starts: Any, tokens: Any, probabilities: Any
 ) -> NDArray[np.int64]:
-    """Fill each row from two sorted ones; a token that the context has seen counts there alone. Returns where rows end."""
+    """Merge two sorted rows for each context, preferring its own probabilities; return the ends of the rows."""
     seen_by = np.full(size, -1, np.int64)
     ends = np.empty(len(starts) - 1, np.int64)
     for row in range(len(starts) - 1):

@@ -26,7 +26,7 @@ from etesian.decode.tree import ROOT, TokenTree
 
 STATE, MATCH = 5, 6
 """Further integer columns of a node: its state of the automaton, and the length of the match that it ends."""
-DOUBLINGS = 6  # classes of match lengths (1, 2, 4, 8, 16, 32 and more tokens), calibrated separately
+DOUBLINGS = 6  # bins of match lengths (1, 2, 4, 8, 16, 32 and more tokens), calibrated separately
 TRUST = (
     0.5,
     0.8,
@@ -34,7 +34,7 @@ TRUST = (
     0.9,
     1.0,
     1.0,
-)  # factor of the confidence by class, until acceptance is known
+)  # factor of the confidence by bin, until acceptance is known
 LEVELS = 3  # suffixes of a match, the longest first, whose continuations are merged
 MOST_EDGES = 64  # continuations of a suffix to inspect, latest first; bounds the time of a call
 MOST_CHILDREN = 4
@@ -52,7 +52,7 @@ class LookupDrafter:
     matches are calibrated separately, as are those in the current text and in earlier ones, so trees grow deep where matches have
     proved reliable.
 
-    A drafter remembers what its requests contain. Do not share one between users; `fresh` creates an empty one.
+    A drafter stores the texts of its requests. Do not share one between users; `fresh` creates an empty one.
 
     Parameters
     ----------

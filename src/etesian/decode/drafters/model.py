@@ -183,7 +183,7 @@ class ModelDrafter:
         """Score missing tokens and the useful part of the inner drafter's tree in one pass; return the slot of the text's end."""
         guess = self._readable(guess, request.max_depth)
         gains = np.sort(self._worth(guess))[::-1]
-        guess = guess.likeliest(self._n_that_pay(gains, request, n_before=len(missing)))
+        guess = guess.likeliest(self._n_profitable_rows(gains, request, n_before=len(missing)))
         chain = np.arange(ROOT, len(missing) + ROOT, dtype=np.int32)
         self._score(reading, missing, chain, guess, below=len(missing) - 1, n_unranked=len(missing) - 1)
         return len(missing)
@@ -208,7 +208,7 @@ class ModelDrafter:
         guess = self._readable(guess, max_depth)
         gains = np.concatenate([paths * self._trust, paths[0] * self._worth(guess)]) - replaced
         order = np.argsort(-gains, kind="stable")
-        chosen = order[: self._n_that_pay(gains[order], request)]
+        chosen = order[: self._n_profitable_rows(gains[order], request)]
         read = np.sort(leaves[chosen[chosen < len(leaves)]])
         if not len(read):
             return False
@@ -221,7 +221,7 @@ class ModelDrafter:
         """Return the expected accepted tokens from reading each node: its whole path and one more must be accepted."""
         return guess.path_probabilities * self._trust ** (guess.depths + 1.0)
 
-    def _n_that_pay(self, gains: NDArray[np.floating], request: DraftRequest, n_before: int = 0) -> int:
+    def _n_profitable_rows(self, gains: NDArray[np.floating], request: DraftRequest, n_before: int = 0) -> int:
         """Return how many of the best rows to read in addition to `n_before` for the largest net gain."""
         n_rows = np.arange(n_before, n_before + min(len(gains), self.max_rows) + 1)
         seconds = self.costs.curve(n_rows) * (n_rows > 0)

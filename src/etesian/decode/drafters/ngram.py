@@ -181,10 +181,10 @@ def build_ngram(
 def _grow(
     table: Any, calibration: Any, ending: Any, length: Any, sharpness: Any, seed: Any, max_depth: Any, room: Any
 ) -> Any:
-    """Grow the tree of the `room` likeliest nodes, best first.
+    """Grow the tree of the `room` most probable nodes, best first.
 
-    Rows of what is returned are nodes: first those that were looked past, which never move, and behind them those that were
-    not, likeliest first. A node is looked past in the order of its path probability; its children are sorted in behind it.
+    Rows of the result are nodes: first the expanded ones, which never move, then the leaves, most probable first. Nodes are
+    expanded in the order of their path probabilities, and their children are inserted in order.
     """
     numbers, shares = np.empty((room, 4), np.int32), np.empty((room, 3), np.float32)
     scores, confidences = np.empty(MOST_SUCCESSORS), np.empty(MOST_SUCCESSORS, np.float32)
@@ -193,7 +193,7 @@ def _grow(
     while True:
         row = row_of(table, first, second)
         start, stop = table.starts[row], table.starts[row + 1]
-        _judge(table, start, stop, length + depth, sharpness, seed, scores, confidences)
+        _score_successors(table, start, stop, length + depth, sharpness, seed, scores, confidences)
         for k in range(stop - start):
             rank = 0
             for other in range(stop - start):
@@ -217,10 +217,10 @@ def _grow(
 
 
 @njit(nogil=True, cache=True)
-def _judge(
+def _score_successors(
     table: Any, start: Any, stop: Any, position: Any, sharpness: Any, seed: Any, scores: Any, confidences: Any
 ) -> None:
-    """Score the successors of one row, with the target's noise unless `sharpness` is 0, which stands for greedy."""
+    """Score the successors of one row, with the target's noise unless `sharpness` is 0, which means greedy."""
     if sharpness == 0.0:
         for k in range(stop - start):
             scores[k] = table.logarithms[start + k]
@@ -232,7 +232,7 @@ def _judge(
         rest -= table.probabilities[start + k]
         scores[k] = sharpness * table.logarithms[start + k] + noise[k]
         highest = max(highest, scores[k])
-    # Tokens that are not kept: as if each were as likely as the last that is, and had no noise.
+    # Tokens outside the table count as if each were as probable as the last one in it, without noise.
     total = max(rest, 0.0) * np.exp((sharpness - 1.0) * table.logarithms[stop - 1] - highest)
     for k in range(stop - start):
         confidences[k] = np.exp(scores[k] - highest)

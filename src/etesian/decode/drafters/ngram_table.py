@@ -1,7 +1,4 @@
-"""A trigram reduced to what drafting needs: for each context its few likeliest successors, in arrays, and as a file.
-
-Knows no tree and no drafter.
-"""
+"""A trigram model reduced for drafting: the most probable successors of each context, in arrays and as a file."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ from etesian.decode.drafters.likeliest import Rows, best_successors, most_freque
 from etesian.errors import InputError
 
 FORMAT_VERSION = 1
-MOST_SUCCESSORS = 255  # of one context: their number is kept in a byte
+MOST_SUCCESSORS = 255  # per context, because their number is stored in one byte
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # multiplicative hashing, Knuth, The Art of Computer Programming, volume 3, 6.4
 
 
 class Lookup(NamedTuple):
-    """A table as compiled functions read it."""
+    """The arrays of a table that compiled functions read."""
 
     contexts: NDArray[np.int64]
     slots: NDArray[np.int32]
@@ -41,19 +38,19 @@ class Lookup(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class NgramTable:
-    """The likeliest successors of pairs of tokens, of single tokens, and of nothing.
+    """The most probable successors of token pairs, of single tokens and of the empty context.
 
     Parameters
     ----------
-    vocabulary_size
-    temperature
-        At which the text was sampled that was counted; 1 for text that people wrote.
+    vocabulary_size : int
+    temperature : float
+        Temperature at which the counted text was sampled; 1 for human text.
     contexts : ndarray of int64, shape (n_pairs,)
-        ``first * vocabulary_size + second``, ascending.
+        Pairs, encoded as ``first * vocabulary_size + second``, in ascending order.
     lengths : ndarray of uint8, shape (n_pairs + vocabulary_size + 1,)
-        How many successors are kept: of each pair, then of each single token, then of nothing.
+        Number of successors of each pair, then of each single token, then of the empty context.
     tokens : ndarray of int32, shape (n_kept,)
-        Successors, the likeliest of each context first.
+        Successors, in descending order of probability within each context.
     probabilities : ndarray of float32, shape (n_kept,)
     """
 
@@ -74,27 +71,27 @@ class NgramTable:
         max_successors: int = 6,
         min_probability: float = 0.02,
     ) -> NgramTable:
-        """Keep the most frequent pairs and the likeliest successors, backed-off ones among them.
+        """Keep the most frequent pairs and their most probable successors, including those by back-off.
 
         Parameters
         ----------
-        trigram
-        temperature
-            At which the text was sampled that was counted.
-        max_contexts
-            Pairs kept; others are drafted for from their last token. One that was met once says little and is left out.
-        max_successors
-            Kept for each context, at most 255.
-        min_probability
-            Less likely successors are left out, but for the likeliest of each context.
+        trigram : KatzTrigram
+        temperature : float
+            Temperature at which the counted text was sampled.
+        max_contexts : int
+            Maximum number of pairs. Drafts after other pairs depend on the last token only. Pairs that occurred once are dropped.
+        max_successors : int
+            Maximum number of successors per context, at most 255.
+        min_probability : float
+            Successors with a lower probability are dropped, except the most probable one of each context.
         """
         if temperature <= 0:
-            raise InputError(f"temperature must be above 0, that of the text that was counted; got {temperature}")
+            raise InputError(f"temperature must be above 0; got {temperature}")
         if not 1 <= max_successors <= MOST_SUCCESSORS:
             raise InputError(f"max_successors must be from 1 to {MOST_SUCCESSORS}; got {max_successors}")
         size = trigram.vocabulary_size
         pairs = most_frequent(trigram.trigrams, max_contexts)
-        room = np.full(len(trigram.bigrams.contexts), max_successors)  # a pair looks past all that it has seen itself
+        room = np.full(len(trigram.bigrams.contexts), max_successors)  # a pair may replace all of its own successors
         last = np.searchsorted(trigram.bigrams.contexts, pairs.contexts % size)
         np.maximum.at(room, last, max_successors + np.diff(pairs.starts))
         nothing = Rows.of_unigrams(trigram.unigrams)
@@ -111,12 +108,12 @@ class NgramTable:
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(f"temperature must be above 0; got {self.temperature}")
         if len(self.lengths) != len(self.contexts) + self.vocabulary_size + 1:
-            raise InputError("lengths must have one entry for each pair and each token, and one for nothing")
+            raise InputError("lengths must have one entry for each pair and each token, and one for the empty context")
         if not len(self.tokens) == len(self.probabilities) == self.lengths.sum(dtype=np.int64):
-            raise InputError("tokens and probabilities must be as many as lengths add up to")
+            raise InputError("tokens and probabilities must have as many entries as the sum of lengths")
         ends = (self.contexts[:1] >= 0).all() and (self.contexts[-1:] < self.vocabulary_size**2).all()
         if not (ends and (np.diff(self.contexts) > 0).all()):
-            raise InputError("contexts must ascend, each a pair of tokens of the vocabulary")
+            raise InputError("contexts must be pairs of tokens in ascending order")
         if len(self.tokens) and not (self.tokens.min() >= 0 and self.tokens.max() < self.vocabulary_size):
             raise InputError(f"tokens must be from 0 to {self.vocabulary_size - 1}")
         if not ((self.probabilities > 0) & (self.probabilities <= 1)).all():
@@ -124,7 +121,7 @@ class NgramTable:
 
     @cached_property
     def lookup(self) -> Lookup:
-        """Hash table, starts and logarithms beside what is kept."""
+        """The arrays of the table with a hash table, starts and logarithms."""
         slots = np.full(1 << int(np.ceil(np.log2(2 * len(self.contexts) + 2))), -1, np.int32)
         _fill_slots(self.contexts, slots)
         starts = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)]).astype(np.int32)
@@ -132,18 +129,18 @@ class NgramTable:
         return Lookup(self.contexts, slots, starts, self.tokens, self.probabilities, logarithms, self.vocabulary_size)
 
     def successors(self, first: int, second: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return the tokens kept after two, the likeliest first, and their probabilities."""
+        """Return the successors of a pair and their probabilities, most probable first."""
         row = row_of(self.lookup, first, second)
         kept = slice(self.lookup.starts[row], self.lookup.starts[row + 1])
         return self.tokens[kept], self.probabilities[kept]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an npz file, whole or not at all: beside it first, then moved there.
+        """Write an npz file atomically.
 
         Raises
         ------
         InputError
-            If it cannot be written.
+            If the file cannot be written.
         """
         small = self.vocabulary_size <= 1 << 16
         content = io.BytesIO()
@@ -168,7 +165,7 @@ class NgramTable:
         Raises
         ------
         InputError
-            If the file cannot be read, is damaged, is not such a table, or was written by a later version.
+            If the file cannot be read, is damaged, is not an N-gram table, or was written by a later version.
         """
         try:
             with open(path, "rb") as file:
@@ -191,7 +188,7 @@ class NgramTable:
 
 
 def _number(arrays: dict[str, NDArray[Any]], name: str) -> Any:
-    """Return the number that an array without dimensions holds."""
+    """Return the value of a zero-dimensional array."""
     array = _array(arrays, name)
     if array.shape != () or array.dtype.kind not in "iuf" or not np.isfinite(array):
         raise InputError(f"{name} must be a number; got {array.dtype} of shape {array.shape}")
@@ -205,7 +202,7 @@ def _array(arrays: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
 
 
 def _row(arrays: dict[str, NDArray[Any]], name: str, dtype: Any) -> NDArray[Any]:
-    """Return an array of one dimension; refuse one that would change by conversion."""
+    """Return a one-dimensional array of another type; refuse values that the conversion would change."""
     array = _array(arrays, name)
     if array.ndim != 1 or array.dtype.kind not in ("f" if dtype is np.float32 else "iu"):
         raise InputError(f"{name} must be a one-dimensional array of numbers; got {array.dtype} of shape {array.shape}")
@@ -217,7 +214,7 @@ def _row(arrays: dict[str, NDArray[Any]], name: str, dtype: Any) -> NDArray[Any]
 
 @njit(nogil=True, cache=True)
 def _slot_of(context: Any, n_slots: Any) -> int:
-    """Where to look for a context first; `n_slots` is a power of two."""
+    """Return the first slot of a context in the hash table; `n_slots` is a power of two."""
     return int(np.int64((np.uint64(context) * _SPREAD) >> np.uint64(32)) & (n_slots - 1))
 
 
@@ -232,7 +229,7 @@ def _fill_slots(contexts: Any, slots: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def row_of(table: Any, first: Any, second: Any) -> int:
-    """Return the row of a pair; of its last token where the pair is not kept; of nothing where that was never followed."""
+    """Return the row of a pair, else that of its last token, else that of the empty context."""
     size = table.vocabulary_size
     n_pairs = len(table.contexts)
     nothing = n_pairs + size

@@ -1,4 +1,4 @@
-"""Text that a model writes by itself, to count an N-gram from. Knows no drafter."""
+"""Sample text from a model, from which an N-gram can be counted."""
 
 from __future__ import annotations
 

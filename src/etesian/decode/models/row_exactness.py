@@ -126,7 +126,7 @@ def _in_one_pass(
 
 
 def _within(parents: NDArray[np.int64], path: NDArray[np.int64], max_depth: int) -> NDArray[np.int64]:
-    """Hang nodes that would stand too deep below the prompt itself."""
+    """Attach nodes that would be too deep to the prompt itself."""
     depths = np.ones(len(parents), np.int64)
     for node, parent in enumerate(parents.tolist()):
         depths[node] = 1 if parent < 0 else depths[parent] + 1

@@ -145,7 +145,7 @@ class TableContext:
         self._nodes = []
 
     def copy_block(self, start: int, stop: int) -> KeyValueBlock:
-        """Copy what the model knows of the kept tokens from `start` to `stop`: the tokens themselves."""
+        """Copy the state of the kept tokens from `start` to `stop`, which for this model is the tokens themselves."""
         return KeyValueBlock((np.array(self.tokens[start:stop], np.int32),))
 
     def append_block(self, tokens: IntegerArray, block: KeyValueBlock) -> None:

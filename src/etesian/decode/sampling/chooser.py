@@ -1,4 +1,4 @@
-"""The target's seeded choice of the next token. Knows no model and no tree."""
+"""The target's seeded choice of the next token."""
 
 from __future__ import annotations
 

@@ -34,26 +34,26 @@ def _mix(state: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def position_key(seed: Any, position: Any) -> Any:
-    """Return what the noise of every token at a position is drawn from."""
+    """Return the hash key from which the noise of all tokens at a position is computed."""
     return _mix(_mix(np.uint64(seed) + _GOLDEN) ^ _mix((np.uint64(position) + _ONE) * _GOLDEN))
 
 
 @njit(nogil=True, cache=True)
 def _uniform(key: Any, token: Any) -> float:
-    """Between 2**-53 and 1 - 2**-53, both reached: 52 random bits and a half."""
+    """Return a uniform number from 2**-53 to 1 - 2**-53, made of 52 random bits plus one half."""
     bits = _mix(key + (np.uint64(token) + _ONE) * _GOLDEN) >> _BITS_DROPPED
     return (np.float64(bits) + 0.5) * _STEP
 
 
 @njit(nogil=True, cache=True)
 def _gumbel_of(uniform: float) -> float:
-    """Small uniform numbers make the high noise, where precision is wanted."""
+    """Return Gumbel noise from a uniform number; small ones yield large noise, where precision matters."""
     return -math.log(-math.log1p(-uniform))
 
 
 @njit(nogil=True, cache=True)
 def _could_exceed(uniform: float, gap: float) -> bool:
-    """False only where the noise is below `gap`: noise <= -log(uniform), and exp(-gap) <= (1 + gap / 16)**-16."""
+    """Return False only if the noise is below `gap`: noise <= -log(uniform), and exp(-gap) <= (1 + gap / 16)**-16."""
     bound = 1.0 + max(gap, 0.0) / 16.0
     bound *= bound
     bound *= bound
@@ -128,7 +128,7 @@ def _total(weights: Any) -> float:
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _add_noise(tokens: Any, weights: Any, key: Any) -> float:
-    """Multiply each by exp(noise) = 1 / -log(1 - u), cut after four terms of its series in u: no logarithm, never too small."""
+    """Multiply weights by an upper bound of exp(noise) = 1 / -log(1 - u) from four terms of the series in u, without logarithms."""
     total = 0.0
     for place in range(len(weights)):
         u = _uniform(key, tokens[place])
@@ -149,7 +149,7 @@ def _select(
     is_noisy: bool,
     count: int,
 ) -> Any:
-    """Find the best, best first, as `best_of_all` would score them: their places and scores.
+    """Return places and scores of the best tokens, best first, scored as in `best_of_all`.
 
     `weights` bound a score from above, so it is computed only for tokens that can be among the best.
     """

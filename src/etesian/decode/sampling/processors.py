@@ -65,7 +65,7 @@ def _sorted_columns(bias: Mapping[int, float]) -> tuple[NDArray[np.int64], NDArr
 
 @njit(nogil=True, cache=True)
 def _penalize(row: Any, text: Any, prompt_length: int, penalties: Any, counts: Any) -> None:
-    """Keskar et al. (2019), section 4.1, for repetition; `counts` holds zeros before and after."""
+    """Apply penalties, that for repetition by Keskar et al. (2019), section 4.1; `counts` holds zeros before and after."""
     repetition, presence, frequency = penalties
     for place in range(len(text)):
         counts[text[place], 0] += 1

@@ -25,7 +25,7 @@ def lowest_kept(logits: Row, sampling: Sampling) -> float:
     sampling : Sampling
     """
     temperature = float(sampling.temperature or 1.0)
-    lowest = float(np.finfo(np.float32).min)  # what is ruled out, minus infinity, is below
+    lowest = float(np.finfo(np.float32).min)  # tokens that are ruled out have a logit of minus infinity
     if sampling.top_k is not None and sampling.top_k < len(logits):
         lowest = max(lowest, _kth_largest(logits, sampling.top_k))
     if sampling.top_p is not None and sampling.top_p < 1:

@@ -1,4 +1,4 @@
-"""Prefix caches: contexts for new requests that hold the common beginning with earlier requests already.
+"""Prefix caches: contexts for new requests that already hold the prefix shared with earlier requests.
 
 `BlockCache` shares blocks of keys and values among all requests that begin alike; `ContextPool` keeps whole contexts, for models
 whose keys and values cannot be copied. Owners are separate: neither time nor text reveals the prompt of another owner.
@@ -28,7 +28,7 @@ class PrefixCache(Protocol):
         """Return a context that holds a beginning of `prompt`, as long as possible and perhaps empty."""
 
     def store(self, owner: str, context: Context, tokens: Tokens) -> None:
-        """Let later requests use what the context has read of `tokens`; the context stays in use."""
+        """Let later requests use the keys and values of `tokens` in this context, which stays in use."""
 
     def give_back(self, owner: str, context: Context, tokens: Tokens) -> None:
         """Return a context that has read `tokens`; it must not be used afterwards."""
@@ -55,7 +55,7 @@ def prefix_cache(model: LanguageModel, *, most_bytes: int, n_contexts: int, may_
 
 
 class ContextPool:
-    """Keep the contexts of finished requests, least recently used first to go.
+    """Keep the contexts of finished requests; the least recently used one is dropped first.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class BlockCache:
     Parameters
     ----------
     model : LanguageModel
-        Its contexts implement `CopiesBlocks`.
+        Model whose contexts implement `CopiesBlocks`.
     most_bytes : int
         Maximum size of all blocks.
     n_contexts : int
@@ -154,7 +154,7 @@ class BlockCache:
         self._shrink()
 
     def give_back(self, owner: str, context: Context, tokens: Tokens) -> None:
-        """Store what the context has read, and keep its memory for another request."""
+        """Store the keys and values of a context, and keep its memory for another request."""
         self.store(owner, context, tokens)
         if len(self._idle) < self._n_contexts:
             self._idle.append(context)

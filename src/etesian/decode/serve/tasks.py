@@ -32,7 +32,7 @@ class Failed:
     Parameters
     ----------
     message : str
-        For the client; free of internals.
+        Message for the client, without internal details.
     reason : {'input', 'timeout', 'shutdown', 'internal'}
     """
 
@@ -68,7 +68,7 @@ class Task:
     on_event : callable
         Receives pieces and one last `Finished` or `Failed`, in the engine's thread; must return at once.
     owner : str
-        Whose request it is: owners take turns, and share no cache.
+        Owner of the request; owners take turns and share no cache.
     time_limit : float or None
         Seconds from submission to the end; None for no limit.
     """

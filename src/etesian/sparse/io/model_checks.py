@@ -63,7 +63,7 @@ def check_model(name: str, fitted: dict[str, Any]) -> None:
     name
         Name of the estimator's class.
     fitted
-        Its attributes.
+        Attributes of the estimator.
     """
     lengths: dict[str, int] = {}
     for attribute, expected in _ARRAYS[name].items():

@@ -72,7 +72,7 @@ def sort_into_blocks(
     Parameters
     ----------
     touches
-        Which variables each update reads or writes.
+        Variables that each update reads or writes.
     order : array of shape (n,)
         Updates in sampled order.
     n_blocks

@@ -63,7 +63,7 @@ class Scratch(NamedTuple):
     component : array of shape (batch_size,)
         The first update of the component that each update is in.
     size, by_size, worker : arrays of shape (batch_size,)
-        At a component's first update: its number of updates and its worker. `by_size` lists components from large to
+        Number of updates and worker of each component, at its first update. `by_size` lists components from large to
         small.
     buckets : array of shape (batch_size + 2,)
         Work array of the counting sort.

@@ -47,7 +47,7 @@ def asked(monkeypatch):
     monkeypatch.setattr(
         huggingface_hub, "try_to_load_from_cache", lambda *_, **__: "a file" if questions.is_cached else None
     )
-    monkeypatch.setattr(transformers_loading, "_in_plain_words", transformers_is_not_asked)
+    monkeypatch.setattr(transformers_loading, "_with_input_errors", transformers_is_not_asked)
     yield questions
     hub._is_on_hub.cache_clear()
 

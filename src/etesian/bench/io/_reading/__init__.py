@@ -1,1 +1,1 @@
-"""Reading files that other programs wrote: opening, tabular rows, measurements to points. No file formats."""
+"""Reading files that other programs wrote: opening, tabular rows, measurements to points."""

@@ -133,11 +133,11 @@ def elapsed(times: Sequence[Time], *, column: str, start: Time | None, starts_at
     Parameters
     ----------
     times
-        In the order of the file.
+        Times in the order of the file.
     column
         Name of their column, for messages.
     start
-        When the run started, where the file says so.
+        Start of the run; None if the file does not state it.
     starts_at_first
         True if the first row was taken before any work, so that its point in time is the start.
 

@@ -1,4 +1,4 @@
-"""Measurements of other programs to points, outcomes, seeds and details of a `Run`. Opens no file."""
+"""Measurements of other programs to points, outcomes, seeds and details of a `Run`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def measurements_of(scalars: Iterable[Scalar], target: Target, *, clock: str | N
     scalars
         Scalars of one run.
     target
-        Names the metric.
+        Target of the runs, which names the metric.
     clock
         Metric that holds the seconds on the run's own clock; None for the wall time at which the target's metric was logged.
 

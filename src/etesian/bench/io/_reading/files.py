@@ -1,4 +1,4 @@
-"""Files of other programs, read with suspicion: found in order, decompressed, decoded and bounded in size. No formats."""
+"""Files of other programs, found in order, decompressed, decoded and bounded in size."""
 
 from __future__ import annotations
 

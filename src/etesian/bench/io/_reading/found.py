@@ -1,4 +1,4 @@
-"""Items that importers yield (runs, skipped and ignored files), and the walk over files. Knows no formats."""
+"""Items that importers yield (runs, skipped and ignored files), and the walk over files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Benchmarks of inference servers as runs: one result is one run, for any number of requests. Opens no file."""
+"""Benchmarks of inference servers as runs: one result is one run, for any number of requests."""
 
 from __future__ import annotations
 

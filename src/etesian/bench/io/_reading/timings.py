@@ -1,4 +1,4 @@
-"""Benchmarks of fixed work as runs: the time of a run is the time that its work took. Opens no file."""
+"""Benchmarks of fixed work as runs: the time of a run is the time that its work took."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ def ordered_points(
     Parameters
     ----------
     measurements
-        In the order in which they were logged.
+        Measurements in the order in which they were logged.
     target
-        Names the metric.
+        Target of the run, which names the metric.
     is_wall_time
         True if time passes on this clock while the run is down.
 

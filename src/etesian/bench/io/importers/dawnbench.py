@@ -23,7 +23,7 @@ TARGETS = {
     "CIFAR10": Target("top1Accuracy", 94.0),
     "SQuAD": Target("f1Score", 0.75),
 }
-"""The official thresholds, in the units of the files: per cent of images, and F1 as a fraction (DAWNBench, 2017)."""
+"""The official thresholds, in the units of the files: percent of images, and F1 as a fraction (DAWNBench, 2017)."""
 
 _SECONDS_PER_HOUR = 3600.0
 _TIMES = ("epoch", "hours")

@@ -45,7 +45,7 @@ class HeadCache(NamedTuple):
 class HeadScratch(NamedTuple):
     """Working memory of a pass, flat."""
 
-    wide: NDArray[np.float32]  # what products read, `stride_of` their inputs apart
+    wide: NDArray[np.float32]  # inputs of products; rows are `stride_of(n_in)` apart
     heads: NDArray[np.float32]  # queries, keys and values, or both parts of the feed-forward block
     panel: NDArray[np.float32]
     records: NDArray[np.uint8]

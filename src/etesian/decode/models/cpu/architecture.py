@@ -96,7 +96,7 @@ class Layer:
     """A block's weights: queries, keys and values as one product, gate and up as two.
 
     Norms are `Linear` in form only: a factor, shape (n,), and a term. Those of queries and keys are of one head, or of all at once.
-    Some families norm what attention and feed-forward read, some what they add to the residual stream, and some both.
+    Some families normalize the inputs of attention and feed-forward, some their outputs, and some both.
     """
 
     first_norm: Linear | None

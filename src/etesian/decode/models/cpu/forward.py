@@ -95,8 +95,8 @@ class Scratch(NamedTuple):
     """Working memory of a pass: rows shared by all threads, and blocks per thread."""
 
     hidden: NDArray[np.float32]  # the residual stream: (row, width)
-    branch: NDArray[np.float32]  # what is to be normed before it joins the stream: (row, width)
-    normed: NDArray[Any]  # what products read: (row, stride)
+    branch: NDArray[np.float32]  # outputs to normalize before they are added to the stream: (row, width)
+    normed: NDArray[Any]  # inputs of products: (row, stride)
     normed_twice: NDArray[Any]
     inner: NDArray[Any]
     heads: NDArray[np.float32]  # queries, keys and values: (row, heads)
@@ -183,7 +183,7 @@ def _mean_and_square(x, start, n, center):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _spread_of(shape, x, start, n):
-    """The mean that a norm subtracts, and the factor by which it brings a row to unit size."""
+    """Return the mean that a norm subtracts, and the factor that scales a row to unit size."""
     mean = np.float32(0)
     if not shape.is_rms:
         mean, _ = _mean_and_square(x, start, n, mean)
@@ -211,7 +211,7 @@ def _normalize(worker, n_workers, shape, weights, layer, kind, scratch, rows, ou
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _add_branch(worker, n_workers, shape, weights, layer, kind, scratch, rows):
-    """Norm the output of attention or feed-forward, and add it to the residual stream."""
+    """Normalize the output of attention or feed-forward, and add it to the residual stream."""
     factor = weights.vector_starts[layer, kind]
     term = factor + shape.width
     for row in range(worker, len(rows.tokens), n_workers):
@@ -225,7 +225,7 @@ def _add_branch(worker, n_workers, shape, weights, layer, kind, scratch, rows):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _normalize_heads(worker, n_workers, shape, weights, layer, scratch, rows):
-    """Norm the queries of all heads as one row, and the keys likewise, in place."""
+    """Normalize the queries of all heads as one row, and the keys as another, in place."""
     stride, n_queries = _row_stride_of_heads(shape), shape.n_heads * shape.head_width
     n_keys = shape.n_key_heads * shape.head_width
     for row in range(worker, len(rows.tokens), n_workers):
@@ -257,7 +257,7 @@ def _project_heads(worker, n_workers, shape, weights, layer, scratch, rows):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _add_product(worker, n_workers, shape, weights, layer, kind, n_in, scratch, rows):
-    """Add a block's last product to the residual stream; or keep it apart, to be normed first."""
+    """Add a block's last product to the residual stream, or keep it apart if it is normalized first."""
     n_panels, panel, records = (shape.width + PANEL - 1) // PANEL, scratch.panels[worker], scratch.records[worker]
     bias, n_rows = weights.vector_starts[layer, kind], len(rows.tokens)
     prepare(weights, layer, kind, scratch.inner, n_rows, n_in, records)
@@ -293,7 +293,7 @@ def _project_logits(worker, n_workers, shape, weights, scratch, rows, logits):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _capped(value, cap):
-    """Soften a number so that it stays below `cap`: ``cap * tanh(value / cap)``; a cap of 0 changes nothing."""
+    """Return ``cap * tanh(value / cap)``; the value itself if `cap` is 0."""
     if cap == 0:
         return value
     two, one = np.float32(2), np.float32(1)
@@ -356,7 +356,7 @@ def _apply(activation, x, n):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _normal_chance(x):
-    """How likely a standard normal number lies below x (Abramowitz and Stegun 7.1.26, error below 1e-7)."""
+    """Return the standard normal distribution function at x (Abramowitz and Stegun 7.1.26, error below 1e-7)."""
     z = abs(x) * np.float32(0.70710678)
     t = np.float32(1) / (np.float32(1) + np.float32(0.3275911) * z)
     series = np.float32(1.061405429) * t - np.float32(1.453152027)

@@ -191,7 +191,7 @@ class CpuModel:
     ) -> None:
         """Run one pass on all threads."""
         weights = self.weights
-        if self._table is not None:  # its rows are looked up here, and stand in the order of the tokens
+        if self._table is not None:  # its rows are looked up here, in the order of the tokens
             weights = weights._replace(embedding=self._table_rows(self._table, rows.tokens))
             rows = rows._replace(tokens=np.arange(len(rows.tokens)))
 

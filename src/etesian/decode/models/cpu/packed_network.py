@@ -18,8 +18,8 @@ def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
 
     Parameters
     ----------
-    network
-        With weights in float32 or bfloat16: tensors of torch, or arrays, in which bfloat16 is stored as uint16.
+    network : Network
+        Network with weights in float32 or bfloat16: tensors of torch, or arrays, in which bfloat16 is stored as uint16.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Products of rows with one panel of a matrix, chosen at compile time by the kind of weights: plain numbers or blocks."""
+"""Products of rows with one panel of a matrix, selected at compile time by the kind of weights: plain numbers or blocks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from etesian.decode.models.cpu.quantized.tiles import HOST
 from etesian.decode.models.cpu.tiles import PANEL, TILE_ROWS, VECTOR, dot
 
 STEPS_AHEAD = 16
-"""How far ahead a single tile asks for its panel: some 4 KB."""
+"""Steps by which a single tile prefetches its panel, about 4 KB."""
 SHORT_STRETCH, LONG_STRETCH, FEW_TILES = 96, 320, 3
-"""Steps of a panel that all tiles go through in turn: short ones stay in the nearest cache, but each tile begins anew for them."""
+"""Steps of a panel that all tiles process in turn. A short stretch stays in the L1 cache, but starts each tile more often."""
 BLOCK_TILE_ROWS = HOST.tile_rows
 STRIP = 32
 _START, _KERNEL, _STEPS, _IS_QUANTIZED = range(4)
 
 
 class Weights(NamedTuple):
-    """All weights in flat arrays; `starts` says where each layer's matrices, biases and norms begin."""
+    """All weights in flat arrays; the fields ending in `starts` have the offsets of each layer's matrices, biases and norms."""
 
     packed: NDArray[Any]  # matrices in panels: (panel, step, column, lane)
     vectors: NDArray[np.float32]  # biases by panel; norms: factors, then terms
@@ -38,7 +38,7 @@ class Weights(NamedTuple):
 
 
 class BlockWeights(NamedTuple):
-    """Weights as `Weights` has them, whose matrices are strips of 32 columns, two to a panel, each of a type of its own."""
+    """The weights of `Weights` with matrices in strips of 32 columns, two per panel, each with its own block type."""
 
     packed: NDArray[np.uint8]
     vectors: NDArray[np.float32]
@@ -48,31 +48,34 @@ class BlockWeights(NamedTuple):
     vector_starts: NDArray[np.int64]
     windows: NDArray[np.int64]
     rotations: NDArray[np.int64]
-    strips: NDArray[np.int64]  # (n_strips, 4): place, address of the kernel, steps, whether it reads quantized rows
-    reads_levels: NDArray[np.uint8]  # (n_layers + 1, 4): whether any strip of a matrix does
+    strips: NDArray[np.int64]  # (n_strips, 4): offset, address of the kernel, steps, 1 if it reads quantized rows
+    reads_levels: NDArray[np.uint8]  # (n_layers + 1, 4): 1 if any strip of a matrix does
 
 
 @njit(nogil=True, cache=True)
 def stride_of(width):
-    """Numbers between rows: some more than the width, lest rows of a power of two share few places of a cache."""
+    """Return the distance between rows, padded so that rows with a width of a power of two do not compete for cache sets."""
     return (width + PANEL - 1) // PANEL * PANEL + VECTOR * 2
 
 
 @njit(nogil=True, cache=True)
 def share(n, worker, n_workers):
-    """First and last of a worker's equal part of `n` items."""
+    """Return start and stop of a worker's equal part of `n` items."""
     return n * worker // n_workers, n * (worker + 1) // n_workers
 
 
 def prepare(weights: Any, layer: int, kind: int, x: Any, n_rows: int, n_in: int, records: Any) -> None:
-    """Bring rows into the form that a matrix reads; `multiply` follows for each panel."""
+    """Convert rows to the form that a matrix reads, before `multiply` is called for each panel."""
     raise NotImplementedError("only compiled functions call this")
 
 
 def multiply(
     weights: Any, layer: int, kind: int, panel: int, x: Any, n_rows: int, n_in: int, lanes: int, records: Any, out: Any, at: int
 ) -> None:  # fmt: skip
-    """Multiply rows of `x`, flat, `stride_of(n_in)` apart, with a panel of a matrix; from ``out[at]``, `PANEL` numbers a row."""
+    """Multiply rows of `x` with a panel of a matrix; write `PANEL` numbers per row from ``out[at]`` on.
+
+    `x` is flat, with rows `stride_of(n_in)` apart.
+    """
     raise NotImplementedError("only compiled functions call this")
 
 
@@ -112,7 +115,7 @@ def _multiply(weights, layer, kind, panel, x, n_rows, n_in, lanes, records, out,
 
 @njit(nogil=True, cache=True)
 def _multiply_strip(weights, strip, x, n_rows, n_in, records, out, at):
-    """All rows times one strip, in tiles of nearly equal height; the tiles after the first find it in a cache."""
+    """Multiply all rows with one strip, in tiles of nearly equal height; all tiles but the first read it from a cache."""
     strips, row = weights.strips, 0
     rows, stride = address(x), stride_of(n_in) * 4
     if strips[strip, _IS_QUANTIZED]:
@@ -128,10 +131,10 @@ def _multiply_strip(weights, strip, x, n_rows, n_in, records, out, at):
 
 @njit(nogil=True, cache=True)
 def _multiply_panel(x, n_rows, n_in, lanes, packed, start, out, out_start):
-    """All rows of x times one panel, stretch by stretch, each in tiles of nearly equal height.
+    """Multiply all rows of x with one panel, stretch by stretch, each in tiles of nearly equal height.
 
-    A single tile asks memory for what comes some steps on. Several tiles read a stretch from cache one after the other, and ask for
-    the next one, which lies behind it, to the next panel. So a pass takes what memory or arithmetic takes, and not their sum.
+    A single tile prefetches its own panel a few steps ahead. Several tiles read the same stretch from the cache one after another
+    and prefetch the next one, so that memory transfers and arithmetic overlap.
     """
     stride, step, n_steps = stride_of(n_in), PANEL * lanes, n_in // lanes
     n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
@@ -152,7 +155,7 @@ def _multiply_panel(x, n_rows, n_in, lanes, packed, start, out, out_start):
 
 @instruction
 def address(typing_context, array):
-    """Where the data of a flat array begins."""
+    """Return the address of a flat array's data."""
 
     def generate(context, builder, signature, arguments):
         return builder.ptrtoint(data_of(context, builder, array, arguments[0]), LONG)
@@ -162,7 +165,7 @@ def address(typing_context, array):
 
 @instruction
 def call_kernel(typing_context, kernel, n_rows, rows, row_stride, weights, n_steps, out):
-    """Call a product of `etesian.decode.models.cpu.quantized.kernels` by its address."""
+    """Call a compiled product of `etesian.decode.models.cpu.quantized.kernels` by its address."""
 
     def generate(context, builder, signature, arguments):
         function = ir.FunctionType(ir.VoidType(), [LONG] * 6).as_pointer()

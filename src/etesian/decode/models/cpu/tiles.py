@@ -1,7 +1,7 @@
 """Tiles of a matrix product: `dot` and `mix`, in the processor's widest vectors, in float32 and bfloat16.
 
 A tile holds its sums in registers and takes its terms one after another, so that a row's sums have the same bits with any
-number of other rows beside it. Knows no model.
+number of other rows in the tile.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from etesian.decode.models.cpu.instructions import (
 )
 
 VECTOR = 16
-"""Numbers in a vector; processors with shorter registers use several."""
+"""Numbers per vector; processors with shorter registers use several registers."""
 TILE_VECTORS = 4
 PANEL = VECTOR * TILE_VECTORS
 """Columns of a tile, and of the panels that matrices are cut into."""
 LINE = 64
-"""Bytes that memory moves at once."""
+"""Bytes of a cache line."""
 LINES_AHEAD = 4
-"""Lines that a tile asks for in each step: a step of a panel."""
+"""Cache lines that a tile prefetches in each step, as many as a step of a panel has."""
 
 _FEATURES = binding.get_host_cpu_features()
 _MULTIPLIES_BFLOAT = bool(_FEATURES.get("avx512bf16", False))
 TILE_ROWS = 6 if _FEATURES.get("avx512f", False) else 1
-"""Rows of the largest tile: as many as leave all sums in registers."""
+"""Rows of the largest tile whose sums all fit into registers."""
 MIX_ROWS = min(TILE_ROWS, 5)
-"""Rows of the largest summed tile: its sums need registers too."""
+"""Rows of the largest tile that also sums its rows, which takes further registers."""
 
 _words, _floats = ir.VectorType(WORD, VECTOR), ir.VectorType(FLOAT, VECTOR)
 
 
 class _BfloatType(ir.Type):
-    """LLVM's bfloat, which llvmlite does not name."""
+    """LLVM's type bfloat, which llvmlite does not define."""
 
     intrinsic_name = "bf16"
 
@@ -75,7 +75,7 @@ def _load(builder: Any, data: Any, place: Any, as_type: Any, offset: int = 0) ->
 
 
 def _halves(builder: Any, pairs: Any) -> tuple[Any, Any]:
-    """The lower and upper bfloat16 of each 32-bit word, as floats."""
+    """Return the lower and upper bfloat16 of each 32-bit word as floats."""
     low = builder.shl(pairs, ir.Constant(_words, [16] * VECTOR))
     high = builder.and_(pairs, ir.Constant(_words, [0xFFFF0000] * VECTOR))
     return builder.bitcast(low, _floats), builder.bitcast(high, _floats)
@@ -92,7 +92,7 @@ def _add_pairs(builder: Any, x: Any, w: Any, total: Any) -> Any:
 
 
 def _load_columns(builder: Any, w_type: Any, is_paired: bool, data: Any, place: Any) -> list[Any]:
-    """A step's columns: pairs of bfloat16 as words, or floats."""
+    """Load the columns of a step: pairs of bfloat16 as words, or floats."""
     width = VECTOR * (2 if is_paired else 1)
     starts = range(0, TILE_VECTORS * width, width)
     if is_paired:
@@ -105,7 +105,7 @@ def _load_columns(builder: Any, w_type: Any, is_paired: bool, data: Any, place: 
 
 
 def _prefetch_lines(builder: Any, start: Any) -> None:
-    """Ask for memory, to be in this core's nearest cache when it is read."""
+    """Prefetch memory into the L1 cache of this core."""
     start = builder.bitcast(start, BYTE.as_pointer())
     to_read, nearest, data = WORD(0), WORD(3), WORD(1)
     declared = ir.FunctionType(ir.VoidType(), [start.type, WORD, WORD, WORD])
@@ -119,7 +119,7 @@ def _element(array: Any) -> Any:
 
 
 def _tile(module: Any, n_rows: int, x: Any, w: Any, *, is_summed: bool) -> Any:
-    """The function that computes a tile. Not inlined: among other code its sums would not all stay in registers."""
+    """Return the function that computes a tile. If it were inlined, its sums would not all stay in registers."""
     name = f"etesian.tile.{n_rows}.{x.dtype}.{w.dtype}.{is_summed}"
     if name not in module.globals:
         data_x, data_w = (_element(array).as_pointer() for array in (x, w))
@@ -132,7 +132,7 @@ def _tile(module: Any, n_rows: int, x: Any, w: Any, *, is_summed: bool) -> Any:
 
 
 def _fill_tile(function: Any, n_rows: int, x: Any, w: Any, *, is_summed: bool) -> None:
-    xs, x_stride, ws, w_stride, n_steps, outs, out_stride, goes_on, ahead, ahead_stride = function.args
+    xs, x_stride, ws, w_stride, n_steps, outs, out_stride, accumulates, ahead, ahead_stride = function.args
     is_paired, n_vectors = x.dtype == types.uint16 == w.dtype, TILE_VECTORS + is_summed
     add = _add_pairs if is_paired else multiply_add
     entry, loop, done = (function.append_basic_block(name) for name in ("entry", "loop", "done"))
@@ -140,7 +140,7 @@ def _fill_tile(function: Any, n_rows: int, x: Any, w: Any, *, is_summed: bool) -
     starts = [builder.mul(out_stride, LONG(r)) for r in range(n_rows)]
     places = [builder.add(start, LONG(c * VECTOR)) for start in starts for c in range(n_vectors)]
     zeros = ir.Constant(_floats, [0.0] * VECTOR)
-    before = [builder.select(goes_on, _load(builder, outs, place, _floats), zeros) for place in places]
+    before = [builder.select(accumulates, _load(builder, outs, place, _floats), zeros) for place in places]
     builder.branch(loop)
     builder.position_at_end(loop)
     step, totals = builder.phi(LONG), [builder.phi(_floats) for _ in places]
@@ -167,23 +167,23 @@ def _product(most_rows: int, *, is_summed: bool) -> Any:
     @instruction
     def product(
         typing_context, n_rows, x, x_start, x_stride, w, w_start, w_stride, n_steps, out, out_start, out_stride,
-        goes_on, ahead, ahead_stride
+        accumulates, ahead, ahead_stride
     ):  # fmt: skip
-        """out[r, c] = sum over steps k of x[r, k] * w[k, c], `PANEL` columns; where summed, also out[r, PANEL] = sum of x[r, k].
+        """Compute out[r, c] = sum over k of x[r, k] * w[k, c] for `PANEL` columns; if summed, also out[r, PANEL] = sum of x[r, k].
 
-        Arrays are flat. With both of bfloat16 (uint16) a step takes two neighbors of x and as many of each column. Where it goes
-        on, terms are added to what `out` holds. Meanwhile `LINES_AHEAD` lines a step are asked for, from ``w[ahead]`` on.
+        Arrays are flat. If both are bfloat16 (uint16), a step takes two adjacent inputs. If `accumulates`, terms are added to the
+        present values of `out`. Each step prefetches `LINES_AHEAD` cache lines from ``w[ahead]`` on.
         """
 
         def generate(context, builder, signature, arguments):
             datas = [data_of(context, builder, signature.args[i], arguments[i]) for i in (1, 4, 8)]
             height, _, x_start, x_stride, _, w_start, w_stride, n_steps, _, out_start, out_stride = arguments[:11]
-            goes_on, ahead, ahead_stride = arguments[11:]
+            accumulates, ahead, ahead_stride = arguments[11:]
             xs, ws, outs = (
                 builder.gep(data, [start]) for data, start in zip(datas, (x_start, w_start, out_start), strict=True)
             )
             coming = builder.gep(datas[1], [ahead])
-            passed = [xs, x_stride, ws, w_stride, n_steps, outs, out_stride, goes_on, coming, ahead_stride]
+            passed = [xs, x_stride, ws, w_stride, n_steps, outs, out_stride, accumulates, coming, ahead_stride]
             following = builder.append_basic_block("computed")
             choice = builder.switch(height, following)
             for r in range(1, most_rows + 1):

@@ -58,7 +58,7 @@ def _score_group(model: CpuModel, group: Sequence[ScoreRequest]) -> list[Scores]
 
 
 def _joined_rows(parts: Sequence[Part]) -> forward.Rows:
-    """The rows of all texts; only their tokens and positions are used outside attention."""
+    """Return the rows of all texts; only their tokens and positions are used outside attention."""
     tokens = np.concatenate([part.rows.tokens for part in parts])
     positions = np.concatenate(
         [part.rows.positions[len(part.rows.positions) - len(part.rows.tokens) :] for part in parts]

@@ -46,7 +46,7 @@ def check_adapter(folder: Path) -> bool:
 
 @contextmanager
 def without_adapter(folder: Path) -> Iterator[str]:
-    """Give the path of a folder with links to all files of `folder` but those of its adapter, which transformers would load."""
+    """Yield a folder with links to all files of `folder` except its adapter, which transformers would load."""
     with tempfile.TemporaryDirectory(prefix="etesian-") as name:
         for path in folder.resolve().iterdir():
             if not path.name.startswith("adapter_"):

@@ -58,13 +58,13 @@ def load_transformers_model(name: str | Path, options: LoadOptions | None = None
         )
 
     with without_adapter(Path(location)) if has_adapter else nullcontext(location) as source:
-        model, report = _in_plain_words(partial(load, source), location)
+        model, report = _with_input_errors(partial(load, source), location)
     if report["missing_keys"]:
         raise InputError(
             f"the weights of {location!r} are incomplete: {first_of(report['missing_keys'])} missing; save the model again, whole"
         )
     if has_adapter:
-        model = _in_plain_words(partial(merge_adapter, model, Path(location)), location)
+        model = _with_input_errors(partial(merge_adapter, model, Path(location)), location)
     return model.to(device).eval()
 
 
@@ -101,10 +101,10 @@ def load_tokenizer(name: str | Path, options: LoadOptions | None = None) -> Any:
 
         return AutoTokenizer.from_pretrained(location, **options.sources)
 
-    return _in_plain_words(load, location)
+    return _with_input_errors(load, location)
 
 
-def _in_plain_words(load: Callable[[], Loaded], location: str) -> Loaded:
+def _with_input_errors(load: Callable[[], Loaded], location: str) -> Loaded:
     """Call `load` without progress bars, and turn errors of transformers into one-line input errors."""
     import torch
     from safetensors import SafetensorError

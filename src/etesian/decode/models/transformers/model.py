@@ -37,7 +37,7 @@ class HuggingFaceModel:
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        On one device, of any 16- or 32-bit type. Rows are exact, and speculation possible, on the CPU in float32 or bfloat16, for
+        Model on one device, of any 16- or 32-bit type. Rows are exact, and speculation possible, on the CPU in float32 or bfloat16, for
         models whose products are linear layers; `traits` holds the result of a probe on this machine. Row-exact products hold a
         packed copy of the weights.
 

@@ -28,7 +28,7 @@ class Float32OutputLayer:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Compute in float32 meanwhile."""
+        """Compute in float32 within the block."""
         if self._product is None:
             yield
             return

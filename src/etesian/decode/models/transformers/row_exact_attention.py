@@ -94,7 +94,7 @@ AttentionInterface.register(NAME, row_exact_attention)
 
 @contextmanager
 def attention_in_use(config: Any) -> Iterator[None]:
-    """Let a model with this configuration use row-exact attention meanwhile."""
+    """Let models with this configuration use row-exact attention within the block."""
     before = config._attn_implementation
     config._attn_implementation = NAME
     try:

@@ -28,7 +28,7 @@ class RowExactLayers:
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        On the CPU. Its weights are not changed; packed weights are copies.
+        Model on the CPU. Its weights are not changed; packed weights are copies.
     """
 
     def __init__(self, model: Any) -> None:
@@ -44,7 +44,7 @@ class RowExactLayers:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Let the layers compute row-exact products meanwhile."""
+        """Let the layers compute row-exact products within the block."""
         for module, product in self._products:
             module.forward = product
         try:

@@ -21,7 +21,7 @@ READ_ROWS = 64
 
 
 class RowExactPasses(EagerPasses):
-    """Passes in which a row has the bits of a pass of its own, up to what `probe_rows` finds out."""
+    """Passes in which a row has the bits of a pass of its own, as verified by `probe_rows`."""
 
     def __init__(self, model: Any, limits: ModelLimits) -> None:
         super().__init__(model, limits)

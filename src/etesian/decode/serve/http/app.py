@@ -16,7 +16,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from etesian.decode.serve.engine import Engine
-from etesian.decode.serve.http.asking import Service, run_checked
 from etesian.decode.serve.http.chat import complete_chat
 from etesian.decode.serve.http.completions import complete_text
 from etesian.decode.serve.http.errors import HANDLERS, ApiError
@@ -24,6 +23,7 @@ from etesian.decode.serve.http.guard import Guard, read_body
 from etesian.decode.serve.http.metrics import Measured, Metrics
 from etesian.decode.serve.http.openapi import describe
 from etesian.decode.serve.http.options import ServerOptions
+from etesian.decode.serve.http.request_options import Service, run_checked
 from etesian.decode.serve.http.responses import respond
 from etesian.decode.serve.http.schema import DetokenizeBody, TokenizeBody
 from etesian.errors import InputError
@@ -41,7 +41,7 @@ def create_app(engine: Engine, options: ServerOptions) -> Starlette:
     Parameters
     ----------
     engine : Engine
-        Not started; its decoder has a tokenizer.
+        Engine that has not been started and has a tokenizer.
     options : ServerOptions
 
     Raises

@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from etesian.decode.generation import Generation, Piece
 from etesian.decode.sampling import Grammar
-from etesian.decode.serve.http.asking import Service, run_checked, sampling_of
 from etesian.decode.serve.http.errors import ApiError
 from etesian.decode.serve.http.guard import read_body
+from etesian.decode.serve.http.request_options import Service, run_checked, sampling_of
 from etesian.decode.serve.http.results import chat_logprobs, identity, origins, usage
 from etesian.decode.serve.http.schema import ChatBody, Message, Tool
 from etesian.decode.serve.http.tools import ToolCallParser, as_conversation, offered_tools, tool_grammar
@@ -144,7 +144,7 @@ async def _chunks(chat: _Chat, choices: Choices) -> AsyncIterator[dict[str, Any]
 
 
 def _parts(chat: _Chat, number: int, parser: ToolCallParser, piece: Piece) -> list[dict[str, Any]]:
-    """Return what a piece adds to a choice; its log-probabilities accompany the first part."""
+    """Return the parts that a piece adds to a choice; its log-probabilities accompany the first part."""
     deltas = [delta.as_dict() for delta in parser.feed(piece.text)]
     added: dict[str, Any] = {}
     if (logprobs := chat.logprobs(piece)) is not None:

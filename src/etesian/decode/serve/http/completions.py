@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from etesian.decode.generation import Generation, Piece
 from etesian.decode.output_text import Tokenizer
 from etesian.decode.request import Prompt
-from etesian.decode.serve.http.asking import Service, sampling_of
 from etesian.decode.serve.http.errors import ApiError
 from etesian.decode.serve.http.guard import read_body
+from etesian.decode.serve.http.request_options import Service, sampling_of
 from etesian.decode.serve.http.results import identity, origins, text_logprobs, usage
 from etesian.decode.serve.http.schema import CompletionBody
 from etesian.decode.serve.http.waiting import Choices, collect, stream

@@ -16,7 +16,7 @@ def bounded_connections(options: ServerOptions) -> type[asyncio.Protocol]:
     Parameters
     ----------
     options : ServerOptions
-        With `body_seconds` for the head of a request, as for its body, and `send_seconds` for a full buffer of output.
+        Time limits: `body_seconds` for the head of a request, as for its body, and `send_seconds` for a full output buffer.
     """
 
     class BoundedConnection(_BoundedConnection):

@@ -36,7 +36,7 @@ _SENT = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path",
 """Parts of a scope that replicas receive; the rest belongs to this process."""
 _OPENING = 256  # characters of a text that choose its replica
 _BUSY = (429, 503)
-_NAMED_EVENTS = "/v1/responses"  # whose events bear names
+_NAMED_EVENTS = "/v1/responses"  # its events have names
 
 
 class LostError(Exception):
@@ -76,7 +76,7 @@ def create_front(replicas: Sequence[Replica], options: ServerOptions) -> Starlet
 
 
 def session_of(owner: str, body: bytes) -> str:
-    """Return what the requests of a conversation have in common: its opening, or the ``prompt_cache_key`` of the client."""
+    """Return an identifier shared by the requests of a conversation: its opening, or the client's ``prompt_cache_key``."""
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):

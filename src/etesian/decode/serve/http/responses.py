@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 
 from etesian.decode.generation import Generation, Piece
 from etesian.decode.sampling import Grammar
-from etesian.decode.serve.http.asking import Service, run_checked, sampling_of
 from etesian.decode.serve.http.errors import ApiError
 from etesian.decode.serve.http.guard import read_body
+from etesian.decode.serve.http.request_options import Service, run_checked, sampling_of
 from etesian.decode.serve.http.results import usage
 from etesian.decode.serve.http.schema import InputItem, ResponseBody
 from etesian.decode.serve.http.waiting import Choices, collect, stream

@@ -118,7 +118,7 @@ class Delta:
     call : int or None
         Index of the call; None for text.
     name, call_id : str or None
-        Given at the start of a call.
+        Name and identifier of the call, at its start only.
     arguments : str
     """
 
@@ -156,7 +156,7 @@ class ToolCallParser:
         self._depth, self._in_string, self._is_escaped = 0, False, False
 
     def feed(self, text: str) -> list[Delta]:
-        """Return what the next piece of text adds."""
+        """Return the deltas of the next piece of text."""
         if not self._has_tools:
             return [Delta(text)] if text else []
         self._held += text

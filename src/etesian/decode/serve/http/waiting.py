@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from etesian.decode.generation import Generation
 from etesian.decode.request import Request as EngineRequest
-from etesian.decode.serve.http.asking import Service
 from etesian.decode.serve.http.errors import ApiError
+from etesian.decode.serve.http.request_options import Service
 from etesian.decode.serve.tasks import Busy, Event, Failed, Finished
 
 Numbered = tuple[int, Event]
@@ -129,7 +129,7 @@ async def stream(
     chunks : async iterator of dict
         JSON objects, one for each event.
     named : bool
-        True if events bear the name in their ``"type"``, as those of ``/v1/responses``; otherwise the stream ends with ``[DONE]``.
+        True if events are named by their ``"type"``, as those of ``/v1/responses``; otherwise the stream ends with ``[DONE]``.
 
     Raises
     ------

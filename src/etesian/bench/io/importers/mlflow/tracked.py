@@ -1,4 +1,4 @@
-"""A run of MLflow, independent of the kind of its tracking store. Opens no file."""
+"""A run of MLflow, independent of the kind of its tracking store."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from etesian.bench.io._reading.curves import Scalar
 from etesian.bench.io._reading.files import UnreadableError
 
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
-"""In the order of their numbers in files, which count from 1."""
+"""Statuses of a run, in the order of their numbers in files, which count from 1."""
 
 _BIGGEST = 1.7976931348623157e308
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """A run.
+    """A run that MLflow tracked.
 
     Parameters
     ----------
     id, name, experiment
-        As MLflow has them.
+        Identifier and name of the run, and name of its experiment.
     status
         See `Status`.
     start
-        Milliseconds since 1970.
+        Start of the run in milliseconds since 1970.
     is_deleted
-        True if it was moved to the trash.
+        True if the run was moved to the trash.
     params
-        By name, as text.
+        Values of the parameters by name, as text.
     history
-        Values of all metrics, in any order, seconds counted from the start.
+        Values of all metrics in any order, with seconds from the start.
     """
 
     id: str

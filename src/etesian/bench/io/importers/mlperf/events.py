@@ -1,4 +1,4 @@
-"""MLPerf's four log formats as one stream of events. Knows no benchmarks and no targets.
+"""MLPerf's four log formats as one stream of events.
 
 ===========  ======================================================================================
 round        a line, often behind a prefix or between other output
@@ -23,7 +23,7 @@ from etesian.bench.io._reading.curves import number_of
 from etesian.bench.io._reading.files import UnreadableError, lines_of, shortened
 
 Round = Literal["v0.5", "v0.6", "v0.7"]
-"""The first round that wrote logs in a format."""
+"""The first round whose logs have a format."""
 
 _MARK = re.compile(r":::MLLOG\s*(?=\{)|:::MLL\s+|:::MLPv0\.5\.\d+\s+|MLPerf:\s+")
 _V05 = re.compile(r"(?P<benchmark>\S+)\s+(?P<time>\S+)\s+\([^)]*\)\s*(?P<key>\w+)(?::\s*(?P<value>.*))?")
@@ -39,13 +39,13 @@ class Event(NamedTuple):
     Parameters
     ----------
     line
-        Its number, from 1.
+        Number of the line, from 1.
     key
-        Such as ``"run_start"``.
+        Key of the event, such as ``"run_start"``.
     seconds
         Time since 1970; 0.0 if the log does not give it.
     value, metadata
-        Content of the line; the oldest formats keep the metadata within the value, and it is taken out of it.
+        Content of the line. The metadata, which the oldest formats keep within the value, is separated from it.
     benchmark
         Benchmark that the line names, or an empty string.
     round
@@ -113,7 +113,7 @@ def _read_v05(number: int, rest: str) -> Event:
 
 
 def _read_dated(number: int, rest: str) -> Event | None:
-    """Read an event. Other messages bear this mark too, and processes write over each other: a line without a key is skipped."""
+    """Read an event. Lines without a key, such as other messages with this prefix and overwritten lines, are skipped."""
     match = _V06_DATED.match(rest)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""Content of one MLPerf log: start, stop, status, evaluations, settings. Holds no official targets."""
+"""Content of one MLPerf log: start, stop, status, evaluations and settings."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _STATED_TARGET = re.compile(
 
 @dataclass
 class Evaluation:
-    """Metrics of one evaluation, and when and after how much work they were logged.
+    """Metrics of one evaluation, and the time and amount of work at which they were logged.
 
     Parameters
     ----------
     seconds
-        When, since 1970.
+        Time of the evaluation in seconds since 1970.
     progress
-        The work done before it, such as ``("epoch", 4.0)``; None where the log does not say.
+        Work done before it, such as ``("epoch", 4.0)``; None if the log does not state it.
     values
-        By metric; under ``""`` where the log does not name it.
+        Values by metric; by ``""`` if the log does not name the metric.
     """
 
     seconds: float
@@ -53,17 +53,17 @@ class Log:
     Parameters
     ----------
     start, stop
-        When the run began and ended, seconds since 1970; None where the log does not say.
+        Start and end of the run in seconds since 1970; None if the log does not state them.
     status
-        Status that the stop states; None if it states none.
+        Status of the stop event; None if it states none.
     evaluations
-        In the order of the log.
+        Evaluations in the order of the log.
     settings
         The first value of each other key.
     benchmark
-        As the lines name it; empty where they do not.
+        Benchmark named by the lines; empty if they name none.
     round
-        The first round that wrote logs in this format.
+        The first round whose logs have this format.
     last_line
         Number of the last line that was an event.
     """
@@ -108,7 +108,7 @@ class Log:
 
 
 def read_log(path: Path, *, complain: Callable[[str], None]) -> Log:
-    """Read a log; `complain` is called for lines that bear the mark of a format and cannot be read."""
+    """Read a log; `complain` is called for lines that have the prefix of a format and cannot be read."""
     log = Log()
     for event in events_of(path, complain=complain):
         log.round, log.last_line = event.round, event.line
@@ -140,7 +140,7 @@ def _status_of(event: Event) -> str | None:
 
 
 def _take_evaluation(log: Log, event: Event) -> None:
-    """Begin an evaluation, or add another metric to the last one if it is of the same point of the run."""
+    """Begin an evaluation, or add a metric to the last one if both are of the same point of the run."""
     values, progress = _values_of(event), _progress_of(event.metadata)
     last = log.evaluations[-1] if log.evaluations else None
     if last is not None and last.progress == progress and not values.keys() & last.values.keys():

@@ -1,4 +1,4 @@
-"""Submitter, system, benchmark and round of an MLPerf log: from the folders it lies in, or else from the log itself.
+"""Submitter, system, benchmark and round of an MLPerf log: from its folders, or else from the log itself.
 
 Rounds since v0.6 lie in ``<org>/results/<system>/<benchmark>/result_<k>.txt``, with ``<org>/systems/<system>.json`` next to it.
 v0.5 has folders of the submitter's own choosing before ``results``, which belong to the name of the system here.
@@ -31,9 +31,9 @@ class Place:
     organization, system, benchmark
         Submitter, machine and task.
     round
-        Such as (0, 7).
+        Round as a pair of numbers, such as (0, 7).
     round_name
-        Such as ``"v0.7"``; empty if only the format of the log is known.
+        Name of the round, such as ``"v0.7"``; empty if only the format of the log is known.
     number
         Number that distinguishes the runs of an entry.
     """
@@ -47,7 +47,7 @@ class Place:
 
 
 def place_of(path: Path, log: Log) -> Place:
-    """Return where a log stands."""
+    """Return the position of a log."""
     parts = path.resolve().parts[:-1]
     round_, round_name, after_round = _round_of(parts, log)
     folders = _folders_of(parts, after_round)

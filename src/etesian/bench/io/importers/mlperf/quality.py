@@ -1,4 +1,4 @@
-"""Quality metrics and official targets of MLPerf's benchmarks by round. Reads no files.
+"""Quality metrics and official targets of MLPerf's benchmarks by round.
 
 Some benchmarks have two targets, and both must be met at one evaluation. A run has one target, so the two become one metric,
 `worst_target_ratio`: the smaller of value / threshold (threshold / value where low is good). It is at least 1 exactly when both
@@ -29,7 +29,7 @@ class Quality:
     targets
         One target, or several that must be met together.
     is_bleu
-        True if the metric is a BLEU score, which some logs give as a fraction and others in points of a hundred.
+        True if the metric is a BLEU score, which some logs give as a fraction and others in percent.
     worst_ratio
         Threshold of the metric that stands for several targets.
     """
@@ -122,7 +122,7 @@ _RENAMED = {"ssd": ((2, 0), "retinanet")}
 """Folders that hold another benchmark from a round on: `ssd` holds RetinaNet, and SSD itself ended with v1.1."""
 
 LATEST = (99, 0)
-"""Stands for a round that neither the folders nor the log names: logs of v0.7 and later look the same."""
+"""An unknown round, named neither by the folders nor by the log: logs of v0.7 and later look the same."""
 _FIRST_OF_THE_LATEST = (0, 7)
 
 _METRIC_NAMES = {"bbox": "box_map", "segm": "mask_map", "fid": "fid", "clip": "clip"}

@@ -1,1 +1,1 @@
-"""Products of quantized weights whose rows do not depend on one another: block formats, panels and kernels."""
+"""Row-exact products with quantized weights: block formats, panels and kernels."""

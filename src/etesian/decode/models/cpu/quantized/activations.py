@@ -1,4 +1,4 @@
-"""Activations as quantized products read them: blocks of 32 8-bit levels, each with a float32 scale and the sums of its halves."""
+"""Quantized activations: blocks of 32 8-bit levels, each with a float32 scale and the sums of its two halves."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LEVEL_BYTES, RECORD_BYTES = HOST.level_bytes, HOST.record_bytes
 LARGEST = 127
 _MAGNITUDE, _INFINITY, _TINY = 0x7FFFFFFF, 0x7F800000, 1e-30
 _ROUNDER, _ROUNDER_BITS = 12582912.0, 0x4B400000
-"""A number whose unit in the last place is 1: the last bits of its sum with a small number are the nearest integer."""
+"""A number whose unit in the last place is 1; adding it rounds a small number to the nearest integer in the last bits."""
 
 
 @njit(nogil=True, cache=True)
 def record_stride(n_in):
-    """Bytes of a row of records; some more, lest rows of a power of two share few places of a cache."""
+    """Return the bytes of a row of records, padded so that rows do not compete for cache sets."""
     return (n_in + 31) // 32 * RECORD_BYTES + 64
 
 
@@ -37,7 +37,7 @@ def quantize_rows(x, n_rows, n_in, stride, records):
 
 @instruction
 def quantize_block(typing_context, x, start, records, record):
-    """Write the record of 32 numbers: levels, scale, sums of levels of both halves."""
+    """Write the record of 32 numbers: levels, scale, and the sums of the levels of both halves."""
 
     def generate(context, builder, signature, arguments):
         numbers = builder.gep(data_of(context, builder, x, arguments[0]), [arguments[1]])
@@ -74,7 +74,7 @@ def _fill_record(builder: Any, numbers: Any, out: Any) -> None:
 
 
 def _scale(builder: Any, largest_bits: Any) -> tuple[Any, Any]:
-    """A block's scale and its inverse, from the bits of the largest magnitude; NaN has more bits than infinity."""
+    """Return a block's scale and its inverse from the bits of the largest magnitude; the bits of NaN exceed those of infinity."""
     largest = builder.bitcast(largest_bits, FLOAT)
     is_infinite = builder.icmp_signed(">=", largest_bits, WORD(_INFINITY))
     is_zero = builder.or_(is_infinite, builder.fcmp_ordered("<", largest, FLOAT(_TINY)))

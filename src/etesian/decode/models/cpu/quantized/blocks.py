@@ -1,6 +1,6 @@
-"""Compiled readers of GGML blocks: levels, and the scales and minimums that go with them, exactly as they are stored.
+"""Compiled readers of GGML blocks: levels, scales and minimums, exactly as stored.
 
-Layouts follow the reference dequantization of the `gguf` package, which the tests compare with.
+The tests compare them with the reference dequantization of the `gguf` package.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import numpy as np
 from numba import njit
 
 SIMPLE = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL")
-"""Types of 32 inputs a block."""
+"""Types with 32 inputs per block."""
 NESTED = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
-"""Types of 256 inputs a block, with 8-bit scales inside."""
+"""Types with 256 inputs per block and nested 8-bit scales."""
 _Q8_0, _Q4_0, _Q4_1, _Q5_0, _Q5_1, _IQ4_NL = range(len(SIMPLE))
 _Q2_K, _Q3_K, _Q4_K, _Q5_K, _Q6_K = range(len(NESTED))
 _NONLINEAR = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int64)
@@ -19,7 +19,7 @@ _NONLINEAR = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 
 
 @njit(nogil=True, cache=True)
 def read_simple(kind, data, at, levels, halves):
-    """Read one block of 32: its levels, and the bits of its scale and minimum."""
+    """Read a block of 32 inputs: its levels, and the bits of its scale and minimum."""
     halves[0] = data[at] | np.int64(data[at + 1]) << 8
     halves[1] = data[at + 2] | np.int64(data[at + 3]) << 8
     if kind == _Q8_0:
@@ -43,7 +43,7 @@ def read_simple(kind, data, at, levels, halves):
 
 @njit(nogil=True, cache=True)
 def read_nested(kind, data, at, levels, halves, small):
-    """Read one block of 256; `small` gets, for each 32 inputs, the multiples for scales, then those for minimums."""
+    """Read a block of 256 inputs; `small` receives the multiples of all scales, then those of all minimums, one per 32 inputs."""
     if kind == _Q2_K:
         _read_q2_k(data, at, levels, halves, small)
     elif kind == _Q3_K:
@@ -85,7 +85,7 @@ def _read_q3_k(data, at, levels, halves, small):
 
 @njit(nogil=True, cache=True)
 def _read_q4_k(data, at, has_fifth, levels, halves, small):
-    """Q4_K, and Q5_K, whose fifth bits stand before the others."""
+    """Read Q4_K, or Q5_K, which stores its fifth bits first."""
     halves[0], halves[1] = _half(data, at), _half(data, at + 2) ^ 0x8000
     first = at + 16 + (32 if has_fifth else 0)
     for i in range(256):

@@ -1,4 +1,4 @@
-"""How the blocks of each GGML type are laid out in a strip of 32 columns. Knows no kernel and no file."""
+"""Layouts of the blocks of each GGML type in a strip of 32 columns."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class BlockFormat:
 
     Parameters
     ----------
-    name
-        The GGML type, such as ``"Q4_K"``.
+    name : str
+        Name of the GGML type, such as ``"Q4_K"``.
     bits : {4, 6, 8}
-        Bits of a level. Levels are unsigned; narrower ones are held in the next larger width.
+        Bits per level. Levels are unsigned; narrower ones are stored in the next larger width.
     n_parts : {1, 2}
-        Scales for each block of 32 inputs.
-    is_nested
-        True if scales and minimums are 8-bit multiples of half-precision ones shared by 256 inputs.
-    has_minimum
+        Number of scales per block of 32 inputs.
+    is_nested : bool
+        True if scales and minimums are 8-bit multiples of half-precision values shared by 256 inputs.
+    has_minimum : bool
         True if a block has a minimum.
-    offset
-        The level that stands for zero; 0 where there is a minimum.
+    offset : int
+        The level of a zero weight; 0 for types with a minimum.
     """
 
     name: str
@@ -68,10 +68,10 @@ class FloatFormat:
 
     Parameters
     ----------
-    name
-        The GGML type.
-    item_bytes
-        Bytes of a weight.
+    name : str
+        Name of the GGML type.
+    item_bytes : int
+        Bytes per weight.
     """
 
     name: str
@@ -103,4 +103,4 @@ FORMATS: dict[str, StripFormat] = {
         BlockFormat("Q6_K", 6, n_parts=2, is_nested=True, offset=32),
     )
 }
-"""The types whose weights the compiled pass reads as they are."""
+"""The types whose weights the compiled pass reads without conversion."""

@@ -1,4 +1,4 @@
-"""Compiled products of rows with one strip, one for each type, by address: a pass calls them without knowing types.
+"""Compiled products of rows with one strip, one for each type. A pass calls them by address.
 
 They are compiled at first use and cached on disk, so a model waits only for the types that it has.
 """
@@ -85,10 +85,10 @@ _ENTRIES = {
 
 @cache
 def _compiled(type_name: str) -> Any:
-    """The compiled function; kept, because its address is only good as long as it lives."""
+    """Return the compiled function and keep a reference, because its address is valid only while it exists."""
     return cfunc(_SIGNATURE, cache=True)(_ENTRIES[type_name])
 
 
 def kernel_address(type_name: str) -> int:
-    """Where the compiled product of a type starts, for `call_kernel`."""
+    """Return the address of the compiled product of a type, for `call_kernel`."""
     return int(_compiled(type_name).address)

@@ -30,10 +30,10 @@ def pack_block_network(network: Network, n_threads: int) -> tuple[forward.Shape,
 
     Parameters
     ----------
-    network
-        Its products' weights are `StackedBlocks`, and its norms and biases arrays of float32.
+    network : Network
+        Network whose products have weights of type `StackedBlocks`, and whose norms and biases are arrays of float32.
     n_threads
-        Threads that repack.
+        Number of threads that repack.
     """
     architecture = network.architecture
     shape = shape_of(architecture, 2, np.float32(architecture.embedding_scale))

@@ -47,7 +47,7 @@ def dequantized(network: Network, dtype: torch.dtype) -> Network:
     Parameters
     ----------
     network
-        With matrices of GGML blocks, as read from a GGUF file.
+        Network with matrices of GGML blocks, as read from a GGUF file.
     dtype
         ``torch.bfloat16`` or ``torch.float32``.
     """

@@ -1,4 +1,4 @@
-"""Weights repacked, bit for bit, from rows of GGML blocks into strips of 32 columns."""
+"""Repack weights from rows of GGML blocks into strips of 32 columns without changing a bit."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def pack_strips(
     type_name
         A key of `FORMATS`.
     rows : ndarray of uint8, shape (n_out, bytes of a row)
-        The blocks of each row, as GGUF holds them.
+        The blocks of each row as stored in GGUF files.
     n_in
-        Inputs of the matrix.
+        Number of inputs of the matrix.
     packed : ndarray of uint8
-        Zeros where the strips are to be.
+        Receives the strips; must be zero there.
     starts : ndarray of int64, shape (ceil(n_out / 32),)
-        Where each strip begins.
+        Offset of each strip in `packed`.
     """
     form = FORMATS[type_name]
     if isinstance(form, FloatFormat):
@@ -117,7 +117,7 @@ def _write_half(strip, at, value):
 
 @njit(nogil=True, cache=True)
 def _write_levels(bits, levels, first, strip, start, column):
-    """One column's 32 levels: words of four inputs, two inputs to a byte for 4 bits, four for the upper 2 of 6 bits."""
+    """Write the 32 levels of a column in words of four inputs: two inputs per byte for 4 bits, four for the upper 2 of 6 bits."""
     vector, lane = column // 16, column % 16 * 4
     if bits == 8:
         for i in range(32):

@@ -1,7 +1,7 @@
 """Tiles of a product with quantized weights: integer sums within a block, float32 sums of blocks in one fixed order.
 
-Integer sums are exact in any order, and a row's float sums take blocks one after another, so that a row has the same bits with any
-number of other rows beside it and on any instruction set. Knows no model.
+Integer sums are exact in any order, and a row's float sums take blocks one after another. A row therefore has the same bits with
+any number of other rows in the tile and on any instruction set.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from etesian.decode.models.cpu.quantized.formats import BLOCK, HALF, STRIP, Bloc
 PANEL_FLOATS = 64
 """Floats between the rows of an output panel."""
 LINE, BYTES_AHEAD = 64, 4096
-"""Memory moves in lines; a tile asks for weights this far ahead."""
+"""Bytes of a cache line, and bytes by which a tile prefetches weights."""
 GROUP = 4
-"""Inputs whose levels lie in one 32-bit word of a column."""
+"""Number of inputs whose levels share one 32-bit word of a column."""
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """An instruction set's way to multiply and sum integers.
+    """The integer arithmetic of an instruction set.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Arithmetic:
 
     @property
     def level_bytes(self) -> int:
-        """Bytes of an activation's level: quads of bytes, or pairs of 16-bit numbers."""
+        """Bytes of an activation's level: 1 in groups of four bytes, 2 in pairs of 16-bit numbers."""
         return 1 if self.name.startswith("vnni") else 2
 
     @property
@@ -67,7 +67,7 @@ _FEATURES = binding.get_host_cpu_features()
 
 
 def best_arithmetic(features: Any = _FEATURES) -> Arithmetic:
-    """The fastest arithmetic that a processor with these features has."""
+    """Return the fastest arithmetic that a processor with these features supports."""
     if features.get("avx512vnni", False) and features.get("avx512vl", False):
         return ARITHMETICS["vnni512"]
     if features.get("avxvnni", False):
@@ -80,7 +80,7 @@ _HAS_HALVES = bool(_FEATURES.get("f16c", False) or _FEATURES.get("avx512f", Fals
 
 
 class _Tile:
-    """Builds the function of a tile of some rows and all columns of a strip."""
+    """Build the function of a tile of some rows and all columns of a strip."""
 
     def __init__(self, function: Any, arithmetic: Arithmetic, n_rows: int) -> None:
         self.rows, self.row_stride, self.weights, self.n_steps, self.out = function.args
@@ -110,7 +110,7 @@ class _Tile:
         call(self.builder, "llvm.prefetch.p0", ir.VoidType(), place, WORD(0), WORD(3), WORD(1))
 
     def halves(self, base: Any, offset: int) -> Any:
-        """Half-precision numbers as float32."""
+        """Convert half-precision numbers to float32."""
         lanes = self.arithmetic.lanes
         if _HAS_HALVES:
             return self.builder.fpext(self.load(base, offset, ir.VectorType(ir.HalfType(), lanes)), self.floats)
@@ -139,7 +139,7 @@ class _Tile:
 
 
 def halves_by_bits(builder: Any, shorts: Any) -> Any:
-    """Half-precision numbers, held as 16-bit integers, as float32; without the instruction that does so."""
+    """Convert half-precision numbers, given as 16-bit integers, to float32 without the conversion instruction."""
     count = shorts.type.count
     words, floats = ir.VectorType(WORD, count), ir.VectorType(FLOAT, count)
 
@@ -154,7 +154,7 @@ def halves_by_bits(builder: Any, shorts: Any) -> Any:
 
 
 def fill_float_tile(function: Any, form: FloatFormat, arithmetic: Arithmetic, n_rows: int) -> None:
-    """A tile with weights that are plain numbers: terms are added in the order of the inputs."""
+    """Generate a tile for weights that are plain numbers; terms are added in the order of the inputs."""
     tile = _Tile(function, arithmetic, n_rows)
     builder = tile.builder
 
@@ -184,7 +184,7 @@ def _float_columns(tile: _Tile, form: FloatFormat, base: Any, offset: int) -> An
 
 
 def fill_block_tile(function: Any, form: BlockFormat, arithmetic: Arithmetic, n_rows: int) -> None:
-    """A tile with quantized weights, a block of 32 inputs a step."""
+    """Generate a tile for quantized weights; a step takes a block of 32 inputs."""
     tile = _Tile(function, arithmetic, n_rows)
     builder, n_parts = tile.builder, len(tile.parts)
     n_superblocks = builder.lshr(tile.n_steps, LONG(3))
@@ -204,7 +204,7 @@ def fill_block_tile(function: Any, form: BlockFormat, arithmetic: Arithmetic, n_
 
 
 class _Block:
-    """A step of a quantized tile: one block of all columns, and of all rows."""
+    """A step of a quantized tile: one block of all columns and all rows."""
 
     def __init__(self, tile: _Tile, form: BlockFormat, blocks: Any, step: Any) -> None:
         builder, arithmetic = tile.builder, tile.arithmetic
@@ -243,7 +243,7 @@ class _Block:
                     sums[place] = multiply_add(builder, minimum, tile.broadcast(total), sums[place])
 
     def _scale(self, part: int, index: int) -> Any:
-        """Scales, or after them minimums, of a vector of columns."""
+        """Load the scales of a vector of columns, or the minimums, which follow them."""
         tile, builder, form = self.tile, self.tile.builder, self.form
         column = tile.parts[part]
         if not form.is_nested:
@@ -255,7 +255,7 @@ class _Block:
         return builder.fmul(builder.sitofp(builder.sext(small, tile.words), tile.floats), shared)
 
     def _products(self, parts: range, groups: range, scale: int) -> list[list[Any]]:
-        """Integer sums over groups of four inputs, (row, part)."""
+        """Return integer sums over groups of four inputs by (row, part)."""
         tile, builder, offset = self.tile, self.tile.builder, self.form.offset
         sums = []
         for row in range(tile.n_rows):
@@ -277,7 +277,7 @@ class _Block:
         return sums
 
     def _levels(self, part: int, group: int) -> list[Any]:
-        """Levels of four inputs: one word of four bytes, or two words of two 16-bit numbers (inputs 0, 2 and 1, 3)."""
+        """Return the levels of four inputs: one word of four bytes, or two words of two 16-bit numbers (inputs 0, 2 and 1, 3)."""
         tile, builder, form = self.tile, self.tile.builder, self.form
         column = tile.parts[part]
         vector, lane = divmod(column, 16)  # levels lie in vectors of 16 columns
@@ -312,7 +312,7 @@ class _Block:
 
 
 def _add_products(tile: _Tile, total: Any, levels: Any, x: Any) -> Any:
-    """Add to each word the products of the numbers that it and `x`, one word, hold."""
+    """Add to each word the products of its numbers with those of the word `x`."""
     builder, name, words = tile.builder, tile.arithmetic.name, tile.words
     if name == "generic":
         low = builder.ashr(builder.shl(x, WORD(16)), WORD(16))
@@ -332,7 +332,7 @@ def _add_products(tile: _Tile, total: Any, levels: Any, x: Any) -> Any:
 
 
 def tile_function(module: Any, form: StripFormat, arithmetic: Arithmetic, n_rows: int) -> Any:
-    """A tile's function, not inlined: among other code its sums would not all stay in registers."""
+    """Return the function of a tile. If it were inlined, its sums would not all stay in registers."""
     name = f"etesian.strip.{form.name}.{arithmetic.name}.{n_rows}"
     if name not in module.globals:
         data = BYTE.as_pointer()
@@ -347,7 +347,7 @@ def tile_function(module: Any, form: StripFormat, arithmetic: Arithmetic, n_rows
 
 
 def strip_product(form: StripFormat, arithmetic: Arithmetic = HOST) -> Any:
-    """An intrinsic that multiplies up to `arithmetic.tile_rows` rows with a strip.
+    """Return an intrinsic that multiplies up to `arithmetic.tile_rows` rows with a strip.
 
     Its arguments are the number of rows, the address of the first and the bytes between them, the address of the strip, its number
     of steps (blocks, or inputs of a float format) and the address of the output, whose rows are `PANEL_FLOATS` floats apart.

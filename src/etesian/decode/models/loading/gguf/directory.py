@@ -92,7 +92,7 @@ class Gguf:
     metadata
         Numbers, booleans and strings by key; arrays of numbers as numpy arrays and arrays of strings as `Strings`.
     tensors
-        By name.
+        Tensors by name.
     """
 
     path: Path
@@ -152,12 +152,12 @@ def _open_one(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{str(path)!r} cannot be opened: {reason}") from error
-    return _Walk(path, data).directory()
+    return _DirectoryReader(path, data).directory()
 
 
 @dataclass
-class _Walk:
-    """Goes through the head of a file once, and never past its end."""
+class _DirectoryReader:
+    """Read the directory of a file from start to end, and never beyond it."""
 
     path: Path
     data: mmap.mmap

@@ -21,21 +21,21 @@ class Family:
     is_gated
         True if the activation of one product multiplies another.
     rotated_pairs
-        Which numbers of a head are turned together: neighbors, which are brought apart on loading, or the same places of both
-        halves; None where positions are learned.
+        Pairs of dimensions of a head that are rotated together: neighbors, which are reordered on loading, or the same places of
+        both halves; None if positions are learned.
     scales_embedding
         True if embeddings are multiplied by the square root of the width.
     has_in_norms, has_out_norms
-        True if attention and feed-forward are normed before what they read, and after what they compute.
+        True if the inputs, and the outputs, of attention and feed-forward are normalized.
     window_period
-        Where layers with a window alternate with others: every layer but the last of so many has one. None for a window, if any, in
-        every layer.
+        If layers with a window alternate with others, every layer but the last of so many has a window. None if all layers are
+        alike.
     window_base
         Base of the rotations of layers with a window; None for that of all layers.
     caps_scores
         True if attention scores and logits have a cap.
     wide_head_layers
-        Numbers of layers of the sizes whose attention is scaled by the width over the number of heads, not by a head's own width.
+        Layer counts of the model sizes that scale attention by the width divided by the number of heads instead of the head width.
     """
 
     norm: Literal["layer", "rms"] = "rms"

@@ -1,6 +1,6 @@
-"""How text is cut into pieces before byte-pair encoding, by the names that GGUF files give to the ways.
+"""Pre-tokenizers, which split text before byte-pair encoding, by their names in GGUF files.
 
-Regular expressions are those of the models' own tokenizers; llama.cpp knows them by the same names.
+The regular expressions are those of the models' own tokenizers; llama.cpp uses the same names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GPT_4O = "|".join(
 
 @dataclass(frozen=True)
 class PreTokenization:
-    """A way to cut text.
+    """A method of splitting text before byte-pair encoding.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From a body to requests of the engine: sampling options, grammars and limits."""
+"""Convert request bodies to requests of the engine: sampling options, grammars and limits."""
 
 from __future__ import annotations
 
