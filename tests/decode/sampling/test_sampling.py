@@ -62,5 +62,5 @@ def test_names_of_the_part_are_all_there():
 
     for name in etesian.decode.__all__:
         assert getattr(etesian.decode, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'decodre'"):
+    with pytest.raises(AttributeError, match="attribute decodre"):
         etesian.decode.decodre  # noqa: B018

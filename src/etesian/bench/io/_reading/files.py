@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from etesian._shared.limits import DOCUMENT_BYTES, RAISE_LIMITS, limit_of
+from etesian._shared.limits import DOCUMENT_BYTES, RAISE_LIMITS, limit_of, raised_limits  # noqa: F401  # exported by `etesian.bench.io`
 from etesian.bench.errors import InputError
 from etesian.bench.io._reading.compression import ENDINGS, decompressed
 from etesian.bench.io._reading.errors import DAMAGES, UnreadableError

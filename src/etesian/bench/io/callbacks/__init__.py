@@ -7,19 +7,7 @@ The logs of Hugging Face's Trainer, Lightning and Keras carry no times. One line
     model.fit(..., callbacks=[KerasCallback("val_accuracy>=0.9", store="runs.db", workload="adam")])
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from etesian._shared.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from etesian.bench.io.callbacks.hf_trainer import HFTrainerCallback
-    from etesian.bench.io.callbacks.keras import KerasCallback
-    from etesian.bench.io.callbacks.lightning import LightningCallback
-
-__all__ = ["HFTrainerCallback", "KerasCallback", "LightningCallback"]
-
-_HOMES = {"HFTrainerCallback": "hf_trainer", "KerasCallback": "keras", "LightningCallback": "lightning"}
-
-__getattr__ = lazy_names(__name__, _HOMES)
+# The names in `__init__.pyi` are imported at first use, because the training libraries are optional.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
