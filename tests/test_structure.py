@@ -1,10 +1,12 @@
-"""Rules of the source code: protocols state everything they ask for, and names do not shadow modules."""
+"""Rules of the source code: protocols state everything they ask for, names do not shadow modules, imports have no cycles."""
 
 import ast
+import graphlib
 import importlib
 import pkgutil
 from pathlib import Path
 
+import grimp
 import pytest
 
 import etesian
@@ -94,3 +96,16 @@ def test_no_module_shares_its_name_with_an_export(name):
     shared = modules & set(getattr(package, "__all__", ()))
     functions = {each for each in shared if callable(getattr(package, each))}
     assert not functions
+
+
+ON_DEMAND = {("etesian.decode.drafters.head.weights", "etesian.decode.drafters.head.formats")}
+"""Imports inside functions that close a cycle: importer and imported module."""
+
+
+def test_imports_have_no_cycles():
+    graph = grimp.build_graph("etesian", exclude_type_checking_imports=True, cache_dir=None)
+    imports = {
+        module: {each for each in graph.find_modules_directly_imported_by(module) if (module, each) not in ON_DEMAND}
+        for module in graph.modules
+    }
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError

@@ -162,8 +162,33 @@ class CpuModel:
         return centered / np.sqrt(square + self.shape.norm_epsilon) * factor + term
 
     def score_together(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
-        """Score the rows of several contexts in common passes; see `BatchedModel`."""
-        return together.score_together(self, requests)
+        """Score the rows of several contexts, in as few passes as their number allows; see `BatchedModel`."""
+        scores: list[Scores] = []
+        group: list[ScoreRequest] = []
+        for request in requests:
+            if group and sum(len(each.tokens) for each in group) + len(request.tokens) > LONGEST_PASS:
+                scores += self._score_group(group)
+                group = []
+            group.append(request)
+        return scores + (self._score_group(group) if group else [])
+
+    def _score_group(self, group: Sequence[ScoreRequest]) -> list[Scores]:
+        if len(group) == 1:  # which may be longer than a pass
+            return [group[0].context.score(group[0].tokens, group[0].parents)]
+        parts = []
+        for request in group:
+            assert isinstance(request.context, CpuContext)
+            parts.append(request.context.open_pass(request.tokens, request.parents))
+        counts = [len(part.rows.tokens) for part in parts]
+        starts = np.concatenate([[0], np.cumsum(counts)]).tolist()
+        logits = np.empty((starts[-1], self.vocabulary_size), np.float32)
+        scratch = self.shared_scratch(max(part.cache.capacity for part in parts))
+        caches, rows = together.joined(parts)
+        self.run(caches, scratch, rows, logits.reshape(-1))
+        return [
+            Scores(logits[start : start + n], normed_rows(self, scratch, start, n).copy())
+            for start, n in zip(starts, counts, strict=False)
+        ]
 
     def shared_scratch(self, capacity: int) -> forward.Scratch:
         """Return working memory for common passes over caches of at most `capacity` slots."""

@@ -1,19 +1,14 @@
-"""Passes over the rows of several texts, each of which attends to its own cache. Every row has the bits of a pass of its own."""
+"""Input of passes over the rows of several texts, each of which attends to its own cache."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.models.batching import ScoreRequest
 from etesian.decode.models.cpu import forward
-from etesian.decode.models.language_model import Scores
-
-if TYPE_CHECKING:
-    from etesian.decode.models.cpu.model import CpuModel
 
 
 class Part(NamedTuple):
@@ -23,38 +18,9 @@ class Part(NamedTuple):
     rows: forward.Rows
 
 
-def score_together(model: CpuModel, requests: Sequence[ScoreRequest]) -> list[Scores]:
-    """Score the rows of each request, in as few passes as their number allows; see `BatchedModel`."""
-    from etesian.decode.models.cpu.model import LONGEST_PASS
-
-    scores: list[Scores] = []
-    group: list[ScoreRequest] = []
-    for request in requests:
-        if group and sum(len(each.tokens) for each in group) + len(request.tokens) > LONGEST_PASS:
-            scores += _score_group(model, group)
-            group = []
-        group.append(request)
-    return scores + (_score_group(model, group) if group else [])
-
-
-def _score_group(model: CpuModel, group: Sequence[ScoreRequest]) -> list[Scores]:
-    from etesian.decode.models.cpu.model import CpuContext, normed_rows
-
-    if len(group) == 1:  # which may be longer than a pass
-        return [group[0].context.score(group[0].tokens, group[0].parents)]
-    parts = []
-    for request in group:
-        assert isinstance(request.context, CpuContext)
-        parts.append(request.context.open_pass(request.tokens, request.parents))
-    counts = [len(part.rows.tokens) for part in parts]
-    starts = np.concatenate([[0], np.cumsum(counts)]).tolist()
-    logits = np.empty((starts[-1], model.vocabulary_size), np.float32)
-    scratch = model.shared_scratch(max(part.cache.capacity for part in parts))
-    model.run(_joined_caches(parts), scratch, _joined_rows(parts), logits.reshape(-1))
-    return [
-        Scores(logits[start : start + n], normed_rows(model, scratch, start, n).copy())
-        for start, n in zip(starts, counts, strict=False)
-    ]
+def joined(parts: Sequence[Part]) -> tuple[forward.Caches, forward.Rows]:
+    """Join the caches and the rows of several texts; rows stand in the order of the texts."""
+    return _joined_caches(parts), _joined_rows(parts)
 
 
 def _joined_rows(parts: Sequence[Part]) -> forward.Rows:
