@@ -219,10 +219,6 @@ class Store:
         record = "" if newest is None else f"{newest.id} {newest.record}"
         return f"{count}-{hashlib.sha256(record.encode()).hexdigest()[:16]}"
 
-    @property
-    def _is_file(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
-
     def _format_version(self) -> int | None:
         """Return the version of the tables; None if there are none."""
         if not sa.inspect(self._engine).has_table(_FORMAT.name):

@@ -116,8 +116,3 @@ def _config(
         norm_epsilon=float(layer.get("rms_norm_eps", 1e-6)),
         norm_before_residual=bool(config.get("norm_before_residual", False)),
     )
-
-
-def default_layers(n_layers: int) -> tuple[int, int, int]:
-    """Return the layers of the target that EAGLE-3 reads by default: an early, a middle and a late one (Li et al. 2025)."""
-    return 2, n_layers // 2, n_layers - 3
