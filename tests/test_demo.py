@@ -26,7 +26,6 @@ def text_demo(bundle, tmp_path_factory):
     """The decoding half on random models, with drafts that are always tried."""
     folder = tmp_path_factory.mktemp("decoding")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
         patch.setattr(decoding, "MODELS", str(bundle))
         patch.setattr(decoding, "N_TOKENS", 6)
         patch.setattr(decoding, "SHOWN_REQUEST", "<the> & wind")

@@ -11,26 +11,13 @@ LONGEST = 256
 def write_bundle(folder: Path) -> Path:
     """Write target, draft and ngram.npz, all of the tokens of `byte_tokenizer`."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
     from etesian.decode import Decoder
     from etesian.decode.drafters import build_ngram
 
-    config = LlamaConfig(
-        vocab_size=300,
-        hidden_size=48,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=LONGEST,
-        tie_word_embeddings=True,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        model = LlamaForCausalLM(config)
+        model = small_llama()
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
         model.save_pretrained(folder / "target")
@@ -42,6 +29,29 @@ def write_bundle(folder: Path) -> Path:
     draft = Decoder.load(folder / "draft", draft=None, ngram=None).target
     build_ngram(draft, n_tokens=2_000, starts=[[0]]).save(folder / "ngram.npz")
     return folder
+
+
+def write_model(folder: Path, **options: Any) -> Path:
+    """Write a `small_llama` and its tokenizer."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        small_llama(**options).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def small_llama(*, width: int = 48, initializer_range: float = 0.02) -> Any:
+    """A random model for the tokens of `byte_tokenizer`."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=300, hidden_size=width, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=LONGEST, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+        initializer_range=initializer_range,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
 
 
 def byte_tokenizer(first: str = "<end>") -> Any:

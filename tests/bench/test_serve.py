@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,11 +16,10 @@ from pathlib import Path
 
 import pytest
 from bench_fakes import make_run
+from browser import CHROMIUM, COMMON_FLAGS, needs_chromium
 
 from etesian.bench import InputError, Store, analyze, serve
 from etesian.bench.serve import HEADERS, LiveReport, ReportServer
-
-CHROMIUM = shutil.which("chromium")
 
 
 class Visitor:
@@ -261,7 +259,7 @@ def test_the_command_listens_to_this_machine_alone_and_ends_with_ctrl_c(command:
     assert (command.returncode, stdout, stderr) == (0, "", "stopped\n")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on the PATH")
+@needs_chromium
 def test_a_browser_shows_runs_that_finish_while_it_looks(store: Store, visitor: Visitor, tmp_path: Path) -> None:
     """Add the second run after the first request of the browser for changes."""
     store.add(make_run("words"), suite="suite")
@@ -276,15 +274,10 @@ def test_a_browser_shows_runs_that_finish_while_it_looks(store: Store, visitor: 
         return found
 
     visitor.server.report.snapshot = noted
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    flags += [
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-quic",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-    flags += ["--enable-logging=stderr", "--virtual-time-budget=12000", "--dump-dom", visitor.server.url]
-    done = subprocess.run([CHROMIUM, *flags], capture_output=True, text=True, timeout=120, check=True)
+    flags = [*COMMON_FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=12000", "--dump-dom"]
+    done = subprocess.run(
+        [CHROMIUM, *flags, visitor.server.url], capture_output=True, text=True, timeout=120, check=True
+    )
     assert "words reached loss ≤ 3.28 in 2 of 2 runs" in done.stdout
     assert 'id="live" role="status">Live: ' in done.stdout
     assert "CONSOLE" not in done.stderr

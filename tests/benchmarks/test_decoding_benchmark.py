@@ -15,11 +15,6 @@ from decoders.written import BlockClock
 from etesian.decode import FixedPolicy
 
 
-@pytest.fixture(autouse=True)
-def cache_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def always_speculating(monkeypatch):
     """Small models gain nothing by drafts; they shall be drafted for all the same."""

@@ -6,30 +6,19 @@ import json
 
 import decoding_by_use
 import pytest
-from tiny_bundle import byte_tokenizer
+from tiny_bundle import byte_tokenizer, write_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("chat")
-    config = LlamaConfig(
-        vocab_size=300, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
+    folder = write_model(tmp_path_factory.mktemp("chat"))
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def test_runs_add_up_over_calls_and_are_compared_with_plain(model, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_runs_add_up_over_calls_and_are_compared_with_plain(model, tmp_path):
     toy = ["toy", str(model), "--out", str(tmp_path), "--tokens", "6", "--uses", "chat", "translation", "--samplings"]
     decoding_by_use.main([*toy, "greedy", "--prompts", "1"])
     table = decoding_by_use.main([*toy, "greedy", "top-k 50", "--prompts", "2"])

@@ -111,8 +111,7 @@ def test_tables_and_bars_hold_medians(tmp_path):
     assert longer == pytest.approx(2 * shorter)
 
 
-def test_tokens_are_drawn_in_the_color_of_their_origin(bundle, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_tokens_are_drawn_in_the_color_of_their_origin(bundle, tmp_path):
     origins.main(["--models", str(bundle), "--request", "1", "--tokens", "20", "--out", str(tmp_path)])
     record = json.loads((tmp_path / "records.json").read_text())
     assert record["identical to plain"]

@@ -33,13 +33,6 @@ def tiny(seed, n_layer=2):
     return GPT2LMHeadModel(config).eval()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def costs_are_kept_in_a_folder_of_the_tests(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 def letter_tokenizer():
     """Return a byte-level tokenizer of 60 letters and digits; transformers must be able to encode a text of letters."""
     letters = Tokenizer(BPE({letter: number for number, letter in enumerate((ascii_letters + digits)[:60])}, []))

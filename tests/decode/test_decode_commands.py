@@ -32,8 +32,7 @@ SAMPLING = [field.name for field in dataclasses.fields(Sampling) if field.name n
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> Path:
-    """The current folder, in which the models are; nothing is kept outside of it."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    """The current folder, which holds the models."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").symlink_to(bundle)
     return tmp_path

@@ -50,11 +50,6 @@ def bundle(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def costs_are_kept_in_a_folder_of_the_tests(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def test_a_bundle_brings_all_its_stages(bundle):
     decoder = Decoder.load(bundle)
     assert decoder.drafter.stages == ("ngram", "lookup", "draft")

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tiny_bundle import byte_tokenizer
+from tiny_bundle import write_model
 
 from etesian.decode import Decoder, FixedPolicy, Sampling, TableModel, self_draft
 from etesian.decode.self_draft import copy_format, count_parameters, expected_gain, is_candidate, is_worthwhile
@@ -16,25 +16,7 @@ from etesian.errors import InputError
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("target")
-    config = LlamaConfig(
-        vocab_size=300, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    config.initializer_range = 0.3
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
-    byte_tokenizer().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def costs_are_kept_in_a_folder_of_the_tests(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    return write_model(tmp_path_factory.mktemp("target"), width=64, initializer_range=0.3)
 
 
 def test_formats_are_named_behind_a_colon():

@@ -22,11 +22,6 @@ KINDS = get_args(DecoderKind)
 SHORT = ("the wind", "over", "the sea ")
 
 
-@pytest.fixture(autouse=True)
-def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def always_speculating(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small models gain nothing by drafts; they shall be drafted for all the same."""

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from command_line import run_command  # noqa: E402
-from tiny_bundle import byte_tokenizer  # noqa: E402
+from tiny_bundle import write_model  # noqa: E402
 
 from etesian.decode import Decoder, FixedPolicy, Sampling  # noqa: E402
 from etesian.decode.draft_training import training  # noqa: E402
@@ -29,24 +29,7 @@ OPTIONS = TrainingOptions(minutes=0.01, n_outputs=64, n_texts=3, n_tokens=8)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("target")
-    config = LlamaConfig(
-        vocab_size=300, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    config.initializer_range = 0.3
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
-    byte_tokenizer().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def costs_are_kept_in_a_folder_of_the_tests(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    return write_model(tmp_path_factory.mktemp("target"), initializer_range=0.3)
 
 
 @pytest.fixture(scope="module")

@@ -5,28 +5,18 @@ from __future__ import annotations
 import json
 import queue
 import re
-import shutil
 import subprocess
 
 import pytest
+from browser import CHROMIUM, COMMON_FLAGS, needs_chromium
 from http_server import running
 
 from etesian.decode.serve.http import app
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
+FLAGS = (
     "--remote-debugging-port=0",  # stays open until it is ended
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
+)
 
 # A visitor who only uses the keyboard asks a question, stops the second answer, and looks at what is shown.
 SCRIPT = """
@@ -73,7 +63,7 @@ async function visit() {
 visit();
 """
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on the PATH")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module", params=[1280, 500])
@@ -99,7 +89,13 @@ def visit(request, tmp_path_factory):
         patch.setattr(app, "_page", page_with_script)
         patch.setattr(app, "_health", health_with_ears)
         with running() as server:
-            line = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'data'}", f"--window-size={request.param},900"]
+            line = [
+                CHROMIUM,
+                *COMMON_FLAGS,
+                *FLAGS,
+                f"--user-data-dir={folder / 'data'}",
+                f"--window-size={request.param},900",
+            ]
             with subprocess.Popen([*line, f"http://127.0.0.1:{server.port}/"], stderr=log, stdout=log) as browser:
                 try:
                     found = told.get(timeout=90)

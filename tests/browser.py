@@ -18,7 +18,7 @@ WIDE_AND_LIGHT = ("--window-size=1280,9000",)
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on the PATH")
 
-_FLAGS = (
+COMMON_FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -28,6 +28,9 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--enable-logging=stderr",
+)
+_FLAGS = (
+    *COMMON_FLAGS,
     "--proxy-server=127.0.0.1:9",  # nothing listens there, so that every request fails
     "--virtual-time-budget=10000",
 )
