@@ -22,7 +22,7 @@ _MOST_PERCENT = 100.0
 
 
 def scale_conflict(target: Target, runs: Sequence[Run]) -> str | None:
-    """Return the reason why target and values are on different scales, percent and fraction; None if they are not.
+    """Say why a target and the values measured are on different scales, percent and fraction; None if they are not.
 
     Only metrics that are shares by their name are judged, and only if reading the target on the other scale would change when
     a run arrives.

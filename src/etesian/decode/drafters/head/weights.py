@@ -69,7 +69,7 @@ class HeadWeights:
     embedding_norm, state_norm, inner_norm, final_norm : ndarray, shape (width,)
         RMS norms of the embeddings, of the states, before the feed-forward block and before the output layer.
     queries, keys, values : ndarray, shape (n, 2 * width)
-        Products of the normalized embedding followed by the normalized state.
+        They read the normalized embedding, then the normalized state.
     attention_out, gate, up, down : ndarray
     output : ndarray, shape (n_outputs, width)
     output_tokens : ndarray of int64, shape (n_outputs,)
@@ -186,7 +186,7 @@ def weights_of(folder: Path, config: HeadConfig, tensors: Mapping[str, Any]) -> 
 
 
 def write_head(folder: Path, weights: HeadWeights) -> None:
-    """Write a head with weights in half precision; each file is written atomically."""
+    """Write a head, its weights in half precision; each file appears whole or not at all."""
     from safetensors.numpy import save
 
     arrays: dict[str, NDArray[Any]] = {}

@@ -37,8 +37,8 @@ class HuggingFaceModel:
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        Model on one device, of any 16- or 32-bit type. Rows are exact, and speculation possible, on the CPU in float32 or bfloat16, for
-        models whose products are linear layers; `traits` holds the result of a probe on this machine. Row-exact products hold a
+        Model on one device, of any 16- or 32-bit type. Rows are exact, so that speculation is possible, on the CPU in float32 or
+        bfloat16 if products are linear layers; `traits` holds the result of a probe on this machine. Row-exact products hold a
         packed copy of the weights.
 
     Raises
