@@ -15,7 +15,8 @@ from etesian.bench.record import Run, StoredRun
 from etesian.bench.statistics import CONFIDENCE, Estimate
 from etesian.bench.statistics.arrivals import Arrivals, Floats
 from etesian.bench.statistics.comparison import by_seed, has_pairs
-from etesian.bench.statistics.estimate import finite_or_none, student_quantile
+from etesian.bench.statistics.estimate import student_quantile
+from etesian.bench.statistics.figures import finite_or_none
 from etesian.bench.statistics.rank_test import PAIRS
 from etesian.bench.statistics.shift import detectable_ratio, half_width, power_factor, runs_for_interval, typical_ratio
 

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Entry, Race
 from etesian.bench.record import Run
 from etesian.bench.statistics import Estimate, Ratio, Roofline, compare, roofline
+from etesian.bench.statistics.figures import Figures
 from etesian.bench.statistics.spread import mean_share
 
 AXES = {
@@ -28,7 +29,8 @@ AXES = {
 _COUNT = re.compile(r"^\s*\d+\s*(x|\*)\s*", re.IGNORECASE)
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step(Figures):
     """Throughput gained between two entries that differ along one axis."""
 
     entry: str
@@ -38,7 +40,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(Figures):
     """Parts of a speed-up: speed-up = statistical x throughput, over the runs that reached the target.
 
     Parameters
@@ -76,20 +78,9 @@ class Attribution:
     scaling_efficiency: float | None = None
     refusal: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        words = ("task", "target", "entry", "baseline", "unit", "scaling_efficiency", "refusal")
-        ratios = ("speedup", "statistical", "throughput")
-        return {
-            **{name: getattr(self, name) for name in words},
-            **{name: None if (ratio := getattr(self, name)) is None else ratio.as_dict() for name in ratios},
-            "differs_in": list(self.differs_in),
-            "steps": [step._asdict() for step in self.steps],
-        }
-
 
 @dataclass(frozen=True)
-class TimeUse:
+class TimeUse(Figures):
     """Use of time by an entry, and its rate relative to the limits of the machine.
 
     Parameters
@@ -107,14 +98,6 @@ class TimeUse:
     entry: str
     shares: Mapping[str, Estimate]
     roofline: Roofline | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        return {
-            **{name: getattr(self, name) for name in ("task", "target", "entry")},
-            "shares": {name: share.as_dict() for name, share in self.shares.items()},
-            "roofline": None if self.roofline is None else self.roofline.as_dict(),
-        }
 
 
 def attribute(race: Race, baseline: str | None, options: Options) -> tuple[Attribution, ...]:

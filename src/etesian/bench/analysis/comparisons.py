@@ -12,10 +12,11 @@ from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Entry, Race
 from etesian.bench.analysis.schedules import is_declared_fixed, results, whole_runs, why_not_fixed
 from etesian.bench.statistics import Arrivals, Estimate, RankTest, Ratio, compare, log_rank, mean_difference
+from etesian.bench.statistics.figures import Figures
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Figures):
     """An entry relative to the baseline of its race.
 
     Parameters
@@ -46,13 +47,6 @@ class Comparison:
     schedule_ratio: Ratio | None
     schedule_difference: Estimate | None
     schedule_refusal: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        parts = ("ratio", "test", "schedule_ratio", "schedule_difference")
-        words = ("task", "target", "entry", "baseline", "refusal", "schedule_refusal")
-        plain = {name: getattr(self, name) for name in words}
-        return plain | {name: None if (part := getattr(self, name)) is None else part.as_dict() for name in parts}
 
 
 def compare_entries(race: Race, baseline: str | None, options: Options) -> tuple[Comparison, ...]:

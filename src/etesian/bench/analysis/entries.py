@@ -34,7 +34,7 @@ from etesian.bench.statistics import (
     variation_between,
 )
 from etesian.bench.statistics.arrivals import Floats
-from etesian.bench.statistics.estimate import finite_or_none
+from etesian.bench.statistics.figures import Figures, finite_or_none
 from etesian.bench.workload import Target
 
 PRECISIONS = (0.05, 0.02, 0.01)
@@ -42,17 +42,13 @@ PRECISIONS = (0.05, 0.02, 0.01)
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(Figures):
     """Share of runs that have arrived over time (Kaplan-Meier), with pointwise intervals."""
 
     seconds: tuple[float, ...]
     shares: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the steps as lists."""
-        return {name: list(getattr(self, name)) for name in ("seconds", "shares", "low", "high")}
 
 
 @dataclass(frozen=True)

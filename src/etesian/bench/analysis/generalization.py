@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,13 +18,14 @@ from etesian.bench.statistics import (
     paired_difference,
 )
 from etesian.bench.statistics.arrivals import Flags, Floats
+from etesian.bench.statistics.figures import Figures
 
 PREFIX = "fresh_"
 """Prefix of the metric of the target on held-out data."""
 
 
 @dataclass(frozen=True)
-class Generalization:
+class Generalization(Figures):
     """Held-out metric of the runs of an entry that reached the target.
 
     Parameters
@@ -57,13 +57,6 @@ class Generalization:
     difference: Estimate | None
     examples: Estimate | None
     disagreement: Disagreement | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        words = ("task", "target", "entry", "metric", "tuned", "fresh", "baseline")
-        parts = ("gap", "difference", "examples", "disagreement")
-        plain = {name: getattr(self, name) for name in words}
-        return plain | {name: None if (part := getattr(self, name)) is None else part.as_dict() for name in parts}
 
 
 def generalize(race: Race, baseline: str | None, options: Options) -> tuple[Generalization, ...]:

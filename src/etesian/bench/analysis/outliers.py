@@ -10,6 +10,7 @@ import numpy as np
 
 from etesian.bench.analysis.races import Entry
 from etesian.bench.statistics.arrivals import Floats
+from etesian.bench.statistics.figures import Figures
 
 SLOWER = 3.0
 """Factor over the entry's median from which on a run, or a pause in it, is an outlier."""
@@ -33,7 +34,7 @@ copy
 
 
 @dataclass(frozen=True)
-class Outlier:
+class Outlier(Figures):
     """A run that should be checked.
 
     Parameters
@@ -48,10 +49,6 @@ class Outlier:
     seed: int
     kind: Kind
     values: tuple[float, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        return {"entry": self.entry, "seed": self.seed, "kind": self.kind, "values": list(self.values)}
 
 
 def find_outliers(entry: Entry) -> list[Outlier]:

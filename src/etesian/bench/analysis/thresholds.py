@@ -14,6 +14,7 @@ from scipy import stats
 from etesian.bench.analysis.options import Options
 from etesian.bench.analysis.races import Entry, Race
 from etesian.bench.statistics.arrivals import Floats
+from etesian.bench.statistics.figures import Figures
 from etesian.bench.statistics.survival import weighted_medians
 from etesian.bench.workload import Target
 
@@ -25,7 +26,7 @@ MOST_STEPS = 200
 
 
 @dataclass(frozen=True)
-class WinnerInterval:
+class WinnerInterval(Figures):
     """Thresholds with the same winner.
 
     Parameters
@@ -39,10 +40,6 @@ class WinnerInterval:
     easiest: float
     hardest: float
     winners: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        return {"easiest": self.easiest, "hardest": self.hardest, "winners": list(self.winners)}
 
 
 @dataclass(frozen=True)

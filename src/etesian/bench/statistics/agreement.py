@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from etesian.bench.statistics.arrivals import Flags, Floats
 from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confidence, student_quantile
+from etesian.bench.statistics.figures import Figures
 
 
 @dataclass(frozen=True)
-class Disagreement:
+class Disagreement(Figures):
     """Numbers of examples that two models answer correctly, with McNemar's exact test.
 
     Parameters
@@ -30,16 +30,6 @@ class Disagreement:
     only_second: int
     neither: int
     p_value: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        return {
-            "both": self.both,
-            "only_first": self.only_first,
-            "only_second": self.only_second,
-            "neither": self.neither,
-            "p_value": self.p_value,
-        }
 
 
 def mcnemar(first: Flags, second: Flags) -> Disagreement:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from etesian.bench.statistics.arrivals import Arrivals, Floats
 from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confidence
+from etesian.bench.statistics.figures import Figures
 from etesian.bench.statistics.survival import weighted_medians
 
 RESAMPLES = 4000
 
 
 @dataclass(frozen=True)
-class Ratio:
+class Ratio(Figures):
     """Time of a workload divided by that of the baseline; below one, the workload is faster.
 
     Parameters

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scipy import special
+
+from etesian.bench.statistics.figures import Figures
 
 CONFIDENCE = 0.95
 """Default confidence level of all intervals."""
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Figures):
     """A value with its interval.
 
     Parameters
@@ -50,8 +51,7 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, as JSON values; null stands for infinite and missing values."""
-        fields = {name: finite_or_none(value) for name, value in asdict(self).items()}
-        return fields | {"is_reliable": self.is_reliable}
+        return super().as_dict() | {"is_reliable": self.is_reliable}
 
     def scaled(self, factor: float) -> Estimate:
         """Return value and interval multiplied by a positive number."""
@@ -78,8 +78,3 @@ def normal_quantile(confidence: float) -> float:
 def student_quantile(degrees: float, confidence: float) -> float:
     """Return the two-sided quantile of Student's t distribution."""
     return float(special.stdtrit(degrees, (1 + confidence) / 2))
-
-
-def finite_or_none(value: Any) -> Any:
-    """Return None for numbers that JSON cannot hold, and anything else unchanged."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,11 +11,12 @@ from scipy import special
 
 from etesian.bench.statistics.arrivals import Floats
 from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confidence, student_quantile
+from etesian.bench.statistics.figures import Figures
 from etesian.bench.workload import Target
 
 
 @dataclass(frozen=True)
-class ScheduleTest:
+class ScheduleTest(Figures):
     """Test of the mean result of a fixed schedule against a target.
 
     Parameters
@@ -43,13 +44,7 @@ class ScheduleTest:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, as JSON values."""
-        return {
-            "mean": self.mean.as_dict(),
-            "p_value": self.p_value,
-            "alpha": self.alpha,
-            "is_shown": self.is_shown,
-            "reason": self.reason,
-        }
+        return super().as_dict() | {"is_shown": self.is_shown}
 
 
 def mean_reaches(

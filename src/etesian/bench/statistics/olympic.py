@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from etesian.bench.statistics.arrivals import Arrivals
+from etesian.bench.statistics.figures import Figures
 
 
 @dataclass(frozen=True)
-class OlympicMean:
+class OlympicMean(Figures):
     """Mean of the times without the best and the worst.
 
     Parameters
@@ -27,10 +27,6 @@ class OlympicMean:
     seconds: float | None
     dropped: int
     reason: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        return {"seconds": self.seconds, "dropped": self.dropped, "reason": self.reason}
 
 
 def olympic_mean(arrivals: Arrivals, *, dropped: int = 1) -> OlympicMean:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from etesian.bench.statistics.arrivals import Arrivals, Flags, Floats
 from etesian.bench.statistics.comparison import by_seed, has_pairs
+from etesian.bench.statistics.figures import Figures
 from etesian.bench.statistics.permutation import dealt_p_value, exchanged_p_value
 
 PAIRS = 8
@@ -16,7 +16,7 @@ PAIRS = 8
 
 
 @dataclass(frozen=True)
-class RankTest:
+class RankTest(Figures):
     """A permutation test of two sets of runs.
 
     Parameters
@@ -35,10 +35,6 @@ class RankTest:
     paired: bool
     is_exact: bool
     first_is_faster: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        return asdict(self)
 
 
 def log_rank(first: Arrivals, second: Arrivals) -> RankTest:

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from scipy import stats
 
 from etesian.bench.statistics.arrivals import Arrivals, Floats
 from etesian.bench.statistics.estimate import CONFIDENCE, check_confidence
+from etesian.bench.statistics.figures import Figures
 from etesian.bench.statistics.permutation import runs_needed_for, smallest_p_value
 from etesian.bench.statistics.rank_test import log_rank
 from etesian.bench.statistics.survival import weighted_medians
@@ -97,7 +97,7 @@ def rank_entries(
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Figures):
     """Times of an entry relative to the fastest, over several tasks.
 
     Parameters
@@ -113,10 +113,6 @@ class Profile:
     ratios: tuple[float, ...]
     shares: tuple[float, ...]
     score: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        return {"ratios": list(self.ratios), "shares": list(self.shares), "score": self.score}
 
 
 def performance_profiles(times: Floats, *, horizon: float = 4.0) -> list[Profile]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
+
+from etesian.bench.statistics.figures import Figures
 
 
 @dataclass(frozen=True)
-class Roofline:
+class Roofline(Figures):
     """Rate of a computation and its limit.
 
     Parameters
@@ -30,10 +32,6 @@ class Roofline:
     roof: float
     share: float
     bound: Literal["arithmetic", "memory"]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON values."""
-        return asdict(self)
 
 
 def roofline(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
 from etesian.bench.statistics.arrivals import Floats
 from etesian.bench.statistics.estimate import CONFIDENCE, Estimate, check_confidence, student_quantile
+from etesian.bench.statistics.figures import Figures
 
 
 @dataclass(frozen=True)
-class Variation:
+class Variation(Figures):
     """Spread of the runs that reached the target: time = work x seconds per unit of work.
 
     Parameters
@@ -34,10 +34,6 @@ class Variation:
     passing_point: Estimate
     speed: Estimate
     evaluation_step: Estimate
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the estimates by name, as JSON values."""
-        return {field.name: getattr(self, field.name).as_dict() for field in fields(self)}
 
 
 def variation_between(before: Floats, after: Floats, work: Floats, *, confidence: float = CONFIDENCE) -> Variation:
