@@ -4,6 +4,7 @@ import ast
 import graphlib
 import importlib
 import pkgutil
+from functools import cache
 from pathlib import Path
 
 import grimp
@@ -61,6 +62,7 @@ def look_ups(path):
             yield node.args[1].value
 
 
+@cache
 def found_look_ups(folder):
     names = {path: path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
     return {
