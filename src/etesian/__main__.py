@@ -12,9 +12,9 @@ def _exit_at_once(*_: object) -> None:
     os._exit(EXIT_INTERRUPTED)
 
 
-HEEDS_INTERRUPTS = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+HANDLES_INTERRUPTS = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
 if (
-    HEEDS_INTERRUPTS
+    HANDLES_INTERRUPTS
 ):  # here, since the scripts that installers write have work to do between the import and the call of `main`
     _signal.signal(_signal.SIGINT, _exit_at_once)
     # The last function at exit. Python then restores the default action, which would end a finished command by the signal.
@@ -25,7 +25,7 @@ def main() -> None:
     """Run the command line. Until a command takes over, Ctrl-C ends the process at once."""
     from etesian.cli.app import run
 
-    sys.exit(run(sys.argv[1:], heeds_interrupts=HEEDS_INTERRUPTS))
+    sys.exit(run(sys.argv[1:], handles_interrupts=HANDLES_INTERRUPTS))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ interrupter = Interrupter()  # deleted with the modules, after Python has restor
 def test_interrupt_after_the_command_does_not_change_its_exit_code(tmp_path):
     (tmp_path / "runs.jsonl").write_text("")
     code = f"{HEEDING}{AT_THE_END}\nfrom etesian.__main__ import main; sys.argv[1:] = ['--version']; main()"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -69,9 +69,9 @@ def test_command_hands_interrupts_back_at_its_end():
 
     before = signal.signal(signal.SIGINT, ends_at_once)
     try:
-        assert run(["--version"], heeds_interrupts=True) == 0
+        assert run(["--version"], handles_interrupts=True) == 0
         assert signal.getsignal(signal.SIGINT) is ends_at_once
-        assert run(["bench", "show", "missing.jsonl"], heeds_interrupts=True) == 2
+        assert run(["bench", "show", "missing.jsonl"], handles_interrupts=True) == 2
         assert signal.getsignal(signal.SIGINT) is ends_at_once
     finally:
         signal.signal(signal.SIGINT, before)

@@ -298,7 +298,7 @@ class Telling(Letters):
         return super().decode(tokens)
 
 Decoder.load = classmethod(lambda cls, *_, **__: cls(TableModel(20), None, Telling()))
-sys.exit(run(sys.argv[1:], heeds_interrupts=True))
+sys.exit(run(sys.argv[1:], handles_interrupts=True))
 """
 
 

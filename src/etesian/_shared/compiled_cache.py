@@ -78,7 +78,7 @@ def _note(text: str) -> None:
     logging.getLogger("etesian").warning("note: %s", text)
 
 
-def _forgiving(access: Callable[..., Any]) -> Callable[..., Any]:
+def _without_cache_errors(access: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap numba's access to its cache, so that a full disk or a damaged file costs the cache and not the result."""
 
     def access_or_compile(self: Any, *arguments: Any) -> Any:
@@ -98,8 +98,8 @@ def _register() -> None:
     places = numba_caching.FunctionCache._impl_class._locator_classes
     if TemporaryLocator not in places:
         places.append(TemporaryLocator)
-        numba_caching.Cache.save_overload = _forgiving(numba_caching.Cache.save_overload)
-        numba_caching.Cache.load_overload = _forgiving(numba_caching.Cache.load_overload)
+        numba_caching.Cache.save_overload = _without_cache_errors(numba_caching.Cache.save_overload)
+        numba_caching.Cache.load_overload = _without_cache_errors(numba_caching.Cache.load_overload)
 
 
 _register()

@@ -48,14 +48,14 @@ _OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)
 ALIASES = {"analyze": "analyse"}
 
 
-def run(arguments: Sequence[str], *, heeds_interrupts: bool = False) -> int:
+def run(arguments: Sequence[str], *, handles_interrupts: bool = False) -> int:
     """Run a command and return its exit code.
 
     Parameters
     ----------
     arguments
         Words of the command line after ``etesian``.
-    heeds_interrupts
+    handles_interrupts
         Let Ctrl-C raise KeyboardInterrupt while the command runs.
 
     Returns
@@ -66,7 +66,7 @@ def run(arguments: Sequence[str], *, heeds_interrupts: bool = False) -> int:
     """
     try:
         with printed_notes():
-            code = _run(arguments, heeds_interrupts=heeds_interrupts)
+            code = _run(arguments, handles_interrupts=handles_interrupts)
             sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -83,10 +83,10 @@ def run(arguments: Sequence[str], *, heeds_interrupts: bool = False) -> int:
     return code
 
 
-def _run(arguments: Sequence[str], *, heeds_interrupts: bool) -> int:
+def _run(arguments: Sequence[str], *, handles_interrupts: bool) -> int:
     command, bound, _ = build_app(arguments).parse_args(arguments, exit_on_error=False, print_error=False)
     bound.apply_defaults()  # options derived from other signatures are keyword arguments of the command
-    if not heeds_interrupts:
+    if not handles_interrupts:
         return command(*bound.args, **bound.kwargs) or 0
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the command decides what an interrupt keeps
     try:
@@ -159,7 +159,7 @@ def demo(
         print_json(found.as_dict())
     else:
         print_demo(found, Console(highlight=False))
-    return 0 if found.keeps_the_promise else EXIT_FAILED
+    return 0 if found.is_identical else EXIT_FAILED
 
 
 def _shown_default(value: object) -> object:

@@ -38,7 +38,7 @@ class Demo:
     report: Path
 
     @property
-    def keeps_the_promise(self) -> bool:
+    def is_identical(self) -> bool:
         """Return True if every decoder generated the text of plain decoding."""
         return self.decoding is None or self.decoding.is_identical
 

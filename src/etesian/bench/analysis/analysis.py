@@ -14,7 +14,7 @@ from etesian.bench.analysis.entries import EntryFigures, analyze_entries
 from etesian.bench.analysis.generalization import Generalization, generalize
 from etesian.bench.analysis.options import Options, PerEntry
 from etesian.bench.analysis.races import LeftOut, Race, races_of
-from etesian.bench.analysis.standing import Standing, stand
+from etesian.bench.analysis.standing import Standing, rank_race
 from etesian.bench.analysis.thresholds import Sensitivity, vary_threshold
 from etesian.bench.errors import InputError
 from etesian.bench.record import Run, StoredRun
@@ -165,7 +165,7 @@ analyse = analyze
 def analyze_race(race: Race, options: Options) -> RaceAnalysis:
     """Analyze one race."""
     figures = analyze_entries(race, options)
-    standing = stand(race, figures, options)
+    standing = rank_race(race, figures, options)
     has_baseline = any(entry.name == options.baseline for entry in race.entries)
     baseline = options.baseline if has_baseline else standing.winner
     return RaceAnalysis(

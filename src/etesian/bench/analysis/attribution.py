@@ -156,14 +156,14 @@ def _unit(entry: Entry, baseline: Entry) -> tuple[str | None, tuple[float, float
     (name,) = names
     if name is not None:
         return name, (1.0, 1.0)
-    worths = [_worths(entry.runs), _worths(baseline.runs)]
-    shared = [unit for unit in worths[0] if unit in worths[1]]
-    return (shared[0], (worths[0][shared[0]], worths[1][shared[0]])) if shared else (None, (1.0, 1.0))
+    work, baseline_work = _work_per_slice(entry.runs), _work_per_slice(baseline.runs)
+    shared = [unit for unit in work if unit in baseline_work]
+    return (shared[0], (work[shared[0]], baseline_work[shared[0]])) if shared else (None, (1.0, 1.0))
 
 
-def _worths(runs: Sequence[Run]) -> dict[str, float]:
+def _work_per_slice(runs: Sequence[Run]) -> dict[str, float]:
     """Return the work per slice, where all runs agree."""
-    return {unit: worth for unit, worth in runs[0].units.items() if all(run.units.get(unit) == worth for run in runs)}
+    return {unit: work for unit, work in runs[0].units.items() if all(run.units.get(unit) == work for run in runs)}
 
 
 def differences(entry: Entry, baseline: Entry) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ class Standing:
         }
 
 
-def stand(race: Race, figures: Sequence[EntryFigures], options: Options) -> Standing:
+def rank_race(race: Race, figures: Sequence[EntryFigures], options: Options) -> Standing:
     """Rank the entries of a race.
 
     Entries that all have a fixed schedule are ranked by the time of the whole schedule, among those whose mean is shown

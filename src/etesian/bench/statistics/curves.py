@@ -109,7 +109,7 @@ class Curves:
         return np.array([run.outcome == "failed" for run in self.runs])
 
     @cached_property
-    def _may_go_on(self) -> Flags:
+    def _could_continue(self) -> Flags:
         """Runs that could have continued: those that ran out of time or were stopped at an easier target."""
         return np.array([run.outcome in ("out_of_time", "reached") for run in self.runs])
 
@@ -154,7 +154,7 @@ class Curves:
         that was exhausted, diverged or failed never reaches it.
         """
         passage = self.passage(threshold, rule)
-        censored = ~passage.arrived & self._may_go_on
+        censored = ~passage.arrived & self._could_continue
         spent = np.where(passage.arrived, passage.after, self.spent)
         seconds = np.where(passage.arrived, passage.after, np.where(censored, self.spent, np.inf))
         for budget in sorted(self._budgets):

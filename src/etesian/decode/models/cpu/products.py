@@ -18,7 +18,7 @@ from etesian.decode.models.cpu.tiles import PANEL, TILE_ROWS, VECTOR, dot
 STEPS_AHEAD = 16
 """Steps by which a single tile prefetches its panel, about 4 KB."""
 SHORT_STRETCH, LONG_STRETCH, FEW_TILES = 96, 320, 3
-"""Steps of a panel that all tiles process in turn. A short stretch stays in the L1 cache, but starts each tile more often."""
+"""Steps of a panel that all tiles go through in turn: short ones stay in the nearest cache, but each tile begins anew for them."""
 BLOCK_TILE_ROWS = HOST.tile_rows
 STRIP = 32
 _START, _KERNEL, _STEPS, _IS_QUANTIZED = range(4)
@@ -48,8 +48,8 @@ class BlockWeights(NamedTuple):
     vector_starts: NDArray[np.int64]
     windows: NDArray[np.int64]
     rotations: NDArray[np.int64]
-    strips: NDArray[np.int64]  # (n_strips, 4): offset, address of the kernel, steps, 1 if it reads quantized rows
-    reads_levels: NDArray[np.uint8]  # (n_layers + 1, 4): 1 if any strip of a matrix does
+    strips: NDArray[np.int64]  # (n_strips, 4): place, address of the kernel, steps, whether it reads quantized rows
+    reads_levels: NDArray[np.uint8]  # (n_layers + 1, 4): whether any strip of a matrix does
 
 
 @njit(nogil=True, cache=True)
@@ -115,7 +115,7 @@ def _multiply(weights, layer, kind, panel, x, n_rows, n_in, lanes, records, out,
 
 @njit(nogil=True, cache=True)
 def _multiply_strip(weights, strip, x, n_rows, n_in, records, out, at):
-    """Multiply all rows with one strip, in tiles of nearly equal height; all tiles but the first read it from a cache."""
+    """All rows times one strip, in tiles of nearly equal height; the tiles after the first find it in a cache."""
     strips, row = weights.strips, 0
     rows, stride = address(x), stride_of(n_in) * 4
     if strips[strip, _IS_QUANTIZED]:
@@ -165,7 +165,7 @@ def address(typing_context, array):
 
 @instruction
 def call_kernel(typing_context, kernel, n_rows, rows, row_stride, weights, n_steps, out):
-    """Call a compiled product of `etesian.decode.models.cpu.quantized.kernels` by its address."""
+    """Call a product of `etesian.decode.models.cpu.quantized.kernels` by its address."""
 
     def generate(context, builder, signature, arguments):
         function = ir.FunctionType(ir.VoidType(), [LONG] * 6).as_pointer()

@@ -19,7 +19,7 @@ class Part(NamedTuple):
 
 
 def joined(parts: Sequence[Part]) -> tuple[forward.Caches, forward.Rows]:
-    """Join the caches and the rows of several texts; rows stand in the order of the texts."""
+    """Join the caches and the rows of several texts; rows are in the order of the texts."""
     return _joined_caches(parts), _joined_rows(parts)
 
 

@@ -19,9 +19,9 @@ from etesian.decode.models.cpu.quantized.formats import BLOCK, HALF, STRIP, Bloc
 PANEL_FLOATS = 64
 """Floats between the rows of an output panel."""
 LINE, BYTES_AHEAD = 64, 4096
-"""Bytes of a cache line, and bytes by which a tile prefetches weights."""
+"""Memory moves in lines; a tile asks for weights this far ahead."""
 GROUP = 4
-"""Number of inputs whose levels share one 32-bit word of a column."""
+"""Inputs whose levels lie in one 32-bit word of a column."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ _HAS_HALVES = bool(_FEATURES.get("f16c", False) or _FEATURES.get("avx512f", Fals
 
 
 class _Tile:
-    """Build the function of a tile of some rows and all columns of a strip."""
+    """Builds the function of a tile of some rows and all columns of a strip."""
 
     def __init__(self, function: Any, arithmetic: Arithmetic, n_rows: int) -> None:
         self.rows, self.row_stride, self.weights, self.n_steps, self.out = function.args
@@ -110,7 +110,7 @@ class _Tile:
         call(self.builder, "llvm.prefetch.p0", ir.VoidType(), place, WORD(0), WORD(3), WORD(1))
 
     def halves(self, base: Any, offset: int) -> Any:
-        """Convert half-precision numbers to float32."""
+        """Half-precision numbers as float32."""
         lanes = self.arithmetic.lanes
         if _HAS_HALVES:
             return self.builder.fpext(self.load(base, offset, ir.VectorType(ir.HalfType(), lanes)), self.floats)
@@ -347,7 +347,7 @@ def tile_function(module: Any, form: StripFormat, arithmetic: Arithmetic, n_rows
 
 
 def strip_product(form: StripFormat, arithmetic: Arithmetic = HOST) -> Any:
-    """Return an intrinsic that multiplies up to `arithmetic.tile_rows` rows with a strip.
+    """An intrinsic that multiplies up to `arithmetic.tile_rows` rows with a strip.
 
     Its arguments are the number of rows, the address of the first and the bytes between them, the address of the strip, its number
     of steps (blocks, or inputs of a float format) and the address of the output, whose rows are `PANEL_FLOATS` floats apart.
