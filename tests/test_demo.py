@@ -16,6 +16,7 @@ from etesian.decode import FixedPolicy
 from etesian.decode.models.loading.catalog import CatalogModel
 from etesian.demo import decoding
 from etesian.demo.decoding_section import decoding_section
+from etesian.suite.words import load_counts, save_counts
 
 PROMPTS = ("the wind", "over the sea")
 DECODERS = ["plain", "chain", "tree", "staged"]
@@ -59,6 +60,13 @@ def test_demo_prints_the_time_and_the_bits_of_each_schedule(folder_and_output):
         assert (schedule["runs"], schedule["reached"]) == (1, 1)
         assert schedule["seconds_to_target"] > 0
     assert found["schedules"]["conflict_free"]["bitwise_equal_to_serial"] is True
+
+
+def test_demo_counts_the_words_of_the_standard_library(folder_and_output):
+    folder, _ = folder_and_output
+    counts = load_counts(save_counts(folder))
+    assert counts.word_counts.sum() > 150_000
+    assert all(word.isascii() and word.islower() for word in counts.words)
 
 
 def test_demo_finds_words_that_belong_together(folder_and_output):

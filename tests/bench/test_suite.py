@@ -332,7 +332,16 @@ def log(folder: Path) -> list[list[str]]:
     return [line.split() for line in (folder / "log").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("location", "number"),
+    [
+        ("sqlite", signal.SIGKILL),
+        ("sqlite", signal.SIGTERM),
+        ("sqlite", signal.SIGINT),
+        ("postgresql", signal.SIGKILL),
+    ],
+    indirect=["location"],
+)
 def test_killed_suite_loses_no_finished_run_and_resumes(
     folder: Path, start: Start, location: str, number: signal.Signals
 ) -> None:

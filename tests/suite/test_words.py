@@ -3,7 +3,6 @@ import pytest
 
 from etesian.bench import Target, check_workload, run
 from etesian.sparse import count_cooccurrences
-from etesian.suite import english
 from etesian.suite import words as words_module
 from etesian.suite.words import WordVectors, load_counts, save_counts, words
 
@@ -51,9 +50,3 @@ def test_counted_text_is_kept_and_not_counted_again(counts, tmp_path, monkeypatc
     monkeypatch.setattr(words_module, "sentences", None)
     suite = words(tmp_path)
     assert [workload.name for workload in suite.workloads] == ["serial", "conflict_free", "lock_free"]
-
-
-def test_standard_library_is_enough_text():
-    text = list(english.sentences())
-    assert sum(map(len, text)) > 150_000
-    assert all(word.isascii() and word.islower() for sentence in text[:1_000] for word in sentence)
