@@ -188,8 +188,8 @@ def trainer_hooks(store: Path) -> Callable[[], None]:
     from etesian.bench.io.callbacks import HFTrainerCallback
 
     callback = HFTrainerCallback("eval_loss<=0", store=store, workload="toy")
-    callback.on_train_begin(SimpleNamespace(eval_on_start=False), None, None)
     state = SimpleNamespace(global_step=STEPS_PER_EVALUATION, is_world_process_zero=True)
+    callback.on_train_begin(SimpleNamespace(eval_on_start=False), state, None)
     step, last = SimpleNamespace(should_evaluate=False), SimpleNamespace(should_evaluate=True)
 
     def hooks() -> None:

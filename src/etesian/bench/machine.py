@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -33,8 +34,8 @@ def describe() -> dict[str, Any]:
         "os": platform.platform(),
         "architecture": platform.machine(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": _package_versions(),
-        "gpus": _gpus(),
+        "packages": dict(_package_versions()),
+        "gpus": gpus(),
         "git_commit": _git_commit(),
         "load_average": load_average(),
     }
@@ -53,6 +54,15 @@ def load_average() -> list[float] | None:
         return list(os.getloadavg())
     except OSError:
         return None
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs, if PyTorch is imported and uses them."""
+    torch = sys.modules.get("torch")
+    # Importing torch takes seconds, and initializing CUDA would occupy a GPU.
+    if torch is None or not torch.cuda.is_initialized():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
 def _cgroup_quota(path: Path) -> float | None:
@@ -82,6 +92,7 @@ def _memory_bytes() -> int | None:
         return None
 
 
+@functools.cache  # reading the metadata takes several milliseconds
 def _package_versions() -> dict[str, str]:
     versions = {}
     for name in PACKAGES:
@@ -90,14 +101,6 @@ def _package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _gpus() -> list[str]:
-    torch = sys.modules.get("torch")
-    # Importing torch takes seconds, and initializing CUDA would occupy a GPU.
-    if torch is None or not torch.cuda.is_initialized():
-        return []
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
 def _git_commit() -> str | None:

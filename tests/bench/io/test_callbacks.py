@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from import_cases import write
 
-from etesian.bench import Run, Store, UnknownMetricError
+from etesian.bench import InputError, Run, Store, UnknownMetricError, machine
 from etesian.bench.io import importer, read_csv
 from etesian.bench.io.callbacks._recorder import RunRecorder
 
@@ -74,6 +75,33 @@ def test_clock_pauses_for_evaluation(tmp_path: Path) -> None:
     run = stored(tmp_path / "s.db")
     assert [(point.slices, point.seconds) for point in run.points] == [(1, 10.0), (2, 20.0)]
     assert (run.outcome, run.seconds) == ("reached", 20.0)
+
+
+def test_machine_is_described_when_training_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, is_described = {"git_commit": "at the start"}, threading.Event()
+
+    def describe() -> dict[str, Any]:
+        described = dict(state)
+        is_described.set()
+        return described
+
+    monkeypatch.setattr(machine, "describe", describe)
+    recorder = RunRecorder("loss<=1", store=tmp_path / "s.db", workload="a")
+    recorder.start()
+    assert is_described.wait(timeout=30)
+    state["git_commit"] = "of an edit during training"
+    recorder.record(1, {"loss": 0.5})
+    recorder.finish()
+    assert stored(tmp_path / "s.db").machine["git_commit"] == "at the start"
+
+
+def test_store_that_cannot_be_used_is_an_error_before_training_ends(tmp_path: Path) -> None:
+    recorder = RunRecorder("loss<=1", store=tmp_path / "missing" / "s.db", workload="a")
+    recorder.start()
+    assert recorder._prepared is not None
+    recorder._prepared.exception(timeout=30)
+    with pytest.raises(InputError, match="the store's folder must exist"):
+        recorder.record(1, {"loss": 0.5})
 
 
 def test_error_makes_a_failed_run_and_missing_metric_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,20 @@ class RunRecorder:
         self._synchronize, self._clock = synchronize or _wait_for_cuda, clock
         self._points: list[Point] = []
         self._seconds, self._since, self._started = 0.0, None, ""  # type: float, float | None, str
+        self._prepared: Future[dict[str, Any]] | None = None
 
-    def start(self) -> None:
-        """Begin a run and start its clock."""
+    def start(self, *, stores: bool = True) -> None:
+        """Begin a run and start its clock.
+
+        Parameters
+        ----------
+        stores
+            If True, this process will add the run to the store. The store is then opened in a thread, so that one that cannot be
+            used is an error at an evaluation and not only after training, and the machine is described in its present state.
+        """
         self._points, self._seconds, self.run = [], 0.0, None
         self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._prepared = _in_thread(self._prepare) if stores else None
         self.resume()
 
     @property
@@ -96,7 +106,11 @@ class RunRecorder:
         ------
         UnknownMetricError
             If the target's metric is not among the metrics.
+        InputError
+            If the store cannot be used.
         """
+        if self._prepared is not None and self._prepared.done():
+            self._prepared.result()
         numbers = {name: number for name, value in metrics.items() if (number := _as_number(value)) is not None}
         if self.target.metric not in numbers:
             known = ", ".join(sorted(numbers)) or "none"
@@ -112,6 +126,7 @@ class RunRecorder:
         if not self.is_running:
             return
         self.pause()
+        described = self._prepare() if self._prepared is None else self._prepared.result()
         self.run = Run(
             workload=self.workload,
             seed=self.seed,
@@ -119,12 +134,17 @@ class RunRecorder:
             outcome=self._outcome(error),
             points=tuple(self._points),
             error=self._error(error),
-            machine=machine.describe(),
+            machine=described | {"gpus": machine.gpus()},
             started=self._started,
             details={"training_seconds": self._seconds},
         )
         with Store(self.store) as opened:
             opened.add(self.run, suite=self.suite)
+
+    def _prepare(self) -> dict[str, Any]:
+        """Make the store if it does not exist; return the description of the machine."""
+        with Store(self.store):
+            return machine.describe()
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         return "failed" if error is not None or not self._points else outcome_of(self._points, self.target)
@@ -133,6 +153,13 @@ class RunRecorder:
         if error is not None:
             return f"{type(error).__name__}: {error}"
         return None if self._points else "training ended without an evaluation"
+
+
+def _in_thread(work: Callable[[], dict[str, Any]]) -> Future[dict[str, Any]]:
+    executor = ThreadPoolExecutor(max_workers=1)
+    result = executor.submit(work)
+    executor.shutdown(wait=False)
+    return result
 
 
 def _as_number(value: Any) -> float | None:

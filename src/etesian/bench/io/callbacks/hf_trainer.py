@@ -26,7 +26,7 @@ class HFTrainerCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clock; an evaluation before the first step is off it."""
-        self.recorder.start()
+        self.recorder.start(stores=state.is_world_process_zero)
         if args.eval_on_start:
             self.recorder.pause()
 

@@ -25,7 +25,7 @@ class LightningCallback(Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the clock."""
-        self.recorder.start()
+        self.recorder.start(stores=trainer.is_global_zero)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Stop the clock."""
