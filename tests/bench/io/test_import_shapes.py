@@ -105,7 +105,35 @@ def test_comma_that_may_be_decimal_or_thousands_is_refused(tmp_path: Path) -> No
     assert "'1,234' may have a decimal comma or a thousands separator" in reason(tmp_path, ambiguous)
 
 
-@pytest.mark.parametrize("word", ["None", "null", "NA", "N/A", "-"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "# made by a program\n# lr=0.1\n",
+        "\n\n",
+        '#{"t_start": 1.5, "note": "a, b"}\n',
+        "# workload,seed,seconds,accuracy\n",
+    ],
+)
+def test_comments_before_the_header_are_left_out(start: str, tmp_path: Path) -> None:
+    assert times(read(tmp_path, start + table())) == [30.0] * 3
+
+
+def test_header_may_stand_in_a_comment(tmp_path: Path) -> None:
+    (run,) = read(tmp_path, "# by numpy.savetxt\n# seconds,accuracy\n10,0.7\n20,0.95\n")
+    assert run.seconds == 20.0
+
+
+def test_other_separators_are_named(tmp_path: Path) -> None:
+    assert "split by spaces" in reason(tmp_path, table().replace(",", "  "))
+    assert "carriage returns alone" in reason(tmp_path, table().replace("\n", "\r"))
+
+
+def test_percent_signs_are_read_exactly(tmp_path: Path) -> None:
+    (run,) = read(tmp_path, "seconds,accuracy\n10,50%\n20,93.7 %\n")
+    assert run.points[1].metrics["accuracy"] == 0.937  # 93.7 / 100 is another float
+
+
+@pytest.mark.parametrize("word", ["None", "null", "NA", "N/A", "n.a.", "-", "--"])
 def test_words_for_missing_values_leave_a_measurement_out(word: str, tmp_path: Path) -> None:
     runs = read(tmp_path, table().replace("adam,1,10.0,0.7\n", f"adam,1,10.0,{word}\n"))
     assert [len(run.points) for run in runs] == [3, 2, 3]
@@ -124,7 +152,7 @@ def test_repeated_headers_are_left_out(tmp_path: Path) -> None:
     assert times(read(tmp_path, "\n".join([*lines[:5], lines[0], *lines[5:]]))) == [30.0] * 3
 
 
-@pytest.mark.parametrize("column", ["run_id", "trial", "id", "Trial_ID", "repeat"])
+@pytest.mark.parametrize("column", ["run_id", "trial", "id", "Trial_ID", "repeat", "Run ID", "runId", "Seed"])
 def test_columns_that_distinguish_runs_are_recognized(column: str, tmp_path: Path) -> None:
     runs = read(tmp_path, table(f"workload,{column},seconds,accuracy"))
     assert times(runs) == [30.0] * 3
@@ -149,12 +177,47 @@ def test_number_of_the_row_is_not_taken_for_a_run(tmp_path: Path) -> None:
         ("a,10,0.7\na,10,0.8\na,20,0.95\n", "line 3 repeats the time 10 of line 2"),
         ("a,10,0.7\na,20,0.8\na,15,0.95\n", "the time goes back from 20 to 15 at line 4"),
         ("a,10,0.7\na,20,0.8\na,10,0.7\na,20,0.95\n", "the time goes back from 20 to 10 at line 4"),
+        ("a,1.999999,0.7\na,2,0.8\na,1.999998,0.95\n", "the time goes back from 2 to 1.999998 at line 4"),
+        ("a,20,0.7\na,10,0.95\n", "the time goes back from 20 to 10 at line 3"),
     ],
 )
 def test_times_that_repeat_or_go_back_are_refused_with_the_line(rows: str, said: str, tmp_path: Path) -> None:
     found = reason(tmp_path, "workload,seconds,accuracy\n" + rows)
     assert said in found
     assert "--column run=NAME" in found
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("1,10,0.7\n2,20,0.95\n1,11,0.7\n2,21,0.95\n", "the time goes back from 20 to 11 at line 4"),
+        ("1,10,0.7\n1,11,0.7\n2,20,0.95\n2,21,0.95\n", "every step stands in several rows"),
+        ("1,10,0.7\n2,20,0.95\n1,30,0.7\n2,40,0.95\n", "step goes back from 2 to 1 at line 4"),
+        ("1,30,0.7\n2,20,0.8\n3,10,0.95\n", "the time goes back from 30 to 20 at line 3"),
+        ("1,0,0.7\n2,0,0.8\n3,0,0.95\n", "all 3 rows have the time 0"),
+    ],
+)
+def test_rows_of_several_runs_are_not_merged_by_their_steps(rows: str, said: str, tmp_path: Path) -> None:
+    assert said in reason(tmp_path, "step,seconds,accuracy\n" + rows)
+
+
+def test_text_that_differs_between_the_rows_of_a_run_is_noted(tmp_path: Path) -> None:
+    (run,) = read(tmp_path, "optimizer,seconds,accuracy\nadam,10,0.95\nsgd,20,0.97\n")
+    assert "if it names entries, use --column workload=optimizer" in run.details["notes"][0]
+    adam, sgd = read(tmp_path, "optimizer,seconds,accuracy\nadam,10,0.95\nsgd,20,0.97\n", "t.csv", "workload=optimizer")
+    assert (adam.seconds, sgd.seconds) == (10.0, 20.0)
+
+
+def test_lost_steps_of_a_resumed_run_are_noted(tmp_path: Path) -> None:
+    rows = "1,10,0.7\n2,20,0.8\n3,30,0.85\n2,100,0.8\n3,110,0.95\n"
+    (run,) = read(tmp_path, "step,seconds,accuracy\n" + rows)
+    assert run.seconds == 110.0
+    assert "step 2 follows step 3 at line 5" in run.details["notes"][0]
+
+
+def test_several_evaluations_of_an_epoch_are_one_run(tmp_path: Path) -> None:
+    rows = "1,10,0.5\n1,20,0.7\n2,30,0.8\n2,40,0.95\n"
+    assert times(read(tmp_path, "epoch,seconds,accuracy\n" + rows)) == [40.0]
 
 
 def test_reverse_order_is_sorted_with_a_note(tmp_path: Path) -> None:
@@ -196,6 +259,21 @@ def test_scale_is_not_doubted_where_it_makes_no_difference(tmp_path: Path) -> No
     assert one_run(read_csv(write(tmp_path / "u.csv", loss), target=Target("loss", 0.5, "at_most"))).seconds == 20.0
 
 
+@pytest.mark.parametrize("metric", ["hits@10", "val_acc1", "pass@1"])
+def test_shares_with_a_cutoff_are_recognized(metric: str, tmp_path: Path) -> None:
+    rows = f"workload,seconds,{metric}\na,10,50\na,20,95\n"
+    assert f"--target '{metric}>=90.0'" in reason(tmp_path, rows, target=Target(metric, 0.9))
+
+
+@pytest.mark.parametrize(("values", "threshold"), [((50, 95), 0.9), ((0.5, 0.95), 90.0)])
+def test_scale_of_other_metrics_is_doubted_in_a_note(
+    values: tuple[float, float], threshold: float, tmp_path: Path
+) -> None:
+    rows = "workload,seconds,score\na,10,{}\na,20,{}\n".format(*values)
+    run = one_run(read_csv(write(tmp_path / "t.csv", rows), target=Target("score", threshold)))
+    assert f"the target is {threshold:g}: is it on another scale?" in run.details["notes"][0]
+
+
 @pytest.mark.parametrize(
     ("form", "unit"),
     [
@@ -221,6 +299,7 @@ def test_times_in_other_forms_are_converted(form: str, unit: str, tmp_path: Path
         (("10", "2026-01-01T10:00:10Z"), "mixes points in time with seconds"),
         (("soon", "later"), "must be a number, a time such as 00:01:30, or a date"),
         (("-1", "5"), "a time must be a number of seconds from 0 on"),
+        (("123456789012345", "133456789012345"), "more than 30 years; name its unit"),
     ],
 )
 def test_times_that_cannot_be_interpreted_are_refused_by_name(
@@ -228,6 +307,30 @@ def test_times_that_cannot_be_interpreted_are_refused_by_name(
 ) -> None:
     rows = "".join(f"a,{cell},{a}\n" for cell, a in zip(cells, (0.7, 0.95), strict=True))
     assert said in reason(tmp_path, f"workload,seconds,accuracy\n{rows}")
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (
+            ("14:00:00", "14:00:10", "14:00:20"),
+            "may hold times of day: the first time is 50400 s, where 10 s are usual",
+        ),
+        (("23:59:40", "23:59:50", "00:00:00"), "the time goes back from 86390 to 0"),
+        (("2026-10-25T02:59:40", "2026-10-25T02:59:50", "2026-10-25T02:00:00"), "the time goes back from 3590 to 0"),
+    ],
+)
+def test_times_of_day_are_not_times_since_the_start(cells: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    rows = "".join(f"{step},{cell},0.95\n" for step, cell in enumerate(cells))
+    assert said in reason(tmp_path, "step,seconds,accuracy\n" + rows)
+
+
+def test_clock_that_began_before_the_run_is_noted(tmp_path: Path) -> None:
+    rows = "".join(f"{step},{123_456 + 10 * step},{0.5 + step / 10}\n" for step in range(5))
+    (run,) = read(tmp_path, "step,seconds,accuracy\n" + rows)
+    assert "the first time is 123456 s, where 10 s are usual between two" in run.details["notes"][0]
+    late = "".join(f"{step},{10 * step},{step / 1050}\n" for step in range(1000, 1050, 10))  # evaluated late
+    assert "notes" not in read(tmp_path, "step,seconds,accuracy\n" + late)[0].details
 
 
 @pytest.mark.parametrize("start", ["1700000000", "2023-11-14T22:13:20+00:00"])
@@ -251,11 +354,25 @@ def test_durations_are_refused_and_can_be_added_up(column: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("column", "unit"), [("time_ms", "milliseconds"), ("train_minutes", "minutes"), ("hours", "hours")]
+    ("column", "unit"),
+    [
+        ("time_ms", "milliseconds"),
+        ("elapsedMs", "milliseconds"),
+        ("time (ms)", "milliseconds"),
+        ("train_time_us", "microseconds"),
+        ("TimeNs", "nanoseconds"),
+        ("train_minutes", "minutes"),
+        ("hours", "hours"),
+    ],
 )
 def test_unit_in_the_name_of_a_column_counts(column: str, unit: str, tmp_path: Path) -> None:
     rows = table(f"workload,seed,{column},accuracy")
     assert f"use --column {unit}={column}" in reason(tmp_path, rows, f"seconds={column}")
+
+
+def test_unit_in_the_name_of_durations_counts(tmp_path: Path) -> None:
+    (run,) = read(tmp_path, "epoch_time_ms,accuracy\n20000,0.7\n10000,0.95\n", "t.csv", "duration=epoch_time_ms")
+    assert run.seconds == 30.0
 
 
 def test_long_gap_is_named_as_possible_downtime(tmp_path: Path) -> None:

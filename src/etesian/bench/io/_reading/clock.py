@@ -23,11 +23,20 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")
 _UNIX = (1e9, 4.2e9)  # seconds since 1970 of the years 2001 to 2103
 _UNIX_SCALES = (1.0, 1e-3, 1e-6, 1e-9)
 
-_NAMED_UNITS = {
-    "milliseconds": re.compile(r"(?:^|[_\W])(?:ms|msec|msecs|millis|milliseconds?)$", re.IGNORECASE),
-    "minutes": re.compile(r"(?:^|[_\W])(?:min|mins|minutes?)$", re.IGNORECASE),
-    "hours": re.compile(r"(?:^|[_\W])(?:h|hrs?|hours?)$", re.IGNORECASE),
+UNIT_SECONDS = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
+UNIT_SECONDS |= {"minutes": 60.0, "hours": 3600.0, "days": 86400.0}
+"""Seconds per unit of a column of times."""
+
+_UNIT_WORDS = {
+    "nanoseconds": {"ns", "nanos", "nanosecond", "nanoseconds"},
+    "microseconds": {"us", "µs", "micros", "microsecond", "microseconds"},
+    "milliseconds": {"ms", "msec", "msecs", "millis", "millisecond", "milliseconds"},
+    "minutes": {"min", "mins", "minute", "minutes"},
+    "hours": {"h", "hr", "hrs", "hour", "hours"},
+    "days": {"days"},
+    "seconds": {"s", "sec", "secs", "second", "seconds"},
 }
+_WORD = re.compile(r"[A-Z]?[a-zµ]+|[A-Z]+(?![a-z])")  # trainTime_ms: train, Time, ms
 _PER_STEP = re.compile(
     r"(?:epoch|step|iter|iteration|batch)[_ .-]?(?:time|secs?|seconds|duration|ms)"
     r"|(?:time|secs?|seconds|ms|duration)[_ /.-]?(?:per[_ ]?)?(?:epoch|step|iter|iteration|batch)"
@@ -36,13 +45,19 @@ _PER_STEP = re.compile(
 )
 _FACTOR_OF_A_GAP = 20  # times the median interval
 _FEWEST_INTERVALS = 4
+_FEWEST_INTERVALS_OF_A_START = 2
+_HOURS_OF_A_DAY = 24
 
 
 class Time(NamedTuple):
-    """A time: seconds since the start of the run or, if it is a point in time, since 1970."""
+    """A time: seconds since the start of the run or, if it is a point in time, since 1970.
+
+    One written as ``14:00:00`` may be the time of day as well.
+    """
 
     seconds: float
     is_point_in_time: bool
+    may_be_time_of_day: bool = False
 
 
 def check_unit(column: str, role: str) -> None:
@@ -60,11 +75,18 @@ def check_unit(column: str, role: str) -> None:
             f"column {column!r} is named as if it held the duration of each step, not the time since the start; "
             f"use --column duration={column} to add the durations up"
         )
-    for unit, pattern in _NAMED_UNITS.items():
-        if pattern.search(column) and unit != role:
-            raise UnreadableError(
-                f"column {column!r} is named as if it held {unit}, not {role}; use --column {unit}={column}"
-            )
+    unit = unit_in(column)
+    if unit not in (None, role):
+        raise UnreadableError(
+            f"column {column!r} is named as if it held {unit}, not {role}; use --column {unit}={column}"
+        )
+
+
+def unit_in(column: str) -> str | None:
+    """Return the unit that the last word of a name states, such as milliseconds for ``train_time_ms``; None if none."""
+    words = _WORD.findall(column)
+    last = words[-1].lower() if words else ""
+    return next((unit for unit, known in _UNIT_WORDS.items() if last in known), None)
 
 
 def parse_time(cell: Any, *, unit: float, where: str) -> Time:
@@ -108,7 +130,8 @@ def _number(value: float, unit: float) -> Time:
 def _parse_text(text: str, where: str) -> Time:
     if match := _CLOCK.fullmatch(text):
         hours = 24 * int(match["days"] or 0) + int(match["hours"])
-        return Time(hours * 3600 + int(match["minutes"]) * 60 + float(match["seconds"]), False)
+        seconds = hours * 3600 + int(match["minutes"]) * 60 + float(match["seconds"])
+        return Time(seconds, False, may_be_time_of_day=match["days"] is None and hours < _HOURS_OF_A_DAY)
     if (match := _WITH_UNIT.fullmatch(text)) and match["unit"].lower() in _UNITS:
         return Time(float(match["number"]) * _UNITS[match["unit"].lower()], False)
     if _DATE.fullmatch(text):
@@ -150,6 +173,11 @@ def elapsed(times: Sequence[Time], *, column: str, start: Time | None, starts_at
     if len(kinds) > 1:
         raise UnreadableError(f"column {column!r} mixes points in time with seconds since the start")
     if kinds != {True}:
+        longest = max(time.seconds for time in times)
+        if math.isfinite(longest) and longest >= _UNIX[0]:
+            raise UnreadableError(
+                f"column {column!r} holds {longest:.10g} s, more than 30 years; name its unit, as in --column nanoseconds={column}"
+            )
         return [time.seconds for time in times]
     if start is None and not starts_at_first:
         raise UnreadableError(
@@ -167,6 +195,26 @@ def gaps_in(seconds: Sequence[float]) -> list[tuple[int, float]]:
         return []
     usual = statistics.median(intervals)
     return [(at + 1, gap) for at, gap in enumerate(intervals) if usual > 0 and gap > _FACTOR_OF_A_GAP * usual]
+
+
+def late_start(seconds: Sequence[float], steps: Sequence[float] | None) -> str | None:
+    """Say that the first time is far later than the steps before it take; None if it is not.
+
+    The clock may have begun before the run, as those of a process, a machine or a day do.
+    """
+    intervals = [later - earlier for earlier, later in pairwise(seconds)]
+    usual = statistics.median(intervals) if len(intervals) >= _FEWEST_INTERVALS_OF_A_START else 0.0
+    if usual <= 0:
+        return None
+    intervals_before = 1.0
+    if steps is not None and (step := statistics.median(later - earlier for earlier, later in pairwise(steps))) > 0:
+        intervals_before = steps[0] / step
+    if seconds[0] <= _FACTOR_OF_A_GAP * usual * (1 + max(intervals_before, 0.0)):
+        return None
+    return (
+        f"the first time is {seconds[0]:.10g} s, where {usual:.3g} s are usual between two; if the clock began before the run, "
+        "all times are too long"
+    )
 
 
 def is_finite_time(seconds: float) -> bool:

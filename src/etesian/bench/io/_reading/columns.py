@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from etesian.bench.errors import InputError
+from etesian.bench.io._reading.clock import UNIT_SECONDS
 from etesian.bench.io._reading.errors import UnreadableError
 from etesian.bench.io._reading.rows import Row
 
-TIME_ROLES = {"seconds": 1.0, "milliseconds": 1e-3, "minutes": 60.0, "hours": 3600.0, "duration": 1.0}
-"""Roles of the column with the time, and the seconds per unit. `duration` is the time of each row, in seconds."""
+TIME_ROLES = (*UNIT_SECONDS, "duration")
+"""Roles of the column with the time: its unit, or `duration` if it holds the time of each row."""
 
 IDENTITY = ("suite", "workload", "seed", "run", "target")
 _OF_THE_RUN = ("task", "organization", "system", "outcome", "budget_seconds", "started", "error", "progress")
 ROLES = (*IDENTITY, *TIME_ROLES, "slices", *_OF_THE_RUN, "metric")
 """Roles that a column may have. `run` is any text that distinguishes repeats, in place of a number in `seed`."""
 
-_RUN_COLUMNS = (
-    "run_id",
-    "runid",
-    "run_name",
-    "run_uuid",
-    "id",
-    "uuid",
-    "trial",
-    "trial_id",
-    "trial_number",
-    "experiment_id",
+_RUN_COLUMNS = frozenset(
+    {"id", "uuid", "runid", "run", "run_id", "run_name", "run_number", "run_uuid"}
+    | {"trial", "trial_id", "trial_name", "trial_number", "experiment_id", "job_id", "task_id"}
+    | {"seed", "random_seed", "rng_seed", "fold", "idx_rep"}
+    | {"rep", "repeat", "repetition", "replicate", "replica"}
 )
-_REPEAT_COLUMNS = ("rep", "repeat", "repetition", "replicate", "idx_rep")
 _STEP_COLUMNS = ("step", "global_step", "_step", "steps", "iteration", "iter", "epoch")
 
 
@@ -92,7 +87,7 @@ def run_columns(rows: Sequence[Row], columns: Columns) -> list[str]:
         return []
     taken = {columns.of(role) for role in ROLES} | {*columns.metrics}
     names = dict.fromkeys(name for row in rows for name in row.cells if name not in taken)
-    found = [name for name in names if name.lower() in _RUN_COLUMNS + _REPEAT_COLUMNS]
+    found = [name for name in names if _snake_case(name) in _RUN_COLUMNS]
     row_numbers = [name for name in found if name.lower() == "id" and _numbers_the_rows(rows, name)]
     if row_numbers and found == row_numbers and columns.of("seed") not in rows[0].cells and len(rows) > 1:
         raise UnreadableError(
@@ -100,6 +95,11 @@ def run_columns(rows: Sequence[Row], columns: Columns) -> list[str]:
             "run, and remove the column otherwise"
         )
     return [name for name in found if name not in row_numbers]
+
+
+def _snake_case(name: str) -> str:
+    """Write a name such as ``Run ID`` or ``runId`` as ``run_id``."""
+    return "_".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)).lower()
 
 
 def step_column(rows: Sequence[Row], columns: Columns) -> str | None:

@@ -116,9 +116,12 @@ def seed_of(name: str) -> int:
 
 def whole_seed(seed: Any) -> int:
     """Read a seed that is a whole number of at most 64 bits."""
-    number = number_of(seed, role="seed")
+    try:
+        number = number_of(seed, role="seed")
+    except UnreadableError as error:
+        raise UnreadableError(f"{error} (text belongs in the role run: --column run=NAME)") from None
     if not number.is_integer() or abs(number) > _BIGGEST_SEED:
-        raise UnreadableError(f"seed must be a whole number; got {shortened(seed)} (text belongs in the role run)")
+        raise UnreadableError(f"seed must be a whole number; got {shortened(seed)}")
     return int(seed) if isinstance(seed, int) or str(seed).lstrip("+-").isdigit() else int(number)
 
 

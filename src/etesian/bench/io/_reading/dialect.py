@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from etesian.bench.io._reading.errors import UnreadableError
 
-_DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|"
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_MISSING = frozenset({"none", "null", "nil", "na", "n/a", "<na>", "#n/a", "-"})
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+|\d{1,3}(?:,\d{3})+(?:\.\d*)?)(?:e[+-]?\d+)?", re.IGNORECASE)
+_MISSING = frozenset({"none", "null", "nil", "na", "n/a", "n.a.", "<na>", "#n/a", "missing", "-", "--", "?"})
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+|\d{1,3}(?:,\d{3})+(?:\.\d*)?)(?:e[+-]?\d+)? ?%?", re.IGNORECASE)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?")
 
@@ -38,7 +39,7 @@ def delimiter_of(lines: Sequence[str]) -> str:
     UnreadableError
         If two delimiters do so equally well.
     """
-    widths = {sign: _widths(lines, sign) for sign in _DELIMITERS}
+    widths = {sign: _widths(lines, sign) for sign in DELIMITERS}
     consistent = {sign: found[0] for sign, found in widths.items() if found and found[0] > 1 and len(set(found)) == 1}
     best = [sign for sign, width in consistent.items() if width == max(consistent.values())]
     if len(best) > 1:
@@ -47,7 +48,10 @@ def delimiter_of(lines: Sequence[str]) -> str:
         )
     if best:
         return best[0]
-    return max(_DELIMITERS, key=lambda sign: widths[sign][0] if widths[sign] else 0)
+    widths_by_space = {len(line.split()) for line in lines if line.strip()}
+    if len(widths_by_space) == 1 and widths_by_space != {1} and all({*found} <= {1} for found in widths.values()):
+        raise UnreadableError("line 1 seems to be split by spaces; use commas, semicolons or tabs")
+    return max(DELIMITERS, key=lambda sign: widths[sign][0] if widths[sign] else 0)
 
 
 def _widths(lines: Sequence[str], delimiter: str) -> list[int]:
@@ -58,7 +62,7 @@ def _widths(lines: Sequence[str], delimiter: str) -> list[int]:
 
 
 def normalize(columns: dict[str, list[tuple[int, str]]]) -> dict[str, list[tuple[int, str | None]]]:
-    """Write the cells of numeric columns as Python reads them; None stands for a missing value.
+    """Write the cells of numeric columns as Python reads them; None stands for a missing value, and "50%" becomes 0.50.
 
     Parameters
     ----------
@@ -105,4 +109,5 @@ def _decimal_comma(cells: Iterable[tuple[int, str]]) -> bool:
 def _as_number(text: str, has_comma: bool) -> str | None:
     if text.lower() in _MISSING:
         return None
-    return text.replace(",", ".") if has_comma else text
+    number = text.replace(",", ".") if has_comma else text
+    return str(Decimal(number[:-1].rstrip()).scaleb(-2)) if number.endswith("%") else number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,7 +11,8 @@ from typing import NamedTuple
 from etesian.bench.io._reading.errors import UnreadableError
 
 _RESTART_WITHIN = 3  # usual intervals, in which the first time after the restart of a clock lies
-_REMEDY = "name the column that distinguishes runs by --column run=NAME"
+_FEWEST_IN_REVERSE = 3  # two rows of which the second is earlier may be of two runs
+_REMEDY = "name the column that distinguishes runs by --column run=NAME, or the one that names entries by --column workload=NAME"
 
 
 class Ordered(NamedTuple):
@@ -22,7 +24,12 @@ class Ordered(NamedTuple):
 
 
 def in_order(
-    seconds: Sequence[float], steps: Sequence[float] | None, where: Callable[[int], str], *, step_name: str = "step"
+    seconds: Sequence[float],
+    steps: Sequence[float] | None,
+    where: Callable[[int], str],
+    *,
+    step_name: str = "step",
+    may_restart: bool = True,
 ) -> Ordered:
     """Put the rows of one run in the order of time.
 
@@ -39,28 +46,59 @@ def in_order(
         Describes the row at a position, such as ``"line 5"``.
     step_name
         Name of the steps, for notes.
+    may_restart
+        False if the times are points in time, which go on while a run is down.
 
     Raises
     ------
     UnreadableError
-        If times repeat or go back for a reason that is not known; names the row.
+        If times or steps repeat or go back for a reason that is not known; names the row.
     """
     positions = list(range(len(seconds)))
+    if len(seconds) > 1 and len(set(seconds)) == 1:
+        raise UnreadableError(f"all {len(seconds)} rows have the time {seconds[0]:.10g}")
     if _rises(seconds, steps):
-        return Ordered(positions, list(seconds), [])
+        return Ordered(positions, list(seconds), [] if steps is None else _check_steps(steps, where, step_name))
     backward = positions[::-1]
-    if _rises([seconds[at] for at in backward], None):
+    if _is_in_reverse(seconds, steps):
         return Ordered(
             backward, [seconds[at] for at in backward], ["rows stand in reverse order and were sorted by time"]
         )
     if steps is not None:
         by_step = sorted(positions, key=lambda at: steps[at])
-        if by_step != positions and _rises([seconds[at] for at in by_step], [steps[at] for at in by_step]):
-            note = f"rows do not stand in order and were sorted by {step_name}"
-            return Ordered(by_step, [seconds[at] for at in by_step], [note])
-        if _is_strictly_rising(steps):
+        if by_step != positions and _is_strictly_rising([steps[at] for at in by_step]):
+            sorted_seconds = [seconds[at] for at in by_step]
+            if _rises(sorted_seconds, [steps[at] for at in by_step]):
+                return Ordered(by_step, sorted_seconds, [f"rows do not stand in order and were sorted by {step_name}"])
+        if may_restart and _is_strictly_rising(steps):
             return _continued(seconds, steps, where, step_name)
     raise UnreadableError(_problem(seconds, where))
+
+
+def lost_steps(steps: Sequence[float], where: Callable[[int], str], step_name: str = "step") -> list[str]:
+    """Return a note for each row at which a run continues from an earlier step while its clock goes on."""
+    return [
+        f"{step_name} {steps[at]:.10g} follows {step_name} {steps[at - 1]:.10g} at {where(at)}: the run was resumed from a "
+        "checkpoint, and the time of the lost steps counts"
+        for at in range(1, len(steps))
+        if steps[at] < steps[at - 1]
+    ]
+
+
+def _check_steps(steps: Sequence[float], where: Callable[[int], str], step_name: str) -> list[str]:
+    """Refuse steps that are those of several runs, though times rise; return notes on lost steps."""
+    for at in range(1, len(steps)):
+        if steps[at] < steps[at - 1] and steps[at] <= steps[0]:
+            raise UnreadableError(
+                f"{step_name} goes back from {steps[at - 1]:.10g} to {steps[at]:.10g} at {where(at)}: rows of several runs? "
+                + _REMEDY
+            )
+    counts = Counter(steps)
+    if (
+        "epoch" not in step_name.lower() and len(counts) > 1 and min(counts.values()) > 1
+    ):  # epochs may have several evaluations
+        raise UnreadableError(f"every {step_name} stands in several rows: rows of several runs? {_REMEDY}")
+    return lost_steps(steps, where, step_name)
 
 
 def _continued(
@@ -86,7 +124,8 @@ def _check_restart(seconds: Sequence[float], at: int, where: Callable[[int], str
     usual = statistics.median(rises) if rises else seconds[0]
     if seconds[at] > min(_RESTART_WITHIN * usual, seconds[at - 1] / 2):
         raise UnreadableError(
-            f"the time goes back from {seconds[at - 1]:g} to {seconds[at]:g} at {where(at)}, which is not the start of a clock"
+            f"the time goes back from {seconds[at - 1]:.10g} to {seconds[at]:.10g} at {where(at)}, which is not the start of a "
+            "clock"
         )
 
 
@@ -100,6 +139,13 @@ def _rises(seconds: Sequence[float], steps: Sequence[float] | None) -> bool:
     return True
 
 
+def _is_in_reverse(seconds: Sequence[float], steps: Sequence[float] | None) -> bool:
+    """Return whether rows stand in reverse order; falling times of rising steps are durations, or clocks that restart."""
+    if not _is_strictly_rising(seconds[::-1]):
+        return False
+    return len(seconds) >= _FEWEST_IN_REVERSE if steps is None else _is_strictly_rising(steps[::-1])
+
+
 def _is_strictly_rising(values: Sequence[float]) -> bool:
     return all(later > earlier for earlier, later in pairwise(values))
 
@@ -107,10 +153,12 @@ def _is_strictly_rising(values: Sequence[float]) -> bool:
 def _problem(seconds: Sequence[float], where: Callable[[int], str]) -> str:
     for at in range(1, len(seconds)):
         if seconds[at] == seconds[at - 1]:
-            return f"{where(at)} repeats the time {seconds[at]:g} of {where(at - 1)}: rows of several runs? {_REMEDY}"
+            return (
+                f"{where(at)} repeats the time {seconds[at]:.10g} of {where(at - 1)}: rows of several runs? {_REMEDY}"
+            )
         if not seconds[at] > seconds[at - 1]:
             return (
-                f"the time goes back from {seconds[at - 1]:g} to {seconds[at]:g} at {where(at)}: rows of several runs, or a "
+                f"the time goes back from {seconds[at - 1]:.10g} to {seconds[at]:.10g} at {where(at)}: rows of several runs, or a "
                 f"clock that restarts; {_REMEDY}"
             )
     return f"two rows repeat the same time: rows of several runs? {_REMEDY}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from etesian.bench.io._parquet import batches_of, open_table, require_pyarrow
-from etesian.bench.io._reading.dialect import delimiter_of, normalize, unescape_formula
+from etesian.bench.io._reading.dialect import DELIMITERS, delimiter_of, normalize, unescape_formula
 from etesian.bench.io._reading.files import UnreadableError, lines_of, shortened
 
 _SAMPLE_LINES = 50  # from which the delimiter is found
@@ -35,7 +35,8 @@ def csv_rows(path: Path) -> list[Row]:
     """Read a CSV file with a header, compressed or not, in any common dialect.
 
     Columns may be separated by commas, semicolons, tabs or vertical bars, and numbers may have decimal commas. Headers that
-    repeat, as a restarted process writes them, are left out.
+    repeat, as a restarted process writes them, are left out. Lines before the header that begin with ``#`` are comments, except
+    for one that names the columns of the rows after it.
 
     Raises
     ------
@@ -45,9 +46,13 @@ def csv_rows(path: Path) -> list[Row]:
     """
     lines = (text for _, text in lines_of(path))
     sample = list(islice(lines, _SAMPLE_LINES))
-    skipped = 1 if sample and sample[0].lower().startswith(_SEPARATOR) else 0
-    delimiter = sample[0][len(_SEPARATOR) :] or "\t" if skipped else delimiter_of(sample)
-    text = (f"{line}\n" for line in chain(sample[skipped:], lines))
+    skipped, sample = _without_comments(sample)
+    stated = sample[0][len(_SEPARATOR) :] or "\t" if sample and sample[0].lower().startswith(_SEPARATOR) else None
+    skipped, sample = (skipped, sample) if stated is None else (skipped + 1, sample[1:])
+    if sample and "\r" in sample[0]:
+        raise UnreadableError("ends its lines by carriage returns alone; convert them to line feeds")
+    delimiter = stated or delimiter_of(sample)
+    text = (f"{line}\n" for line in chain(sample, lines))
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
         header = _check_header(next(reader, []), 1 + skipped)
@@ -55,6 +60,17 @@ def csv_rows(path: Path) -> list[Row]:
     except csv.Error as error:
         raise UnreadableError(f"line {reader.line_num + skipped}: {error}") from None
     return _normalized([(number, _named(header, cells, number)) for number, cells in rows if not _is(header, cells)])
+
+
+def _without_comments(lines: list[str]) -> tuple[int, list[str]]:
+    """Drop empty lines and comments before the header; return how many, and the rest."""
+    first = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    if first < len(lines) and first > 0 and lines[first - 1].startswith("#"):
+        header, row = lines[first - 1].lstrip("# "), lines[first]
+        has_names = not any(map(str.isalpha, row)) and any(map(str.isalpha, header))
+        if has_names and any(header.count(sign) == row.count(sign) > 0 for sign in DELIMITERS):
+            return first - 1, [header, *lines[first:]]
+    return first, lines[first:]
 
 
 def parquet_rows(path: Path, *, only_plain: bool = False) -> list[Row]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from etesian.bench.io._reading.clock import gaps_in
-from etesian.bench.io._reading.consistency import scale_conflict, with_distinct_seeds
+from etesian.bench.io._reading.consistency import with_checked_scales, with_distinct_seeds
 from etesian.bench.io._reading.curves import Measurement, points_of
+from etesian.bench.io._reading.errors import UnreadableError
 from etesian.bench.io._reading.found import Found, Skipped, printable
-from etesian.bench.io._reading.order import in_order
+from etesian.bench.io._reading.order import in_order, lost_steps
 from etesian.bench.record import Point, StoredRun
 from etesian.bench.workload import Target
 
@@ -38,11 +39,11 @@ def ordered_points(
     has_steps = len(known) == len(steps) and len(set(known)) > 1
     notes: list[str] = []
     if seconds != sorted(seconds):
-        ordered = in_order(seconds, known if has_steps else None, lambda at: f"measurement {at + 1}")
+        ordered = in_order(seconds, known if has_steps else None, _where)
         measurements = [measurements[at]._replace(seconds=time) for at, time in zip(*ordered[:2], strict=True)]
         notes += ordered.notes
     if has_steps:
-        notes += _lost_steps(measurements)
+        notes += lost_steps([measurement.slices or 0 for measurement in measurements], _where)
     if is_wall_time:
         for at, gap in gaps_in([measurement.seconds for measurement in measurements]):
             notes.append(
@@ -51,14 +52,8 @@ def ordered_points(
     return points_of(measurements, target), notes
 
 
-def _lost_steps(measurements: Sequence[Measurement]) -> list[str]:
-    steps = [measurement.slices or 0 for measurement in measurements]
-    return [
-        f"step {steps[at]} follows step {steps[at - 1]} at measurement {at + 1}: the run was resumed from a checkpoint, and the "
-        "time of the lost steps counts"
-        for at in range(1, len(steps))
-        if steps[at] < steps[at - 1]
-    ]
+def _where(at: int) -> str:
+    return f"measurement {at + 1}"
 
 
 def checked(location: str, target: Target, found: Iterable[tuple[str, Found]]) -> Iterator[Found]:
@@ -79,8 +74,9 @@ def checked(location: str, target: Target, found: Iterable[tuple[str, Found]]) -
             runs.append((name, item))
         else:
             yield item
-    conflict = scale_conflict(target, [entry.run for _, entry in runs])
-    if conflict is not None:
-        yield Skipped(printable(location), conflict)
+    try:
+        entries = with_checked_scales([entry for _, entry in runs])
+    except UnreadableError as error:
+        yield Skipped(printable(location), str(error))
         return
-    yield from with_distinct_seeds([entry for _, entry in runs], [name for name, _ in runs])
+    yield from with_distinct_seeds(entries, [name for name, _ in runs])

@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from etesian.bench.io._reading.clock import check_unit, elapsed, gaps_in, is_finite_time, parse_time
+from etesian.bench.io._reading.clock import (
+    UNIT_SECONDS,
+    Time,
+    check_unit,
+    elapsed,
+    gaps_in,
+    is_finite_time,
+    late_start,
+    parse_time,
+    unit_in,
+)
 from etesian.bench.io._reading.columns import IDENTITY, ROLES, TIME_ROLES, Columns, run_columns, step_column
-from etesian.bench.io._reading.consistency import scale_conflict, with_distinct_seeds
+from etesian.bench.io._reading.consistency import with_checked_scales, with_distinct_seeds
 from etesian.bench.io._reading.curves import is_number, number_of, outcome_of, plain, seed_named, seed_of, whole_seed
 from etesian.bench.io._reading.files import DAMAGES, UnreadableError, has_suffix, shortened
 from etesian.bench.io._reading.found import Found, Skipped, printable, read_each, reason_of
@@ -18,6 +28,8 @@ from etesian.bench.io._reading.rows import Row, csv_rows, parquet_rows
 from etesian.bench.record import Outcome, Point, Run, StoredRun
 from etesian.bench.workload import Target
 
+_HOUR = 3600.0
+_LAST_HOUR = 23 * _HOUR
 _NO_TIMES = (
     ". Logs of Lightning, Keras and Hugging Face's Trainer hold no times; their callbacks in etesian.bench.io.callbacks record "
     "them"
@@ -30,9 +42,9 @@ def read_csv(
     """Read runs from CSV files with one measurement per row.
 
     Rows are grouped into runs by suite, workload, seed, target and, where there are such columns, run_id, trial or id. Roles
-    of columns: suite, workload, seed (or run, for text), target, seconds (or milliseconds, minutes, hours, or duration for the
-    seconds that each row took), slices, task, organization, system, outcome, budget_seconds, started, error, progress, and
-    metric for each metric.
+    of columns: suite, workload, seed (or run, for text), target, seconds (or nanoseconds to days, or duration for the time
+    that each row took, in seconds or the unit in its name), slices, task, organization, system, outcome, budget_seconds,
+    started, error, progress, and metric for each metric.
 
     Parameters
     ----------
@@ -117,8 +129,8 @@ class _Reader:
                 yield Skipped(
                     printable(str(file)), f"the run that begins at line {of_run[0].number}: {reason_of(error)}"
                 )
-        self._check_scale([entry.run for _, entry in read])
-        yield from with_distinct_seeds([entry for _, entry in read], [name for name, _ in read])
+        checked = with_checked_scales([entry for _, entry in read])
+        yield from with_distinct_seeds(checked, [name for name, _ in read])
 
     def _check_columns(self, rows: Sequence[Row]) -> None:
         names = dict.fromkeys(name for row in rows for name in row.cells)
@@ -143,8 +155,8 @@ class _Reader:
             groups.setdefault(tuple(str(row.cells.get(key, "")) for key in keys), []).append(row)
         return groups
 
-    def _columns_of_numbers(self, rows: Iterable[Row]) -> tuple[str, ...]:
-        taken = {self.columns.of(role) for role in ROLES}
+    def _columns_of_numbers(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        taken = {self.columns.of(role) for role in ROLES} | {*run_columns(rows, self.columns)}
         are_numbers: dict[str, bool] = {}
         for row in rows:
             for name, cell in row.cells.items():
@@ -159,6 +171,7 @@ class _Reader:
         if target.metric not in metrics:
             metrics = (*metrics, target.metric) if taken else metrics
         points, notes = self._points(taken, rows, target, metrics, is_failed=first["outcome"] == "failed")
+        notes += self._entry_doubts(rows, metrics)
         budget = first["budget_seconds"]
         run = Run(
             workload=_text(first["workload"]) or printable(file.name.partition(".")[0]),
@@ -214,7 +227,8 @@ class _Reader:
         if role is None:
             raise UnreadableError(f"line {rows[0].number} has no time")
         column = self.columns.of(role)
-        seconds = self._seconds(rows, column, role, starts_at_first=steps is not None and min(steps[1]) == 0)
+        times = self._times(rows, column, role)
+        seconds = self._seconds(rows, times, column, starts_at_first=steps is not None and min(steps[1]) == 0)
         if role == "duration":
             return _added_up(seconds)
         ordered = in_order(
@@ -222,7 +236,14 @@ class _Reader:
             None if steps is None else steps[1],
             lambda at: f"line {rows[at].number}",
             step_name="step" if steps is None else steps[0],
+            may_restart=not (times[0].is_point_in_time or _passes_midnight(times)),
         )
+        late = late_start(ordered.seconds, None if steps is None else [steps[1][at] for at in ordered.positions])
+        if late is not None and seconds[0] >= _HOUR and all(time.may_be_time_of_day for time in times):
+            raise UnreadableError(
+                f"column {column!r} may hold times of day: {late}; add dates, or seconds since the start"
+            )
+        ordered.notes.extend(filter(None, [late]))
         for at, gap in gaps_in(ordered.seconds):
             line = rows[ordered.positions[at]].number
             ordered.notes.append(
@@ -230,12 +251,16 @@ class _Reader:
             )
         return ordered
 
-    def _seconds(self, rows: list[Row], column: str, role: str, *, starts_at_first: bool) -> list[float]:
+    def _times(self, rows: list[Row], column: str, role: str) -> list[Time]:
+        unit = UNIT_SECONDS[(unit_in(column) or "seconds") if role == "duration" else role]
         times = []
         for row in rows:
             if column not in row.cells:
                 raise UnreadableError(f"line {row.number} has no time in column {column!r}")
-            times.append(parse_time(row.cells[column], unit=TIME_ROLES[role], where=f"{column} of line {row.number}"))
+            times.append(parse_time(row.cells[column], unit=unit, where=f"{column} of line {row.number}"))
+        return times
+
+    def _seconds(self, rows: list[Row], times: list[Time], column: str, *, starts_at_first: bool) -> list[float]:
         started = rows[0].cells.get(self.columns.of("started"))
         start = None if started is None else parse_time(started, unit=1.0, where="started")
         seconds = elapsed(times, column=column, start=start, starts_at_first=starts_at_first)
@@ -253,6 +278,22 @@ class _Reader:
         names = [str(rows[0].cells[name]) for name in run_columns(rows, self.columns) if name in rows[0].cells]
         return 0 if not names else seed_named(" ".join(names))
 
+    def _entry_doubts(self, rows: list[Row], metrics: tuple[str, ...]) -> list[str]:
+        """Return notes on columns of text that differ within a run whose entry no column names."""
+        if self.columns.of("workload") in rows[0].cells:
+            return []
+        taken = {self.columns.of(role) for role in ROLES} | {*metrics}
+        values: dict[str, set[str]] = {}
+        for row in rows:
+            for name, cell in row.cells.items():
+                if name not in taken and isinstance(cell, str) and not is_number(cell):
+                    values.setdefault(name, set()).add(cell)
+        return [
+            f"column {name!r} differs between the rows of one run; if it names entries, use --column workload={name}"
+            for name, found in values.items()
+            if len(found) > 1
+        ]
+
     def _details(self, rows: list[Row], metrics: tuple[str, ...]) -> dict[str, Any]:
         taken = {self.columns.of(role) for role in ROLES} | {*metrics}
         rest = {name: cell for name, cell in rows[0].cells.items() if name not in taken}
@@ -261,14 +302,10 @@ class _Reader:
         )
         return kept
 
-    def _check_scale(self, runs: Sequence[Run]) -> None:
-        by_target: dict[Target, list[Run]] = {}
-        for run in runs:
-            by_target.setdefault(run.target, []).append(run)
-        for target, of_target in by_target.items():
-            conflict = scale_conflict(target, of_target)
-            if conflict is not None:
-                raise UnreadableError(conflict)
+
+def _passes_midnight(times: Sequence[Time]) -> bool:
+    """Return whether times that go back may be times of day around midnight, which are not those of a clock that restarts."""
+    return all(time.may_be_time_of_day for time in times) and max(times).seconds >= _LAST_HOUR
 
 
 def _added_up(durations: list[float]) -> Ordered:
