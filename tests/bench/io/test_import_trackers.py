@@ -284,3 +284,31 @@ def test_mean_of_a_group_is_not_a_run(tmp_path: Path) -> None:
     assert "is the mean of a group of runs" in reasons(read_wandb(group, target=ACC))[0]
     single = write(tmp_path / "s.csv", head + '"10","0.7","0.7","0.7"\n"20","0.92","0.92","0.92"\n')
     assert one_run(read_wandb(single, target=ACC)).seconds == 20.0
+
+
+def test_history_of_several_runs_is_refused(tmp_path: Path) -> None:
+    rows = "a,0,1,0.5\na,1,10,0.95\nb,0,11,0.5\nb,1,20,0.95\n"
+    (said,) = reasons(read_wandb(write(tmp_path / "h.csv", "run_id,_step,_runtime,acc\n" + rows), target=ACC))
+    assert "holds several runs by its column 'run_id'; use import csv" in said
+    (said,) = reasons(read_wandb(write(tmp_path / "h.csv", "who,_step,_runtime,acc\n" + rows), target=ACC))
+    assert "_step goes back from 1 to 0 at line 4" in said
+
+
+def test_run_that_is_not_over_is_not_taken_for_one_that_never_arrives(tmp_path: Path) -> None:
+    table = "Name,State,Runtime,acc\nadam-run-1,running,100,0.5\n"
+    assert reasons(read_wandb(write(tmp_path / "t.csv", table), target=ACC)) == [
+        "is running; export it when it has ended"
+    ]
+
+
+def test_measurements_logged_together_have_no_times(tmp_path: Path) -> None:
+    tracked(tmp_path, "a", "21000 0.7 1\n21000 0.95 2\n")
+    assert "all 2 measurements have the time 20 s" in reasons(read_mlflow(tmp_path, target=ACC))[0]
+
+
+def test_two_runs_in_one_folder_of_tensorboard_are_refused(tmp_path: Path) -> None:
+    for number, start in enumerate((1000.0, 2000.0)):
+        events = [record(scalar_event(start + 10 * step, step, "acc", 0.5 + step / 10)) for step in range(3)]
+        write(tmp_path / f"events.out.tfevents.{number}", b"".join(events))
+    (said,) = reasons(read_tensorboard(tmp_path, target=ACC))
+    assert "events.out.tfevents.1 begins again at step 0, after a file that reached step 2: two runs" in said

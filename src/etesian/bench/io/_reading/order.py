@@ -12,7 +12,6 @@ from etesian.bench.io._reading.errors import UnreadableError
 
 _RESTART_WITHIN = 3  # usual intervals, in which the first time after the restart of a clock lies
 _FEWEST_IN_REVERSE = 3  # two rows of which the second is earlier may be of two runs
-_REMEDY = "name the column that distinguishes runs by --column run=NAME, or the one that names entries by --column workload=NAME"
 
 
 class Ordered(NamedTuple):
@@ -30,6 +29,7 @@ def in_order(
     *,
     step_name: str = "step",
     may_restart: bool = True,
+    remedy: str = "",
 ) -> Ordered:
     """Put the rows of one run in the order of time.
 
@@ -48,6 +48,8 @@ def in_order(
         Name of the steps, for notes.
     may_restart
         False if the times are points in time, which go on while a run is down.
+    remedy
+        End of the message about rows of several runs.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def in_order(
     if len(seconds) > 1 and len(set(seconds)) == 1:
         raise UnreadableError(f"all {len(seconds)} rows have the time {seconds[0]:.10g}")
     if _rises(seconds, steps):
-        return Ordered(positions, list(seconds), [] if steps is None else _check_steps(steps, where, step_name))
+        return Ordered(positions, list(seconds), [] if steps is None else _check_steps(steps, where, step_name, remedy))
     backward = positions[::-1]
     if _is_in_reverse(seconds, steps):
         return Ordered(
@@ -72,7 +74,7 @@ def in_order(
                 return Ordered(by_step, sorted_seconds, [f"rows do not stand in order and were sorted by {step_name}"])
         if may_restart and _is_strictly_rising(steps):
             return _continued(seconds, steps, where, step_name)
-    raise UnreadableError(_problem(seconds, where))
+    raise UnreadableError(_problem(seconds, where) + remedy)
 
 
 def lost_steps(steps: Sequence[float], where: Callable[[int], str], step_name: str = "step") -> list[str]:
@@ -85,19 +87,19 @@ def lost_steps(steps: Sequence[float], where: Callable[[int], str], step_name: s
     ]
 
 
-def _check_steps(steps: Sequence[float], where: Callable[[int], str], step_name: str) -> list[str]:
+def _check_steps(steps: Sequence[float], where: Callable[[int], str], step_name: str, remedy: str) -> list[str]:
     """Refuse steps that are those of several runs, though times rise; return notes on lost steps."""
     for at in range(1, len(steps)):
         if steps[at] < steps[at - 1] and steps[at] <= steps[0]:
             raise UnreadableError(
-                f"{step_name} goes back from {steps[at - 1]:.10g} to {steps[at]:.10g} at {where(at)}: rows of several runs? "
-                + _REMEDY
+                f"{step_name} goes back from {steps[at - 1]:.10g} to {steps[at]:.10g} at {where(at)}: rows of several runs"
+                + remedy
             )
     counts = Counter(steps)
     if (
         "epoch" not in step_name.lower() and len(counts) > 1 and min(counts.values()) > 1
     ):  # epochs may have several evaluations
-        raise UnreadableError(f"every {step_name} stands in several rows: rows of several runs? {_REMEDY}")
+        raise UnreadableError(f"every {step_name} stands in several rows: rows of several runs{remedy}")
     return lost_steps(steps, where, step_name)
 
 
@@ -153,12 +155,10 @@ def _is_strictly_rising(values: Sequence[float]) -> bool:
 def _problem(seconds: Sequence[float], where: Callable[[int], str]) -> str:
     for at in range(1, len(seconds)):
         if seconds[at] == seconds[at - 1]:
-            return (
-                f"{where(at)} repeats the time {seconds[at]:.10g} of {where(at - 1)}: rows of several runs? {_REMEDY}"
-            )
+            return f"{where(at)} repeats the time {seconds[at]:.10g} of {where(at - 1)}: rows of several runs"
         if not seconds[at] > seconds[at - 1]:
             return (
                 f"the time goes back from {seconds[at - 1]:.10g} to {seconds[at]:.10g} at {where(at)}: rows of several runs, or a "
-                f"clock that restarts; {_REMEDY}"
+                "clock that restarts"
             )
-    return f"two rows repeat the same time: rows of several runs? {_REMEDY}"
+    return "two rows repeat the same time: rows of several runs"

@@ -38,6 +38,10 @@ def ordered_points(
     seconds = [measurement.seconds for measurement in measurements]
     has_steps = len(known) == len(steps) and len(set(known)) > 1
     notes: list[str] = []
+    if len(seconds) > 1 and len(set(seconds)) == 1:
+        raise UnreadableError(
+            f"all {len(seconds)} measurements have the time {seconds[0]:.10g} s: they were logged together"
+        )
     if seconds != sorted(seconds):
         ordered = in_order(seconds, known if has_steps else None, _where)
         measurements = [measurements[at]._replace(seconds=time) for at, time in zip(*ordered[:2], strict=True)]

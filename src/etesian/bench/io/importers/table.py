@@ -30,6 +30,9 @@ from etesian.bench.workload import Target
 
 _HOUR = 3600.0
 _LAST_HOUR = 23 * _HOUR
+_REMEDY = (
+    "; the column that distinguishes runs is given by --column run=NAME, that of entries by --column workload=NAME"
+)
 _NO_TIMES = (
     ". Logs of Lightning, Keras and Hugging Face's Trainer hold no times; their callbacks in etesian.bench.io.callbacks record "
     "them"
@@ -236,6 +239,7 @@ class _Reader:
             None if steps is None else steps[1],
             lambda at: f"line {rows[at].number}",
             step_name="step" if steps is None else steps[0],
+            remedy=_REMEDY,
             may_restart=not (times[0].is_point_in_time or _passes_midnight(times)),
         )
         late = late_start(ordered.seconds, None if steps is None else [steps[1][at] for at in ordered.positions])

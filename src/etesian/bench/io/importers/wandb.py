@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from etesian.bench.io._reading.columns import Columns, run_columns
 from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, seed_of, split_name
 from etesian.bench.io._reading.files import UnreadableError, has_suffix
 from etesian.bench.io._reading.found import Found, attempt, printable, read_each
@@ -19,6 +21,7 @@ from etesian.bench.workload import Target
 _CHART_TIME = re.compile(r"relative time(?: \((?:process|wall)\))?|_runtime", re.IGNORECASE)
 _CHART_COLUMN = re.compile(r"(?P<run>.+) - (?P<metric>.+)")
 _BOUNDS = ("__MIN", "__MAX")
+_NOT_ENDED = ("running", "pending", "queued")
 _ENDED_BADLY = ("crashed", "failed", "killed")
 
 
@@ -108,8 +111,24 @@ def _check_single(column: str, rows: list[Row]) -> None:
 
 def _read_history(file: Path, rows: list[Row], columns: list[str], target: Target, suite: str) -> Iterator[Found]:
     metrics = {name: name for name in columns if not name.startswith("_") and name}
+    _check_single_history(rows)
     measurements = [_measurement(row, "_runtime", metrics) for row in rows if target.metric in row.cells]
     yield _run(file.name.partition(".")[0], measurements, target, suite, {"file": file.name})
+
+
+def _check_single_history(rows: list[Row]) -> None:
+    """Refuse the rows of several runs; within one, Weights & Biases counts its steps upward, also when it is resumed."""
+    several = [name for name in run_columns(rows, Columns()) if len({str(row.cells.get(name)) for row in rows}) > 1]
+    if several:
+        raise UnreadableError(
+            f"holds several runs by its column {several[0]!r}; use import csv --column seconds=_runtime --column run={several[0]}"
+        )
+    steps = [(row.number, number_of(row.cells["_step"], role="_step")) for row in rows if "_step" in row.cells]
+    for (_, earlier), (number, later) in pairwise(steps):
+        if later < earlier:
+            raise UnreadableError(
+                f"_step goes back from {earlier:g} to {later:g} at line {number}: rows of several runs?"
+            )
 
 
 def _read_table(file: Path, rows: list[Row], columns: list[str], target: Target, suite: str) -> Iterator[Found]:
@@ -118,6 +137,8 @@ def _read_table(file: Path, rows: list[Row], columns: list[str], target: Target,
 
         def read_row(row: Row = row) -> list[Found]:
             name, state = str(row.cells.get("Name", "")), str(row.cells.get("State", ""))
+            if state.lower() in _NOT_ENDED:
+                raise UnreadableError(f"is {state.lower()}; export it when it has ended")
             measurements = [_measurement(row, "Runtime", {target.metric: target.metric})]
             details = {name: cell for name, cell in row.cells.items() if name not in ("Name", "Runtime", target.metric)}
             return [_run(name, measurements, target, suite, details, state=state)]

@@ -66,7 +66,7 @@ def _read_folder(
     root: Path, folder: Path, files: list[Path], *, target: Target, clock: str | None, suite: str
 ) -> Iterator[Found]:
     def read() -> list[Found]:
-        scalars, cut_off = _scalars(files)
+        scalars, cut_off = _scalars(files, target)
         measurements = measurements_of(scalars, target, clock=clock)
         points, notes = ordered_points(measurements, target, is_wall_time=clock is None)
         entry, seed = _entry_of(root, folder)
@@ -86,13 +86,15 @@ def _read_folder(
     return attempt(str(files[0] if len(files) == 1 else folder), read)
 
 
-def _scalars(files: list[Path]) -> tuple[list[Scalar], str | None]:
+def _scalars(files: list[Path], target: Target) -> tuple[list[Scalar], str | None]:
     """The scalars of all files of a run, on one clock; and how the last one is cut off, if it is."""
     scalars: list[Scalar] = []
+    steps: list[int] = []  # of the target's metric in the files so far
     start: float | None = None
     cut_off = None
     for file in files:
         cut_off = None
+        begin = len(scalars)
         try:
             for event in read_events(file):
                 start = event.seconds if start is None else start
@@ -103,9 +105,21 @@ def _scalars(files: list[Path]) -> tuple[list[Scalar], str | None]:
             cut_off = f"{printable(file.name)} {error}"
         except UnreadableError as error:
             raise UnreadableError(f"{printable(file.name)}: {error}") from None
+        own = [scalar.step for scalar in scalars[begin:] if scalar.name == target.metric]
+        _check_continues(file, steps, own)
+        steps += own
     if start is None and cut_off is not None:
         raise UnreadableError(cut_off)
     return scalars, cut_off
+
+
+def _check_continues(file: Path, before: list[int], steps: list[int]) -> None:
+    """Refuse a file that begins anew where the files before it, of the same folder, had gone on: it is of another run."""
+    if before and steps and steps[0] <= before[0] < max(before):
+        raise UnreadableError(
+            f"{printable(file.name)} begins again at step {steps[0]}, after a file that reached step {max(before)}: two runs in "
+            "one folder; move each to a folder of its own"
+        )
 
 
 def _entry_of(root: Path, folder: Path) -> tuple[str, int]:
