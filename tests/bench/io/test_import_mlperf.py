@@ -265,7 +265,9 @@ def test_target_depends_on_a_round_that_nothing_names(tmp_path: Path) -> None:
     assert one_run(read_mlperf(file, target=Target("map", 0.3))).seconds == 600.0
 
 
-@pytest.mark.parametrize("key", ["target_accuracy", "quality_target", "eval_target", "target", "target_value"])
+@pytest.mark.parametrize(
+    "key", ["target_accuracy", "quality_target", "eval_target", "target", "target_value", "eval_accuracy_target"]
+)
 @pytest.mark.parametrize("stated", [0.74, "0.74", 74.0])
 def test_target_that_the_log_states_is_used_with_a_note(key: str, stated: object, tmp_path: Path) -> None:
     curve = [(70_000, 0.70), (130_000, 0.725), (190_000, 0.741)]
@@ -273,6 +275,32 @@ def test_target_that_the_log_states_is_used_with_a_note(key: str, stated: object
     run = one_run(read_mlperf(tmp_path))
     assert (str(run.target), run.seconds) == ("masked_lm_accuracy>=0.74", 181.0)
     assert "the log states the target masked_lm_accuracy>=0.74, the rules of v1.1" in run.details["notes"][0]
+
+
+def test_log_that_states_two_targets_is_refused(tmp_path: Path) -> None:
+    stated = [("quality_target", 0, 0.74, {}), ("target_accuracy", 0, 0.72, {})]
+    placed(tmp_path, run_of([(70_000, 0.73)], "bert", *stated), "v1.1", "bert")
+    assert "states different targets (quality_target 0.74, target_accuracy 0.72)" in reasons(read_mlperf(tmp_path))[0]
+
+
+@pytest.mark.parametrize("key", ["target_loss", "max_target_length", "target_log_perplexity"])
+def test_targets_of_other_quantities_are_not_those_of_an_accuracy(key: str, tmp_path: Path) -> None:
+    placed(tmp_path, run_of([(70_000, 0.73)], "bert", (key, 0, 0.5, {})), "v1.1", "bert")
+    assert str(one_run(read_mlperf(tmp_path)).target) == "masked_lm_accuracy>=0.72"
+
+
+def test_accuracies_in_percent_are_read_as_fractions(tmp_path: Path) -> None:
+    placed(tmp_path / "a", run_of([(70_000, 0.9), (130_000, 75.9)], "resnet"), "v1.1", "resnet")
+    run = one_run(read_mlperf(tmp_path / "a"))
+    assert (run.seconds, [point.metrics["top1_accuracy"] for point in run.points]) == (121.0, [0.009, 0.759])
+    placed(tmp_path / "b", run_of([(70_000, 0.7), (130_000, 0.76)], "resnet"), "v1.1", "resnet")
+    assert one_run(read_mlperf(tmp_path / "b", target=Target("top1_accuracy", 70.0))).target.threshold == 0.7
+
+
+def test_targets_above_1_of_a_loss_are_not_percent(tmp_path: Path) -> None:
+    placed(tmp_path, run_of([(70_000, 1.6), (130_000, 1.1)], "llama2_70b_lora"), "v5.1", "llama2_70b_lora")
+    run = one_run(read_mlperf(tmp_path, target=Target("loss", 1.2, "at_most")))
+    assert (run.target.threshold, run.seconds) == (1.2, 121.0)
 
 
 def test_stated_target_that_agrees_needs_no_note(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,24 @@ _PROGRESS = {
     "iteration": "step",
 }
 _BATCH_SIZES = ("global_batch_size", "train_batch_size", "input_batch_size")
-_STATED_TARGET = re.compile(
-    r"(?:eval_|quality_|accuracy_)?target(?:_(?:accuracy|quality|loss|metric|score|log_perplexity|perplexity|auc|map|bleu|dice|wer))?"
-    r"(?:_value)?"
+_TARGET_WORDS = frozenset(
+    {
+        "target",
+        "eval",
+        "evaluation",
+        "val",
+        "validation",
+        "quality",
+        "mlperf",
+        "opt",
+        "metric",
+        "value",
+        "score",
+        "threshold",
+    }
+    | {"accuracy", "acc", "top1", "auc", "map", "bleu", "dice", "win", "rate"}
 )
+_LOSS_WORDS = frozenset({"loss", "log", "perplexity", "ppl", "wer", "error"})
 
 
 @dataclass
@@ -87,16 +101,16 @@ class Log:
         """The batch size over all devices, where the log gives it."""
         return next((self.settings[key] for key in _BATCH_SIZES if key in self.settings), None)
 
-    @property
-    def stated_target(self) -> float | None:
-        """The threshold of the target that the log states; None if it states none, or more than one number."""
+    def stated_targets(self, *, is_loss: bool) -> dict[str, float]:
+        """Return the thresholds that the log states, by key; keys that name a loss count only if the metric is one."""
+        allowed = _TARGET_WORDS | _LOSS_WORDS if is_loss else _TARGET_WORDS
+        found = {}
         for key, value in self.settings.items():
-            if _STATED_TARGET.fullmatch(key):
-                try:
-                    return number_of(value, role=key)
-                except UnreadableError:
-                    continue
-        return None
+            words = key.lower().split("_")
+            if "target" in words and allowed.issuperset(words):
+                with suppress(UnreadableError):
+                    found[key] = number_of(value, role=key)
+        return found
 
     def drop_evaluations_before_start(self) -> list[Evaluation]:
         """Remove evaluations before the start of the run, such as warm-ups, and return them."""

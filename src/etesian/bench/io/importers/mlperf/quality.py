@@ -17,6 +17,7 @@ from etesian.bench.io._reading.errors import UnreadableError
 from etesian.bench.workload import Target
 
 WORST_RATIO = "worst_target_ratio"
+_MOST_PERCENT = 100.0
 _SMALL = 1e-300  # below any measured value: keeps ratios finite
 
 
@@ -56,20 +57,25 @@ class Quality:
             return replace(self, worst_ratio=target.threshold)
         if target.metric not in metrics:
             raise UnreadableError(f"measures {' and '.join(metrics)}, not {target.metric!r}, the metric of --target")
-        return replace(self, targets=(target,))
+        own = next(each for each in self.targets if each.metric == target.metric)
+        return replace(self, targets=(replace(target, threshold=self._on_scale_of(own, target.threshold)),))
 
     def with_stated(self, value: float) -> Quality:
         """Replace the threshold by the one that a log states, on the scale of the official one."""
         if len(self.targets) > 1 or not math.isfinite(value) or value <= 0:
             return self
         official = self.targets[0]
-        if self.is_bleu and value <= 1:
-            value *= 100
-        elif official.threshold <= 1 < value <= 100:
-            value /= 100
+        value = self._on_scale_of(official, value)
         if math.isclose(value, official.threshold, rel_tol=1e-6):
             return self
         return replace(self, targets=(replace(official, threshold=value),))
+
+    def _on_scale_of(self, official: Target, value: float) -> float:
+        """Bring a threshold to the scale of the official one: BLEU in points, other shares as fractions; losses have no scale."""
+        if self.is_bleu:
+            return value * 100 if value <= 1 else value
+        is_percent = official.direction == "at_least" and official.threshold <= 1 < value <= _MOST_PERCENT
+        return float(f"{value / 100:.12g}") if is_percent else value
 
     def with_worst_ratio(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Add the metric that stands for several targets, where all of them were measured."""

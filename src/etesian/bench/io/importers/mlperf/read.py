@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from etesian.bench.io._reading.consistency import with_checked_scales
 from etesian.bench.io._reading.curves import Measurement, outcome_of, plain, points_of
 from etesian.bench.io._reading.files import DAMAGES, UnreadableError, files_below, json_of
 from etesian.bench.io._reading.found import Found, Ignored, Skipped, printable, read_each, reason_of
@@ -19,6 +20,8 @@ from etesian.bench.workload import Target
 _LOG_NAME = re.compile(r"(result.*\.txt|.*\.log|.*\.out)(\.gz|\.bz2|\.xz|\.zst|\.zip)?")
 _MAX_COMPLAINTS = 5
 _EARLY = 0.05  # of the run's time
+_LATER = (99, 9)  # than any round
+_MOST_PERCENT = 100.0
 _DECIMALS = 6  # times since 1970 are not more exact than that
 
 
@@ -93,26 +96,31 @@ def _read_file(file: Path, target: Target | None, *, is_mixed: bool) -> Iterator
         quality, more = _official_quality(log, place)
     else:
         quality, more = _own_quality(place, target, is_mixed=is_mixed), []
-    yield _run_of(file, log, place, quality, notes + more)
+    entry = _run_of(file, log, place, quality, notes + more)
+    yield from [entry] if target is None else with_checked_scales([entry])
 
 
 def _official_quality(log: Log, place: Place) -> tuple[Quality, list[str]]:
-    """Return the target that the log states or, if it states none, that of the rules; and a note if the two differ."""
-    stated = log.stated_target
+    """Return the target that the log states or, if it states none, that of the rules; and notes on their differences."""
+    latest = quality_of(place.benchmark, _LATER)
+    stated = log.stated_targets(is_loss=latest is None or latest.target.direction == "at_most")
     try:
         official = quality_of(place.benchmark, place.round)
     except UnreadableError:
-        official = None if stated is None else quality_of(place.benchmark, (99, 9))
-        if official is None:
+        if latest is None or not stated:
             raise
+        official = latest
     if official is None:
-        hint = "" if stated is None else f"; the log states {stated:g}, but not the direction"
+        said = [f"{value:g}" for value in stated.values()]
+        hint = f"; the log states {' and '.join(said)}, but not the direction" if said else ""
         raise UnreadableError(
             f"the target of {place.benchmark or 'its benchmark'!r} is not known; give it by --target{hint}"
         )
-    if stated is None:
-        return official, []
-    quality = official.with_stated(stated)
+    qualities = {key: official.with_stated(value) for key, value in stated.items()}
+    if len({quality.target for quality in qualities.values()}) > 1:
+        listed = ", ".join(f"{key} {value:g}" for key, value in stated.items())
+        raise UnreadableError(f"states different targets ({listed}); give the one that holds by --target")
+    quality = next(iter(qualities.values()), official)
     if quality == official:
         return official, []
     rules = f"the rules of {place.round_name}" if place.round_name else "the rules"
@@ -123,7 +131,7 @@ def _own_quality(place: Place, target: Target, *, is_mixed: bool) -> Quality:
     try:
         known = quality_of(place.benchmark, place.round)
     except UnreadableError:
-        known = quality_of(place.benchmark, (99, 9))
+        known = quality_of(place.benchmark, _LATER)
     if known is not None:
         return known.with_target(target)
     if is_mixed:
@@ -155,7 +163,7 @@ def _run_of(file: Path, log: Log, place: Place, quality: Quality, notes: list[st
         organization=place.organization,
         system=place.system,
         progress=_progress_name(log),
-        details=_details(file, log, place, run_seconds) | ({"notes": notes} if notes else {}),
+        details=_details(file, log, place, run_seconds, target) | ({"notes": notes} if notes else {}),
     )
     return StoredRun("-".join(filter(None, ("mlperf", place.round_name, place.benchmark))), run)
 
@@ -163,7 +171,7 @@ def _run_of(file: Path, log: Log, place: Place, quality: Quality, notes: list[st
 def _points(log: Log, quality: Quality, run_seconds: float | None) -> tuple[Point, ...]:
     if not log.evaluations:
         return ()
-    scale = 100.0 if quality.is_bleu and _is_fraction(log.evaluations) else 1.0
+    scale = _scale(log, quality)
     times = _times(log, run_seconds)
     measurements = [
         Measurement(time, _metrics(evaluation, quality, scale, _first_epoch_is_one(log)))
@@ -188,15 +196,26 @@ def _times(log: Log, run_seconds: float | None) -> list[float]:
 
 def _metrics(evaluation: Evaluation, quality: Quality, scale: float, epochs_from_zero: bool) -> dict[str, float]:
     unnamed = quality.targets[0].metric
-    metrics = quality.with_worst_ratio({name or unnamed: value * scale for name, value in evaluation.values.items()})
+    metrics = quality.with_worst_ratio(
+        {
+            name or unnamed: value if scale == 1 else float(f"{value * scale:.12g}")
+            for name, value in evaluation.values.items()
+        }
+    )
     if evaluation.progress is not None:
         name, count = evaluation.progress
         metrics[name] = count + epochs_from_zero
     return metrics
 
 
-def _is_fraction(evaluations: Iterable[Evaluation]) -> bool:
-    return all(value <= 1 for evaluation in evaluations for value in evaluation.values.values())
+def _scale(log: Log, quality: Quality) -> float:
+    """Return the factor that brings the values to the scale of the target: BLEU in points, and other shares as fractions."""
+    largest = max((value for evaluation in log.evaluations for value in evaluation.values.values()), default=0.0)
+    if quality.is_bleu:
+        return 100.0 if largest <= 1 else 1.0
+    target = quality.target
+    is_share = len(quality.targets) == 1 and target.direction == "at_least" and target.threshold <= 1
+    return 0.01 if is_share and 1 < largest <= _MOST_PERCENT else 1.0
 
 
 def _first_epoch_is_one(log: Log) -> bool:
@@ -243,7 +262,7 @@ def _progress_name(log: Log) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _details(file: Path, log: Log, place: Place, run_seconds: float | None) -> dict[str, object]:
+def _details(file: Path, log: Log, place: Place, run_seconds: float | None, target: Target) -> dict[str, object]:
     return {
         **describe_system(system_file_of(file)),
         **plain(
@@ -254,7 +273,7 @@ def _details(file: Path, log: Log, place: Place, run_seconds: float | None) -> d
                 "batch_size": log.batch_size,
                 "seed": log.settings.get("seed", log.settings.get("run_set_random_seed")),
                 "status": log.status,
-                "stated_target": log.stated_target,
+                "stated_target": next(iter(log.stated_targets(is_loss=target.direction == "at_most").values()), None),
                 "run_seconds": run_seconds,
                 "file": file.name,
             }
