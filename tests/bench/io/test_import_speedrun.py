@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from import_cases import SPEEDRUN, one_run, reasons, sort_out, write
 
+from etesian.bench import Target
 from etesian.bench.io import read_speedrun
 
 
@@ -105,6 +106,8 @@ def test_every_real_log_is_read(real: Callable[[str], Path]) -> None:
         ("20260504_soap_mlp_3148/seed01.txt", "20260504_soap_mlp_3148"),
         ("muon/results/logs/seed01.txt", "muon"),
         ("2025-01-04_SoftCap/ablation/logs/run_0.txt", "2025-01-04_SoftCap/ablation"),
+        ("muon/8xH100/log.txt", "muon/8xH100"),
+        ("muon/seed_3/log.txt", "muon"),
     ],
 )
 def test_record_is_named_after_its_folder(place: str, entry: str, tmp_path: Path) -> None:
@@ -112,10 +115,32 @@ def test_record_is_named_after_its_folder(place: str, entry: str, tmp_path: Path
     assert one_run(read_speedrun(tmp_path)).workload == entry
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("80694ms", 80.694), ("80.694s", 80.694), ("1.5min", 90.0)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("80694ms", 80.694), ("80.694s", 80.694), ("1.5min", 90.0), ("80,694ms", 80.694)]
+)
 def test_training_time_has_a_unit(text: str, seconds: float, tmp_path: Path) -> None:
     log = SPEEDRUN.replace("train_time:80694ms", f"train_time:{text}")
     assert one_run(read_speedrun(write(tmp_path / "log.txt", log))).seconds == pytest.approx(seconds)
+
+
+def test_logs_of_two_seeds_of_an_entry_are_two_runs(tmp_path: Path) -> None:
+    for seed in range(2):
+        write(tmp_path / "muon" / f"seed_{seed}" / "log.txt", SPEEDRUN)
+    runs, _, _ = sort_out(read_speedrun(tmp_path))
+    assert {run.workload for run in runs} == {"muon"}
+    assert len({run.seed for run in runs}) == 2
+
+
+def test_medium_track_has_a_target_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "track_2_medium" / "2025-01-04_A" / "log.txt", SPEEDRUN)
+    run = one_run(read_speedrun(tmp_path))
+    assert (str(run.target), run.outcome) == ("val_loss<=2.92", "exhausted")
+    assert one_run(read_speedrun(tmp_path, target=Target("val_loss", 3.28, "at_most"))).outcome == "reached"
+
+
+def test_validation_in_another_form_is_refused_with_its_line(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.txt", SPEEDRUN.replace("train_time:80694ms", "train_time:0:01:20"))
+    assert "line 11 is not like 'step:1480/1480" in reasons(read_speedrun(log))[0]
 
 
 def test_records_of_the_same_name_in_two_folders_are_two_entries(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from etesian.bench.io._reading.curves import Measurement, number_of, outcome_of, plain, points_of, seed_of
-from etesian.bench.io._reading.files import UnreadableError, has_suffix, lines_of
+from etesian.bench.io._reading.files import UnreadableError, has_suffix, lines_of, shortened
 from etesian.bench.io._reading.found import Found, printable, read_each
 from etesian.bench.io.importers.speedrun_readme import stated_statistics
 from etesian.bench.record import PUBLISHED, Outcome, Point, Run, StoredRun
@@ -24,12 +24,20 @@ from etesian.bench.workload import Target
 TARGET = Target("val_loss", 3.28, "at_most")
 """The speedrun's rule: the mean final loss of several runs must be at most this."""
 
-_VALIDATION = re.compile(r"step:(\d+)/(\d+)\b.*?\bval_loss:(\S+)\s+train_time:(\d+(?:\.\d+)?) ?(ms|s|min|h)\b")
-_SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+MEDIUM_TARGET = Target("val_loss", 2.92, "at_most")
+"""The same of the medium track."""
+
+_MEDIUM_TRACK = re.compile(r"track_?2.*|.*medium.*track.*", re.IGNORECASE)
+_VALIDATION = re.compile(
+    r"step: ?(\d+)/(\d+)\b.*?\bval_loss: ?([^\s,]+),?\s+train_time: ?(\d+(?:,\d{3})*(?:\.\d+)?) ?(ms|s|sec|min|h)\b"
+)
+_LOOKS_LIKE_VALIDATION = re.compile(r"step: ?\d+/\d+\b.*\bval_loss:.*\btrain_time:")
+_SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
 _DEVICE = re.compile(r"\|\s+\d+\s+(?P<model>\S.*?)\s+(?:On|Off)\s+\|")
 _VERSION = re.compile(r"Running (?P<name>Python|[Pp]y[Tt]orch)(?: version)? (?P<version>\S+)")
 _RECORD = re.compile(r"\d{4}-?\d\d-?\d\d[_-].+")
 _PLAIN_FOLDERS = ("logs", "log", "runs", "results", "records", "outputs", "output", "txt", "seeds")
+_REPEAT_FOLDER = re.compile(r"(?:seed|run|rep|trial)[_-]?\d+", re.IGNORECASE)
 
 
 @dataclass
@@ -40,15 +48,16 @@ class _Log:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def read_speedrun(path: str | Path, *, target: Target = TARGET) -> Iterator[Found]:
+def read_speedrun(path: str | Path, *, target: Target | None = None) -> Iterator[Found]:
     """Read logs of speedruns: a folder of records, or one log.
 
     Parameters
     ----------
     path
-        The folder or file. The entry is named after the folder of the log, such as ``2024-12-08_UNetValueEmbedsTweaks``.
+        The folder or file. The entry is named after the dated folder above the log, such as
+        ``2024-12-08_UNetValueEmbedsTweaks``, or else after the folders between this one and the log.
     target
-        Target of the validation loss, val_loss.
+        Target of the validation loss; by default val_loss<=2.92 in a folder such as track_2_medium, and val_loss<=3.28 elsewhere.
 
     Yields
     ------
@@ -65,7 +74,8 @@ def read_speedrun(path: str | Path, *, target: Target = TARGET) -> Iterator[Foun
     stated = lru_cache(stated_statistics)
 
     def read(file: Path) -> list[Found]:
-        run = _run_of(file, _read_log(file), target)
+        is_medium = any(map(_MEDIUM_TRACK.fullmatch, file.resolve().parts[:-1]))
+        run = _run_of(file, _read_log(file), target or (MEDIUM_TARGET if is_medium else TARGET), Path(path))
         published = stated(Path(*file.resolve().parts[: 1 + len(_folders_of(file))]))
         return [
             StoredRun("speedrun", replace(run, details={**run.details, PUBLISHED: published}) if published else run)
@@ -81,6 +91,10 @@ def _read_log(file: Path) -> _Log:
     for number, line in lines_of(file, errors="replace"):
         if match := _VALIDATION.search(line):
             _take_validation(log, match, number)
+        elif _LOOKS_LIKE_VALIDATION.search(line):
+            raise UnreadableError(
+                f"line {number} is not like 'step:1480/1480 val_loss:3.2773 train_time:236843ms': {shortened(line, 80)}"
+            )
         elif match := _DEVICE.match(line):
             log.devices.append(match["model"])
         elif match := _VERSION.match(line):
@@ -96,15 +110,17 @@ def _take_validation(log: _Log, match: re.Match[str], number: int) -> None:
         raise UnreadableError(f"line {number}: a second run begins here; a log must hold one")
     log.scheduled_steps = steps
     loss = number_of(match[3], role=f"line {number}: val_loss")
-    log.measurements.append(Measurement(float(match[4]) * _SECONDS[match[5]], {"val_loss": loss}, step))
+    log.measurements.append(
+        Measurement(float(match[4].replace(",", "")) * _SECONDS[match[5]], {"val_loss": loss}, step)
+    )
 
 
-def _run_of(file: Path, log: _Log, target: Target) -> Run:
+def _run_of(file: Path, log: _Log, target: Target, root: Path) -> Run:
     points = points_of(log.measurements, target)
     outcome, error = _ending(points, log.scheduled_steps or 0, target)
     return Run(
-        workload=_entry_of(file),
-        seed=seed_of(file.name.partition(".")[0]),
+        workload=_entry_of(file, root),
+        seed=seed_of(_name_of(file)),
         target=target,
         outcome=outcome,
         points=points,
@@ -123,17 +139,24 @@ def _ending(points: tuple[Point, ...], steps: int, target: Target) -> tuple[Outc
     return outcome_of(points, target), None
 
 
-def _entry_of(file: Path) -> str:
-    """Return the folders from the dated one of the record on, or else the folder of the log."""
+def _entry_of(file: Path, root: Path) -> str:
+    """Return the folders from the dated one of the record on, or else those below the root."""
     folders = _folders_of(file)
     dated = [index for index, folder in enumerate(folders) if _RECORD.fullmatch(folder)]
-    return printable("/".join(folders[dated[-1] if dated else -1 :]))
+    below = folders[dated[-1] if dated else len(root.resolve().parts) - 1 :]
+    return printable("/".join(folder for folder in below if folder.lower() not in _PLAIN_FOLDERS) or folders[-1])
+
+
+def _name_of(file: Path) -> str:
+    """Return a name that distinguishes the log from others of its entry: with its folder, if that is named after a repeat."""
+    name = file.name.partition(".")[0]
+    return f"{file.parent.name}/{name}" if _REPEAT_FOLDER.fullmatch(file.parent.name) else name
 
 
 def _folders_of(file: Path) -> tuple[str, ...]:
-    """Return the folders of a log below the root; ``logs`` and the like do not count."""
+    """Return the folders of a log; ``logs``, ``seed_3`` and the like do not count."""
     folders = file.resolve().parts[1:-1]
-    while len(folders) > 1 and folders[-1].lower() in _PLAIN_FOLDERS:
+    while len(folders) > 1 and (folders[-1].lower() in _PLAIN_FOLDERS or _REPEAT_FOLDER.fullmatch(folders[-1])):
         folders = folders[:-1]
     return folders
 
