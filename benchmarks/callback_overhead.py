@@ -1,12 +1,14 @@
 """Time that the callbacks for Trainer, Lightning and Keras add to training, as a share of it.
 
 Whole trainings at toy size are paired: one with the callback and one without, in alternating order, in one process. An
-evaluation follows every 10 steps, and a step takes at least 10 ms, which is short for a real model. The times include
-adding the run to a store at the end. The reported share is the Hodges-Lehmann estimate of the paired ratios minus 1, with an
-interval that inverts Wilcoxon's signed rank test.
+evaluation follows every 10 steps, and a step takes at least 10 ms, which is short for a real model. Two shares are reported:
 
-``--hooks`` times only the hooks of a callback, called as often as the library calls them. This is far less noisy, and leaves
-out the time that the library takes to dispatch a hook.
+- the time within the callback's hooks, from the first to the one that adds the run to a store, divided by the rest of the same
+  training (median, and range of the trainings);
+- the Hodges-Lehmann estimate of the ratios of the pairs minus 1, with an interval that inverts Wilcoxon's signed rank test. It
+  includes what the library and the callback's thread cost outside of the hooks, and the noise of two trainings.
+
+``--hooks`` times only the hooks between two evaluations, called as often as the library calls them.
 
 Command: ``python benchmarks/callback_overhead.py [--pairs 20] [--hooks] [--out FILE]``
 """
@@ -23,6 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,31 +157,69 @@ def keras(folder: Path) -> tuple[Training, Callable[[int], Any]]:
 TRAININGS = {"HFTrainerCallback": hf_trainer, "LightningCallback": lightning, "KerasCallback": keras}
 
 
-def paired_times(train: Training, callback: Callable[[int], Any], pairs: int) -> tuple[list[float], list[float]]:
-    """Return the times with and without the callback, pair by pair; which goes first alternates."""
+@dataclass
+class Times:
+    """Seconds of each training: with the callback, of these within its hooks, and without it."""
+
+    with_callback: list[float] = field(default_factory=list)
+    in_hooks: list[float] = field(default_factory=list)
+    without: list[float] = field(default_factory=list)
+
+
+def time_hooks(callback: Any) -> list[float]:
+    """Replace the hooks of a callback by ones that are timed; return the list that their seconds are added to."""
+    seconds: list[float] = []
+    for name in vars(type(callback)):
+        if name.startswith("on_"):
+            setattr(callback, name, _timed(getattr(callback, name), seconds))
+    return seconds
+
+
+def _timed(hook: Callable[..., None], seconds: list[float]) -> Callable[..., None]:
+    def timed(*arguments: Any, **options: Any) -> None:
+        began = time.perf_counter()
+        hook(*arguments, **options)
+        seconds.append(time.perf_counter() - began)
+
+    return timed
+
+
+def paired_times(train: Training, callback: Callable[[int], Any], pairs: int) -> Times:
+    """Train in pairs, one with the callback and one without; which goes first alternates."""
     for callbacks in ([], [callback(pairs)]):
         train(callbacks)
-    times: dict[bool, list[float]] = {True: [], False: []}
+    times = Times()
     for pair in range(pairs):
         for has_callback in (True, False) if pair % 2 else (False, True):
             callbacks = [callback(pair)] if has_callback else []
+            hooks = [time_hooks(each) for each in callbacks]
             began = time.perf_counter()
             train(callbacks)
-            times[has_callback].append(time.perf_counter() - began)
-    return times[True], times[False]
+            (times.with_callback if has_callback else times.without).append(time.perf_counter() - began)
+            times.in_hooks += map(sum, hooks)
+    return times
 
 
 def whole_trainings(pairs: int) -> dict[str, dict[str, Any]]:
-    """Measure all libraries; return the share that each callback adds, its interval and the times of the pairs."""
+    """Measure all libraries; return both shares of each callback, and the times."""
     found = {}
     for name, make in TRAININGS.items():
         with tempfile.TemporaryDirectory() as folder:
-            given, plain = paired_times(*make(Path(folder)), pairs)
-        ratio = typical_ratio(np.array(given), np.array(plain), paired=True)
+            times = paired_times(*make(Path(folder)), pairs)
+        shares = [hooks / (whole - hooks) for whole, hooks in zip(times.with_callback, times.in_hooks, strict=True)]
+        ratio = typical_ratio(np.array(times.with_callback), np.array(times.without), paired=True)
         share, low, high = (math.nan if each is None else each - 1 for each in (ratio.value, ratio.low, ratio.high))
-        found[name] = {"share": share, "low": low, "high": high, "with_callback": given, "without": plain}
+        in_hooks = {"share": statistics.median(shares), "low": min(shares), "high": max(shares)}
+        found[name] = {
+            "in_hooks": in_hooks,
+            "of_pairs": {"share": share, "low": low, "high": high},
+            "times": asdict(times),
+        }
         print(
-            f"{name}: {100 * share:+.3f}% of training [{100 * low:+.3f}, {100 * high:+.3f}], {pairs} pairs", flush=True
+            f"{name}: {statistics.median(times.without):.2f} s; hooks {100 * in_hooks['share']:.3f}% "
+            f"[{100 * min(shares):.3f}, {100 * max(shares):.3f}]; pairs {100 * share:+.2f}% [{100 * low:+.2f}, {100 * high:+.2f}], "
+            f"{pairs} pairs",
+            flush=True,
         )
     return found
 
