@@ -49,6 +49,12 @@ def test_same_command_in_two_files_gives_more_runs_and_the_same_file_gives_the_s
     assert runs == sort_out(read_hyperfine(tmp_path))[0]
 
 
+def test_same_command_twice_in_a_file_gives_more_runs(tmp_path: Path) -> None:
+    content = hyperfine_json(SLEEP, {**SLEEP, "times": [0.101, 0.103, 0.105]})
+    runs, _, _ = sort_out(read_hyperfine(write(tmp_path / "h.json", content)))
+    assert len({run.seed for run in runs}) == 6
+
+
 def test_failed_executions_are_kept_as_failed(tmp_path: Path) -> None:
     content = hyperfine_json({**SLEEP, "exit_codes": [0, 3, None]})
     runs, _, _ = sort_out(read_hyperfine(write(tmp_path / "h.json", content)))

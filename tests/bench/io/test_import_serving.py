@@ -248,3 +248,11 @@ def test_repetition_of_benchopt_is_one_run_and_pickles_are_left_alone(tmp_path: 
     said = reasons(read_benchopt(tmp_path, target=Target("objective_auc", 0.9)))
     assert len(said) == 4
     assert "its metrics are objective_value" in said[0]
+
+
+def test_executions_of_a_solver_that_were_joined_are_not_one_run(tmp_path: Path) -> None:
+    row = {"objective_name": "o", "data_name": "d", "solver_name": "s", "idx_rep": 0, "objective_value": 0.5}
+    rows = [{**row, "stop_val": step, "time": 0.1 * step} for step in (1, 2)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows + rows), tmp_path / "b.parquet")
+    (said,) = reasons(read_benchopt(tmp_path, target=Target("objective_value", 0.6, "at_most")))
+    assert "has 2 rows with stop_val 1: results of several executions" in said

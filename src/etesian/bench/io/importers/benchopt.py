@@ -5,6 +5,7 @@ Only columns of numbers and text are read. Benchopt may keep pickled objects in 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,12 @@ def _run_of(file: Path, key: tuple[str, ...], rows: list[Row], target: Target, s
     if not measurements:
         known = sorted(name for name in rows[0].cells if name.startswith("objective_") and name != "objective_name")
         raise UnreadableError(f"has no metric {target.metric!r}; its metrics are {', '.join(known) or 'none'}")
+    steps = Counter(measurement.slices for measurement in measurements if measurement.slices is not None)
+    if steps and max(steps.values()) > 1:
+        step, count = steps.most_common(1)[0]
+        raise UnreadableError(
+            f"has {count} rows with stop_val {step}: results of several executions; import them one by one"
+        )
     points = points_of(sorted(measurements, key=lambda measurement: measurement.seconds), target)
     strategy = str(rows[0].cells.get("sampling_strategy", "")).lower()
     note = {"notes": [f"sampling strategy {strategy}: each point is a separate execution of the solver"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,19 @@ def read_hyperfine(path: str | Path, *, suite: str = "hyperfine") -> Iterator[Fo
 
 def _read_file(file: Path, suite: str) -> Iterator[Found]:
     text = document_of(file)
+    before: Counter[str] = Counter()  # runs of each command
     for result in objects_in(json_object(text), "results"):
         command = str(result.get("command", ""))
-        yield from attempt(f"{file}, {command}", lambda result=result: _runs_of(file, text, result, suite))  # type: ignore[misc]
+
+        def read(result: Mapping[str, Any] = result, first: int = before[command]) -> Iterable[Found]:
+            return _runs_of(file, text, result, suite, first)
+
+        found = list(attempt(f"{file}, {command}", read))
+        before[command] += len(found)
+        yield from found
 
 
-def _runs_of(file: Path, text: str, result: Mapping[str, Any], suite: str) -> Iterable[Found]:
+def _runs_of(file: Path, text: str, result: Mapping[str, Any], suite: str, first: int) -> Iterable[Found]:
     command, times = result.get("command"), result.get("times")
     if not isinstance(command, str) or not command:
         raise UnreadableError("a result must name its command")
@@ -58,7 +66,7 @@ def _runs_of(file: Path, text: str, result: Mapping[str, Any], suite: str) -> It
     if len(codes) != len(times):
         raise UnreadableError(f"has {len(times)} times and {len(codes)} exit codes")
     runs = []
-    for index, (time, code) in enumerate(zip(times, codes, strict=True)):
+    for index, (time, code) in enumerate(zip(times, codes, strict=True), first):
         error = None if code == 0 else "killed by a signal" if code is None else f"exit code {code}"
         runs.append(
             timed_run(
