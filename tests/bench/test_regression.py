@@ -134,11 +134,14 @@ def hyperfine(path: Path, times) -> Path:
     return path
 
 
-def pytest_benchmark(path: Path, times) -> Path:
-    """One file a session is one run of each benchmark; here several rounds in one."""
-    benchmarks = [{"name": "test_it", "fullname": "t.py::test_it", "stats": {"data": list(times), "median": 1.0}}]
-    path.write_text(json.dumps({"benchmarks": benchmarks, "machine_info": {}, "datetime": "2026-01-01T00:00:00"}))
-    return path
+def sessions(folder: Path, times) -> Path:
+    """A folder of pytest-benchmark's files, one for each session."""
+    folder.mkdir()
+    for k, time in enumerate(times):
+        benchmarks = [{"name": "test_it", "fullname": "t.py::test_it", "stats": {"median": time, "rounds": 5}}]
+        content = {"benchmarks": benchmarks, "machine_info": {}, "datetime": f"2026-01-01T00:00:{k:02d}"}
+        (folder / f"{k:04d}_session.json").write_text(json.dumps(content))
+    return folder
 
 
 def check(*arguments):
@@ -171,6 +174,24 @@ def test_stores_and_json_lines_are_read(tmp_path):
     done = check(tmp_path / "a.jsonl", tmp_path / "b.db")
     assert done.exit_code == 1
     assert "1 entry: 1 slower" in done.stdout
+
+
+def test_folder_of_sessions_is_read_and_a_session_is_one_run(tmp_path):
+    base, slow = sessions(tmp_path / "a", noise(0)), sessions(tmp_path / "b", 1.2 * noise(1))
+    done = check(base, slow, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["entries"][0]["runs"]) == (1, {"base": 10, "new": 10})
+    one = check(base / "0000_session.json", slow / "0000_session.json", "--strict")
+    assert one.exit_code == 3
+    assert "t.py::test_it: at least 4 runs of each are needed for an interval." in one.stdout
+
+
+def test_notes_say_how_many_more_runs_would_decide(tmp_path):
+    base = hyperfine(tmp_path / "a.json", noise(0, spread=0.05))
+    new = hyperfine(tmp_path / "b.json", noise(3, spread=0.05))
+    entry = json.loads((done := check(base, new, "--json")).stdout)["entries"][0]
+    assert (done.exit_code, entry["verdict"]) == (0, "undecided")
+    needed = entry["runs_needed"]
+    assert f"make: {needed} runs of each, {needed - 10} more, would probably decide." in check(base, new).stdout
 
 
 def test_csv_files_are_read(tmp_path):

@@ -37,7 +37,7 @@ def check(
     Parameters
     ----------
     base
-        Runs before the change: a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine.
+        Runs before the change: a store, JSON Lines, CSV, JSON of pytest-benchmark or hyperfine, or a folder of such files.
     new
         Runs after the change.
     margin

@@ -1,4 +1,4 @@
-"""Runs from any file that `etesian bench check` accepts, recognized by its content."""
+"""Runs from any file or folder that `etesian bench check` accepts, recognized by the content."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from pathlib import Path
 
 from etesian.bench.address import StoreAddress
 from etesian.bench.errors import InputError
+from etesian.bench.io._reading.files import files_below, has_suffix
 from etesian.bench.io._reading.found import Found, Skipped
 from etesian.bench.record import StoredRun
 from etesian.bench.store import Store
 from etesian.bench.workload import Target
 
-_FORMATS = "a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine"
+_FORMATS = "a store, JSON Lines, CSV, JSON of pytest-benchmark or hyperfine, or a folder of such files"
 
 
 def read_benchmark_file(
     source: str | Path, *, suite: str | None = None, target: Target | None = None
 ) -> list[StoredRun]:
-    """Read runs from a store, JSON Lines, CSV, or JSON of pytest-benchmark or hyperfine.
+    """Read runs from a store, JSON Lines, CSV, JSON of pytest-benchmark or hyperfine, or a folder of such files.
 
     Parameters
     ----------
     source
-        Path of a file, or database URL of a store.
+        Path of a file or a folder, or database URL of a store.
     suite
         Suite to select; None for all.
     target
@@ -47,6 +48,8 @@ def read_benchmark_file(
 
 def _read(source: str | Path, target: Target | None) -> list[Found]:
     path = Path(source)
+    if path.is_dir():
+        return [found for file in files_below(path) for found in _read(file, target)]
     if "://" in str(source) or not path.is_file():
         with Store(source, create=False) as store:
             return list(store.entries())
@@ -55,7 +58,7 @@ def _read(source: str | Path, target: Target | None) -> list[Found]:
     if start.startswith(b"SQLite"):
         with Store(source, create=False) as store:
             return list(store.entries())
-    if ".csv" in path.suffixes:
+    if has_suffix(path, ".csv", ".tsv"):
         from etesian.bench.io.importers.table import read_csv
 
         return list(read_csv(path, target=target))

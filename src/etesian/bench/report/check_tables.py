@@ -37,8 +37,15 @@ def check_notes(check: Check) -> list[str]:
     if check.added:
         notes.append(f"Only in the new runs: {', '.join(check.added)}.")
     undecided = [each for each in check.entries if each.verdict == "undecided" and each.runs_needed]
-    notes += [f"{each.name}: {each.runs_needed} runs of each would probably decide." for each in undecided]
-    return notes
+    return notes + list(map(_needed, undecided))
+
+
+def _needed(each: EntryCheck) -> str:
+    """Say how many runs would decide; from too few runs for an interval, only that there must be more."""
+    if each.ratio.low is None:
+        return f"{each.name}: at least {each.runs_needed} runs of each are needed for an interval."
+    more = max((each.runs_needed or 0) - min(each.runs), 0)
+    return f"{each.name}: {each.runs_needed} runs of each, {more} more, would probably decide."
 
 
 def check_markdown(check: Check) -> str:
