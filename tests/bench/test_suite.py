@@ -16,6 +16,7 @@ import pytest
 from bench_fakes import Abandoning, Countdown, Dying, Meeting, is_alive, make_run, wait_until
 
 from etesian.bench import Event, InputError, Run, Store, Suite, Target, load_suite, run_suite
+from etesian.bench.source_code import code_digest
 from etesian.bench.suites import plan_jobs
 
 DONE = Target("left", 0, "at_most")
@@ -173,6 +174,7 @@ def test_a_run_that_hangs_is_killed_at_its_limit_and_kept_with_its_points() -> N
     suite = Suite("hangs", [Hanging("a")], DONE, budget_seconds=0.1)
     (run,) = run_suite(suite, seeds=1, limit_seconds=0.5)
     assert (run.outcome, len(run.points)) == ("out_of_time", 1)
+    assert run.code == code_digest(suite.workloads[0])  # though its process could not report it
     assert "no measurement within the limit of 0.5 s" in run.error
 
 

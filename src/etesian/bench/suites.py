@@ -6,7 +6,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Literal
@@ -200,6 +200,7 @@ class _Ledger:
     ) -> None:
         self._name, self._target, self._plan, self._endings = name, suite.target, plan, endings
         self._store, self._progress = store, progress
+        self._codes = {workload.name: code_digest(workload) for workload in suite.workloads}
         self._runs: dict[tuple[str, int], Run] = {}
         self._finished = 0
 
@@ -217,6 +218,8 @@ class _Ledger:
 
     def finish(self, job: Job, run: Run) -> None:
         key = (job.workload, job.seed)
+        if not run.code:  # its process was killed or died, and reported nothing
+            run = replace(run, code=self._codes[job.workload])
         self._runs[key] = run
         if self._store is not None:
             try:
