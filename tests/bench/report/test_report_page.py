@@ -308,6 +308,24 @@ def test_verdict_names_the_faster_of_two():
     assert re.match(r"To reach accuracy ≥ 0.93, fancy takes 0\.5\d* times as long as plain \(95% inter", sentence)
 
 
+def timed(name, place, first):
+    """Eight runs, 0.1 s apart, with seeds of their own."""
+    times = [first + 0.1 * k for k in range(8)]
+    points = [(Point(1, time, {"accuracy": 0.95}),) for time in times]
+    return [Run(name, 100 * place + k, TARGET, "reached", at) for k, at in enumerate(points)]
+
+
+def test_verdict_on_the_fastest_of_several_is_corrected_for_the_choice():
+    two = timed("plain", 0, 10.0) + timed("lucky", 1, 9.65)
+    alone = analyze(two, baseline="plain").races[0]
+    assert 0.0056 < alone.comparisons[0].test.p_value < 0.05
+    assert verdict(alone, level=0.95).startswith("To reach accuracy ≥ 0.93, lucky takes 0.9")
+    more = [run for place in range(2, 10) for run in timed(f"entry {place}", place, 11.0)]
+    sentence = verdict(analyze(two + more, baseline="plain").races[0], level=0.95)
+    assert sentence.startswith("No entry is shown to reach accuracy ≥ 0.93 sooner than plain: lucky takes 0.9")
+    assert sentence.endswith("and the fastest of 9 entries requires 0.0056.")
+
+
 def test_verdict_names_the_fastest_and_its_lead():
     sentence = verdict_of(6, 3)
     assert re.match(

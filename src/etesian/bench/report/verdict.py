@@ -22,7 +22,7 @@ def verdict(race: RaceAnalysis, *, level: float) -> str:
         return f"No entry reached {goal} in more than half of its runs."
     compared = {each.entry: each for each in race.comparisons}
     if winner in compared:
-        return _against_baseline(compared[winner], goal, level) + _shortfall(race, winner)
+        return _against_baseline(compared[winner], goal, level, len(compared)) + _shortfall(race, winner)
     return _ahead(race, compared, goal, level) + _shortfall(race, winner)
 
 
@@ -55,13 +55,21 @@ def _alone(entry: EntryFigures, goal: str) -> str:
     return f"{start}; the median time is {text}" + (f" ({ends})." if ends else ".")
 
 
-def _against_baseline(compared: Comparison, goal: str, level: float) -> str:
+def _against_baseline(compared: Comparison, goal: str, level: float, n_compared: int) -> str:
+    """Compare the fastest of several entries with the baseline; Bonferroni's correction, as the fastest was selected."""
     times, ends = _times_as_long(compared, level, than=f" as {compared.baseline}")
     if ends is None:
         return f"To reach {goal}, {compared.entry} took {times}; so few runs give no interval."
-    if ends[1] < 1:
+    limit = (1 - level) / n_compared
+    is_chance = n_compared > 1 and compared.test is not None and compared.test.p_value > limit
+    if ends[1] < 1 and not is_chance:
         return f"To reach {goal}, {compared.entry} takes {times}."
-    return f"No entry is shown to reach {goal} sooner than {compared.baseline}: {compared.entry} takes {times}."
+    start = f"No entry is shown to reach {goal} sooner than {compared.baseline}: {compared.entry} takes {times}"
+    if ends[1] >= 1 or compared.test is None:
+        return f"{start}."
+    return (
+        f"{start}, p = {p_value(compared.test.p_value)}, and the fastest of {n_compared} entries requires {limit:.2g}."
+    )
 
 
 def _ahead(race: RaceAnalysis, compared: dict[str, Comparison], goal: str, level: float) -> str:
