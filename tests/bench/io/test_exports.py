@@ -111,3 +111,15 @@ def test_pages_of_parquet_files_have_checksums(tmp_path: Path) -> None:
     path.write_bytes(good[:start] + bytes([good[start] ^ 1]) + good[start + 1 :])
     with pytest.raises(OSError, match=r"CRC|could not verify|Unexpected end of stream"):
         parquet.ParquetFile(path, page_checksum_verification=True).read()
+
+
+def test_interval_of_too_few_runs_is_not_called_one_of_95_percent(tmp_path: Path) -> None:
+    few = [entry("few", 10.0 + seed, seed) for seed in range(3)]
+    write_github_action_benchmark(few, tmp_path / "g.json")
+    (benchmark,) = json.loads((tmp_path / "g.json").read_text())
+    assert benchmark["range"] == "10 to 12 (too few runs for a 95% interval; it requires 5)"
+    write_github_summary(few, tmp_path / "g.md")
+    assert "| 11 s | 10 s to 12 s† |" in (tmp_path / "g.md").read_text()
+    assert "†: too few runs for a 95% interval; it requires 5." in (tmp_path / "g.md").read_text()
+    write_github_summary(RUNS, tmp_path / "g.md")
+    assert "†" not in (tmp_path / "g.md").read_text()

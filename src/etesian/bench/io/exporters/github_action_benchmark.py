@@ -50,7 +50,12 @@ def _benchmark(entry: Entry) -> dict[str, Any]:
         "extra": f"{entry.arrived} of {len(entry.runs)} runs reached {entry.target}",
     }
     if _is_finite(median.low) and _is_finite(median.high):
-        benchmark["range"] = f"{median.low:.4g} to {median.high:.4g} (95% interval)"
+        kind = (
+            "95% interval"
+            if median.is_reliable
+            else f"too few runs for a 95% interval; it requires {median.reliable_from}"
+        )
+        benchmark["range"] = f"{median.low:.4g} to {median.high:.4g} ({kind})"
     return benchmark
 
 

@@ -48,12 +48,21 @@ def _table(entries: list[Entry]) -> str:
         [escape_markdown(entry.workload), str(len(entry.runs)), str(entry.arrived), *_times(entry)] for entry in ordered
     ]
     title = f"### {escape_markdown(first.suite)}: {escape_markdown(str(first.target))}"
-    return "\n".join([title, "", *markdown_table(headings, rows, numbers_from=1)]) + "\n"
+    few = [entry.median for entry in ordered if entry.median.has_interval and not entry.median.is_reliable]
+    notes = (
+        ["", f"†: too few runs for a 95% interval; it requires {max(each.reliable_from for each in few)}."]
+        if few
+        else []
+    )
+    return "\n".join([title, "", *markdown_table(headings, rows, numbers_from=1), *notes]) + "\n"
 
 
 def _times(entry: Entry) -> list[str]:
     median = entry.median
-    return [_seconds(median.value), f"{_seconds(median.low)} to {_seconds(median.high)}"]
+    if not median.has_interval:
+        return [_seconds(median.value), "unknown"]
+    mark = "" if median.is_reliable else "†"
+    return [_seconds(median.value), f"{_seconds(median.low)} to {_seconds(median.high)}{mark}"]
 
 
 def _seconds(value: float | None) -> str:
