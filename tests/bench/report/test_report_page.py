@@ -384,6 +384,9 @@ def test_numbers_have_three_digits(value, unit, text):
         (Estimate(2.0, 2.0, 2.0, 7), "", ("2", "")),
         (Estimate(0.118, 0.075, 0.264, 7), "%", ("11.8%", "7.5 to 26.4%")),
         (Estimate(20.0, 10.0, 1000.0, 7), "s", ("20\u00a0s", "10 to 1,000\u00a0s")),
+        (Estimate(7.6378e-5, 7.6374e-5, 7.6383e-5, 7), "s", ("7.6378e-05\u00a0s", "7.6374e-05 to 7.6383e-05\u00a0s")),
+        (Estimate(1.23e-7, 1.1e-7, 1.41e-7, 7), "s", ("1.23e-07\u00a0s", "1.10e-07 to 1.41e-07\u00a0s")),
+        (Estimate(3_000_000.0, 0.0, 4_000_000.0, 7), "s", ("3.00e+06\u00a0s", "0 to 4.00e+06\u00a0s")),
     ],
 )
 def test_decimals_follow_the_width_of_the_interval(estimate, unit, texts):

@@ -60,17 +60,26 @@ def value_and_interval(estimate: Estimate, unit: Unit = "") -> tuple[str, str]:
     width = scale * (high - low)
     if width <= _ROUNDING * max(map(abs, figures)):
         return number(value, unit), ""
-    if any(map(_is_extreme, figures)):
-        return number(value, unit), f"{number(low)} to {number(high, unit)}"
-    decimals = max(_decimals(max(figures, key=abs), 3), _decimals(width, 2 if _leading_digit(width) == 1 else 1))
-    texts = [f"{each:,.{decimals}f}" for each in figures]
-    while decimals and all(text.endswith("0") for text in texts):
-        decimals -= 1
-        texts = [f"{each:,.{decimals}f}" for each in figures]
+    texts = (_scientific if any(map(_is_extreme, figures)) else _decimal)(figures, width)
     if math.isinf(value):
         texts.insert(0, "∞")
     suffix = _suffix(unit)
     return texts[0] + suffix * math.isfinite(value), f"{texts[1]} to {texts[2]}{suffix}"
+
+
+def _decimal(figures: Sequence[float], width: float) -> list[str]:
+    decimals = max(_decimals(max(figures, key=abs), 3), _decimals(width, _digits_of(width)))
+    texts = [f"{each:,.{decimals}f}" for each in figures]
+    while decimals and all(text.endswith("0") for text in texts):
+        decimals -= 1
+        texts = [f"{each:,.{decimals}f}" for each in figures]
+    return texts
+
+
+def _scientific(figures: Sequence[float], width: float) -> list[str]:
+    exponents = [math.floor(math.log10(abs(each))) for each in (max(figures, key=abs), width)]
+    digits = max(2, exponents[0] - exponents[1] + _digits_of(width) - 1)
+    return ["0" if each == 0 else f"{each:.{digits}e}" for each in figures]
 
 
 def p_value(p: float | None, *, alpha: float | None = None) -> str:
@@ -134,8 +143,9 @@ def _decimals(value: float, digits: int) -> int:
     return min(_MOST_DECIMALS, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
 
 
-def _leading_digit(value: float) -> int:
-    return int(f"{value:e}"[0])
+def _digits_of(width: float) -> int:
+    """Return how many digits of a width to show: two where the first one is 1."""
+    return 2 if f"{width:e}"[0] == "1" else 1
 
 
 def _without_zeros(text: str) -> str:
