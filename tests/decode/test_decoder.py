@@ -5,9 +5,11 @@ import pytest
 from decode_fakes import VOCABULARY, Equal, Fake, Letters, RandomTrees
 
 from etesian.decode import (
+    GREEDY,
     Decoder,
     DraftBudget,
     FixedPolicy,
+    LookupDrafter,
     ModelTraits,
     Sampling,
     Scores,
@@ -15,6 +17,7 @@ from etesian.decode import (
     TableModel,
     TokenTree,
 )
+from etesian.decode.request import MOST_HIDDEN_STATES
 from etesian.decode.speculation.policy import NO_DRAFT
 from etesian.errors import InputError
 
@@ -261,3 +264,14 @@ def test_a_drafter_receives_the_hidden_states_of_the_tokens_just_read():
         assert len(states) == 4  # the token before the draft and three accepted ones
         for place, state in enumerate(states, start=len(text) - 1 - len(states)):
             np.testing.assert_array_equal(state, MODEL.logits_of(text[: place + 1]))  # hidden states of a table
+
+
+def test_only_the_latest_hidden_states_are_kept_for_a_drafter():
+    request = Decoder(TableModel(5), LookupDrafter()).open([1, 2], GREEDY, max_tokens=4)
+    for start in range(0, 2 * MOST_HIDDEN_STATES, 128):
+        request.add_hidden_states(np.arange(start, start + 128, dtype=np.float32)[:, np.newaxis])
+    kept = request.take_hidden_states()
+    assert kept[:, 0].tolist() == list(range(MOST_HIDDEN_STATES, 2 * MOST_HIDDEN_STATES))
+    assert request.take_hidden_states() is None
+    request.add_hidden_states(kept[:2])
+    assert len(request.take_hidden_states()) == 2

@@ -402,6 +402,8 @@ class Decoder:
                 n_drafted=len(forced),
             )
         )
+        if not len(tree):
+            return tree
         tree = self.policy.trim(tree.within(max_depth, self.target.vocabulary_size))
         return tree if self._traits.supports_trees else tree.likeliest_path()
 

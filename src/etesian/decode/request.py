@@ -33,18 +33,21 @@ class Request:
     may_draft: bool = True  # if False, tokens that a grammar forces are not drafted either
     n_forced: int = 0  # nodes at the start of the latest tree that a grammar forces
     hidden_states: deque[NDArray[np.float32]] = field(default_factory=deque)  # of the target, since the last proposal
+    n_hidden_states: int = 0
 
     def add_hidden_states(self, rows: NDArray[np.float32] | None) -> None:
         """Add the hidden states of tokens that the target has read; forget the oldest if there are many."""
         if rows is not None:
             self.hidden_states.append(rows)
-        while sum(map(len, self.hidden_states)) > MOST_HIDDEN_STATES and len(self.hidden_states) > 1:
-            self.hidden_states.popleft()
+            self.n_hidden_states += len(rows)
+        while self.n_hidden_states > MOST_HIDDEN_STATES and len(self.hidden_states) > 1:
+            self.n_hidden_states -= len(self.hidden_states.popleft())
 
     def take_hidden_states(self) -> NDArray[np.float32] | None:
         """Return and forget all hidden states; None if there are none."""
         taken = np.concatenate(self.hidden_states) if self.hidden_states else None
         self.hidden_states.clear()
+        self.n_hidden_states = 0
         return taken
 
     @property

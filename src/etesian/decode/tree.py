@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class TokenTree:
             raise ValueError("tokens, parents, probabilities and origins must have one entry for each node")
 
     @classmethod
+    @cache
     def empty(cls) -> TokenTree:
         """Return a tree without nodes."""
         return cls(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32), ())

@@ -13,9 +13,16 @@ from numpy.typing import NDArray
 from etesian.decode.drafters.drafter import DraftRequest, StageWork
 from etesian.decode.drafters.growth import CHANCE, CONFIDENCE, DEPTH, PARENT, PATH, RANK, SOURCE, TOKEN, make_place
 from etesian.decode.drafters.suffix_automaton import (
+    EDGE_TARGET,
+    EDGE_TOKEN,
+    FIRST_EDGE,
+    LENGTH,
+    LINK,
     N_TOKENS,
+    NEXT_EDGE,
     NONE,
     ROOT_STATE,
+    SEEN,
     append_tokens,
     count_now,
     match_after,
@@ -83,12 +90,10 @@ class LookupDrafter:
     def propose(self, request: DraftRequest) -> TokenTree:
         """Propose the continuations of the longest matches."""
         started = time.perf_counter()
-        tree = TokenTree.empty()
         self.calibration = self._calibrations.of(request.chooser.sampling)
-        n_certain = len(request.text) - request.n_drafted
-        self._follow(request.text[:n_certain])
-        if request.max_nodes > 0 and request.max_depth > 0 and n_certain > 0:
-            tree = self._looked_up(request.text[n_certain:], request.max_nodes, request.max_depth)
+        tree = self._looked_up(
+            request.text, len(request.text) - request.n_drafted, request.max_nodes, request.max_depth
+        )
         self._calls, self._seconds = self._calls + 1, self._seconds + time.perf_counter() - started
         return tree
 
@@ -109,10 +114,18 @@ class LookupDrafter:
         """Number of remembered tokens, including one separator per text."""
         return int(self._automaton.numbers[N_TOKENS])
 
-    def _looked_up(self, tail: NDArray[np.int32], max_nodes: int, max_depth: int) -> TokenTree:
-        rows, shares = _continuations(
-            self._automaton, tail, self._start, self.min_match, self.calibration.table, max_nodes, max_depth
+    def _looked_up(self, text: NDArray[np.int32], n_certain: int, max_nodes: int, max_depth: int) -> TokenTree:
+        """Append new certain tokens, and propose what follows; usually in one compiled call, because it runs in every pass."""
+        limits = self.min_match, self.calibration.table, max_nodes, max_depth
+        is_followed, rows, shares = _drafted(
+            self._automaton, self._log, self._text, self._length, text, n_certain, self._start, *limits
         )
+        if not is_followed:
+            self._follow(text[:n_certain])
+            _, rows, shares = _drafted(
+                self._automaton, self._log, self._text, n_certain, text, n_certain, self._start, *limits
+            )
+        self._length = n_certain
         if not len(rows):
             return TokenTree.empty()
         numbers, floats = rows.T.copy(), shares.T.copy()
@@ -164,6 +177,39 @@ class LookupDrafter:
 
 
 @njit(nogil=True, cache=True)
+def _drafted(
+    automaton: Any, log: Any, known: Any, n_known: Any, text: Any, n_certain: Any, start: Any, min_match: Any,
+    calibration: Any, max_nodes: Any, max_depth: Any,
+) -> Any:  # fmt: skip
+    """Append the certain tokens of a text that continues the known one, and grow a tree.
+
+    The first result is False if the text does not continue the known one or the log is full.
+    """
+    numbers, shares = np.empty((0, 7), np.int32), np.empty((0, 3), np.float32)
+    if not _followed(automaton, log, known, n_known, text, n_certain):
+        return False, numbers, shares
+    if max_nodes > 0 and max_depth > 0 and n_certain > 0:
+        numbers, shares = _continuations(
+            automaton, text[n_certain:], start, min_match, calibration, max_nodes, max_depth
+        )
+    return True, numbers, shares
+
+
+@njit(nogil=True, cache=True)
+def _followed(automaton: Any, log: Any, known: Any, n_known: Any, text: Any, n_certain: Any) -> bool:
+    n_before = automaton.numbers[N_TOKENS]
+    if not n_known <= n_certain <= len(known) or n_before + n_certain - n_known > len(log):
+        return False
+    for place in range(n_known):
+        if known[place] != text[place]:
+            return False
+    for place in range(n_known, n_certain):
+        known[place] = log[n_before + place - n_known] = text[place]
+    append_tokens(automaton, text[n_known:n_certain])
+    return True
+
+
+@njit(nogil=True, cache=True)
 def _continuations(
     automaton: Any, tail: Any, start: Any, min_match: Any, calibration: Any, room: Any, max_depth: Any
 ) -> Any:
@@ -177,7 +223,7 @@ def _continuations(
         for rank in range(min(n_found, MOST_CHILDREN)):
             _select(found, weights, rank, n_found)
             length, target = found[rank, 1], found[rank, 2]
-            source = 2 * min(int(np.log2(length)), DOUBLINGS - 1) + (automaton.seen[target] <= start)
+            source = 2 * min(int(np.log2(length)), DOUBLINGS - 1) + (automaton.states[target, SEEN] <= start)
             confidence = weights[rank, 0] / (total + DOUBT)
             chance = chance_of(calibration, source, rank, confidence)
             if filled == room and path * chance <= shares[room - 1, PATH]:
@@ -206,10 +252,10 @@ def _successors(automaton: Any, state: Any, match: Any, min_match: Any, found: A
     """
     n_found, n_levels, total = 0, 0, 0.0
     while state > ROOT_STATE and match >= min_match and n_levels < LEVELS:
-        edge, n_edges = automaton.first_edges[state], 0
+        edge, n_edges = automaton.states[state, FIRST_EDGE], 0
         while edge != NONE and n_edges < MOST_EDGES:
-            token, target = automaton.edge_tokens[edge], automaton.edge_targets[edge]
-            edge, n_edges = automaton.next_edges[edge], n_edges + 1
+            token, target = automaton.edges[edge, EDGE_TOKEN], automaton.edges[edge, EDGE_TARGET]
+            edge, n_edges = automaton.edges[edge, NEXT_EDGE], n_edges + 1
             if token < 0:
                 continue
             count, place = count_now(automaton, target), 0
@@ -226,8 +272,8 @@ def _successors(automaton: Any, state: Any, match: Any, min_match: Any, found: A
             weights[place, 1] = max(count, weights[place, 1])
             total += weight
         n_levels += n_edges > 0
-        state = automaton.links[state]
-        match = automaton.lengths[state]
+        state = automaton.states[state, LINK]
+        match = automaton.states[state, LENGTH]
     return n_found, total
 
 

@@ -16,23 +16,25 @@ ROOT_STATE = 0
 NONE = -1
 N_STATES, N_EDGES, LAST, N_TOKENS = range(4)
 """Entries of `Automaton.numbers`."""
+LENGTH, LINK, FIRST_EDGE, SEEN = range(4)
+"""Columns of states: the length of the longest substring, the state of the longest suffix with other occurrences, the first edge,
+and the index of the latest occurrence's last token."""
+EDGE_STATE, EDGE_TOKEN, EDGE_TARGET, NEXT_EDGE = range(4)
+"""Columns of edges."""
 MOST_COUNTED = 32  # suffixes of each new token whose counts are updated; bounds the time per token on repetitive texts
 HALF_LIFE = 4096.0  # tokens after which an occurrence counts half
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Automaton(NamedTuple):
-    """States, edges and a hash table that finds an edge by state and token."""
+    """States, edges and a hash table that finds an edge by state and token.
 
-    lengths: NDArray[np.int32]  # of the longest substring of each state
-    links: NDArray[np.int32]  # state of the longest suffix with other occurrences
-    first_edges: NDArray[np.int32]
-    counts: NDArray[np.float32]  # decayed occurrences as of `seen`
-    seen: NDArray[np.int32]  # index of the latest occurrence's last token
-    edge_states: NDArray[np.int32]
-    edge_tokens: NDArray[np.int32]
-    edge_targets: NDArray[np.int32]
-    next_edges: NDArray[np.int32]
+    The columns share arrays because each array costs time whenever compiled code is called.
+    """
+
+    states: NDArray[np.int32]  # (state, column)
+    counts: NDArray[np.float32]  # decayed occurrences of states as of `SEEN`
+    edges: NDArray[np.int32]  # (edge, column)
     table: NDArray[np.int32]  # edges by hash
     numbers: NDArray[np.int64]
 
@@ -41,16 +43,12 @@ def new_automaton(capacity: int) -> Automaton:
     """Return an empty automaton with room for `capacity` tokens."""
     n_states, n_edges = 2 * capacity + 2, 3 * capacity + 3
     n_slots = 1 << int(np.ceil(np.log2(2 * n_edges)))
+    states = np.zeros((n_states, 4), np.int32)
+    states[:, (LINK, FIRST_EDGE)] = NONE
     automaton = Automaton(
-        lengths=np.zeros(n_states, np.int32),
-        links=np.full(n_states, NONE, np.int32),
-        first_edges=np.full(n_states, NONE, np.int32),
+        states=states,
         counts=np.zeros(n_states, np.float32),
-        seen=np.zeros(n_states, np.int32),
-        edge_states=np.empty(n_edges, np.int32),
-        edge_tokens=np.empty(n_edges, np.int32),
-        edge_targets=np.empty(n_edges, np.int32),
-        next_edges=np.empty(n_edges, np.int32),
+        edges=np.empty((n_edges, 4), np.int32),
         table=np.full(n_slots, NONE, np.int32),
         numbers=np.zeros(4, np.int64),
     )
@@ -75,7 +73,7 @@ def find_edge(automaton: Any, state: Any, token: Any) -> int:
 @njit(nogil=True, cache=True)
 def count_now(automaton: Any, state: Any) -> float:
     """Return the decayed number of occurrences of a state."""
-    age = automaton.numbers[N_TOKENS] - automaton.seen[state]
+    age = automaton.numbers[N_TOKENS] - automaton.states[state, SEEN]
     return automaton.counts[state] * 2.0 ** (-age / HALF_LIFE)
 
 
@@ -86,16 +84,16 @@ def match_after(automaton: Any, tail: Any) -> tuple[int, int]:
     `tail` holds tokens after the text that are not appended.
     """
     last = automaton.numbers[LAST]
-    state = ROOT_STATE if last == ROOT_STATE else automaton.links[last]
-    length = automaton.lengths[state]
+    state = ROOT_STATE if last == ROOT_STATE else automaton.states[last, LINK]
+    length = automaton.states[state, LENGTH]
     for token in tail:
         edge = find_edge(automaton, state, token)
         while edge == NONE and state != ROOT_STATE:
-            state = automaton.links[state]
-            length = automaton.lengths[state]
+            state = automaton.states[state, LINK]
+            length = automaton.states[state, LENGTH]
             edge = find_edge(automaton, state, token)
         if edge != NONE:
-            state = automaton.edge_targets[edge]
+            state = automaton.edges[edge, EDGE_TARGET]
             length += 1
     return state, length
 
@@ -108,7 +106,7 @@ def _slot_of(automaton: Any, state: Any, token: Any) -> int:
     mask = len(automaton.table) - 1
     slot = int(np.int64(mixed >> np.uint64(32))) & mask
     edge = automaton.table[slot]
-    while edge != NONE and (automaton.edge_states[edge] != state or automaton.edge_tokens[edge] != token):
+    while edge != NONE and (automaton.edges[edge, EDGE_STATE] != state or automaton.edges[edge, EDGE_TOKEN] != token):
         slot = (slot + 1) & mask
         edge = automaton.table[slot]
     return slot
@@ -122,17 +120,17 @@ def _set_edge(automaton: Any, state: Any, token: Any, target: Any) -> None:
         edge = automaton.numbers[N_EDGES]
         automaton.numbers[N_EDGES] = edge + 1
         automaton.table[slot] = edge
-        automaton.edge_states[edge], automaton.edge_tokens[edge] = state, token
-        automaton.next_edges[edge] = automaton.first_edges[state]
-        automaton.first_edges[state] = edge
-    automaton.edge_targets[edge] = target
+        automaton.edges[edge, EDGE_STATE], automaton.edges[edge, EDGE_TOKEN] = state, token
+        automaton.edges[edge, NEXT_EDGE] = automaton.states[state, FIRST_EDGE]
+        automaton.states[state, FIRST_EDGE] = edge
+    automaton.edges[edge, EDGE_TARGET] = target
 
 
 @njit(nogil=True, cache=True)
 def _new_state(automaton: Any, length: Any) -> int:
     state = automaton.numbers[N_STATES]
     automaton.numbers[N_STATES] = state + 1
-    automaton.lengths[state] = length
+    automaton.states[state, LENGTH] = length
     return state
 
 
@@ -140,20 +138,20 @@ def _new_state(automaton: Any, length: Any) -> int:
 def _append(automaton: Any, token: Any) -> None:
     """Extend the text by one token; states that gain a suffix of their own are split."""
     last = automaton.numbers[LAST]
-    current = _new_state(automaton, automaton.lengths[last] + 1)
+    current = _new_state(automaton, automaton.states[last, LENGTH] + 1)
     state = last
     while state != NONE and find_edge(automaton, state, token) == NONE:
         _set_edge(automaton, state, token, current)
-        state = automaton.links[state]
+        state = automaton.states[state, LINK]
     if state == NONE:
-        automaton.links[current] = ROOT_STATE
+        automaton.states[current, LINK] = ROOT_STATE
     else:
-        target = automaton.edge_targets[find_edge(automaton, state, token)]
-        if automaton.lengths[target] == automaton.lengths[state] + 1:
-            automaton.links[current] = target
+        target = automaton.edges[find_edge(automaton, state, token), EDGE_TARGET]
+        if automaton.states[target, LENGTH] == automaton.states[state, LENGTH] + 1:
+            automaton.states[current, LINK] = target
         else:
-            automaton.links[current] = _split(automaton, state, token, target)
-            automaton.links[target] = automaton.links[current]
+            automaton.states[current, LINK] = _split(automaton, state, token, target)
+            automaton.states[target, LINK] = automaton.states[current, LINK]
     automaton.numbers[LAST] = current
     automaton.numbers[N_TOKENS] += 1
     _count(automaton, current)
@@ -162,19 +160,19 @@ def _append(automaton: Any, token: Any) -> None:
 @njit(nogil=True, cache=True)
 def _split(automaton: Any, state: Any, token: Any, target: Any) -> int:
     """Return a copy of `target` for its shorter substrings, to which the edges of `state` and its suffixes now lead."""
-    copy = _new_state(automaton, automaton.lengths[state] + 1)
-    automaton.links[copy] = automaton.links[target]
-    automaton.counts[copy], automaton.seen[copy] = automaton.counts[target], automaton.seen[target]
-    edge = automaton.first_edges[target]
+    copy = _new_state(automaton, automaton.states[state, LENGTH] + 1)
+    automaton.states[copy, LINK] = automaton.states[target, LINK]
+    automaton.counts[copy], automaton.states[copy, SEEN] = automaton.counts[target], automaton.states[target, SEEN]
+    edge = automaton.states[target, FIRST_EDGE]
     while edge != NONE:
-        _set_edge(automaton, copy, automaton.edge_tokens[edge], automaton.edge_targets[edge])
-        edge = automaton.next_edges[edge]
+        _set_edge(automaton, copy, automaton.edges[edge, EDGE_TOKEN], automaton.edges[edge, EDGE_TARGET])
+        edge = automaton.edges[edge, NEXT_EDGE]
     while state != NONE:
         edge = find_edge(automaton, state, token)
-        if edge == NONE or automaton.edge_targets[edge] != target:
+        if edge == NONE or automaton.edges[edge, EDGE_TARGET] != target:
             break
-        automaton.edge_targets[edge] = copy
-        state = automaton.links[state]
+        automaton.edges[edge, EDGE_TARGET] = copy
+        state = automaton.states[state, LINK]
     return copy
 
 
@@ -186,5 +184,5 @@ def _count(automaton: Any, state: Any) -> None:
         if state <= ROOT_STATE:
             break
         automaton.counts[state] = np.float32(count_now(automaton, state) + 1.0)
-        automaton.seen[state] = now
-        state = automaton.links[state]
+        automaton.states[state, SEEN] = now
+        state = automaton.states[state, LINK]
