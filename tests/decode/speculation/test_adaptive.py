@@ -71,11 +71,11 @@ def chain(n_nodes, chance):
 @pytest.mark.parametrize("costs", [FLAT, STEEP])
 @pytest.mark.parametrize("draft_seconds", [0.0001, 0.05, 0.3, 2.0])
 @pytest.mark.parametrize("claimed", [0.02, 0.5, 0.99])
-def test_a_useless_drafter_costs_three_percent_at_most(costs, draft_seconds, claimed):
+def test_a_useless_drafter_costs_two_percent_at_most(costs, draft_seconds, claimed):
     decoding = Decoding(costs, Speculation(copied(costs)))
     while decoding.tokens < 2_000:
         decoding.advance(chain(16, claimed), draft_seconds, 0)
-    assert 1.0 < decoding.slowdown < 1.03
+    assert 1.0 < decoding.slowdown < 1.02
     assert decoding.asked > 5  # it is still tried now and then
 
 
@@ -171,6 +171,15 @@ def test_a_request_may_lose_what_those_before_it_won_up_to_a_bound():
     n_tokens = 500
     slowdown = decoding.request(n_tokens, chain(16, 0.8), 0.1, 0)
     assert slowdown < 1 + PROBING + FREE_PROBING + (MOST_CREDIT + FREE_CREDIT + 2 * decoding.largest_loss) / n_tokens
+
+
+@pytest.mark.parametrize("draft_seconds", [0.02, 0.1])
+def test_a_chat_loses_little_after_texts_with_gains(draft_seconds):
+    decoding = Decoding(FLAT, Speculation(copied(FLAT)))
+    decoding.request(500, chain(16, 0.8), draft_seconds, 3)
+    losses = [decoding.request(128, chain(16, 0.8), draft_seconds, 0) for _ in range(4)]
+    assert max(losses) < 1.05
+    assert max(losses[1:]) < 1.03
 
 
 def test_prompts_that_a_useless_draft_model_reads_are_paid_for_by_later_requests():

@@ -6,23 +6,23 @@ Gains are counted in plain passes: a step that decides n tokens gains n minus it
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numba import njit
 
 from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.speculation.policy import NO_DRAFT, DraftBudget
 from etesian.decode.tree import TokenTree
 
-PROBING = 0.01  # share of its passes that a request may spend on trying drafts again
-SET_ASIDE = 0.01  # share of them that is reserved for the start of later requests
-CREDIT = 1.0  # plain passes that a request may lose before any gain: 1 + 0.01 * 64 is 2.6% of 64
+PROBING = 0.007  # share of its passes that a request may spend on trying drafts again
+SET_ASIDE = 0.007  # share of them that is reserved for the start of later requests
+CREDIT = 0.7  # plain passes that a request may lose before any gain: 0.7 + 0.007 * 64 is 1.8% of 64
 FREE_CREDIT, FREE_PROBING = (
     0.5,
     0.005,
 )  # credit of drafts without a model once that of all drafts is spent, and its growth per token
-MOST_CREDIT = 5.0  # upper bound of credit and debt, in plain passes
+MOST_CREDIT = 2.0  # upper bound of credit and debt, in plain passes: what a request may lose of earlier gains
 ASKING = 0.005  # share of the time for drafts without a model, while other drafts are off
 TRIED = 4  # minimum number of nodes while drafts of a model lose, so that an improvement is noticed
 CHEAP = 0.05  # plain passes that a draft without a model takes at most; it is tried where its own confidence says so
@@ -90,25 +90,18 @@ class Speculation:
     def trim(self, tree: TokenTree) -> TokenTree:
         """Return the most probable nodes, as many as maximize tokens per second including the drafting time.
 
-        The expected number of tokens is 1 plus the sum of the path probabilities.
+        The expected number of tokens is 1 plus the sum of the path probabilities. While recent steps lost, the credit must cover
+        the loss should the target reject the whole tree.
         """
-        likeliest_first = np.sort(tree.path_probabilities.astype(np.float64))[::-1]
-        tokens = 1 + np.concatenate([[0.0], np.cumsum(likeliest_first)])
         is_free, plain = self._drafting == "free", self.costs.seconds(1)
         drafting = self._free_seconds if is_free else self._usual_draft()
-        seconds = drafting + self.costs.curve(np.arange(1, len(tree) + 2))
         if plain <= 0:
             return tree
-        best, least = int(np.argmax(tokens / seconds)), 0
-        if self._recent_gain <= 0:
-            best = min(best, self._affordable(seconds, plain))
-            least = TRIED if not is_free and drafting > CHEAP * plain else 0
-        return tree.likeliest(max(best, least))
-
-    def _affordable(self, seconds: NDArray[np.float64], plain: float) -> int:
-        """Return the largest tree whose loss, should the target reject it all, the credit covers."""
-        limit = plain * (1 + max(self._saved, 0.0) + max(self._free_saved, 0.0))
-        return max(int(np.searchsorted(seconds, limit, side="right")) - 1, 0)
+        may_lose = self._recent_gain <= 0
+        limit = plain * (1 + max(self._saved, 0.0) + max(self._free_saved, 0.0)) if may_lose else np.inf
+        best = _best_size(tree.path_probabilities, *self.costs.arrays(), drafting, limit)
+        is_tried = may_lose and not is_free and drafting > CHEAP * plain
+        return tree.likeliest(max(best, TRIED if is_tried else 0))
 
     def observe(self, rows: int, seconds: float, tokens: int, draft_seconds: float) -> None:
         """Record a step; see `Policy.observe`."""
@@ -163,3 +156,29 @@ class Speculation:
         longest = ACCIDENT * self._free_seconds or plain
         self._free_seconds += (min(draft_seconds, longest) - self._free_seconds) / (USUAL if self._free_seconds else 1)
         self._since_free = 0
+
+
+@njit(nogil=True, cache=True)
+def _best_size(chances: Any, rows: Any, seconds: Any, drafting: Any, limit: Any) -> int:
+    """Return the number of nodes with the most tokens per second among those whose pass ends before `limit`.
+
+    The cost of a pass is interpolated between `rows`, and proportional to the rows beyond; see `PassCosts`.
+    """
+    likeliest_first = np.sort(chances)[::-1]
+    tokens, best, highest, place = 1.0, 0, 0.0, 0
+    for n_nodes in range(len(chances) + 1):
+        if n_nodes > 0:
+            tokens += likeliest_first[n_nodes - 1]
+        while place + 2 < len(rows) and rows[place + 1] <= n_nodes + 1:
+            place += 1
+        cost = seconds[place]
+        if n_nodes + 1 >= rows[-1]:
+            cost = seconds[-1] * (n_nodes + 1) / rows[-1]
+        elif n_nodes + 1 > rows[place]:
+            share = (n_nodes + 1 - rows[place]) / (rows[place + 1] - rows[place])
+            cost += share * (seconds[place + 1] - cost)
+        if n_nodes > 0 and drafting + cost > limit:
+            break
+        if tokens / (drafting + cost) > highest:
+            best, highest = n_nodes, tokens / (drafting + cost)
+    return best

@@ -104,6 +104,10 @@ class PassCosts:
         beyond = np.maximum(n_rows / self._rows[-1], 1.0)
         return self._slowness * beyond * np.interp(n_rows, self._rows, self._shape)
 
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return `points` as arrays of float64, for compiled loops."""
+        return np.array(self._rows), self._slowness * np.array(self._shape)
+
     def observe(self, n_rows: int, seconds: float) -> None:
         """Update the costs by the duration of a pass: mostly the machine's speed, and the curve where passes are rare."""
         if seconds <= 0 or n_rows < 1:
