@@ -87,7 +87,7 @@ def progress_of(run: Path) -> tuple[int, float, int]:
 
 def test_killed_draft_training_continues_and_finishes(folder: Path, bundle: Path) -> None:
     rng, run = np.random.default_rng(0), folder / "head"
-    options = "--minutes 0.03 --outputs 64 --texts-per-prompt 2 --tokens-per-text 8"
+    options = "--minutes 0.03 --outputs 64 --tokens-per-text 8"
     module = "etesian.decode.draft_training.training"
     train = Command(
         ["draft", "train", "--target", str(bundle / "target"), "-o", str(run), *options.split()],

@@ -25,7 +25,6 @@ def train(
     text: Path | None = None,
     minutes: float = 60.0,
     outputs: int = 8192,
-    texts_per_prompt: int = 8,
     tokens_per_text: int = 128,
     seed: int = 0,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
@@ -50,8 +49,6 @@ def train(
         Time for sampling and training, over all runs in the same folder.
     outputs
         Number of tokens that the head can propose: the most frequent ones.
-    texts_per_prompt
-        Number of texts that the target writes after each prompt, read together.
     tokens_per_text
         Maximum length of each text beyond the prompt.
     seed
@@ -68,9 +65,7 @@ def train(
     from etesian.decode.draft_training.training import TrainingOptions, train_draft
 
     console = Console(stderr=True, highlight=False)
-    options = TrainingOptions(
-        minutes=minutes, text=text, n_outputs=outputs, n_texts=texts_per_prompt, n_tokens=tokens_per_text, seed=seed
-    )
+    options = TrainingOptions(minutes=minutes, text=text, n_outputs=outputs, n_tokens=tokens_per_text, seed=seed)
     try:
         record = train_draft(
             load_target(target, LoadOptions()), output, options, lambda line: console.print(line, markup=False)

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from etesian._shared.files import atomic_write
-from etesian.decode.models.language_model import LanguageModel
+from etesian.decode.models.batching import ScoreRequest
+from etesian.decode.models.cpu.instructions import exponential
+from etesian.decode.models.cpu.model import CpuModel
 from etesian.errors import InputError
 
 N_TOP = 16
 """Most probable next tokens to keep per position."""
-OPENING, OPENING_TEMPERATURE = 4, 1.0
-"""First tokens of each text, which are drawn at a higher temperature so that texts after one prompt differ."""
+N_TOGETHER = 48
+"""Texts that the target continues in one pass."""
+_CHUNK = 1024  # partial sums of float32
 
 
 @dataclass(frozen=True)
@@ -67,82 +72,81 @@ class Samples:
 
 
 def sample_texts(
-    model: LanguageModel,
-    prompt: Sequence[int],
+    model: CpuModel,
+    prompts: Sequence[Sequence[int]],
     *,
-    n_texts: int,
     n_tokens: int,
-    temperature: float,
+    temperatures: Sequence[float],
     end_tokens: Sequence[int],
     rng: np.random.Generator,
-) -> Samples:
-    """Let the target continue a prompt several times, as branches of one tree, and keep what a head learns from.
+) -> list[Samples]:
+    """Let the target continue prompts, many in each pass, and keep what a head learns from.
 
     Parameters
     ----------
-    model : LanguageModel
-        Must provide hidden states.
-    n_texts, n_tokens : int
-        Number of texts, and the maximum number of tokens of each beyond the prompt.
-    temperature : float
-        Sampling temperature of all tokens except the first few; 0 selects the most probable tokens.
+    model : CpuModel
+    prompts : sequence of sequences of int
+    n_tokens : int
+        Maximum number of tokens of each text beyond the prompt.
+    temperatures : sequence of float, one per prompt
+        Sampling temperatures; 0 selects the most probable tokens.
     """
-    context = model.context()
-    before = context.extend(prompt[:-1])
-    scores = context.score(prompt[-1:], [-1])
-    if before is None or scores.hidden_states is None:
-        raise InputError(
-            "the target provides no hidden states, which draft heads read; use one that the CPU engine runs"
+    waiting = [
+        _Text(model, list(prompt), temperature, uniforms)
+        for prompt, temperature, uniforms in zip(
+            prompts, temperatures, rng.random((len(prompts), n_tokens)), strict=True
         )
-    texts = [_Text(list(prompt)) for _ in range(n_texts)]
-    running, rows, parents, n_nodes = texts, [0] * n_texts, [0] * n_texts, 1
-    for step in range(n_tokens):
-        heat = max(temperature, OPENING_TEMPERATURE) if step < OPENING else temperature
-        for text, row in zip(running, rows, strict=True):
-            text.add(scores.logits[row], scores.hidden_states[row], heat, rng)
-        goes_on = [text.tokens[-1] not in end_tokens for text in running]
-        running = [text for text, each in zip(running, goes_on, strict=True) if each]
-        parents = [node for node, each in zip(parents, goes_on, strict=True) if each]
-        if not running or step == n_tokens - 1:
-            break
-        scores = context.score([text.tokens[-1] for text in running], parents)
-        assert scores.hidden_states is not None
-        rows, parents = list(range(len(running))), list(range(n_nodes, n_nodes + len(running)))
-        n_nodes += len(running)
-    return Samples.joined([text.samples(before) for text in texts])
+    ]
+    texts, running = list(waiting), list[_Text]()
+    waiting.reverse()
+    scratch = np.empty(model.vocabulary_size, np.float32)
+    while waiting or running:
+        while waiting and len(running) < N_TOGETHER:
+            running.append(waiting.pop())
+            running[-1].open()
+        requests = [ScoreRequest(text.context, text.tokens[-1:], [-1]) for text in running]
+        for text, scores in zip(running, model.score_together(requests), strict=True):
+            assert scores.hidden_states is not None
+            text.add(scores.logits[0], scores.hidden_states[0], scratch)
+        running = [text for text in running if not text.is_finished(end_tokens)]
+    return [text.samples() for text in texts]
 
 
 class _Text:
     """One text while it grows."""
 
-    def __init__(self, prompt: list[int]) -> None:
+    def __init__(self, model: CpuModel, prompt: list[int], temperature: float, uniforms: NDArray[np.float64]) -> None:
         self.tokens, self.n_prompt = prompt, len(prompt)
+        self.temperature, self.uniforms = temperature, uniforms
+        self._model, self._before = model, np.empty((0, model.width), np.float32)
         self.hidden_states: list[NDArray[np.float16]] = []
         self.top: list[tuple[NDArray[np.int32], NDArray[np.float16]]] = []
 
-    def add(
-        self,
-        logits: NDArray[np.float32],
-        hidden_state: NDArray[np.float32],
-        temperature: float,
-        rng: np.random.Generator,
-    ) -> None:
-        """Record what the target knows after the last token, and draw the next one."""
-        n_top = min(N_TOP, len(logits))
-        top = np.argpartition(-logits, n_top - 1)[:n_top]
-        top = top[np.argsort(-logits[top], kind="stable")]
-        highest = logits[top[0]]
-        logprobs = logits[top] - highest - np.log(np.exp(logits - highest).sum(dtype=np.float64))
-        self.top.append((top.astype(np.int32), logprobs.astype(np.float16)))
-        self.hidden_states.append(hidden_state.astype(np.float16))
-        if temperature == 0:
-            self.tokens.append(int(top[0]))
-        else:
-            self.tokens.append(int(np.argmax(logits / np.float32(temperature) + rng.gumbel(size=len(logits)))))
+    def open(self) -> None:
+        """Read the prompt but its last token."""
+        self.context = self._model.context()
+        self._before = self.context.extend(self.tokens[:-1])
 
-    def samples(self, before: NDArray[np.float32]) -> Samples:
-        """Return the text; `before` holds the hidden states of the prompt but its last token, or of the end of it."""
-        n, first = len(self.tokens), self.n_prompt - 1
+    def add(self, logits: NDArray[np.float32], hidden_state: NDArray[np.float32], scratch: NDArray[np.float32]) -> None:
+        """Record what the target knows after the last token, and draw the next one."""
+        n_top, place = min(N_TOP, len(logits)), len(self.top)
+        tokens, logprobs = np.zeros(n_top, np.int32), np.zeros(n_top, np.float32)
+        chosen = _draw(logits, self.temperature, self.uniforms[place], scratch, tokens, logprobs)
+        self.top.append((tokens, logprobs.astype(np.float16)))
+        self.hidden_states.append(hidden_state.astype(np.float16))
+        self.context.keep([0])
+        self.tokens.append(int(chosen))
+
+    def is_finished(self, end_tokens: Sequence[int]) -> bool:
+        """Return True, and drop the keys and values, if the text has ended or has its maximum length."""
+        is_finished = self.tokens[-1] in end_tokens or len(self.top) == len(self.uniforms)
+        if is_finished:
+            del self.context
+        return is_finished
+
+    def samples(self) -> Samples:
+        """Return the text. Of the states of long prompts, only the last are known."""
+        n, first, before = len(self.tokens), self.n_prompt - 1, self._before
         hidden_states = np.zeros((n, before.shape[1]), np.float16)
         hidden_states[first - len(before) : first] = before
         top_tokens = np.zeros((n, len(self.top[0][0])), np.int32)
@@ -153,3 +157,49 @@ class _Text:
             hidden_states[place], top_tokens[place], top_logprobs[place] = state, tokens, logprobs
         lengths, prompts = np.array([n]), np.array([self.n_prompt])
         return Samples(np.array(self.tokens, np.int32), lengths, prompts, hidden_states, top_tokens, top_logprobs)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _draw(logits: Any, temperature: Any, uniform: Any, scratch: Any, top: Any, logprobs: Any) -> Any:
+    """Fill `top` and `logprobs` with the most probable tokens, best first, and return a drawn token."""
+    _rank(logits, top, logprobs)
+    total, highest = _weights(logits, logprobs[0], np.float32(1), scratch), logprobs[0]
+    for place in range(len(top)):
+        logprobs[place] = logprobs[place] - highest - np.float32(np.log(total))
+    if temperature == 0:
+        return top[0]
+    rest = uniform * _weights(logits, highest, np.float32(1 / temperature), scratch)
+    for token in range(len(scratch)):
+        rest -= scratch[token]
+        if rest < 0:
+            return token
+    return top[0]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _rank(logits: Any, top: Any, values: Any) -> None:
+    """Fill `top` and `values` with the highest logits, in descending order; of equal ones the first token comes first."""
+    n_found = 0
+    for token in range(len(logits)):
+        value = logits[token]
+        if n_found == len(top) and value <= values[n_found - 1]:
+            continue
+        n_found = min(n_found + 1, len(top))
+        place = n_found - 1
+        while place > 0 and values[place - 1] < value:
+            top[place], values[place] = top[place - 1], values[place - 1]
+            place -= 1
+        top[place], values[place] = token, value
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _weights(logits: Any, highest: Any, scale: Any, weights: Any) -> Any:
+    """Fill `weights` with exp(scale * (logit - highest)), and return their sum."""
+    total: Any = 0.0
+    for start in range(0, len(logits), _CHUNK):
+        part: Any = np.float32(0)
+        for token in range(start, min(start + _CHUNK, len(logits))):
+            weights[token] = exponential((logits[token] - highest) * scale)
+            part += weights[token]
+        total += part
+    return total

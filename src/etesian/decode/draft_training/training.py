@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian._shared.files import atomic_write
-from etesian.decode.draft_training.prompts import prompt_texts, prompt_tokens
+from etesian.decode.draft_training.prompts import prompt_tokens, prompts
 from etesian.decode.draft_training.samples import Samples, sample_texts
 from etesian.decode.drafters.head.weights import HeadConfig, read_json, write_head
 from etesian.decode.models.cpu.architecture import Network
@@ -25,10 +26,13 @@ from etesian.errors import InputError
 
 SAMPLING_SHARE = 0.45
 """Share of the time in which the target writes texts."""
-HELD_OUT_EVERY = 12
-"""Every so many prompts, one is held out to measure acceptance."""
-TEMPERATURES = (0.0, 0.8)
-SHARD_PROMPTS = 8
+PARTS = ("train", "held_out")
+TEMPERATURES = (0.0, 0.8, 1.0)
+SHARD_PROMPTS = 192
+MOST_EXTRA = 64
+"""Shards up to which sampling goes on beyond its time until there are texts to train on and held-out ones."""
+MOST_DRAWS = 10
+"""Draws per prompt of a shard; prompts that leave no room for a text are skipped."""
 SAVE_SECONDS = 60.0
 Progress = Callable[[str], object]
 
@@ -45,20 +49,19 @@ class TrainingOptions:
         Folder with text files whose passages are the prompts; None for built-in prompts of six kinds of use.
     n_outputs : int
         Number of tokens that the head can propose: the most frequent ones in the target's texts.
-    n_texts, n_tokens : int
-        Texts per prompt, and maximum length of each beyond the prompt.
+    n_tokens : int
+        Maximum length of each text beyond the prompt.
     seed : int
     """
 
     minutes: float = 60.0
     text: Path | None = None
     n_outputs: int = 8192
-    n_texts: int = 8
     n_tokens: int = 128
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "n_outputs", "n_texts", "n_tokens"):
+        for name in ("minutes", "n_outputs", "n_tokens"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0; got {getattr(self, name)}")
 
@@ -112,19 +115,10 @@ def sample_all(target: Target, work: Path, options: TrainingOptions, progress: P
     limit = options.minutes * 60 * SAMPLING_SHARE
     path = work / "sampling.json"
     state = read_json(path) if path.is_file() else {"seconds": 0.0, "shards": 0}
-    while state["seconds"] < limit or state["shards"] < 2:
+    while state["seconds"] < limit or (state["shards"] < MOST_EXTRA and not _has_both_parts(work)):
         started = time.perf_counter()
         shard = int(state["shards"])
-        rng = np.random.default_rng((options.seed, shard))
-        parts = {"train": list[Samples](), "held_out": list[Samples]()}
-        texts = prompt_texts(options.text, rng)
-        for place in range(SHARD_PROMPTS):
-            prompt = prompt_tokens(next(texts), target.tokenizer, target.chat_template)
-            samples = _sampled(target, prompt, options, TEMPERATURES[place % len(TEMPERATURES)], rng)
-            is_held_out = (shard * SHARD_PROMPTS + place) % HELD_OUT_EVERY == 0
-            parts["held_out" if is_held_out else "train"].append(samples)
-            if state["shards"] >= 2 and state["seconds"] + time.perf_counter() - started > limit:
-                break
+        parts = _sampled(target, options, np.random.default_rng((options.seed, shard)))
         for name, found in parts.items():
             if found:
                 Samples.joined(found).save(work / name / f"{shard:05}.npz")
@@ -135,28 +129,44 @@ def sample_all(target: Target, work: Path, options: TrainingOptions, progress: P
         progress(f"sampled {state['tokens']:,} tokens in {state['seconds']:.0f} of {limit:.0f} s")
 
 
-def _sampled(
-    target: Target, prompt: list[int], options: TrainingOptions, temperature: float, rng: np.random.Generator
-) -> Samples:
-    longest = target.model.max_length
-    n_tokens = options.n_tokens if longest is None else min(options.n_tokens, longest - len(prompt) - 1)
-    if n_tokens < 1:
-        raise InputError(f"a prompt of {len(prompt)} tokens leaves no room in texts of {longest}; use shorter passages")
-    return sample_texts(
+def _has_both_parts(work: Path) -> bool:
+    return all(any((work / name).glob("*.npz")) for name in PARTS)
+
+
+def _sampled(target: Target, options: TrainingOptions, rng: np.random.Generator) -> dict[str, list[Samples]]:
+    """Sample the texts of one shard; a prompt is held out in all shards or in none."""
+    room = None if target.model.max_length is None else target.model.max_length - options.n_tokens
+    held_out, tokens = list[bool](), list[list[int]]()
+    for prompt in islice(prompts(options.text, rng), MOST_DRAWS * SHARD_PROMPTS):
+        encoded = prompt_tokens(prompt.text, target.tokenizer, target.chat_template)
+        if room is None or len(encoded) < room:
+            held_out.append(prompt.is_held_out)
+            tokens.append(encoded)
+        if len(tokens) == SHARD_PROMPTS:
+            break
+    if not tokens:
+        raise InputError(
+            f"all prompts leave less room than {options.n_tokens} tokens in texts of {target.model.max_length}; "
+            "use shorter passages"
+        )
+    found = sample_texts(
         target.model,
-        prompt,
-        n_texts=options.n_texts,
-        n_tokens=n_tokens,
-        temperature=temperature,
+        tokens,
+        n_tokens=options.n_tokens,
+        temperatures=rng.choice(TEMPERATURES, len(tokens)).tolist(),
         end_tokens=target.end_tokens,
         rng=rng,
     )
+    parts: dict[str, list[Samples]] = {name: [] for name in PARTS}
+    for is_held_out, samples in zip(held_out, found, strict=True):
+        parts["held_out" if is_held_out else "train"].append(samples)
+    return parts
 
 
 def read_samples(work: Path) -> tuple[Samples, Samples]:
     """Read the training and the held-out texts."""
     found = []
-    for name in ("train", "held_out"):
+    for name in PARTS:
         shards = sorted((work / name).glob("*.npz"))
         if not shards:
             raise InputError(f"{work / name} holds no texts; delete {work} and start again")
