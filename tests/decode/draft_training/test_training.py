@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -14,17 +16,17 @@ from tiny_bundle import write_model  # noqa: E402
 
 from etesian.decode import Decoder, FixedPolicy, Sampling  # noqa: E402
 from etesian.decode.draft_training import training  # noqa: E402
-from etesian.decode.draft_training.fitting import Corpus, Fitting, acceptance, unrolled  # noqa: E402
+from etesian.decode.draft_training.fitting import RIDGE, Corpus, Fitting, acceptance, fit_residual, unrolled  # noqa: E402
 from etesian.decode.draft_training.module import HeadModule  # noqa: E402
-from etesian.decode.draft_training.prompts import prompt_texts, read_passages  # noqa: E402
-from etesian.decode.draft_training.samples import OPENING, sample_texts  # noqa: E402
+from etesian.decode.draft_training.prompts import documentation_passages, library_functions, prompts, read_passages  # noqa: E402
+from etesian.decode.draft_training.samples import Samples, sample_texts  # noqa: E402
 from etesian.decode.draft_training.target import load_target  # noqa: E402
 from etesian.decode.draft_training.training import TrainingOptions, head_config, output_rows, train_draft  # noqa: E402
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
 from etesian.decode.drafters.head.weights import read_head  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
-OPTIONS = TrainingOptions(minutes=0.01, n_outputs=64, n_texts=3, n_tokens=8)
+OPTIONS = TrainingOptions(minutes=0.01, n_outputs=64, n_tokens=8)
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +41,18 @@ def target(folder):
 
 @pytest.fixture(scope="module")
 def samples(target):
-    rng = np.random.default_rng(0)
+    prompts = [[5, 9, 5, 7 + place] for place in range(6)]
+    return Samples.joined(sampled(target, prompts, 0.0))
+
+
+def sampled(target, prompts, temperature, n_tokens=12, seed=0):
     return sample_texts(
-        target.model, [5, 9, 5, 7], n_texts=6, n_tokens=12, temperature=0.0, end_tokens=target.end_tokens, rng=rng
+        target.model,
+        prompts,
+        n_tokens=n_tokens,
+        temperatures=[temperature] * len(prompts),
+        end_tokens=target.end_tokens,
+        rng=np.random.default_rng(seed),
     )
 
 
@@ -58,8 +69,7 @@ def test_samples_are_the_targets_own_choices_and_hidden_states(target, samples):
             samples.top_tokens[start + first : start + length - 1, 0].tolist()
             == scores.logits[first:].argmax(1).tolist()
         )
-        chosen = scores.logits[first + OPENING :].argmax(1)
-        assert text[first + OPENING + 1 :].tolist() == chosen.tolist()
+        assert text[first + 1 :].tolist() == scores.logits[first:].argmax(1).tolist()
         logprobs = torch.from_numpy(scores.logits[first]).log_softmax(0).topk(16).values.numpy()
         assert samples.top_logprobs[start + first].astype(np.float32) == pytest.approx(logprobs, abs=1e-2)
 
@@ -95,6 +105,36 @@ def test_the_unrolled_head_computes_what_the_compiled_one_drafts(target, samples
             assert drafted[step] == pytest.approx(logits[row].numpy(), abs=2e-3)
 
 
+def test_the_residual_starts_at_the_least_squares_estimate_of_the_next_state(target, samples):
+    corpus = corpus_of(target, samples)
+    module = HeadModule(head_config(target), output_rows(target.network, np.arange(300)), 1.0)
+    inputs, wanted, first = [], [], 0
+    for length, n_prompt in zip(samples.lengths, samples.prompt_lengths, strict=True):
+        tokens, states = samples.tokens[first : first + length], samples.hidden_states[first : first + length]
+        first += length
+        for place in range(n_prompt - 2, length - 2):  # the last state before the target's first own choice
+            embedding = target.model.embed(tokens[place + 1 : place + 2])[0]
+            state, following = states[place : place + 2].astype(np.float64)
+            parts = [each / np.sqrt(np.mean(each.astype(np.float64) ** 2) + 1e-5) for each in (embedding, state)]
+            inputs.append(np.concatenate(parts))
+            wanted.append(following - state)
+    x, y = np.array(inputs), np.array(wanted)
+    gram = x.T @ x
+    penalty = RIDGE * np.trace(gram) / len(gram) + 1e-6
+    expected = np.linalg.solve(gram + penalty * np.eye(len(gram)), x.T @ y).T
+    before = acceptance(module, corpus)
+    fit_residual(module, corpus)
+    assert module.residual.detach().numpy() == pytest.approx(expected, abs=2e-2)
+    assert acceptance(module, corpus)[0] > before[0]
+
+
+def test_batches_hold_texts_of_similar_lengths_and_all_texts_in_turn(target, tmp_path):
+    fitting, lengths = Fitting(module_of(target), tmp_path, 0), np.arange(100)
+    batches = [fitting._next_texts(lengths) for _ in range(5)]
+    assert sorted(np.concatenate(batches).tolist()) == list(range(100))
+    assert max(np.ptp(lengths[batch]) for batch in batches) < 20
+
+
 def test_training_lowers_the_loss_and_raises_acceptance(target, samples, tmp_path):
     corpus = corpus_of(target, samples)
     fitting = Fitting(HeadModule(head_config(target), output_rows(target.network, np.arange(300)), 1.0), tmp_path, 0)
@@ -103,6 +143,11 @@ def test_training_lowers_the_loss_and_raises_acceptance(target, samples, tmp_pat
     last = fitting.run(corpus, 60, lambda: fitting.n_steps >= 80)
     assert last < 0.8 * first
     assert acceptance(fitting.module, corpus)[0] > before[0]
+
+
+def state_of(fitting, parameter):
+    kind = parameter.ndim == 1
+    return fitting._optimizers[kind].state[parameter]["exp_avg" if kind else "momentum_buffer"]
 
 
 def test_a_run_resumes_where_its_checkpoint_was_written(target, samples, tmp_path):
@@ -115,7 +160,7 @@ def test_a_run_resumes_where_its_checkpoint_was_written(target, samples, tmp_pat
     assert (again.n_steps, again.seconds) == (3, fitting.seconds)
     assert torch.equal(again.module.queries, module.queries)
     for one, other in zip(again.module.parameters(), module.parameters(), strict=True):
-        assert torch.equal(again._optimizer.state[one]["exp_avg"], fitting._optimizer.state[other]["exp_avg"])
+        assert torch.equal(state_of(again, one), state_of(fitting, other))
 
 
 def test_run_that_ends_between_its_last_two_files_writes_both_when_repeated(target, tmp_path, monkeypatch):
@@ -151,8 +196,8 @@ def test_a_trained_head_drafts_and_the_text_is_plain_decodings(folder, target, t
         drafted = decoder.generate("wind", sampling, max_tokens=24)
         assert drafted.token_ids == decoder.generate("wind", sampling, max_tokens=24, speculate=False).token_ids
         assert any(stage.name == "head" and stage.passes for stage in drafted.stats.stages)
-    with pytest.raises(InputError, match="n_texts 3, not 4"):
-        train_draft(target, tmp_path / "head", TrainingOptions(n_texts=4, n_outputs=64, n_tokens=8), lines.append)
+    with pytest.raises(InputError, match="n_tokens 8, not 9"):
+        train_draft(target, tmp_path / "head", TrainingOptions(n_outputs=64, n_tokens=9), lines.append)
     with pytest.raises(InputError, match="is for a target with 300 tokens"):
         _load_for_another_target(tmp_path / "head")
 
@@ -173,7 +218,7 @@ def _load_for_another_target(head):
 
 def test_the_command_trains_and_refuses_a_missing_folder(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SHARD_PROMPTS", 2)
-    options = ["--minutes", "0.001", "--outputs", "32", "--texts-per-prompt", "2", "--tokens-per-text", "4"]
+    options = ["--minutes", "0.001", "--outputs", "32", "--tokens-per-text", "4"]
     done = run_command("draft", "train", "--target", str(folder), "-o", str(tmp_path / "out"), "--json", *options)
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["steps"] >= 1
@@ -186,7 +231,25 @@ def test_the_command_trains_and_refuses_a_missing_folder(folder, tmp_path, monke
 def test_passages_of_a_folder_are_prompts(tmp_path):
     (tmp_path / "a.txt").write_text("one two three\n" * 50)
     assert len(read_passages(tmp_path)) == 3
-    assert next(prompt_texts(tmp_path, np.random.default_rng(0))).startswith("one two")
-    assert "{" not in next(prompt_texts(None, np.random.default_rng(0)))
+    assert next(prompts(tmp_path, np.random.default_rng(0))).text.startswith("one two")
     with pytest.raises(InputError, match="must hold text files"):
         read_passages(tmp_path / "nothing")
+
+
+def test_a_prompt_is_held_out_always_or_never(tmp_path):
+    (tmp_path / "a.txt").write_text("\n".join(f"line {number}" for number in range(1000)))
+    for folder, n_distinct in ((None, 1500), (tmp_path, 20)):
+        drawn = list(islice(prompts(folder, np.random.default_rng(0)), 2000))
+        assert len({prompt.text for prompt in drawn}) > n_distinct
+        assert len({prompt.text for prompt in drawn}) == len(set(drawn))
+        assert 0.03 < np.mean([prompt.is_held_out for prompt in drawn]) < 0.2
+    (tmp_path / "a.txt").write_text("alone")
+    with pytest.raises(InputError, match="at least 2 passages"):
+        next(prompts(tmp_path, np.random.default_rng(0)))
+
+
+def test_builtin_prompts_fill_all_fields():
+    assert len(documentation_passages()) > 100
+    assert min(map(len, library_functions())) > 100
+    for prompt in islice(prompts(None, np.random.default_rng(1)), 500):
+        assert not re.search(r"\{(topic|name|place|passage|task|code|number)\}", prompt.text)

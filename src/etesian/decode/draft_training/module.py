@@ -36,6 +36,7 @@ class HeadModule(nn.Module):
         self.fuse = _product(width, features)
         self.embedding_norm, self.state_norm, self.inner_norm = (nn.Parameter(torch.ones(width)) for _ in range(3))
         self.final_norm = nn.Parameter(torch.full((width,), feature_scale))
+        self.residual = nn.Parameter(torch.zeros(width, 2 * width))
         self.queries, self.keys, self.values = (_product(n, 2 * width) for n in (attended, keys, keys))
         self.attention_out = nn.Parameter(torch.zeros(width, attended))
         self.gate, self.up = _product(config.inner_width, width), _product(config.inner_width, width)
@@ -47,7 +48,11 @@ class HeadModule(nn.Module):
 
     def states(self, features: Tensor) -> Tensor:
         """Fuse the target's hidden states, shape (batch, length, features)."""
-        return features @ self.fuse.T
+        return (features @ self.fuse.T).to(features.dtype)  # the residual stream stays float32 under autocast
+
+    def inputs(self, embeddings: Tensor, states: Tensor) -> Tensor:
+        """Return what the layer's first products read: the normalized embeddings, then the normalized states."""
+        return torch.cat([self._norm(embeddings, self.embedding_norm), self._norm(states, self.state_norm)], -1)
 
     def forward(self, embeddings: Tensor, states: Tensor, earlier: list[KeysAndValues]) -> Tensor:
         """Run the layer, and add its keys and values to `earlier`.
@@ -56,13 +61,13 @@ class HeadModule(nn.Module):
         step 0 reads the target's own states. The token at place t sees step 0 at all places up to t - k, and step j at t - (k - j).
         """
         config = self.config
-        state = self._norm(states, self.state_norm)
-        x = torch.cat([self._norm(embeddings, self.embedding_norm), state], -1)
+        x = self.inputs(embeddings, states)
         query, key, value = (self._heads(x @ weight.T) for weight in (self.queries, self.keys, self.values))
         query, key = _rotated(query, config.rope_theta), _rotated(key, config.rope_theta)
         group = config.n_heads // config.n_key_heads
         earlier.append((key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)))
-        h = states + self._attend(query, earlier).transpose(1, 2).flatten(2) @ self.attention_out.T
+        h = states + x @ self.residual.T
+        h = h + self._attend(query, earlier).transpose(1, 2).flatten(2) @ self.attention_out.T
         y = self._norm(h, self.inner_norm)
         return h + (functional.silu(y @ self.gate.T) * (y @ self.up.T)) @ self.down.T
 

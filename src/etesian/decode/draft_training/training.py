@@ -181,7 +181,7 @@ def fit(
     """Train until the time is used up; write the head after each checkpoint."""
     import torch
 
-    from etesian.decode.draft_training.fitting import Corpus, Fitting, acceptance
+    from etesian.decode.draft_training.fitting import Corpus, Fitting, acceptance, fit_residual
     from etesian.decode.draft_training.module import HeadModule
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -194,6 +194,8 @@ def fit(
     fitting = Fitting(module, work, options.seed)
     if fitting.resume():
         progress(f"resumed after {fitting.n_steps:,} steps")
+    else:
+        fit_residual(module, corpora[0])
     limit = options.minutes * 60 * (1 - SAMPLING_SHARE)
     is_first = fitting.n_steps == 0
     while is_first or fitting.seconds < limit:

@@ -253,7 +253,8 @@ def _new_scratch(model: HeadModel, capacity: int) -> passes.HeadScratch:
     config, shape = model.config, model.shape
     widest = max(2 * config.width, config.inner_width, config.n_features * config.feature_width)
     widest = max(widest, config.n_heads * config.head_width)
-    heads = max((shape.n_heads + 2 * shape.n_key_heads) * shape.head_width, 2 * config.inner_width, config.width)
+    first = (shape.n_heads + 2 * shape.n_key_heads) * shape.head_width + config.width
+    heads = max(first, 2 * config.inner_width)
     return passes.HeadScratch(
         wide=aligned_zeros(MOST_ROWS * stride_of(widest), np.float32),
         heads=aligned_zeros(MOST_ROWS * heads, np.float32),
@@ -265,7 +266,8 @@ def _new_scratch(model: HeadModel, capacity: int) -> passes.HeadScratch:
 
 def _packed(weights: HeadWeights, type_name: str) -> tuple[passes.HeadShape, Any, Any]:
     config, packer = weights.config, StripPacker(1)
-    attention_in = np.concatenate([weights.queries, weights.keys, weights.values])
+    residual = () if weights.residual is None else (weights.residual,)
+    attention_in = np.concatenate([weights.queries, weights.keys, weights.values, *residual])
     packer.add_matrix(0, forward.ATTENTION_IN, _linear(attention_in, type_name))
     packer.add_matrix(0, forward.ATTENTION_OUT, _linear(weights.attention_out, type_name))
     packer.add_matrix(0, forward.UP, _linear(np.concatenate([weights.gate, weights.up]), type_name))
@@ -287,6 +289,7 @@ def _packed(weights: HeadWeights, type_name: str) -> tuple[passes.HeadShape, Any
         norm_epsilon=np.float32(config.norm_epsilon),
         norm_before_residual=config.norm_before_residual,
         has_head_norms=weights.query_norm is not None,
+        has_residual=weights.residual is not None,
     )
     return shape, packer.packed_weights(), tuple(np.ascontiguousarray(norm, np.float32) for norm in norms)
 

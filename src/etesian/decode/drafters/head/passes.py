@@ -31,6 +31,7 @@ class HeadShape(NamedTuple):
     norm_epsilon: np.float32
     norm_before_residual: bool
     has_head_norms: bool
+    has_residual: bool
 
 
 class HeadCache(NamedTuple):
@@ -70,11 +71,15 @@ def run_head(
         for i in range(width):
             outputs[row, i] = scratch.wide[start + width + i] if shape.norm_before_residual else states[row, i]
     n_heads = (shape.n_heads + 2 * shape.n_key_heads) * shape.head_width
-    multiply_all(weights, 0, ATTENTION_IN, 2 * width, n_heads, n_rows, scratch, scratch.heads)
+    n_first = n_heads + (width if shape.has_residual else 0)
+    multiply_all(weights, 0, ATTENTION_IN, 2 * width, n_first, n_rows, scratch, scratch.heads)
     for row in range(n_rows):
-        _store(shape, norms, cache, scratch.heads, row * n_heads, positions[row], slots[row])
+        start = row * n_first
+        _store(shape, norms, cache, scratch.heads, start, positions[row], slots[row])
+        for i in range(n_first - n_heads):
+            outputs[row, i] += scratch.heads[start + n_heads + i]
     for row in range(n_rows):
-        _attend(shape, cache, scratch, row, n_heads, n_kept, is_seen[row])
+        _attend(shape, cache, scratch, row, n_first, n_kept, is_seen[row])
     attended = shape.n_heads * shape.head_width
     multiply_all(weights, 0, ATTENTION_OUT, attended, width, n_rows, scratch, scratch.heads)
     _add(scratch.heads, outputs)

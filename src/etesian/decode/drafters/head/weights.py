@@ -70,6 +70,8 @@ class HeadWeights:
         RMS norms of the embeddings, of the states, before the feed-forward block and before the output layer.
     queries, keys, values : ndarray, shape (n, 2 * width)
         They read the normalized embedding, then the normalized state.
+    residual : ndarray, shape (width, 2 * width), or None
+        Product of the same inputs that is added to the residual stream, which else starts from the state alone; None in EAGLE-3.
     attention_out, gate, up, down : ndarray
     output : ndarray, shape (n_outputs, width)
     output_tokens : ndarray of int64, shape (n_outputs,)
@@ -95,6 +97,7 @@ class HeadWeights:
     down: Floats
     output: Floats
     output_tokens: NDArray[np.int64]
+    residual: Floats | None = None
     query_norm: Floats | None = None
     key_norm: Floats | None = None
     embedding: Floats | None = None
@@ -124,6 +127,7 @@ def _shapes(config: HeadConfig, n_outputs: int) -> dict[str, tuple[int, ...]]:
         "queries": (attended, 2 * width),
         "keys": (keys, 2 * width),
         "values": (keys, 2 * width),
+        "residual": (width, 2 * width),
         "attention_out": (width, attended),
         "gate": (config.inner_width, width),
         "up": (config.inner_width, width),
@@ -176,7 +180,7 @@ def read_head(folder: Path) -> HeadWeights:
 
 def weights_of(folder: Path, config: HeadConfig, tensors: Mapping[str, Any]) -> HeadWeights:
     """Build the weights from arrays by name, and name the missing and unknown ones."""
-    optional = {"query_norm", "key_norm", "embedding", "feature_norm"}
+    optional = {"residual", "query_norm", "key_norm", "embedding", "feature_norm"}
     known = {field.name for field in fields(HeadWeights)} - {"config"}
     missing, unknown = known - optional - set(tensors), set(tensors) - known
     if missing or unknown:
