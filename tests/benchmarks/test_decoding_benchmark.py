@@ -100,13 +100,24 @@ def test_prompts_alternate_and_default_to_our_own(data, tmp_path):
     assert list(mixed_prompts(tmp_path, 2)) == ["own/0", "own/1"]
 
 
+def test_texts_are_compared_for_each_draft(bundle, data, tmp_path):
+    asked = [str(bundle), "--data", str(data), "--out", str(tmp_path / "out"), "--tokens", "10", "--prompts", "1"]
+    records = same_text.main(
+        [*asked, "--dtypes", "bf16", "--policies", "fixed", "--drafts", "lookup", "self", "perfect"]
+    )
+    assert [record["draft"] for record in records] == 3 * ["lookup", "self", "perfect"]
+    assert all(record["identical"] and record["same cache"] in (True, None) for record in records)
+    for record in records[2::3]:
+        assert record["accepted"] == record["proposed"] == record["tokens"] - record["passes"] > 0
+
+
 def test_texts_are_compared_once_each(bundle, data, tmp_path, always_speculating):
     asked = [str(bundle), "--data", str(data), "--out", str(tmp_path / "out"), "--tokens", "10"]
     first = same_text.main([*asked, "--prompts", "2"])
-    assert len(first) == 2 * 2 * 2 * 2  # number types, ways of choosing, policies, prompts
+    assert len(first) == 2 * 3 * 2 * 2  # number types, ways of choosing, policies, prompts
     whole = same_text.main(asked)
     assert whole[: len(first)] == first
-    assert len(whole) == 3 * 2 * 2 * 2
+    assert len(whole) == 3 * 3 * 2 * 2
     assert all(record["identical"] for record in whole)
     assert sum(record["passes"] < record["tokens"] for record in whole) > 0
-    assert "| bf16 | greedy | fixed | 3 of 3 |" in (tmp_path / "out" / "table.md").read_text()
+    assert "| bf16 | auto | greedy | fixed | 3 of 3 | 3 of 3 |" in (tmp_path / "out" / "table.md").read_text()
