@@ -72,7 +72,10 @@ def test_wide_model_has_the_small_models_logits(small_model, tmp_path, family, t
 
 
 def test_wide_model_has_the_shape_asked_for_and_no_weight_left_out(small_model, tmp_path):
-    widen(small_model("llama", tied=True), tmp_path / "wide", times=3, n_layers=5)
+    small = small_model("llama", tied=True)
+    (small / "chat_template.jinja").write_text("{{ messages }}")
+    widen(small, tmp_path / "wide", times=3, n_layers=5)
+    assert (tmp_path / "wide" / "chat_template.jinja").read_text() == "{{ messages }}"
     model, report = AutoModelForCausalLM.from_pretrained(tmp_path / "wide", output_loading_info=True)
     config = model.config
     assert (config.hidden_size, config.num_attention_heads, config.head_dim) == (72, 9, 8)

@@ -58,7 +58,7 @@ def widen(source: Path, out: Path, *, times: int, n_layers: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     save_file(wide, out / "model.safetensors", metadata={"format": "pt"})
     (out / "config.json").write_text(json.dumps(wider_config(config, times, n_layers), indent=1))
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
         if (source / name).exists():
             shutil.copy(source / name, out / name)
 
