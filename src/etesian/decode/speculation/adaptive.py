@@ -22,7 +22,8 @@ FREE_CREDIT, FREE_PROBING = (
     0.5,
     0.005,
 )  # credit of drafts without a model once that of all drafts is spent, and its growth per token
-MOST_CREDIT = 2.0  # upper bound of credit and debt, in plain passes: what a request may lose of earlier gains
+MOST_CREDIT = 1.0  # upper bound of the credit, in plain passes: what a request may lose of earlier gains
+MOST_SET_ASIDE = 2.0  # upper bound of what is reserved for later requests, and of their debt
 ASKING = 0.005  # share of the time for drafts without a model, while other drafts are off
 TRIED = 4  # minimum number of nodes while drafts of a model lose, so that an improvement is noticed
 CHEAP = 0.05  # plain passes that a draft without a model takes at most; it is tried where its own confidence says so
@@ -110,7 +111,7 @@ class Speculation:
         if plain == 0:
             return
         self._saved = min(self._saved + PROBING * tokens, MOST_CREDIT)
-        self._set_aside = min(self._set_aside + SET_ASIDE * tokens, MOST_CREDIT)
+        self._set_aside = min(self._set_aside + SET_ASIDE * tokens, MOST_SET_ASIDE)
         self._free_saved = min(self._free_saved + FREE_PROBING * tokens, FREE_CREDIT)
         if self._drafting == "full":
             self._count(tokens, draft_seconds, self.costs.seconds(rows), plain)
@@ -136,7 +137,7 @@ class Speculation:
         usual = self._usual_draft()
         drafting = min(draft_seconds, max(ACCIDENT * usual, plain))
         self._saved = min(self._saved + tokens - (drafting + target_seconds) / plain, MOST_CREDIT)
-        self._set_aside = max(self._set_aside - (draft_seconds - drafting) / plain, -MOST_CREDIT)
+        self._set_aside = max(self._set_aside - (draft_seconds - drafting) / plain, -MOST_SET_ASIDE)
         # After plain steps a draft model reads the tokens it missed, which takes longer than usual.
         if self._has_speculated or not self._drafts:
             self._drafts.append(drafting)
