@@ -17,7 +17,7 @@ from etesian.decode.models.language_model import Context, LanguageModel, Scores
 from etesian.decode.output_text import ChatTemplate, OutputText, Tokenizer
 from etesian.decode.request import Prompt, Request, prompt_tokens, rows_of
 from etesian.decode.sampling import GREEDY, Choice, Chooser, Sampling
-from etesian.decode.sampling.grammar import GRAMMAR, Grammars
+from etesian.decode.sampling.grammar import GRAMMAR, Constraint, Grammars
 from etesian.decode.speculation.policy import FixedPolicy, Policy
 from etesian.decode.statistics import TARGET, Recorder
 from etesian.decode.tree import ROOT, TokenTree
@@ -282,11 +282,14 @@ class Decoder:
         return Request(
             text=Text(tokens, capacity=max_tokens),
             output=Output(reader, (*ends, *sampling.stop_tokens), max_tokens),
-            chooser=Chooser(sampling, vocabulary_size, len(tokens), self._grammars.constraint(sampling.grammar)),
+            chooser=Chooser(sampling, vocabulary_size, len(tokens), self._constraint(sampling)),
             may_draft=speculate and self.may_reuse,
             recorder=Recorder(drafter, self._traits.weight_bytes, prompt_tokens=len(tokens)),
             drafter=drafter,
         )
+
+    def _constraint(self, sampling: Sampling) -> Constraint | None:
+        return self._grammars.constraint(sampling.grammar, is_overruled=bool(sampling.forced_tokens))
 
     def _pieces(self, request: Request) -> Generator[Piece]:
         with request.recorder.prompt:

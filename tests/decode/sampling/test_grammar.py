@@ -87,13 +87,35 @@ def test_an_open_ended_grammar_stops_at_the_token_limit():
     [
         (Grammar("lark", "start: missing"), "the grammar cannot be used: .*missing"),
         (Grammar("regex", "(a"), "the regular expression cannot be used"),
+        (Grammar("regex", "(a"), "regex parse error: unclosed group"),
         (Grammar.json_schema({"type": "nothing"}), "the JSON schema cannot be used"),
+        (Grammar.json_schema({"type": "string", "pattern": "("}), "regex parse error: unclosed group"),
         (Grammar("json_schema", "{"), "the JSON schema cannot be used"),
     ],
 )
 def test_invalid_grammars_are_refused(grammar, message):
     with pytest.raises(InputError, match=message):
         decoder().generate("ab", Sampling(grammar=grammar))
+
+
+@pytest.mark.parametrize("speculate", [False, True])
+def test_a_grammar_that_cannot_be_followed_any_further_is_an_error(speculate):
+    """The regular expression reaches a limit of llguidance after its first token; the text must not go on without it."""
+    with pytest.raises(InputError, match="the grammar is too complex to be followed beyond 1 tokens"):
+        decoder().generate("ab", Sampling(grammar=Grammar("regex", "a{1000000}")), speculate=speculate)
+
+
+def test_forced_tokens_overrule_a_grammar():
+    forced = dict(enumerate(TOKENIZER.encode("zzz")))
+    sampling = Sampling(grammar=GRAMMARS["regex"], forced_tokens=forced)
+    assert decoder().generate("ab", sampling, max_tokens=5).text.startswith("zzz")
+
+
+def test_boolean_schemas():
+    text = decoder().generate("ab", Sampling(grammar=Grammar.json_schema(True)), max_tokens=200).text
+    assert text[0] in '{["-0123456789tfn'
+    with pytest.raises(InputError, match="no value conforms to the JSON schema false"):
+        Grammar.json_schema(False)
 
 
 def test_a_model_without_an_end_token_is_refused():

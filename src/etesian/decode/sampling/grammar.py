@@ -49,8 +49,16 @@ class Grammar:
 
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any] | bool) -> Grammar:
-        """Return the grammar of JSON values that conform to a schema, without white space except after separators."""
-        return cls("json_schema", json.dumps(schema))
+        """Return the grammar of JSON values that conform to a schema, without white space except after separators.
+
+        Raises
+        ------
+        InputError
+            If the schema is False, to which no value conforms.
+        """
+        if schema is False:
+            raise InputError("no value conforms to the JSON schema false")
+        return cls("json_schema", json.dumps({} if schema is True else schema))
 
     @classmethod
     def json_object(cls) -> Grammar:
@@ -85,8 +93,8 @@ class Grammars:
         self._end_tokens = list(end_tokens)
         self._converted: Any = None
 
-    def constraint(self, grammar: Grammar | None) -> Constraint | None:
-        """Return a constraint for a new request; None without a grammar.
+    def constraint(self, grammar: Grammar | None, *, is_overruled: bool = False) -> Constraint | None:
+        """Return a constraint for a new request; None without a grammar. `is_overruled` as for `Constraint`.
 
         Raises
         ------
@@ -102,7 +110,7 @@ class Grammars:
         matcher = LLMatcher(self._convert(), _compiled(grammar), log_level=0)
         if matcher.is_error():
             raise InputError(f"the {_NAMES[grammar.kind]} cannot be used: {_first_line(matcher.get_error())}")
-        return Constraint(matcher, self._vocabulary_size)
+        return Constraint(matcher, self._vocabulary_size, is_overruled=is_overruled)
 
     def _convert(self) -> Any:
         if self._converted is None:
@@ -127,19 +135,31 @@ class Constraint:
     ----------
     matcher : llguidance.LLMatcher
     vocabulary_size : int
+    is_overruled : bool
+        True if tokens may be forced against the grammar, which ends the constraint. Otherwise, all decided tokens are allowed, so
+        that an error of the matcher is a limit that it has reached.
     """
 
-    def __init__(self, matcher: Any, vocabulary_size: int) -> None:
+    def __init__(self, matcher: Any, vocabulary_size: int, *, is_overruled: bool = False) -> None:
         self._matcher = matcher
         self._vocabulary_size = vocabulary_size
+        self._is_overruled = is_overruled
         self._n_read = 0
 
     def apply(self, row: NDArray[np.float32], output: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return the logits of the token after `output`, with -inf for tokens that the grammar forbids."""
+        """Return the logits of the token after `output`, with -inf for tokens that the grammar forbids.
+
+        Raises
+        ------
+        InputError
+            If the grammar is too complex to be followed any further.
+        """
         self._follow(output)
-        if self._matcher.is_error():
+        if self._has_failed():
             return row  # tokens that were forced against the grammar: nothing is left to enforce
         allowed = np.frombuffer(self._matcher.compute_logit_bias(), np.uint8)[: len(row)] > 0
+        if self._has_failed():
+            return row
         masked = np.full(len(row), -np.inf, np.float32)
         masked[: len(allowed)][allowed] = row[: len(allowed)][allowed]
         return masked
@@ -147,12 +167,12 @@ class Constraint:
     def forced(self, output: NDArray[np.int32]) -> list[int]:
         """Return the tokens that spell the only continuation the grammar allows after `output`; usually none."""
         self._follow(output)
-        return [] if self._matcher.is_error() else list(self._matcher.compute_ff_tokens())[:LONGEST_CHAIN]
+        return [] if self._has_failed() else list(self._matcher.compute_ff_tokens())[:LONGEST_CHAIN]
 
     def pruned(self, tree: TokenTree, output: NDArray[np.int32]) -> TokenTree:
         """Return the nodes of a draft that the grammar allows."""
         self._follow(output)
-        if self._matcher.is_error():
+        if self._has_failed():
             return tree
         is_allowed = np.zeros(len(tree), bool)
         inner = {int(parent) for parent in tree.parents if parent != ROOT}
@@ -169,6 +189,16 @@ class Constraint:
         self._n_read = len(output)
         if decided and not self._matcher.is_error():
             self._matcher.consume_tokens(decided)
+
+    def _has_failed(self) -> bool:
+        if not self._matcher.is_error():
+            return False
+        if not self._is_overruled:
+            raise InputError(
+                f"the grammar is too complex to be followed beyond {self._n_read} tokens "
+                f"({_first_line(self._matcher.get_error())}); use a simpler one"
+            )
+        return True
 
 
 _NAMES = {"json_schema": "JSON schema", "lark": "grammar", "regex": "regular expression"}
@@ -188,4 +218,7 @@ def _compiled(grammar: Grammar) -> str:
 
 
 def _first_line(message: str) -> str:
-    return (message.strip() or "unknown reason").splitlines()[0]
+    """Return the first line, with the cause that errors in regular expressions state on a later one."""
+    first, *others = (message.strip() or "unknown reason").splitlines()
+    causes = [line.removeprefix("error: ") for line in others if line.startswith("error: ")]
+    return f"{first.removesuffix(':')}: {causes[0]}" if causes else first
