@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from etesian.decode import GREEDY, Sampling
+from etesian.decode.sampling import Chooser
 from etesian.errors import InputError
 
 
@@ -24,10 +26,15 @@ from etesian.errors import InputError
         ({"top_p": 0}, "top_p must be above 0 and at most 1; got 0"),
         ({"top_p": 1.1}, "top_p must be above 0 and at most 1; got 1.1"),
         ({"min_p": 0.0}, "min_p must be above 0 and at most 1; got 0.0"),
-        ({"repetition_penalty": 0}, "repetition_penalty must be above 0, and finite; got 0"),
-        ({"presence_penalty": math.inf}, "presence_penalty must be finite; got inf"),
-        ({"frequency_penalty": math.nan}, "frequency_penalty must be finite; got nan"),
-        ({"logit_bias": {3: -math.inf}}, "logit_bias[3] must be finite; banned_tokens rule a token out; got -inf"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be between 1e-38 and 1e38; got 0"),
+        ({"repetition_penalty": 1e-300}, "repetition_penalty must be between 1e-38 and 1e38; got 1e-300"),
+        ({"presence_penalty": math.inf}, "presence_penalty must be between -1e38 and 1e38; got inf"),
+        ({"frequency_penalty": math.nan}, "frequency_penalty must be between -1e38 and 1e38; got nan"),
+        (
+            {"logit_bias": {3: -math.inf}},
+            "logit_bias[3] must be between -1e38 and 1e38; banned_tokens rule a token out; got -inf",
+        ),
+        ({"logit_bias": {3: 1e300}}, "logit_bias[3] must be between -1e38 and 1e38"),
         ({"banned_tokens": [-1]}, "must be a whole number, at least 0; got -1"),
         ({"forced_tokens": {-1: 5}}, "an index of forced_tokens must be a whole number, at least 0; got -1"),
         ({"stop": "end"}, "stop must be a list of strings, none of them empty; got 'end'"),
@@ -48,6 +55,17 @@ def test_greedy_is_no_temperature_or_none_of_it():
     assert Sampling(temperature=0.0, top_k=5).is_greedy
     assert not Sampling(temperature=1e-3).is_greedy
     assert not Sampling(temperature=0.0, top_k=5).is_truncated
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}])
+def test_the_coldest_temperatures_choose_the_best_token(options):
+    """Logits divided by them are infinite."""
+    logits = np.array([1.0, 7.0, 7.5, -3.0], np.float32)
+    sampling = Sampling(temperature=5e-324, **options)
+    assert Chooser(sampling, 4, 0).choose(logits, np.empty(0, np.int32)).token == 2
+    with np.errstate(all="raise", under="ignore"):
+        tokens, _ = Chooser(sampling, 4, 0).rank(logits[None], np.array([0]), 1)
+    assert tokens.tolist() == [[2]]
 
 
 def test_importing_decode_imports_neither_models_nor_compilers():

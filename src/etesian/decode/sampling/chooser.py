@@ -14,6 +14,8 @@ from etesian.decode.sampling.processors import Processors
 from etesian.decode.sampling.truncation import likeliest, lowest_kept
 from etesian.errors import InputError
 
+_COLDEST = 1e-30  # lower temperatures choose the same tokens, but logits divided by them are infinite
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -63,7 +65,7 @@ class Chooser:
         self.constraint = constraint
         self.vocabulary_size = vocabulary_size
         self.prompt_length = prompt_length
-        self._temperature = float(sampling.temperature or 1.0)
+        self._temperature = max(float(sampling.temperature or 1.0), _COLDEST)
         self._seed = np.uint64(sampling.seed % 2**64)
         self._processors = Processors(sampling, vocabulary_size, prompt_length)
         self._text = np.empty(0, np.int32)

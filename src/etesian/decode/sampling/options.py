@@ -10,6 +10,9 @@ from etesian.decode.checks import check_real, check_whole
 from etesian.decode.sampling.grammar import Grammar
 from etesian.errors import InputError
 
+_LARGEST = 1e38  # logits are 32-bit numbers
+_FINITE = "between -1e38 and 1e38"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -90,11 +93,16 @@ class Sampling:
         check_real("temperature", self.temperature, "0 or above, or None for greedy", lambda x: 0 <= x < math.inf)
         check_real("top_p", self.top_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
         check_real("min_p", self.min_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
-        check_real("repetition_penalty", self.repetition_penalty, "above 0, and finite", lambda x: 0 < x < math.inf)
-        check_real("presence_penalty", self.presence_penalty, "finite", math.isfinite)
-        check_real("frequency_penalty", self.frequency_penalty, "finite", math.isfinite)
+        check_real(
+            "repetition_penalty",
+            self.repetition_penalty,
+            "between 1e-38 and 1e38",
+            lambda x: 1 / _LARGEST <= x <= _LARGEST,
+        )
+        check_real("presence_penalty", self.presence_penalty, _FINITE, _is_finite)
+        check_real("frequency_penalty", self.frequency_penalty, _FINITE, _is_finite)
         for token, bias in self.logit_bias.items():
-            check_real(f"logit_bias[{token!r}]", bias, "finite; banned_tokens rule a token out", math.isfinite)
+            check_real(f"logit_bias[{token!r}]", bias, f"{_FINITE}; banned_tokens rule a token out", _is_finite)
         check_whole("top_k", self.top_k, at_least=1)
         check_whole("logprobs", self.logprobs, at_least=0)
         check_whole("seed", self.seed)
@@ -116,6 +124,10 @@ class Sampling:
     def is_truncated(self) -> bool:
         """Return True if top-k, top-p or min-p restricts the tokens to sample from."""
         return not (self.is_greedy or self.top_k is self.top_p is self.min_p is None)
+
+
+def _is_finite(value: float) -> bool:
+    return abs(value) <= _LARGEST
 
 
 GREEDY = Sampling()
