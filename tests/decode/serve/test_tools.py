@@ -89,6 +89,43 @@ def test_optional_tools_allow_text_and_none_forbids_calls(server):
         assert "tool_calls" not in answer["message"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_answers_without_calls_have_the_format_that_is_asked_for(server, seed):
+    wanted = {"type": "json_schema", "json_schema": {"name": "trip", "schema": SCHEMA}}
+    options = {"tools": TOOLS, "response_format": wanted, "max_tokens": 300, "temperature": 1, "seed": seed}
+    (answer,) = server.chat("abc", **options).json["choices"]
+    if "tool_calls" in answer["message"]:
+        call = answer["message"]["tool_calls"][0]["function"]
+        jsonschema.validate(json.loads(call["arguments"]), SCHEMAS[call["name"]])
+    else:
+        jsonschema.validate(json.loads(answer["message"]["content"]), SCHEMA)
+    forced = server.chat("abc", **options, logit_bias={str(byte_tokens("{")[0]): 100}).json["choices"][0]["message"]
+    jsonschema.validate(json.loads(forced["content"]), SCHEMA)
+    called = server.chat("abc", **options, logit_bias={str(byte_tokens("<")[0]): 100}).json["choices"][0]
+    assert (called["finish_reason"], len(called["message"]["tool_calls"])) == ("tool_calls", 1)
+    (required,) = server.chat("abc", **options, tool_choice="required").json["choices"]
+    assert required["finish_reason"] == "tool_calls"
+
+
+def test_a_call_that_is_cut_off_is_no_call(server):
+    """Its arguments are not JSON, and a client that reads "tool_calls" would parse them."""
+    options = {"tools": TOOLS[:1], "tool_choice": "required", "max_tokens": 300}
+    (cut,) = server.chat("abc", stop='"days"', **options).json["choices"]
+    assert cut["finish_reason"] == "stop"
+    (whole,) = server.chat("abc", stop="</tool_call>", **options).json["choices"]
+    assert whole["finish_reason"] == "tool_calls"
+    jsonschema.validate(json.loads(whole["message"]["tool_calls"][0]["function"]["arguments"]), SCHEMA)
+
+
+@pytest.mark.parametrize("max_tokens", [1, 5, 20])
+def test_the_beginning_of_a_required_call_is_no_text(server, max_tokens):
+    options = {"tools": TOOLS, "tool_choice": "required", "max_tokens": max_tokens}
+    (answer,) = server.chat("abc", **options).json["choices"]
+    assert (answer["message"]["content"], answer["finish_reason"]) == ("", "length")
+    events = server.chat("abc", stream=True, **options).events[:-1]
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == ""
+
+
 def test_text_that_could_begin_a_call_is_not_lost_in_a_stream(server):
     """The text ends with "<", which the parser holds back until the end."""
     options = {"tools": TOOLS, "max_tokens": 3, "logit_bias": {str(byte_tokens("<")[0]): 1000}}
@@ -117,6 +154,9 @@ def test_unknown_tools_and_invalid_parameters_are_refused(server):
     assert server.chat(tools=TOOLS, tool_choice=missing).json["error"]["param"] == "tool_choice"
     broken = [{"type": "function", "function": {"name": "f", "parameters": {"type": "nothing"}}}]
     assert server.chat(tools=broken, tool_choice="required").status == 400
+    for kind in ("string", ["object", "null"]):
+        other = [{"type": "function", "function": {"name": "f", "parameters": {"type": kind}}}]
+        assert "type 'object'" in server.chat(tools=other).json["error"]["message"]
 
 
 TEXT = (

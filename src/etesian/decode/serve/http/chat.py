@@ -15,8 +15,14 @@ from etesian.decode.serve.http.errors import ApiError
 from etesian.decode.serve.http.guard import read_body
 from etesian.decode.serve.http.request_options import Service, run_checked, sampling_of
 from etesian.decode.serve.http.results import chat_logprobs, identity, origins, usage
-from etesian.decode.serve.http.schema import ChatBody, Message, Tool
-from etesian.decode.serve.http.tools import ToolCallParser, as_conversation, offered_tools, tool_grammar
+from etesian.decode.serve.http.schema import ChatBody, JsonObject, Message, Tool
+from etesian.decode.serve.http.tools import (
+    ToolCallParser,
+    as_conversation,
+    offered_tools,
+    requires_call,
+    tool_grammar,
+)
 from etesian.decode.serve.http.waiting import Choices, collect, stream
 from etesian.decode.serve.tasks import Finished
 
@@ -34,9 +40,12 @@ class _Chat:
         return self.body.n or 1
 
     def finish_reason(self, generation: Generation, parser: ToolCallParser) -> str | None:
-        if generation.finish_reason == "stop" and parser.n_calls:
+        if generation.finish_reason == "stop" and parser.has_whole_calls:
             return "tool_calls"
         return generation.finish_reason
+
+    def parser(self) -> ToolCallParser:
+        return ToolCallParser(has_tools=bool(self.tools), requires_call=requires_call(self.body.tool_choice))
 
     def logprobs(self, piece: Piece) -> dict[str, Any] | None:
         tokenizer = self.service.engine.decoder.tokenizer
@@ -78,21 +87,27 @@ async def _prompt(service: Service, messages: list[Message], tools: list[Tool]) 
 
 def _grammar(chat: _Chat) -> Grammar | None:
     body, service = chat.body, chat.service
+    schema = _answer_schema(body)
     if chat.tools:
-        text = tool_grammar(chat.tools, body.tool_choice, several=bool(body.parallel_tool_calls))
-        return service.grammar("lark", text)
+        several = bool(body.parallel_tool_calls)
+        return service.grammar("lark", tool_grammar(chat.tools, body.tool_choice, several=several, schema=schema))
     if body.guided_grammar is not None:
         return service.grammar("lark", body.guided_grammar)
-    if body.response_format is None or body.response_format.type == "text":
+    return None if schema is None else service.grammar("json_schema", schema)
+
+
+def _answer_schema(body: ChatBody) -> JsonObject | None:
+    """Return the JSON schema of answers; None for free text."""
+    wanted = body.response_format
+    if wanted is None or wanted.type == "text":
         return None
-    if body.response_format.json_schema is None:
-        return Grammar.json_object()
-    schema = body.response_format.json_schema.json_schema
-    return service.grammar("json_schema", {} if schema is None else schema)
+    if wanted.json_schema is None:
+        return {"type": "object"}
+    return wanted.json_schema.json_schema or {}
 
 
 def _choice(chat: _Chat, number: int, generation: Generation) -> dict[str, Any]:
-    parser = ToolCallParser(has_tools=bool(chat.tools))
+    parser = chat.parser()
     content, calls = "", []
     for delta in [*parser.feed(generation.text), *parser.finish()]:
         content += delta.content
@@ -121,7 +136,7 @@ async def _chunks(chat: _Chat, choices: Choices) -> AsyncIterator[dict[str, Any]
     head = identity("chat.completion.chunk", "chatcmpl", chat.service.options.model_name)
     wants_usage = chat.body.stream_options is not None and chat.body.stream_options.include_usage
     common = {"usage": None} if wants_usage else {}
-    parsers = [ToolCallParser(has_tools=bool(chat.tools)) for _ in range(chat.n)]
+    parsers = [chat.parser() for _ in range(chat.n)]
     begun: set[int] = set()
     generations: dict[int, Generation] = {}
     async for number, event in choices:

@@ -25,6 +25,12 @@ class StreamOptions(Body):
     include_obfuscation: bool | None = None
 
 
+class StreamObfuscation(Body):
+    """Options of the stream of a response."""
+
+    include_obfuscation: bool | None = None
+
+
 class SamplingBody(Body):
     """Parameters that all kinds of requests share."""
 
@@ -124,7 +130,7 @@ class JsonSchemaFormat(Body):
 
     name: str = "output"
     description: str | None = None
-    json_schema: JsonObject | bool | None = Field(default=None, alias="schema")
+    json_schema: JsonObject | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
 
@@ -148,6 +154,13 @@ class Function(Body):
     description: str | None = None
     parameters: JsonObject | None = None
     strict: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_parameters(self) -> Function:
+        kind = (self.parameters or {}).get("type", "object")
+        if kind != "object":
+            raise ValueError(f"parameters must be a schema of the type 'object'; got {kind!r}")
+        return self
 
 
 class Tool(Body):
@@ -191,10 +204,10 @@ class ChatBody(GenerationBody):
             raise ValueError("top_logprobs needs logprobs=true")
         if self.tool_choice not in (None, "none", "auto") and not self.tools:
             raise ValueError("tool_choice needs tools")
-        formats = [self.response_format is not None and self.response_format.type != "text"]
-        formats += [self.guided_grammar is not None, bool(self.tools) and self.tool_choice != "none"]
-        if sum(formats) > 1:
-            raise ValueError("only one of response_format, guided_grammar and tools can constrain an answer")
+        has_format = self.response_format is not None and self.response_format.type != "text"
+        has_tools = bool(self.tools) and self.tool_choice != "none"
+        if self.guided_grammar is not None and (has_format or has_tools):
+            raise ValueError("guided_grammar cannot be combined with response_format or tools")
         return self
 
 
@@ -214,8 +227,14 @@ class TextFormat(Body):
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str | None = None
     description: str | None = None
-    json_schema: JsonObject | bool | None = Field(default=None, alias="schema")
+    json_schema: JsonObject | None = Field(default=None, alias="schema")
     strict: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_schema(self) -> TextFormat:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("schema must be given with type 'json_schema', and only then")
+        return self
 
 
 class TextOptions(Body):
@@ -244,6 +263,14 @@ class ResponseBody(SamplingBody):
     text: TextOptions | None = None
     truncation: Literal["disabled"] | None = None
     previous_response_id: None = None
+    conversation: None = None
+    background: Literal[False] | None = None
+    include: Annotated[list[str], Field(max_length=0)] | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: JsonObject | None = None
+    stream_options: StreamObfuscation | None = None
 
 
 class TokenizeBody(Body):

@@ -14,7 +14,7 @@ from typing import Any
 
 from etesian.decode.sampling.grammar import JSON_STYLE
 from etesian.decode.serve.http.errors import ApiError
-from etesian.decode.serve.http.schema import ChatBody, Message, NamedTool, Tool
+from etesian.decode.serve.http.schema import ChatBody, JsonObject, Message, NamedTool, Tool
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 _NAME, _ARGUMENTS = '{"name": "', '", "arguments": '
@@ -46,7 +46,12 @@ def offered_tools(body: ChatBody) -> list[Tool]:
     return chosen
 
 
-def tool_grammar(tools: Sequence[Tool], choice: object, *, several: bool) -> str:
+def requires_call(choice: object) -> bool:
+    """Return True if a `tool_choice` allows no text."""
+    return choice not in (None, "auto", "none")
+
+
+def tool_grammar(tools: Sequence[Tool], choice: object, *, several: bool, schema: JsonObject | None = None) -> str:
     """Return a Lark grammar of answers that may call, or must call, tools.
 
     Parameters
@@ -56,12 +61,17 @@ def tool_grammar(tools: Sequence[Tool], choice: object, *, several: bool) -> str
         ``"auto"`` or None to allow text without calls; anything else to require a call.
     several : bool
         True to allow several calls in one answer.
+    schema : dict or None
+        JSON schema of answers without calls; None for any text.
     """
     calls = "call+" if several else "call"
-    if choice in (None, "auto"):
+    if requires_call(choice):
+        start = f"start: {calls}\nhead: {_quoted(BEGIN)}"
+    elif schema is None:
         start = f"start: TEXT | {calls}\nhead[lazy]: TEXT {_quoted(BEGIN)}\nTEXT: /(.|\\n)*/"
     else:
-        start = f"start: {calls}\nhead: {_quoted(BEGIN)}"
+        answer = json.dumps(schema | {"x-guidance": JSON_STYLE})
+        start = f"start: answer | {calls}\nhead: {_quoted(BEGIN)}\nanswer: %json {answer}"
     lines = ["%llguidance {}", start, f"call: head {_quoted(_NAME)} rest"]
     lines.append("rest: " + " | ".join(f"rest_{number}" for number in range(len(tools))))
     for number, tool in enumerate(tools):
@@ -146,11 +156,14 @@ class ToolCallParser:
     ----------
     has_tools : bool
         If False, all of it is text.
+    requires_call : bool
+        If True, the beginning of a call that was cut off is no text.
     """
 
-    def __init__(self, *, has_tools: bool) -> None:
+    def __init__(self, *, has_tools: bool, requires_call: bool = False) -> None:
         self.n_calls = 0
         self._has_tools = has_tools
+        self._requires_call = requires_call
         self._held = ""
         self._state = "text"
         self._depth, self._in_string, self._is_escaped = 0, False, False
@@ -173,10 +186,16 @@ class ToolCallParser:
             deltas += steps[self._state]()
         return deltas
 
+    @property
+    def has_whole_calls(self) -> bool:
+        """True if there are calls, and the arguments of the last one are complete."""
+        return self.n_calls > 0 and self._state in ("text", "end")
+
     def finish(self) -> list[Delta]:
         """Return the text that was held back, at the end of the answer."""
         rest, self._held = self._held, ""
-        return [Delta(rest)] if rest and self._state == "text" else []
+        is_text = self._state == "text" and not self._requires_call
+        return [Delta(rest)] if rest and is_text else []
 
     def _read_text(self) -> list[Delta]:
         if self.n_calls:  # white space between calls
