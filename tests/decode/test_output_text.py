@@ -5,9 +5,10 @@ import pytest
 from decode_fakes import Bytes, Equal, Letters
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from etesian.decode import Decoder, FixedPolicy, Sampling, TableModel
-from etesian.decode.output_text import OutputText
+from etesian.decode.output_text import OutputText, token_bytes
 from etesian.decode.sampling import Grammar
 from etesian.errors import InputError
 
@@ -128,3 +129,25 @@ def test_ignored_end_of_text_reads_as_nothing_and_stop_tokens_still_end_the_outp
     assert (out.token_ids, out.finish_reason) == ((3, 4, 0), "stop")
     with pytest.raises(InputError, match="ignore_eos and grammar cannot be combined"):
         Sampling(ignore_eos=True, grammar=Grammar.json_object())
+
+
+class Named:
+    """Tokens by the names that vocabularies give them, which decode like single tokens of the `tokenizers` package."""
+
+    names = ("<0xE2>", "\u2581the", *bytes_to_unicode().values())
+
+    def name_of(self, token):
+        return self.names[token]
+
+    def encode(self, text):
+        raise NotImplementedError
+
+    def decode(self, tokens):
+        return {0: "\ufffd", 1: "the"}.get(tokens[0], "\ufffd")
+
+
+def test_bytes_of_tokens_are_read_from_their_names():
+    """The letters of bytes are those of transformers."""
+    found = [token_bytes(Named(), token) for token in range(len(Named.names))]
+    assert found == [b"\xe2", b" the", *(bytes([byte]) for byte in bytes_to_unicode())]
+    assert token_bytes(Letters(), 0) == Letters().decode([0]).encode()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # stands for a space in the vocabularies of SentencePiece
 _CONTEXT = 6  # prompt tokens that influence how the first output tokens decode, such as whether a space precedes them
 
 
@@ -17,6 +19,39 @@ class Tokenizer(Protocol):
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special tokens such as the end of text."""
+
+
+@runtime_checkable
+class NamesTokens(Protocol):
+    """A tokenizer of the `tokenizers` package."""
+
+    def name_of(self, token: int) -> str | None:
+        """Return a token as the vocabulary writes it."""
+
+
+def token_bytes(tokenizer: Tokenizer, token: int) -> bytes | None:
+    """Return the bytes of a token; None where the tokenizer does not show the bytes of a part of a character."""
+    name = tokenizer.name_of(token) if isinstance(tokenizer, NamesTokens) else None
+    if name is not None and _SPACE in name:  # a space that `decode` drops at the beginning of a text
+        return name.replace(_SPACE, " ").encode()
+    text = tokenizer.decode([token])
+    if _INCOMPLETE not in text:
+        return text.encode()
+    if name is None:
+        return None
+    if found := re.fullmatch("<0x([0-9A-Fa-f]{2})>", name):  # SentencePiece
+        return bytes([int(found[1], 16)])
+    return bytes(map(_BYTES.__getitem__, name)) if all(letter in _BYTES for letter in name) else None
+
+
+def _bytes_by_letter() -> dict[str, int]:
+    """Return the bytes that letters stand for in byte-level vocabularies (GPT-2): those that cannot be printed come last."""
+    printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printed]
+    return {chr(byte): byte for byte in printed} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
+
+
+_BYTES = _bytes_by_letter()
 
 
 class ChatTemplate(Protocol):

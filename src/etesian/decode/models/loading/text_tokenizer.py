@@ -39,6 +39,11 @@ class TextTokenizer:
             raise InputError("grammars need a fast tokenizer; this model has a slow one")
         return str(self.tokenizer.backend_tokenizer.to_str())
 
+    def name_of(self, token: int) -> str | None:
+        """Return a token as the vocabulary writes it; None if there is no such token."""
+        name: str | None = self.tokenizer.convert_ids_to_tokens(token)
+        return name
+
     def get_vocab(self) -> dict[str, int]:
         """Return all tokens with their numbers."""
         vocabulary: dict[str, int] = self.tokenizer.get_vocab()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from etesian.decode.generation import Generation, Piece
-from etesian.decode.output_text import Tokenizer
+from etesian.decode.output_text import Tokenizer, token_bytes
 
 
 def identity(kind: str, prefix: str, model: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def chat_logprobs(piece: Piece, tokenizer: Tokenizer, n_top: int) -> dict[str, A
 
     def entry(token: int, logprob: float) -> dict[str, Any]:
         text, raw = _spelled(tokenizer, token)
-        return {"token": text, "logprob": _finite(logprob), "bytes": raw}
+        return {"token": text, "logprob": _finite(logprob), "bytes": None if raw is None else list(raw)}
 
     content = []
     for token, logprob, others in zip(piece.token_ids, piece.logprobs, piece.alternatives, strict=True):
@@ -66,10 +66,10 @@ def text_logprobs(piece: Piece, tokenizer: Tokenizer, start: int) -> dict[str, A
         offsets.append(length)
         length += len(text)
     return {
-        "tokens": [_spelled(tokenizer, token)[0] for token in piece.token_ids],
+        "tokens": [_spelled(tokenizer, token, "bytes:")[0] for token in piece.token_ids],
         "token_logprobs": [_finite(logprob) for logprob in piece.logprobs],
         "top_logprobs": [
-            {_spelled(tokenizer, other)[0]: _finite(chance) for other, chance in others}
+            {_spelled(tokenizer, other, "bytes:")[0]: _finite(chance) for other, chance in others}
             for others in piece.alternatives
         ],
         "text_offset": offsets,
@@ -81,10 +81,15 @@ def origins(piece: Piece) -> dict[str, Any]:
     return {"token_ids": list(piece.token_ids), "texts": list(piece.texts), "origins": list(piece.origins)}
 
 
-def _spelled(tokenizer: Tokenizer, token: int) -> tuple[str, list[int] | None]:
-    """Return the text of a token and its bytes; None if it is a part of a character."""
-    text = tokenizer.decode([token])
-    return text, None if "\N{REPLACEMENT CHARACTER}" in text else list(text.encode())
+def _spelled(tokenizer: Tokenizer, token: int, prefix: str = "") -> tuple[str, bytes | None]:
+    """Return the text of a token and its bytes; a part of a character is written as escaped bytes after `prefix`."""
+    raw = token_bytes(tokenizer, token)
+    if raw is None:
+        return tokenizer.decode([token]), None
+    try:
+        return raw.decode(), raw
+    except UnicodeDecodeError:
+        return prefix + "".join(f"\\x{byte:02x}" for byte in raw), raw
 
 
 def _finite(logprob: float) -> float:

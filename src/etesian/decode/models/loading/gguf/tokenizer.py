@@ -63,6 +63,11 @@ class GgufTokenizer:
         """Return the tokenizer as JSON of the `tokenizers` package."""
         return str(self.backend.to_str())
 
+    def name_of(self, token: int) -> str | None:
+        """Return a token as the vocabulary writes it; None if there is no such token."""
+        name: str | None = self.backend.id_to_token(token)
+        return name
+
     def get_vocab(self) -> dict[str, int]:
         """Return the numbers of all tokens."""
         vocabulary: dict[str, int] = self.backend.get_vocab()
