@@ -108,6 +108,21 @@ def test_log_probabilities_are_those_of_plain_decoding(server):
     assert tops == [[chance for _, chance in others] for others in expected.alternatives]
 
 
+def test_log_probabilities_show_the_bytes_of_parts_of_characters(server):
+    """As OpenAI documents it: the bytes of all tokens add up to the text, whose characters may need several tokens."""
+    text = "aé😀"
+    grammar = f'start: "{text}"'
+    entries = server.chat(guided_grammar=grammar, logprobs=True, top_logprobs=1).json["choices"][0]["logprobs"][
+        "content"
+    ]
+    assert bytes(byte for entry in entries for byte in entry["bytes"]).decode() == text
+    assert [entry["token"] for entry in entries[:3]] == ["a", "\\xc3", "\\xa9"]
+    body = {"prompt": "ab", "guided_grammar": grammar, "logprobs": 20, "max_tokens": 4, "temperature": 0}
+    logprobs = server.ask("/v1/completions", body).json["choices"][0]["logprobs"]
+    assert logprobs["tokens"][:3] == ["a", "bytes:\\xc3", "bytes:\\xa9"]
+    assert [len(top) for top in logprobs["top_logprobs"]] == [20] * 4  # none hides another
+
+
 def test_text_completions_take_texts_tokens_and_lists(server):
     options = {"max_tokens": 8, "temperature": 0}
     expected = [plain("abc", max_tokens=8).text, plain("de", max_tokens=8).text]
@@ -163,6 +178,20 @@ def test_a_response_and_its_stream_agree(server):
     assert events[-1]["response"]["usage"]["output_tokens"] == whole["usage"]["output_tokens"]
 
 
+def test_a_response_accepts_what_asks_for_nothing_more(server):
+    """Clients send these values without being asked to."""
+    neutral = {
+        "tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "include": [], "background": False, "store": False,
+        "truncation": "disabled", "reasoning": {"effort": "low"}, "previous_response_id": None, "conversation": None,
+    }  # fmt: skip
+    assert server.ask("/v1/responses", {"input": "ab", "max_output_tokens": 2, **neutral}).status == 200
+    for name, value in (("tools", [{}]), ("tool_choice", "required"), ("include", ["a"]), ("background", True)):
+        answer = server.ask("/v1/responses", {"input": "ab", **neutral, name: value})
+        assert (answer.status, answer.json["error"]["param"]) == (400, name)
+    without_schema = server.ask("/v1/responses", {"input": "ab", "text": {"format": {"type": "json_schema"}}})
+    assert (without_schema.status, without_schema.json["error"]["param"]) == (400, "text.format")
+
+
 def test_tokens_and_texts_convert(server):
     tokens = server.ask("/tokenize", {"content": "ab é"}).json
     assert tokens == {"tokens": byte_tokens("ab é"), "count": 5}
@@ -199,6 +228,18 @@ MISTAKES = [
     ({"messages": [{"role": "king", "content": "a"}]}, 400, "messages.0.role"),
     ({"messages": [{"role": "user"}]}, 400, "messages.0"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, 400, None),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "input_audio", "text": "a"}]}]},
+        400,
+        "messages.0.content.0.type",
+    ),
+    ({"tool_choice": {"type": "function"}}, 400, "tool_choice.function"),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": True}}},
+        400,
+        "response_format.json_schema.schema",
+    ),
+    ({"logit_bias": {"5": 1e300}}, 400, None),
     ({"logit_bias": {"a": 1}}, 400, "logit_bias"),
     ({"logit_bias": {"999999": 1}}, 400, None),
     ({"stop": ["a", ""]}, 400, "stop"),
@@ -335,8 +376,15 @@ def test_pages_of_other_origins_are_refused(locked):
     assert locked.ask("/health", Origin="null").status == 403
     allowed = locked.ask("/health", Origin="https://app.example")
     assert allowed.headers["Access-Control-Allow-Origin"] == "https://app.example"
-    preflight = locked.ask("/v1/chat/completions", method="OPTIONS", Origin="https://app.example")
-    assert (preflight.status, "authorization" in preflight.headers["Access-Control-Allow-Headers"]) == (204, True)
+    asked = "authorization,content-type,x-stainless-lang"  # as the npm package openai does
+    preflight = locked.ask(
+        "/v1/chat/completions", method="OPTIONS", Origin="https://app.example", Access_Control_Request_Headers=asked
+    )
+    assert (preflight.status, preflight.headers["Access-Control-Allow-Headers"]) == (204, asked)
+    refused = locked.ask(
+        "/v1/chat/completions", method="OPTIONS", Origin="https://evil.example", Access_Control_Request_Headers=asked
+    )
+    assert (refused.status, refused.headers["Access-Control-Allow-Headers"]) == (403, None)
 
 
 def test_limits_hold(locked):

@@ -64,8 +64,10 @@ class ApiError(Exception):
 
     @classmethod
     def from_validation(cls, error: ValidationError) -> ApiError:
-        """Return the error for the first parameter that is not valid."""
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        """Return the error for the first parameter that is not valid; of alternatives, the one that fits best."""
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        alternatives = [each for each in found if each["loc"][:1] == found[0]["loc"][:1]]
+        first = max(alternatives, key=lambda each: len(each["loc"]))
         place = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":

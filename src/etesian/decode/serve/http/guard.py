@@ -31,11 +31,7 @@ SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_CORS = {
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "authorization, content-type",
-    "Access-Control-Max-Age": "600",
-}
+_CORS = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Max-Age": "600"}
 _B = TypeVar("_B", bound=Body)
 
 
@@ -83,7 +79,8 @@ class Guard:
         if origin is not None and not self._may_call(origin, host):
             raise ApiError(403, "pages of this origin may not use the server; --allow-origin adds one", code="origin")
         if scope["method"] == "OPTIONS" and origin is not None:
-            return Response(status_code=204, headers=_CORS)
+            asked = headers.get("access-control-request-headers", "authorization, content-type")
+            return Response(status_code=204, headers={**_CORS, "Access-Control-Allow-Headers": asked})
         scope.setdefault("state", {})["owner"] = self._owner(scope["path"], headers)
         return None
 
@@ -105,7 +102,8 @@ class Guard:
     def _cors(self, origin: str | None) -> Mapping[str, str]:
         if origin is None or origin not in self._options.allowed_origins:
             return {}
-        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        exposed = {"Access-Control-Expose-Headers": "retry-after"}
+        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", **exposed}
 
     def _owner(self, path: str, headers: Headers) -> str:
         if not self._options.api_keys or path in OPEN_PATHS:

@@ -58,7 +58,7 @@ def _grammar(service: Service, body: ResponseBody) -> Grammar | None:
         return None
     if wanted.type == "json_object":
         return Grammar.json_object()
-    return service.grammar("json_schema", {} if wanted.json_schema is None else wanted.json_schema)
+    return service.grammar("json_schema", wanted.json_schema)
 
 
 class _Answer:
