@@ -107,7 +107,7 @@ def serve(
         raise InputError(f"the server needs {', '.join(missing)}: pip install 'etesian[serve]'")
     if replicas is not None and (on is None or replicas < 1):
         raise InputError(f"--replicas must be at least 1, and needs --on ray; got {replicas}")
-    from etesian.decode.serve.http import ServerOptions, read_api_keys
+    from etesian.decode.serve.http import ServerOptions, listen, read_api_keys
 
     engine_options = EngineOptions(slots=slots, queue=queue, cache_bytes=cache_mb << 20, context=context)
     server_options = ServerOptions(
@@ -121,6 +121,7 @@ def serve(
         time_limit=time_limit,
         drain_seconds=drain_seconds,
     )
+    listen(server_options).close()  # a port in use is reported before the model is loaded
     _warn_if_open(server_options)
     drafts: Any = {"draft": NONE, "ngram": NONE} if plain else {"draft": draft, "ngram": ngram, "stages": stage}
     choice = ModelChoice(model=model, options=LoadOptions(**options), **drafts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from command_line import run_command
 from http_server import running
@@ -75,6 +77,7 @@ def test_serve_passes_its_options_on(tmp_path, monkeypatch):
     monkeypatch.setattr(
         http, "run_server", lambda app, options, announce: served.append((app.state.service.engine, options))
     )
+    monkeypatch.setattr(http, "listen", lambda _: socket.socket())
     found = run_command(
         "serve", "--model", "models/toy.gguf", "--host", "0.0.0.0", "--port", 9000, "--slots", 3, "--context", 99, "--cache-mb", 2,
         "--api-key-file", file, "--allow-host", "llm.example", "--max-tokens", 50,
@@ -107,3 +110,11 @@ def test_mistakes_are_found_before_the_model_is_loaded(arguments, message, tmp_p
     found = run_command("serve", *arguments)
     assert (found.exit_code, found.stdout) == (2, "")
     assert message in found.stderr
+
+
+def test_a_port_in_use_is_reported_before_the_model_is_loaded(monkeypatch):
+    monkeypatch.setattr(decode_serve.ModelChoice, "load", lambda *_: pytest.fail("the model was loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = run_command("serve", "--port", taken.getsockname()[1])
+    assert found.exit_code == 2
+    assert "--port 0 selects a free port" in found.stderr

@@ -7,6 +7,7 @@ import http.client
 import importlib.util
 import json
 import os
+import socket
 import sys
 import time
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from toy_decoder import END, PlainChat, make_decoder
 from etesian.cli import decode_serve
 from etesian.decode import Sampling
 from etesian.decode.serve import EngineOptions, on_ray
+from etesian.decode.serve import http as http_interface
 from etesian.decode.serve.http import ServerOptions
 from etesian.decode.serve.http.front import create_front
 from etesian.errors import InputError
@@ -169,6 +171,7 @@ def test_missing_ray_serve_is_named_with_its_extra(monkeypatch):
 def test_command_passes_its_options_on(monkeypatch):
     calls = []
     monkeypatch.setattr(on_ray, "serve_on_ray", lambda *given, **named: calls.append((given, named)))
+    monkeypatch.setattr(http_interface, "listen", lambda _: socket.socket())
     monkeypatch.setattr(decode_serve.ModelChoice, "load", lambda *_: pytest.fail("the model was loaded here"))
     found = run_command(
         "serve", "--model", "/models/toy.gguf", "--slots", 3, "--port", 9000, "--device", "cuda", "--on", "ray://head:10001",

@@ -2,6 +2,6 @@
 
 from etesian.decode.serve.http.app import create_app
 from etesian.decode.serve.http.options import ServerOptions, read_api_keys
-from etesian.decode.serve.http.server import run_server
+from etesian.decode.serve.http.server import listen, run_server
 
-__all__ = ["ServerOptions", "create_app", "read_api_keys", "run_server"]
+__all__ = ["ServerOptions", "create_app", "listen", "read_api_keys", "run_server"]
