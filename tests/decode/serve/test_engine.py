@@ -157,8 +157,10 @@ def test_b6_holds_on_the_compiled_engine(make_engine, monkeypatch):
     rng = np.random.default_rng(0)
     stem = rng.integers(3, 300, 40).tolist()
     prompts = [stem + rng.integers(3, 300, n).tolist() for n in (1, 2, 20, 70)] + [[5, 6, 7] * 9]
+    end = rng.integers(3, 300, 17).tolist()  # a block whose keys depend on the block before it
+    prompts += [[9] * 16 + end, [8] * 16 + end, [8] * 16 + stem, [9] * 16 + stem]
     engine = make_engine(Decoder(model, LookupDrafter()), slots=3, chunk=23)
-    asked = [(prompts[rng.integers(5)], SAMPLINGS[rng.integers(3)]) for _ in range(14)]
+    asked = [(prompts[place], SAMPLINGS[rng.integers(3)]) for place in rng.permutation(18) % len(prompts)]
     callers = [Caller(engine, prompt, sampling, max_tokens=12) for prompt, sampling in asked]
     for caller, (prompt, sampling) in zip(callers, asked, strict=True):
         expected = Decoder(model).generate(prompt, sampling, max_tokens=12)
