@@ -52,6 +52,26 @@ async function visit() {
   await until(() => byId("stop").disabled);
   found.stopped = document.querySelectorAll("article.assistant .text")[1].textContent.length;
   found.focused = document.activeElement.id;
+  found.kept = messages.map((each) => each.role);
+  byId("max_tokens").value = 0.5;
+  byId("options").checkValidity = () => true;
+  byId("question").value = "bad";
+  press(byId("question"), "Enter");
+  await until(() => document.querySelectorAll("article.error").length && byId("stop").disabled);
+  found.afterError = [messages.length, byId("question").value, document.querySelectorAll("article.assistant").length];
+  delete byId("options").checkValidity;
+  byId("max_tokens").value = 4000;
+  byId("question").value = "again";
+  press(byId("question"), "Enter");
+  await until(() => document.querySelectorAll("article.assistant .text")[2]?.textContent.length > 0);
+  byId("clear").click();
+  await until(() => byId("stop").disabled);
+  found.afterClear = [messages.length, document.querySelectorAll("article").length];
+  byId("max_tokens").value = 4;
+  byId("question").value = "new";
+  press(byId("question"), "Enter");
+  await until(() => messages.length === 2);
+  found.fresh = messages.map((each) => each.role);
   byId("temperature").value = -1;
   byId("question").value = "third";
   press(byId("question"), "Enter");
@@ -111,7 +131,7 @@ def test_a_visitor_chats_with_the_keyboard_alone(visit):
         line for line in log.splitlines() if "CONSOLE" in line and "[DOM]" not in line
     ]  # the latter is advice on forms
     assert (found["unlabelled"], found["unreachable"], found["focused"]) == (0, 0, "question")
-    assert found["refused"] == 2  # a negative temperature is refused before anything is sent
+    assert found["refused"] == 1  # a negative temperature is refused before anything is sent
 
 
 def test_tokens_are_colored_by_origin_and_statistics_are_shown(visit):
@@ -129,6 +149,18 @@ def test_an_answer_can_be_stopped_and_the_theme_changed(visit):
     found, _ = visit
     assert 0 < found["stopped"] < 4000
     assert found["dark"] != found["darkAfter"]
+
+
+def test_an_error_leaves_the_conversation_and_the_question_as_they_were(visit):
+    found, _ = visit
+    assert found["kept"] == ["user", "assistant"] * 2
+    assert found["afterError"] == [4, "bad", 2]
+
+
+def test_a_new_chat_begins_empty_even_during_an_answer(visit):
+    found, _ = visit
+    assert found["afterClear"] == [0, 0]
+    assert found["fresh"] == ["user", "assistant"]
 
 
 def test_nothing_is_wider_than_the_window(visit):

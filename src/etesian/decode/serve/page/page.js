@@ -1,7 +1,7 @@
 "use strict";
 
 const find = (id) => document.getElementById(id);
-const messages = [];
+let messages = []; // of the conversation on display
 const colors = new Map([["target", 0]]); // by origin, in the order of their first appearance
 let running = null; // the AbortController of the answer in progress
 
@@ -128,10 +128,18 @@ function offerCopy(body) {
   body.after(button);
 }
 
-async function answer() {
+// A question without an answer returns to the field, so that it can be sent again.
+function takeBack(question, conversation, body) {
+  conversation.pop();
+  body.parentElement.remove();
+  find("question").value ||= question;
+}
+
+async function answer(question) {
+  const conversation = messages; // "New chat" begins another one
   const body = show("assistant", "");
   const began = performance.now();
-  let first = null;
+  let first = null, isWhole = false;
   running = new AbortController();
   find("send").disabled = true;
   find("stop").disabled = false;
@@ -152,11 +160,16 @@ async function answer() {
       }
       if (chunk.usage) showStatistics(chunk.usage, began, first ?? performance.now(), performance.now());
     }
+    isWhole = true;
   } catch (error) {
     if (error.name !== "AbortError") show("error", error.message);
   }
-  messages.push({ role: "assistant", content: body.textContent });
-  offerCopy(body);
+  if (isWhole || body.textContent) {
+    conversation.push({ role: "assistant", content: body.textContent });
+    offerCopy(body);
+  } else {
+    takeBack(question, conversation, body);
+  }
   running = null;
   find("send").disabled = false;
   find("stop").disabled = true;
@@ -175,7 +188,7 @@ find("ask").addEventListener("submit", (event) => {
   find("question").value = "";
   messages.push({ role: "user", content: text });
   show("user", text);
-  answer();
+  answer(text);
 });
 
 find("question").addEventListener("keydown", (event) => {
@@ -191,7 +204,7 @@ addEventListener("keydown", (event) => {
 find("stop").addEventListener("click", () => running?.abort());
 find("clear").addEventListener("click", () => {
   running?.abort();
-  messages.length = 0;
+  messages = [];
   find("log").replaceChildren();
   find("question").focus();
 });
