@@ -126,6 +126,7 @@ function offerCopy(body) {
     }
   });
   body.after(button);
+  scroll();
 }
 
 // A question without an answer returns to the field, so that it can be sent again.
