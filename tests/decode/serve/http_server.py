@@ -10,13 +10,12 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-import uvicorn
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 from toy_decoder import make_decoder
 
 from etesian.decode.serve import Engine, EngineOptions
 from etesian.decode.serve.http import ServerOptions, create_app
-from etesian.decode.serve.http.server import configure, listen
+from etesian.decode.serve.http.server import DrainingServer, listen
 
 MODEL = "toy"
 
@@ -77,11 +76,9 @@ def running(decoder=None, *, engine: dict[str, Any] | None = None, **options: An
 
 
 @contextlib.contextmanager
-def listening_app(app: ASGIApp, options: ServerOptions) -> Iterator[Running]:
+def listening_app(app: Starlette, options: ServerOptions) -> Iterator[Running]:
     """Run an application in a thread as `run_server` does, until the block ends."""
-    config = configure(app, options)
-    config.log_level = "critical"
-    server = uvicorn.Server(config)
+    server = DrainingServer(app, options)
     with listen(options) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import gc
 import json
 import signal
@@ -15,7 +16,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from http_server import running
-from toy_decoder import END, Caller, PlainChat, make_decoder
+from toy_decoder import END, Caller, PlainChat, english_like, make_decoder
 
 from etesian.decode import Sampling
 from etesian.errors import InputError
@@ -81,6 +82,29 @@ def test_http_requests_that_fail_leave_nothing_behind():
             assert answer.status == (400 if number % 3 else 200)
         assert (server.engine.n_running, server.engine.n_waiting) == (0, 0)
         assert threading.active_count() <= n_threads + 2  # a pool of threads may grow once
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_requests_that_outlast_the_drain_end_with_an_error(path, capfd):
+    endless = {"temperature": 0, "speculate": False, "stream": True}
+    if path.endswith("completions"):
+        endless |= {"messages": [{"role": "user", "content": "ab"}], "max_tokens": 10**6, "ignore_eos": True}
+    else:
+        endless |= {"input": "ab", "max_output_tokens": 10**6}
+    whole = endless | {"stream": False}
+    long = make_decoder(english_like(), drafter="none")
+    long.end_tokens = ()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        with running(long, engine={"slots": 2}, drain_seconds=0.2, max_tokens=10**6) as server:
+            streamed, collected = (pool.submit(server.ask, path, body) for body in (endless, whole))
+            wait_until(lambda: server.engine.counters.tokens > 20 and server.engine.n_running == 2)
+        last = streamed.result(timeout=10).events[-1]
+        assert last["error"] == {
+            "message": "the server is shutting down", "type": "server_error", "param": None, "code": "shutdown",
+        }  # fmt: skip
+        assert collected.result(timeout=10).status == 503
+        assert collected.result().json["error"] == last["error"]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def wait_until(is_true, seconds=10.0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -66,6 +67,18 @@ def front(n_replicas=2, *, engine=None, **options):
         yield found, replicas
     for replica in replicas:
         replica.served.engine.close()
+
+
+def test_requests_that_outlast_the_drain_end_with_an_error():
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        with front(drain_seconds=0.2) as (server, replicas):
+            streamed = pool.submit(server.chat, **LONG)
+            collected = pool.submit(server.chat, **LONG | {"stream": False})
+            while sum(replica.n_running for replica in replicas) < 2:
+                time.sleep(0.01)
+        assert streamed.result(timeout=10).events[-1]["error"]["code"] == "shutdown"
+        assert collected.result(timeout=10).status == 503
+        assert collected.result().json["error"]["code"] == "shutdown"
 
 
 @pytest.fixture

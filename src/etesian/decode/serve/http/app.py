@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from importlib.resources import files
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -78,6 +79,7 @@ def create_app(engine: Engine, options: ServerOptions) -> Starlette:
         lifespan=lifespan,
     )
     app.state.service, app.state.metrics = Service(engine, options), metrics
+    app.state.expire = partial(run_in_threadpool, engine.close)
     app.state.description = describe(has_keys=bool(options.api_keys))
     app.state.created = int(time.time())
     return app

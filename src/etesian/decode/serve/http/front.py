@@ -30,6 +30,7 @@ from etesian.decode.serve.http.errors import HANDLERS, ApiError
 from etesian.decode.serve.http.guard import Guard, read_bytes
 from etesian.decode.serve.http.options import ServerOptions
 from etesian.decode.serve.http.waiting import disconnected, error_event
+from etesian.decode.serve.tasks import Failed
 
 _log = logging.getLogger("etesian")
 _SENT = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "root_path", "query_string", "headers")
@@ -68,11 +69,12 @@ def create_front(replicas: Sequence[Replica], options: ServerOptions) -> Starlet
         Their applications have the same `options`.
     options : ServerOptions
     """
-    return Starlette(
-        routes=[Mount("/", app=_Front(replicas, options))],
-        middleware=[Middleware(Guard, options=options)],
-        exception_handlers=HANDLERS,
+    front = _Front(replicas, options)
+    app = Starlette(
+        routes=[Mount("/", app=front)], middleware=[Middleware(Guard, options=options)], exception_handlers=HANDLERS
     )
+    app.state.expire = front.expire
+    return app
 
 
 def session_of(owner: str, body: bytes) -> str:
@@ -111,6 +113,7 @@ class _Front:
         self._replicas = replicas
         self._options = options
         self._lost: dict[int, asyncio.Task[None]] = {}
+        self._expired = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -118,16 +121,36 @@ class _Front:
         merge = {"/health": self._health, "/metrics": self._metrics}.get(scope["path"])
         if merge is not None and scope["method"] == "GET":
             return await (await merge(scope))(scope, receive, send)
-        work = asyncio.create_task(self._relay(scope, body, send))
-        leaving = asyncio.create_task(disconnected(request))
+        return await self._respond(request, body, send)
+
+    async def _respond(self, request: Request, body: bytes, send: Send) -> None:
+        """Relay a response until its end, or until the client leaves or the server ends."""
+        scope, has_begun = request.scope, False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        work = asyncio.create_task(self._relay(scope, body, send_noting))
+        leaving, expired = asyncio.create_task(disconnected(request)), asyncio.create_task(self._expired.wait())
         try:
-            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
+            await asyncio.wait({work, leaving, expired}, return_when=asyncio.FIRST_COMPLETED)
+            if is_done := work.done():
                 work.result()
         finally:
-            work.cancel()
-            leaving.cancel()
-            await asyncio.gather(work, leaving, return_exceptions=True)
+            for task in (work, leaving, expired):
+                task.cancel()
+            await asyncio.gather(work, leaving, expired, return_exceptions=True)
+        if not is_done and self._expired.is_set():
+            error = ApiError.from_failure(Failed("the server is shutting down", "shutdown"))
+            if not has_begun:
+                raise error
+            await send(_ending(scope, error))
+
+    async def expire(self) -> None:
+        """End all requests with an error."""
+        self._expired.set()
 
     async def _relay(self, scope: Scope, body: bytes, send: Send) -> None:
         """Send the response of the first replica that has room; one that is lost before it responds is replaced."""
@@ -146,7 +169,10 @@ class _Front:
                         await send(message)
             except LostError:
                 if start is not None:
-                    await send(_ending(scope))
+                    lost = ApiError(
+                        502, "the replica was lost; the same request returns the same text", code="replica_lost"
+                    )
+                    await send(_ending(scope, lost))
             if start is not None:
                 return
         raise ApiError(503, "no replica is available", code="unavailable", headers={"Retry-After": "5"})
@@ -220,8 +246,7 @@ class _Merged:
         return self._families.values()
 
 
-def _ending(scope: Scope) -> Message:
-    """Return the last message of a stream whose replica was lost; only streams have more than one message with a body."""
-    error = ApiError(502, "the replica was lost; the same request returns the same text", code="replica_lost")
+def _ending(scope: Scope, error: ApiError) -> Message:
+    """Return the last message of a stream that cannot be continued; only streams have more than one message with a body."""
     event = error_event(error, named=scope["path"] == _NAMED_EVENTS)
     return {"type": "http.response.body", "body": event.encode(), "more_body": False}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import signal
 import socket
@@ -10,7 +12,7 @@ from types import FrameType
 
 import uvicorn
 from sse_starlette.sse import AppStatus
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 
 from etesian.decode.serve.http.connection import bounded_connections
 from etesian.decode.serve.http.options import ServerOptions
@@ -19,10 +21,33 @@ from etesian.errors import InputError
 _MOST_CONNECTIONS = 512
 _EXIT_INTERRUPTED = 130
 _BACKLOG = 128
+_SECONDS_FOR_ERRORS = 5  # after the drain
 
 
-class _Server(uvicorn.Server):
-    """Drains at the first signal, and ends at once at a second Ctrl-C."""
+class DrainingServer(uvicorn.Server):
+    """Drains at the first signal, ends what still runs with an error, and ends at once at a second Ctrl-C.
+
+    Parameters
+    ----------
+    app : Starlette
+        ``app.state.expire`` is a coroutine function that ends all running requests with an error.
+    options : ServerOptions
+    """
+
+    def __init__(self, app: Starlette, options: ServerOptions) -> None:
+        super().__init__(configure(app, options))
+        self._expire = app.state.expire
+        self._drain_seconds = options.drain_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for running requests, at most for `ServerOptions.drain_seconds`."""
+        expiring = asyncio.create_task(self._expire_later())
+        await super().shutdown(sockets)
+        expiring.cancel()
+
+    async def _expire_later(self) -> None:
+        await asyncio.sleep(self._drain_seconds)
+        await self._expire()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Handle SIGTERM and SIGINT."""
@@ -51,7 +76,7 @@ def listen(options: ServerOptions) -> socket.socket:
         ) from None
 
 
-def configure(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
+def configure(app: Starlette, options: ServerOptions) -> uvicorn.Config:
     """Return the configuration of uvicorn. Its parser and event loop do not depend on which packages are installed."""
     AppStatus.disable_automatic_graceful_drain()  # streams end by themselves while the server drains
     return uvicorn.Config(
@@ -63,17 +88,18 @@ def configure(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         limit_concurrency=_MOST_CONNECTIONS,
-        timeout_graceful_shutdown=max(int(options.drain_seconds), 1),
+        timeout_graceful_shutdown=math.ceil(options.drain_seconds) + _SECONDS_FOR_ERRORS,
         lifespan="on",
     )
 
 
-def run_server(app: ASGIApp, options: ServerOptions, *, announce: Callable[[str], None] = print) -> None:
+def run_server(app: Starlette, options: ServerOptions, *, announce: Callable[[str], None] = print) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish running requests for up to `ServerOptions.drain_seconds`.
 
     Parameters
     ----------
-    app : ASGI application
+    app : Starlette
+        As for `DrainingServer`.
     options : ServerOptions
     announce : callable
         Called with the URL once the server listens.
@@ -86,4 +112,4 @@ def run_server(app: ASGIApp, options: ServerOptions, *, announce: Callable[[str]
     with listen(options) as listening:
         host, port = listening.getsockname()[:2]
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-        _Server(configure(app, options)).run(sockets=[listening])
+        DrainingServer(app, options).run(sockets=[listening])
