@@ -249,4 +249,4 @@ class _Merged:
 def _ending(scope: Scope, error: ApiError) -> Message:
     """Return the last message of a stream that cannot be continued; only streams have more than one message with a body."""
     event = error_event(error, named=scope["path"] == _NAMED_EVENTS)
-    return {"type": "http.response.body", "body": event.encode(), "more_body": False}
+    return {"type": "http.response.body", "body": event, "more_body": False}

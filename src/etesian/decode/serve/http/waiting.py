@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -153,13 +153,13 @@ async def stream(
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
 
-    async def events() -> AsyncIterator[ServerSentEvent]:
+    async def events() -> AsyncIterator[bytes]:
         try:
             yield _event(await first, named=named)
             async for chunk in chunks:
                 yield _event(chunk, named=named)
             if not named:
-                yield ServerSentEvent(data="[DONE]", sep="\n")
+                yield b"data: [DONE]\n\n"
         except ApiError as error:
             yield error_event(error, named=named)
         finally:
@@ -168,11 +168,12 @@ async def stream(
     return EventSourceResponse(events(), ping=options.ping_seconds, sep="\n", send_timeout=options.send_seconds)
 
 
-def error_event(error: ApiError, *, named: bool) -> ServerSentEvent:
+def error_event(error: ApiError, *, named: bool) -> bytes:
     """Return the last event of a stream that cannot be continued; `named` as in `stream`."""
     return _event({"type": "error", **error.body} if named else error.body, named=named)
 
 
-def _event(chunk: dict[str, Any], *, named: bool) -> ServerSentEvent:
-    data = json.dumps(chunk, ensure_ascii=False, allow_nan=False)
-    return ServerSentEvent(data=data, event=chunk["type"] if named else None, sep="\n")
+def _event(chunk: dict[str, Any], *, named: bool) -> bytes:
+    data = json.dumps(chunk, ensure_ascii=False, allow_nan=False)  # on one line
+    head = f"event: {chunk['type']}\n" if named else ""
+    return f"{head}data: {data}\n\n".encode()
