@@ -186,3 +186,17 @@ def test_interrupt_still_ends_a_run_between_two_batches(n_workers):
     result = minimize(problem, n_jobs=n_workers, tol=None, max_iter=5, batch_size=500)
     assert result.outcome == "interrupted"
     assert 0 < np.count_nonzero(result.variables[0]) < 100_000
+
+
+def test_short_serial_epoch_runs_in_the_calling_thread_and_raises_its_error(monkeypatch):
+    monkeypatch.setattr("etesian.sparse._engine.workers.SHORT", math.inf)
+    with Workers(1) as workers:
+        run, fragile = (
+            Epochs(Fragile(place), workers, method=SGD(), schedule="serial", random_state=0) for place in (None, 7)
+        )
+        run.advance()
+        monkeypatch.setattr(workers, "_run_all", None)
+        run.advance()
+        with pytest.raises(ValueError, match="a bad update"):
+            fragile.advance()
+    assert (run.variables[0] == 2).all()

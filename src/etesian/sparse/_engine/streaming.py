@@ -16,7 +16,7 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 from etesian._shared.barrier import has_to_stop, wait_for_all
-from etesian.sparse._engine.kernels import compile_update_range, compiled_entry, is_cacheable
+from etesian.sparse._engine.kernels import compile_update_range, compiled_entry, is_cacheable, keep_addresses
 from etesian.sparse.schedules.conflicts import Scratch, Touches, assign_components, find_components, new_scratch
 from etesian.sparse.schedules.orders import deal_block, sample_block
 
@@ -214,6 +214,7 @@ def compile_stream(
     copying = types.void(number, types.int64[::1], data, data)
     kept = is_cacheable(update_range) and is_cacheable(copy_range)
     copy = njit(copying, nogil=True, cache=kept)(copy_range)
+    keep_addresses(copy, copying)
     loop = types.void(
         updating, types.FunctionType(copying), data, data, data, variables, types.float64, *planning, number, number,
         types.int64[::1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from etesian.sparse._engine.kernels import (
 )
 from etesian.sparse._engine.streaming import compile_stream
 from etesian.sparse.schedules.makers import Plan
+
+SHORT = 0.005
+"""Seconds of the last epoch of one worker, below which it runs in the calling thread, without the cost of a switch."""
 
 CHUNK = 8_192
 """Number of updates per partial sum. It is fixed, so that sums have the same bits for any number of threads."""
@@ -51,6 +55,7 @@ class Workers:
     def __init__(self, n_workers: int) -> None:
         self.n_workers = n_workers
         self._pool = ThreadPoolExecutor(n_workers, thread_name_prefix="etesian")
+        self._is_short: dict[tuple[Any, int], bool] = {}
 
     def __enter__(self) -> Workers:
         return self
@@ -61,7 +66,7 @@ class Workers:
     def run(
         self, plan: Plan, update_range: Callable[..., None], data: tuple, variables: tuple, step_size: float
     ) -> None:
-        """Run every batch of a plan once. A `KeyboardInterrupt` ends the run between two batches.
+        """Run every batch of a plan once. A `KeyboardInterrupt` ends the run between two batches, or after a short plan.
 
         Parameters
         ----------
@@ -86,7 +91,13 @@ class Workers:
         def work(worker: int) -> None:
             run_plan(compiled, data, variables, step_size, plan.offsets, worker, plan.synchronized, shared)
 
-        self._run_all(work, plan.n_workers, shared)
+        kind = update_range, len(plan.order)
+        started = time.perf_counter()
+        if plan.n_workers == 1 and self._is_short.get(kind):
+            work(0)
+        else:
+            self._run_all(work, plan.n_workers, shared)
+        self._is_short[kind] = time.perf_counter() - started < SHORT
 
     def run_in_copies(self, plan: Plan, merging: Merging, data: tuple, variables: tuple, step_size: float) -> None:
         """Run a plan with copies of hot variables, for which `variables` have extra rows; see `run`."""
