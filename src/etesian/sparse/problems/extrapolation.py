@@ -95,6 +95,7 @@ class Extrapolation:
             return False
         if self._slope:
             start, first = self._lowest_start(evaluate, start, first)
+            self._slope = []
         at, objective = minimize_along(evaluate, start, first)
         is_lower = objective <= self.objective
         to_coef = np.where(is_lower, coef + np.einsum("jki,ki->jk", coef_moves, at[:, :-1]), self.coef)

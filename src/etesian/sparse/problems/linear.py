@@ -227,7 +227,8 @@ class Linear:
             sum_over(sums.average_gradients, self.X.shape[1], 0, columns, (state.mean_gradient,))
             if objective is None:
                 objective = float(losses / self.X.shape[0]) + penalty
-        if self._extrapolation is not None and (self.reduction is None or not self._is_smooth):
+        needs_newton = self.reduction is None if self._multipliers is None else not self._multipliers.is_exact
+        if self._extrapolation is not None and needs_newton:
             self._extrapolation.point_down(newton_step(self, state, sum_over))
         return objective
 

@@ -61,6 +61,14 @@ def _along(
     return total[:, 0], gradient, hessian
 
 
+def values_at(
+    problem: Linear, coef: NDArray[Any], predicted: NDArray[Any], intercept: NDArray[Any], sum_over: SumOver
+) -> NDArray[np.float64]:
+    """Return the objective of each output, with envelopes in place of a nonsmooth loss."""
+    no_moves = [np.zeros((*each.shape, 0)) for each in (coef, predicted)]
+    return _along(problem, coef, predicted, *no_moves, intercept[:, None], sum_over)[0]
+
+
 def _constant_direction(problem: Linear) -> NDArray[np.float64]:
     """Return coefficients with nearly constant predictions, or 0 if the columns do not sum to a constant."""
     means = np.asarray(problem.X.T @ problem._weight).ravel() / problem.X.shape[0]

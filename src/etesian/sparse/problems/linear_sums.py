@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from etesian.sparse.problems.linear_updates import target_of
-from etesian.sparse.problems.penalties.functions import slope_of, take_step, value_of
+from etesian.sparse.problems.penalties.functions import sets_zeros, slope_of, take_step, value_of
 from etesian.sparse.problems.smoothing import curve_slope, curve_value
 
 
@@ -192,7 +192,7 @@ def fill_bends(start, stop, data, intercept, sums):
             aim = target_of(target[e], k, predicted.shape[1])
             around = multiplier[e, k] if len(multiplier) > 0 else 0.0
             at = predicted[e, k] + intercept[k]
-            nudge = NUDGE * (1.0 + abs(at))
+            nudge = NUDGE * min(1.0 + abs(at), 1e3 / curvature[0] if curvature[0] < np.inf else np.inf)
             slope = curve_slope(value, derivative, curvature[0], around, at, aim)
             nudged = curve_slope(value, derivative, curvature[0], around, at + nudge, aim)
             slopes[e, k], bends[e, k] = weight[e] * slope, weight[e] * (nudged - slope) / nudge
@@ -206,3 +206,25 @@ def add_penalty_slopes(start, stop, data, variables, sums):
     for j in range(start, stop):
         for k in range(coef.shape[1]):
             gradient[j, k] += slope_of(penalty, float(coef[j, k]))
+
+
+def enter_orthants(start, stop, data, variables, sums):
+    """Add the slope of the penalty to gradients, and fill the signs of the coefficients that are not held at 0.
+
+    A coefficient of 0 that a proximal step would change has the sign of that step. Signs do not matter for penalties
+    that set no zeros: all signs are 1, except for columns of zeros.
+    """
+    size, penalty = data
+    coef, gradient, sign = variables
+    for j in range(start, stop):
+        for k in range(coef.shape[1]):
+            w = coef[j, k]
+            if size[j] == 0.0:
+                sign[j, k] = 0.0
+            elif sets_zeros(penalty):
+                toward = w if w != 0.0 else take_step(penalty, 0.0, size[j], gradient[j, k])
+                sign[j, k] = 1.0 if toward > 0.0 else (-1.0 if toward < 0.0 else 0.0)
+                w = w if w != 0.0 else 1e-300 * sign[j, k]
+            else:
+                sign[j, k] = 1.0
+            gradient[j, k] += slope_of(penalty, w)

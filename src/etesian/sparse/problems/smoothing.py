@@ -105,6 +105,8 @@ class Multipliers:
         Duality gap of the objective, an upper bound of its distance to the minimum; infinity if there is no dual point.
     age : int
         Number of epochs since the multipliers were renewed.
+    is_exact : bool
+        True if the linear systems of Newton steps were small enough to be solved exactly.
     """
 
     slopes: NDArray[np.float64]
@@ -112,6 +114,7 @@ class Multipliers:
     gradient: NDArray[np.float64]
     gap: float = math.inf
     age: int = 0
+    is_exact: bool = False
 
     @classmethod
     def zeros(cls, shape: tuple[int, int], n_outputs: int) -> Multipliers:
