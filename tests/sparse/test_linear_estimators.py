@@ -224,13 +224,16 @@ def test_average_is_the_mean_of_the_second_half():
     assert model.score(X, y) > 0.99
 
 
+@pytest.mark.parametrize("of_rows", [None, np.arange(200) % 7])
 @pytest.mark.parametrize("weight", [{0: 1.0, 1: 5.0}, "balanced", None])
-def test_class_weights_agree_with_scikit_learn(weight):
+def test_class_weights_agree_with_scikit_learn(weight, of_rows):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 3))
-    y = (X[:, 0] + rng.standard_normal(200) > 0).astype(int)
-    model = SparseClassifier(alpha=0.1, class_weight=weight, random_state=0).fit(X, y)
-    peer = LogisticRegression(C=1 / (0.1 * 200), class_weight=weight, tol=1e-10).fit(X, y)
+    y = (X[:, 0] + rng.standard_normal(200) > 0.8).astype(int)
+    if of_rows is not None:
+        of_rows = of_rows + 3.0 * y
+    model = SparseClassifier(alpha=0.1, class_weight=weight, random_state=0).fit(X, y, of_rows)
+    peer = LogisticRegression(C=1 / (0.1 * 200), class_weight=weight, tol=1e-10).fit(X, y, of_rows)
     np.testing.assert_allclose(model.coef_, peer.coef_, atol=1e-3)
     np.testing.assert_allclose(model.intercept_, peer.intercept_, atol=1e-3)
 

@@ -53,7 +53,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     fit_intercept
         If True, fit an intercept, which is solved for between epochs.
     class_weight
-        Weights of the classes: None, ``"balanced"``, or a dictionary.
+        Weights of the classes: None, ``"balanced"`` for equal sums of sample weights, or a dictionary.
     step_size
         Step size of the first epoch, for all coefficients. With ``"auto"`` each coefficient has a step size of its own,
         independent of the units of its column: 1/3 (saga) or 1/2 (svrg, sgd) of the reciprocal of the smoothness of the
@@ -215,8 +215,11 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
 
     def _fit_classes(self, X: Any, y: Any, sample_weight: Any, *, start: bool, max_iter: int | None) -> Self:
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         number = np.searchsorted(self.classes_, y)
+        of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        if isinstance(self.class_weight, str):  # "balanced", or the call above has raised an error
+            totals = np.bincount(number, weights=weight, minlength=len(self.classes_))
+            of_class = np.divide(totals.sum() / len(totals), totals, out=np.zeros_like(totals), where=totals > 0)
         is_binary = len(self.classes_) == 2
         target = 2.0 * number - 1.0 if is_binary else number.astype(np.float64)
         n_outputs = 1 if is_binary else len(self.classes_)
