@@ -65,8 +65,11 @@ def values_at(
     problem: Linear, coef: NDArray[Any], predicted: NDArray[Any], intercept: NDArray[Any], sum_over: SumOver
 ) -> NDArray[np.float64]:
     """Return the objective of each output, with envelopes in place of a nonsmooth loss."""
-    no_moves = [np.zeros((*each.shape, 0)) for each in (coef, predicted)]
-    return _along(problem, coef, predicted, *no_moves, intercept[:, None], sum_over)[0]
+    coef_moves, predicted_moves = np.zeros((*coef.shape, 0)), np.zeros((*predicted.shape, 0))
+    values: NDArray[np.float64] = _along(
+        problem, coef, predicted, coef_moves, predicted_moves, intercept[:, None], sum_over
+    )[0]
+    return values
 
 
 def _constant_direction(problem: Linear) -> NDArray[np.float64]:
