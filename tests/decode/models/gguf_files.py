@@ -92,7 +92,7 @@ def gguf_tensors(model: Any) -> dict[str, np.ndarray]:
         own = f"blk.{parts[1]}.{_LAYER_NAMES[parts[2]]}" if len(parts) == 3 else _OTHER_NAMES[path]
         if config.model_type in _OUT_NORMED:
             own = own.replace("ffn_norm", "post_attention_norm") if "post_attention" in path else own
-        if config.model_type in ("llama", "granite") and own.endswith(("attn_q", "attn_k")):
+        if config.model_type in ("llama", "granite", "smollm3") and own.endswith(("attn_q", "attn_k")):
             n_heads = config.num_attention_heads if own.endswith("q") else config.num_key_value_heads
             weight = weight.reshape(n_heads, 2, -1, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
         if config.model_type.startswith("gemma") and "norm" in own:
@@ -170,7 +170,8 @@ def _write_metadata(writer: GGUFWriter, config: Any, metadata: Mapping[str, Any]
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     for key, value in metadata.items():
-        {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32}[type(value)](key, value)
+        add = {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32, bool: writer.add_bool}
+        add.get(type(value), writer.add_array)(key, value)
 
 
 def tokens(n: int) -> list[str]:

@@ -26,6 +26,7 @@ _OWN_SHAPES: dict[str, dict[str, Any]] = {
     "gemma2": _SHAPE | {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 9},
     "gemma3_text": _SHAPE
     | {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 9, "num_hidden_layers": 7, "layer_types": None},
+    "smollm3": _SHAPE | {"num_hidden_layers": 5, "no_rope_layers": [1, 1, 1, 0, 1]},
     "granite": _SHAPE
     | {"embedding_multiplier": 3.0, "residual_multiplier": 0.5, "logits_scaling": 2.0, "attention_multiplier": 0.2},
     "olmo2": _SHAPE,

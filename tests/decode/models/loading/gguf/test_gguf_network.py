@@ -149,7 +149,26 @@ def test_types_that_change_inside_a_strip_become_float32(tmp_path):
                 "llama.rope.scaling.original_context_length": 64,
             },
         ),
+        (
+            {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 64,
+                "beta_fast": 8.0,
+                "beta_slow": 2.0,
+                "attention_factor": 0.8,
+            },
+            {
+                "llama.rope.scaling.type": "yarn",
+                "llama.rope.scaling.factor": 4.0,
+                "llama.rope.scaling.original_context_length": 64,
+                "llama.rope.scaling.yarn_beta_fast": 8.0,
+                "llama.rope.scaling.yarn_beta_slow": 2.0,
+                "llama.rope.scaling.yarn_attn_factor": 0.8,
+            },
+        ),
     ],
+    ids=["linear", "yarn", "yarn-own-numbers"],
 )
 def test_scaled_rotations_are_those_of_transformers(rope, metadata, tmp_path):
     model, tokens = tiny("llama", rope_parameters=rope | {"rope_theta": 10_000.0}), random_tokens(100)
@@ -158,6 +177,51 @@ def test_scaled_rotations_are_those_of_transformers(rope, metadata, tmp_path):
     assert relative_error(logits_of(packed, tokens), expected_logits(model, tokens)) < 0.01
     unscaled = tiny("llama")
     assert relative_error(expected_logits(unscaled, tokens), expected_logits(model, tokens)) > 0.05
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": 4.0}, {"llama.rope.scaling.factor": 0.0}],
+    ids=["none", "0"],
+)
+def test_rotations_without_scaling_stay_as_they_are(metadata, tmp_path):  # as in llama.cpp
+    model, tokens = tiny("llama"), random_tokens(100)
+    gguf_files.write_tiny_gguf(tmp_path / "tiny.gguf", model, metadata=metadata)
+    packed, _ = load_gguf(tmp_path / "tiny.gguf")
+    assert relative_error(logits_of(packed, tokens), expected_logits(model, tokens)) < 0.005
+
+
+SLIDING, FULL = "sliding_attention", "full_attention"
+HALF_SCALED = {
+    FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
+    SLIDING: {"rope_type": "default", "rope_theta": 10_000.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "metadata"),
+    [
+        (
+            "gemma3_text",
+            {"layer_types": [SLIDING] * 7, "rope_parameters": HALF_SCALED},
+            {"gemma3.attention.sliding_window_pattern": [True] * 7},
+        ),
+        (
+            "gemma3_text",
+            {"layer_types": [FULL, SLIDING, SLIDING, FULL, FULL, SLIDING, FULL], "rope_parameters": HALF_SCALED},
+            {"gemma3.attention.sliding_window_pattern": [False, True, True, False, False, True, False]},
+        ),
+        ("gemma2", {"rope_parameters": {"rope_type": "linear", "factor": 8.0, "rope_theta": 10_000.0}}, {}),
+    ],
+    ids=["all-layers", "own-choice", "gemma2"],
+)
+def test_layers_with_a_window_have_rotations_of_their_own_where_the_family_has(family, changes, metadata, tmp_path):
+    model, tokens = tiny(family, **changes), random_tokens(60)
+    name = family.removesuffix("_text")
+    scaling = {f"{name}.rope.scaling.type": "linear", f"{name}.rope.scaling.factor": 8.0}
+    gguf_files.write_tiny_gguf(tmp_path / "tiny.gguf", model, metadata=scaling | metadata)
+    packed, _ = load_gguf(tmp_path / "tiny.gguf")
+    assert relative_error(logits_of(packed, tokens), expected_logits(model, tokens)) < 0.005
 
 
 def test_window_shorter_than_the_text_is_kept(tmp_path):
@@ -172,6 +236,12 @@ def test_window_shorter_than_the_text_is_kept(tmp_path):
     [
         ({"llama.expert_count": 8}, "expert_count"),
         ({"llama.rope.scaling.type": "wavy"}, "'wavy'"),
+        ({"llama.rope.scaling.type": "longrope"}, "'rope_factors_short.weight'"),
+        ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.yarn_ext_factor": 0.5}, "yarn_ext_factor"),
+        ({"llama.rope.scaling.factor": -2.0}, "must be above zero"),
+        ({"llama.rope.freq_base": 0.0}, "must be above zero"),
+        ({"llama.attention.sliding_window": 8, "llama.attention.sliding_window_pattern": [True]}, "for 1 layers"),
+        ({"llama.attention.causal": False}, "both directions"),
         ({"llama.attention.value_length": 8}, "differ in width"),
         ({"llama.rope.dimension_count": 8}, "rotates 8 of 16"),
         ({"llama.block_count": 2}, "with 2 layers"),

@@ -31,7 +31,10 @@ class Family:
         If layers with a window alternate with others, every layer but the last of so many has a window. None if all layers are
         alike.
     window_base
-        Base of the rotations of layers with a window; None for that of all layers.
+        Base of the rotations of layers with a window, which are not scaled; ``"common"`` for that of all layers. None if layers
+        with a window rotate as the others do.
+    unrotated_period
+        The last layer of so many has no rotary positions; None if all layers have them.
     caps_scores
         True if attention scores and logits have a cap.
     wide_head_layers
@@ -46,13 +49,15 @@ class Family:
     has_in_norms: bool = True
     has_out_norms: bool = False
     window_period: int | None = None
-    window_base: float | None = None
+    window_base: float | Literal["common"] | None = None
+    unrotated_period: int | None = None
     caps_scores: bool = False
     wide_head_layers: tuple[int, ...] = ()
 
 
 FAMILIES = {
     "llama": Family(rotated_pairs="neighbors"),
+    "smollm3": Family(rotated_pairs="neighbors", unrotated_period=4),
     "qwen2": Family(),
     "qwen3": Family(),
     "phi3": Family(),
@@ -73,7 +78,7 @@ FAMILIES = {
         window_base=10_000.0,
         wide_head_layers=(62,),
     ),
-    "olmo2": Family(has_in_norms=False, has_out_norms=True, window_period=4),
+    "olmo2": Family(has_in_norms=False, has_out_norms=True, window_period=4, window_base="common"),
     "granite": Family(rotated_pairs="neighbors"),
     "gpt2": Family(norm="layer", activation="gelu_tanh", is_gated=False, rotated_pairs=None),
     "starcoder2": Family(norm="layer", activation="gelu_tanh", is_gated=False),

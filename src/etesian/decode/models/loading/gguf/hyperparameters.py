@@ -57,6 +57,13 @@ class Hyperparameters:
             raise InputError(f"{self._entry(name)} must be a finite number; got {value!r}")
         return float(value)
 
+    def positive(self, name: str, default: float | None = None) -> float:
+        """Return a finite number above zero; see `number`."""
+        value = self.number(name, default)
+        if value <= 0:
+            raise InputError(f"{self._entry(name)} must be above zero; got {value:g}")
+        return value
+
     def get(self, name: str) -> Any:
         """Return the value unchanged; None if it is missing."""
         return self.file.metadata.get(f"{self.architecture}.{name}")

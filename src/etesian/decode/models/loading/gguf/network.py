@@ -14,7 +14,7 @@ from etesian.decode.models.cpu.quantized.matrix import stack
 from etesian.decode.models.loading.gguf.directory import Gguf
 from etesian.decode.models.loading.gguf.families import FAMILIES, Family
 from etesian.decode.models.loading.gguf.hyperparameters import Hyperparameters
-from etesian.decode.models.loading.gguf.rotation import rotation, unscaled_speeds
+from etesian.decode.models.loading.gguf.rotation import DEFAULT_BASE, rotation, unscaled_speeds
 from etesian.decode.models.loading.gguf.tensors import matrix, vector
 from etesian.errors import InputError
 
@@ -67,7 +67,7 @@ class _Reader:
             output=Linear(stack([output]), self._bias("output", architecture.vocabulary_size)),
             rotation_speeds=speeds,
             rotation_scale=scale,
-            second_rotation_speeds=self._window_speeds(architecture),
+            second_rotation_speeds=self._second_speeds(architecture),
             read_layer=partial(self._layer, architecture),
         )
 
@@ -90,6 +90,8 @@ class _Reader:
                 raise InputError(
                     f"{str(self.file.path)!r} sets '{self.numbers.architecture}.{switch}', which is not supported"
                 )
+        if self.numbers.get("attention.causal") is False:
+            raise InputError(f"{str(self.file.path)!r} reads texts in both directions and cannot continue them")
 
     def _architecture(self) -> Architecture:
         numbers, family = self.numbers, self.family
@@ -133,6 +135,7 @@ class _Reader:
             logit_scale=1 / (numbers.number("logit_scale", 1.0) or 1.0),
             attention_cap=numbers.number("attn_logit_softcapping") if family.caps_scores else None,
             logit_cap=self._logit_cap(),
+            second_rotation=self._unrotated_layers(n_layers),
         )
 
     def _windows(self, n_layers: int) -> tuple[int | None, ...]:
@@ -140,10 +143,14 @@ class _Reader:
             return (None,) * n_layers
         window, period = self.numbers.whole("attention.sliding_window"), self.family.window_period
         pattern = self.numbers.get("attention.sliding_window_pattern")
-        if isinstance(pattern, int) and not isinstance(pattern, bool):
-            period = pattern
-        elif pattern is not None:
-            raise InputError(f"{str(self.file.path)!r} has windows in layers of its own choice, which is not supported")
+        if isinstance(pattern, np.ndarray):  # True for layers with a window
+            if pattern.shape != (n_layers,):
+                raise InputError(
+                    f"{str(self.file.path)!r} states windows for {len(pattern)} layers; it has {n_layers} layers"
+                )
+            return tuple(window if has_window else None for has_window in pattern)
+        if pattern is not None:
+            period = self.numbers.whole("attention.sliding_window_pattern")
         return tuple(None if period and layer % period == period - 1 else window for layer in range(n_layers))
 
     def _attention_scale(self, head_width: int) -> float:
@@ -156,15 +163,20 @@ class _Reader:
         is_there = self.family.caps_scores or self.numbers.get("final_logit_softcapping")
         return self.numbers.number("final_logit_softcapping") if is_there else None
 
-    def _window_speeds(self, architecture: Architecture) -> NDArray[np.float32] | None:
-        """Return unscaled rotary frequencies for layers with a window, if such layers alternate with others."""
-        width = architecture.rotary_width
-        if width is None or len(set(architecture.windows)) < 2 or self.family.window_period is None:
+    def _second_speeds(self, architecture: Architecture) -> NDArray[np.float32] | None:
+        """Return the unscaled rotary frequencies of layers with a window, or zeros for layers without rotation."""
+        width, base = architecture.rotary_width, self.family.window_base
+        if width is not None and architecture.second_rotation is not None:
+            return np.zeros(width // 2, np.float32)
+        if width is None or base is None:
             return None
-        base = self.numbers.number("rope.freq_base", 10_000.0)
-        if self.family.window_base is not None:
-            base = self.numbers.number("rope.freq_base_swa", self.family.window_base)
-        return unscaled_speeds(base, width).astype(np.float32)
+        if base == "common":
+            base = self.numbers.positive("rope.freq_base", DEFAULT_BASE)
+        return unscaled_speeds(self.numbers.positive("rope.freq_base_swa", base), width).astype(np.float32)
+
+    def _unrotated_layers(self, n_layers: int) -> tuple[bool, ...] | None:
+        period = self.family.unrotated_period
+        return None if period is None else tuple(layer % period == period - 1 for layer in range(n_layers))
 
     def _rotary_width(self, head_width: int) -> int | None:
         if self.family.rotated_pairs is None:

@@ -12,6 +12,7 @@ from etesian.decode.models.loading.gguf.hyperparameters import Hyperparameters
 from etesian.decode.models.loading.gguf.tensors import vector
 from etesian.errors import InputError
 
+DEFAULT_BASE = 10_000.0
 FAST_TURNS, SLOW_TURNS = 32.0, 1.0
 """Turns within the original context above which frequencies stay, and below which they are divided (YaRN, Peng et al. 2023)."""
 
@@ -33,19 +34,19 @@ def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[
     Raises
     ------
     InputError
-        If the kind of scaling is not supported.
+        If the kind of scaling, or a number of it, is not supported.
     """
-    base = numbers.number("rope.freq_base", 10_000.0)
+    base = numbers.positive("rope.freq_base", DEFAULT_BASE)
     speeds = unscaled_speeds(base, width)
-    kind = numbers.get("rope.scaling.type") or "none"
-    factor = numbers.number("rope.scaling.factor", numbers.number("rope.scale_linear", 1.0))
+    kind = numbers.get("rope.scaling.type") or "linear"
     scale = numbers.number("rope.scaling.attn_factor", 1.0)
     if kind == "yarn":
-        original = numbers.whole("rope.scaling.original_context_length")
-        speeds, scale = _yarn(speeds, base, factor, original), scale * (0.1 * math.log(factor) + 1)
-    elif kind in ("none", "linear"):
-        speeds = speeds / factor
-    elif kind != "longrope":
+        speeds, scale = _yarn(numbers, speeds, base), scale * _yarn_scale(numbers)
+    elif kind == "linear":
+        speeds = speeds / _scaling_factor(numbers)
+    elif kind == "longrope" and "rope_factors_short.weight" not in file.tensors:
+        raise InputError(f"{str(file.path)!r} has no tensor 'rope_factors_short.weight'; convert the model again")
+    elif kind not in ("none", "longrope"):
         raise InputError(
             f"{str(file.path)!r} has rotary scaling of type {kind!r}; supported are none, linear, yarn and longrope"
         )
@@ -66,15 +67,33 @@ def _factors(file: Gguf, n: int) -> NDArray[np.float64]:
     return np.ones(n)
 
 
-def _yarn(speeds: NDArray[np.float64], base: float, factor: float, original: int) -> NDArray[np.float64]:
-    """Keep frequencies that turn often within the original context, and divide those that hardly turn by `factor`."""
+def _scaling_factor(numbers: Hyperparameters) -> float:
+    """Return how many times longer texts may be than the original ones; a file may state 0 for 1."""
+    name = "rope.scale_linear" if numbers.get("rope.scaling.factor") is None else "rope.scaling.factor"
+    return 1.0 if numbers.get(name) == 0 else numbers.positive(name, 1.0)
+
+
+def _yarn(numbers: Hyperparameters, speeds: NDArray[np.float64], base: float) -> NDArray[np.float64]:
+    """Keep frequencies that turn often within the original context, and divide those that hardly turn by the factor."""
+    if numbers.number("rope.scaling.yarn_ext_factor", 1.0) != 1.0:
+        raise InputError(
+            f"{str(numbers.file.path)!r} sets '{numbers.architecture}.rope.scaling.yarn_ext_factor', which is not supported"
+        )
     width = 2 * len(speeds)
+    original = numbers.whole("rope.scaling.original_context_length", numbers.whole("context_length"))
 
     def pair_that_turns(times: float) -> float:
         return width * math.log(original / (times * 2 * math.pi)) / (2 * math.log(base))
 
-    first = max(math.floor(pair_that_turns(FAST_TURNS)), 0)
-    last = min(math.ceil(pair_that_turns(SLOW_TURNS)), width - 1)
+    fast = numbers.positive("rope.scaling.yarn_beta_fast", FAST_TURNS)
+    slow = numbers.positive("rope.scaling.yarn_beta_slow", SLOW_TURNS)
+    first = max(math.floor(pair_that_turns(fast)), 0)
+    last = min(math.ceil(pair_that_turns(slow)), width - 1)
     share = np.clip((np.arange(len(speeds)) - first) / max(last - first, 1e-3), 0, 1)
-    mixed: NDArray[np.float64] = speeds * (1 - share) + speeds / factor * share
+    mixed: NDArray[np.float64] = speeds * (1 - share) + speeds / _scaling_factor(numbers) * share
     return mixed
+
+
+def _yarn_scale(numbers: Hyperparameters) -> float:
+    """Return the factor of cosines and sines: the file's own, or that of the paper."""
+    return numbers.number("rope.scaling.yarn_attn_factor", 0.1 * math.log(max(_scaling_factor(numbers), 1.0)) + 1)
