@@ -98,6 +98,16 @@ def test_special_tokens_are_left_out_of_text_and_end_tokens_are_known(monkeypatc
 
 
 @needs_smollm2
+def test_end_tokens_are_known_by_role_and_by_text_as_in_llama_cpp():
+    file = open_gguf(SMOLLM2)
+    kinds = file.metadata["tokenizer.ggml.token_type"].copy()
+    kinds[[0, 2]] = 1, 4  # <|endoftext|> as normal text; <|im_end|> as a token that the user defined
+    changes = {"token_type": kinds, "eos_token_id": 7, "eom_token_id": 9}
+    metadata = file.metadata | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
+    assert read_tokenizer(Gguf(file.path, metadata, {})).end_tokens == (2, 7, 9)
+
+
+@needs_smollm2
 def test_start_token_is_added_where_the_file_says_so(monkeypatch):
     file = open_gguf(SMOLLM2)
     metadata = file.metadata | {"tokenizer.ggml.add_bos_token": True}

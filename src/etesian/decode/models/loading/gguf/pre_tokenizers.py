@@ -24,6 +24,17 @@ GPT_4O = "|".join(
         r"\s+",
     )
 )
+TEKKEN = "|".join(
+    (
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+        r"\p{N}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -81,4 +92,5 @@ PRE_TOKENIZATIONS = {
     "deepseek-r1-qwen": PreTokenization(QWEN_2),
     "stablelm2": PreTokenization(QWEN_2),
     "gpt-4o": PreTokenization(GPT_4O),
+    "tekken": PreTokenization(TEKKEN, ignores_merges=True, adds_start=True),
 }

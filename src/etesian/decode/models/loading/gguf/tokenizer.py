@@ -20,6 +20,7 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 END_OF_TURN = (
     "<|im_end|>",
     "<|eot_id|>",
+    "<|eom_id|>",
     "<|end|>",
     "<end_of_turn>",
     "<|endoftext|>",
@@ -27,7 +28,7 @@ END_OF_TURN = (
     "<EOT>",
     "</s>",
 )
-"""Texts of control tokens that end an answer, whichever of them the file names as its end."""
+"""Texts of special tokens that end an answer, whichever of them the file names as its end."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +147,11 @@ class _Vocabulary:
         return number
 
     def end_tokens(self) -> tuple[int, ...]:
-        """Return all tokens that end a text: those with such a role, and control tokens known to end a turn."""
-        named = [self.token(role) for role in ("eos", "eot")]
+        """Return all tokens that end a text: those with such a role, and special tokens known to end a turn."""
+        named = [self.token(role) for role in ("eos", "eot", "eom")]
         known = [self.numbers.get(text) for text in END_OF_TURN]
-        controls = [number for number in known if number is not None and self.kinds[number] == CONTROL]
-        return tuple(sorted({number for number in (*named, *controls) if number is not None}))
+        special = [number for number in known if number is not None and self.kinds[number] in (CONTROL, USER_DEFINED)]
+        return tuple(sorted({number for number in (*named, *special) if number is not None}))
 
     def special(self) -> dict[str, str]:
         roles = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
