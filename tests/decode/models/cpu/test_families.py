@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_models
 
+from etesian.decode.models.cpu.architecture import read_network
 from etesian.decode.models.cpu.model import CpuModel
 
 torch = pytest.importorskip("torch")
@@ -41,6 +42,36 @@ VARIANTS = {
             "sliding_window": 7,
         },
     ),
+    "gemma3 with windows in all layers": (
+        "gemma3_text",
+        {"num_hidden_layers": 3, "layer_types": ["sliding_attention"] * 3, "attn_logit_softcapping": 2.0},
+    ),
+    "gemma3 with scaled rotations in layers with a window": (
+        "gemma3_text",
+        HALF
+        | {
+            "num_hidden_layers": 3,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 8.0},
+                "sliding_attention": {
+                    "rope_type": "yarn",
+                    "rope_theta": 10_000.0,
+                    "factor": 4.0,
+                    "original_max_position_embeddings": 32,
+                },
+            },
+        },
+    ),
+    "llama with entries that it ignores": (
+        "llama",
+        {
+            "sliding_window": 7,
+            "no_rope_layers": [1, 0, 1],
+            "logits_scaling": 2.0,
+            "final_logit_softcapping": 2.0,
+            "query_pre_attn_scalar": 20,
+        },
+    ),
 }
 """Models of a family whose configuration differs from the usual one."""
 CASES = {
@@ -48,7 +79,7 @@ CASES = {
     "mistral": {"sliding_window": 7},
     "qwen2": {"use_sliding_window": True, **HALF},
     "qwen3": {"use_sliding_window": True, **HALF},
-    "smollm3": {"no_rope_layers": [1, 0, 1]},
+    "smollm3": {"num_hidden_layers": 3, "no_rope_layers": [1, 0, 1]},
     "granite": {
         "embedding_multiplier": 3.0,
         "attention_multiplier": 0.2,
@@ -105,3 +136,11 @@ def test_longrope_texts_end_at_the_original_context():
     assert model.max_length == 64
     logits = model.context().score(np.arange(40) + 3, np.arange(40) - 1).logits
     np.testing.assert_allclose(logits, expected, rtol=2e-4, atol=2e-4)
+
+
+def test_models_that_read_in_both_directions_or_bring_their_own_code_have_no_packed_form():
+    assert read_network(tiny_models.tiny_model("gemma3_text", use_bidirectional_attention=True)) is None
+    network = tiny_models.tiny_model("llama")
+    assert read_network(network) is not None
+    network.__class__ = type("OwnModel", (type(network),), {})
+    assert read_network(network) is None

@@ -125,6 +125,7 @@ class Network:
     rotation_scale: float
     read_layer: Callable[[int], Layer]
     second_rotation_speeds: Any = None
+    second_rotation_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,8 @@ def read_network(model: Any) -> Network | None:
     """
     config = model.config
     names = _FAMILIES.get(config.model_type)
-    if names is None or _has_unknown_switch(config):
+    is_of_transformers = type(model).__module__.startswith("transformers.models.")  # not code that came with the model
+    if names is None or not is_of_transformers or _has_unknown_switch(config):
         return None
     body = _get(model, names.body)
     rotary = getattr(body, "rotary_emb", None)
@@ -213,11 +215,24 @@ def read_network(model: Any) -> Network | None:
         positions=_read_positions(body, names, architecture),
         final_norm=_read_norm(_get(body, names.final_norm), architecture),
         output=_read_linear(model.get_output_embeddings()),
-        rotation_speeds=_speeds(rotary, "full_attention"),
-        rotation_scale=getattr(rotary, "attention_scaling", getattr(rotary, "full_attention_attention_scaling", 1.0)),
+        rotation_speeds=_first_speeds(rotary),
+        rotation_scale=_scale(rotary, "full_attention"),
         second_rotation_speeds=_second_speeds(config, rotary),
+        second_rotation_scale=1.0 if _unrotated_layers(config) else _scale(rotary, "sliding_attention"),
         read_layer=lambda layer: _read_layer(_get(body, names.layers)[layer], names, architecture),
     )
+
+
+def _first_speeds(rotary: Any) -> Tensor | None:
+    """Return the rotary frequencies of layers without a window; if all have one, those of these layers."""
+    speeds = _speeds(rotary, "full_attention")
+    return _speeds(rotary, "sliding_attention") if speeds is None else speeds
+
+
+def _scale(rotary: Any, kind: str) -> float:
+    """Return the factor of cosines and sines of all layers, or of one kind of layers where kinds differ."""
+    scale: float = getattr(rotary, "attention_scaling", getattr(rotary, f"{kind}_attention_scaling", 1.0))
+    return scale
 
 
 def _speeds(rotary: Any, kind: str) -> Tensor | None:
@@ -238,7 +253,7 @@ def _second_speeds(config: Any, rotary: Any) -> Tensor | None:
 
 def _unrotated_layers(config: Any) -> tuple[bool, ...] | None:
     """Return the layers without rotary positions, as in SmolLM 3, whose `no_rope_layers` is 1 for layers that have them."""
-    rotated = getattr(config, "no_rope_layers", None)
+    rotated = _first(config, "no_rope_layers")
     return None if rotated is None else tuple(not is_rotated for is_rotated in rotated)
 
 
@@ -247,8 +262,9 @@ def _get(module: Any, path: str) -> Any:
 
 
 def _first(config: Any, *names: str, otherwise: Any = None) -> Any:
-    """Return the first of these entries of the configuration that is not None."""
-    return next((value for name in names if (value := getattr(config, name, None)) is not None), otherwise)
+    """Return the first of these entries that is not None; entries that the class does not declare have no effect on a model."""
+    declared = (getattr(config, name) for name in names if hasattr(type(config), name))
+    return next((value for value in declared if value is not None), otherwise)
 
 
 def _has_unknown_switch(config: Any) -> bool:
@@ -265,12 +281,14 @@ def _has_unknown_switch(config: Any) -> bool:
         or not getattr(config, "layer_norm_elementwise_affine", True)
         or getattr(config, "word_embed_proj_dim", config.hidden_size) != config.hidden_size
         or getattr(config, "add_cross_attention", False)
+        or getattr(config, "use_bidirectional_attention", False)
     )
 
 
 def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
     n_heads = config.num_attention_heads
-    head_width = _first(config, "head_dim", otherwise=config.hidden_size // n_heads)
+    # not `_first`, because models read it even where their configuration does not declare it
+    head_width = getattr(config, "head_dim", None) or config.hidden_size // n_heads
     return Architecture(
         family=config.model_type,
         vocabulary_size=config.vocab_size,
@@ -281,14 +299,14 @@ def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
         head_width=head_width,
         width=config.hidden_size,
         inner_width=_first(config, "n_inner", "intermediate_size", "ffn_dim", otherwise=4 * config.hidden_size),
-        norm="rms" if hasattr(config, "rms_norm_eps") else "layer",
+        norm="rms" if hasattr(type(config), "rms_norm_eps") else "layer",
         norm_epsilon=_first(
             config, "rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", otherwise=1e-5
         ),
         activation=_ACTIVATIONS[_first(config, "hidden_activation", "activation_function", "hidden_act")],
         is_gated=names.gate is not None,
-        is_parallel=getattr(config, "use_parallel_residual", False),
-        rotary_width=None if (speeds := _speeds(rotary, "full_attention")) is None else 2 * len(speeds),
+        is_parallel=_first(config, "use_parallel_residual", otherwise=False),
+        rotary_width=None if (speeds := _first_speeds(rotary)) is None else 2 * len(speeds),
         attention_scale=_read_attention_scale(config, head_width),
         embedding_scale=config.hidden_size**0.5
         if config.model_type.startswith("gemma")
@@ -296,8 +314,9 @@ def _read_architecture(config: Any, names: _Names, rotary: Any) -> Architecture:
         windows=_read_windows(config),
         residual_scale=_first(config, "residual_multiplier", otherwise=1.0),
         logit_scale=1 / _first(config, "logits_scaling", otherwise=1.0),
-        attention_cap=getattr(config, "attn_logit_softcapping", None),
-        logit_cap=getattr(config, "final_logit_softcapping", None),
+        # Gemma 3 declares the cap, too, but does not apply it.
+        attention_cap=_first(config, "attn_logit_softcapping") if config.model_type == "gemma2" else None,
+        logit_cap=_first(config, "final_logit_softcapping"),
         second_rotation=_unrotated_layers(config),
     )
 
@@ -317,8 +336,7 @@ def _read_attention_scale(config: Any, head_width: int) -> float:
 
 
 def _read_windows(config: Any) -> tuple[int | None, ...]:
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None)
+    window, kinds = _first(config, "sliding_window"), _first(config, "layer_types")
     if kinds is None:
         return (window,) * config.num_hidden_layers
     return tuple(window if kind == "sliding_attention" else None for kind in kinds)
