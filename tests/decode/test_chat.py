@@ -164,6 +164,23 @@ def test_ctrl_c_ends_the_answer_but_not_the_session(capsys):
     assert 0 < len(session.conversation.messages[1]["content"]) < 6
 
 
+def test_ctrl_c_before_an_answer_begins_withdraws_the_question(capsys):
+    decoder = chatting()
+    encode = decoder.chat_template.encode
+
+    def interrupted(messages):  # the first rendering of a template may take seconds
+        if len(messages) == 1:
+            raise KeyboardInterrupt
+        return encode(messages)
+
+    decoder.chat_template.encode = interrupted
+    session, shown = session_of(decoder)
+    session.conversation.turns = []
+    session.run(lines("hi"))
+    assert session.conversation.messages == []
+    assert "ended by Ctrl-C" in shown.getvalue()
+
+
 def test_the_command_answers_every_line_of_its_input(bundle, tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(bundle / "target", tmp_path / "chat")
     config = json.loads((folder / "tokenizer_config.json").read_text())

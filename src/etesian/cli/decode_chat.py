@@ -54,6 +54,11 @@ class Conversation:
         """Add a message."""
         self.turns.append({"role": role, "content": content})
 
+    def drop_question(self) -> None:
+        """Remove the last question if it has no answer."""
+        if self.turns and self.turns[-1]["role"] == "user":
+            self.turns.pop()
+
     def undo(self) -> None:
         """Remove the last question and its answer."""
         while self.turns and self.turns.pop()["role"] != "user":
@@ -98,10 +103,14 @@ class Session:
                 continue
             if line == "/exit":
                 return
-            if line.startswith("/"):
-                self.carry_out(line)
-            elif line:
-                self.answer(line)
+            try:
+                if line.startswith("/"):
+                    self.carry_out(line)
+                elif line:
+                    self.answer(line)
+            except KeyboardInterrupt:  # before the answer begins, or after it
+                self.conversation.drop_question()
+                self.console.print("\nended by Ctrl-C")
 
     def answer(self, question: str) -> None:
         """Stream the answer to a question; Ctrl-C ends the answer, which stays in the history."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import tiny_models
@@ -228,3 +231,46 @@ def test_misuse_is_told_and_changes_nothing(misuse, words):
 def test_fingerprints_tell_models_apart():
     first, same, other = (CpuModel.from_transformers(tiny_models.tiny_model("gpt2", seed=seed)) for seed in (0, 0, 1))
     assert first.fingerprint == same.fingerprint != other.fingerprint
+
+
+def test_an_interrupted_pass_leaves_the_model_usable():
+    model = CpuModel.from_transformers(tiny_models.tiny_model("llama"), n_threads=3)
+    tokens, parents = random_tokens(20), np.arange(-1, 19)
+    expected = model.context().score(tokens, parents).logits
+    context, pool = model.context(), model._pool
+    submit, n_submitted = pool.submit, 0
+
+    def interrupted(*arguments):
+        nonlocal n_submitted
+        n_submitted += 1
+        if n_submitted == 2:
+            raise KeyboardInterrupt  # while one thread waits for the others
+        return submit(*arguments)
+
+    pool.submit = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        context.score(tokens, parents)
+    context.truncate(0)
+    np.testing.assert_array_equal(context.score(tokens, parents).logits, expected)
+
+
+def test_passes_of_several_threads_do_not_wait_for_each_other():
+    model = CpuModel.from_transformers(tiny_models.tiny_model("llama"), n_threads=3)
+    tokens, parents = random_tokens(20), np.arange(-1, 19)
+    expected, submit, found = model.context().score(tokens, parents).logits, model._pool.submit, []
+
+    def slowly(*arguments):
+        time.sleep(0.01)  # so that the parts of both passes would mix in the pool
+        return submit(*arguments)
+
+    model._pool.submit = slowly
+    readers = [
+        threading.Thread(target=lambda: found.append(model.context().score(tokens, parents).logits), daemon=True)
+        for _ in range(2)
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(timeout=60)
+    assert len(found) == 2
+    np.testing.assert_array_equal(found, [expected] * 2)

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian._shared.barrier import new_shared
+from etesian._shared.barrier import FAILED, new_shared
 from etesian.decode.models.batching import KeyValueBlock, ScoreRequest
 from etesian.decode.models.cpu import forward, together
 from etesian.decode.models.cpu.architecture import FAMILIES, Network, read_network
@@ -68,13 +69,13 @@ class CpuModel:
         self.shape, self.weights = _packed(network)
         self._table = network.embedding if isinstance(network.embedding, BlockMatrix) else None
         self._kept_rows: dict[int, NDArray[np.float32]] = {}  # of the embedding table, by token
-        self._rotation_speeds = [network.rotation_speeds]
+        self._rotations = [(network.rotation_speeds, network.rotation_scale)]
         if network.second_rotation_speeds is not None:
-            self._rotation_speeds.append(network.second_rotation_speeds)
-        self._rotation_scale = network.rotation_scale
+            self._rotations.append((network.second_rotation_speeds, network.second_rotation_scale))
         self.n_threads = n_threads or (default_threads() if self.weight_bytes > SMALL_BYTES else 1)
         self._shared_scratch: tuple[int, forward.Scratch] | None = None
-        self._pool = ThreadPoolExecutor(max(self.n_threads - 1, 1), thread_name_prefix="etesian-decode")
+        self._pool = _new_pool(self.n_threads)
+        self._lock = Lock()
 
     @classmethod
     def from_transformers(cls, model: Any, *, n_threads: int | None = None, quantize: str | None = None) -> CpuModel:
@@ -197,14 +198,8 @@ class CpuModel:
         return self._shared_scratch[1]
 
     def rotations(self, n_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return cosines and sines by position, flat: (table, n_positions, rotary_width / 2).
-
-        The second table, of layers with a window, is not scaled.
-        """
-        tables = [
-            _rotations(speeds, 1.0 if number else self._rotation_scale, n_positions)
-            for number, speeds in enumerate(self._rotation_speeds)
-        ]
+        """Return cosines and sines by position, flat: (table, n_positions, rotary_width / 2)."""
+        tables = [_rotations(speeds, scale, n_positions) for speeds, scale in self._rotations]
         return np.concatenate([table[0] for table in tables]), np.concatenate([table[1] for table in tables])
 
     def run(
@@ -214,7 +209,17 @@ class CpuModel:
         rows: forward.Rows,
         logits: NDArray[np.float32],
     ) -> None:
-        """Run one pass on all threads."""
+        """Run one pass on all threads. Passes that several threads ask for run one after another."""
+        with self._lock:
+            self._run(cache, scratch, rows, logits)
+
+    def _run(
+        self,
+        cache: forward.Cache | forward.Caches,
+        scratch: forward.Scratch,
+        rows: forward.Rows,
+        logits: NDArray[np.float32],
+    ) -> None:
         weights = self.weights
         if self._table is not None:  # its rows are looked up here, in the order of the tokens
             weights = weights._replace(embedding=self._table_rows(self._table, rows.tokens))
@@ -223,7 +228,7 @@ class CpuModel:
         def work(worker: int) -> None:
             forward.run_pass(worker, self.n_threads, self.shape, weights, cache, scratch, rows, logits)
 
-        self._on_all_threads(work)
+        self._on_all_threads(work, scratch.barrier)
 
     def _table_rows(self, table: BlockMatrix, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return rows of the embedding table, flat; rows are kept, because converting them costs much of a small pass."""
@@ -236,9 +241,16 @@ class CpuModel:
             kept |= zip(missing, table.floats(np.array(missing)), strict=True)
         return np.concatenate([kept[token] for token in wanted])
 
-    def _on_all_threads(self, work: Callable[[int], None]) -> None:
-        others = [self._pool.submit(work, worker) for worker in range(1, self.n_threads)]
-        work(0)
+    def _on_all_threads(self, work: Callable[[int], None], barrier: NDArray[np.int64]) -> None:
+        try:
+            others = [self._pool.submit(work, worker) for worker in range(1, self.n_threads)]
+            work(0)
+        except BaseException:  # such as Ctrl-C: the other threads must not wait for this one
+            barrier[FAILED] = 1
+            self._pool.shutdown()
+            self._pool = _new_pool(self.n_threads)
+            barrier[:] = 0
+            raise
         for other in others:
             other.result()
 
@@ -424,6 +436,10 @@ class CpuContext:
             kept = old_part.reshape(n_heads, -1)
             new_part.reshape(n_heads, -1)[:, : kept.shape[1]] = kept
         self._scratch = new_scratch(model, capacity)
+
+
+def _new_pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(n_threads - 1, 1), thread_name_prefix="etesian-decode")
 
 
 def normed_rows(model: CpuModel, scratch: forward.Scratch, first: int, n_rows: int) -> NDArray[np.float32]:
