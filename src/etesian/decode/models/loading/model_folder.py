@@ -56,10 +56,8 @@ def _refuse_without_config(location: str, names: list[str]) -> None:
         raise InputError(
             f"folder {location!r} holds a LoRA adapter without its model; merge it into the base model and save that"
         )
-    if any(file.endswith(".gguf") for file in names):
-        raise InputError(
-            f"folder {location!r} holds GGUF files; give the model that they were made from, in safetensors"
-        )
+    if files := [file for file in names if file.endswith(".gguf")]:
+        raise InputError(f"folder {location!r} holds GGUF files; give the path of one of them: {first_of(files)}")
     raise InputError(f"folder {location!r} has no config.json; it holds {first_of(names)}")
 
 
