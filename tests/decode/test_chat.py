@@ -65,6 +65,8 @@ def test_the_prompt_is_the_models_own_template_rendered_by_transformers():
         (TEMPLATE, [], "at least one message"),
         (TEMPLATE, [{"role": "user"}], "'role' and a 'content'"),
         ("{{ raise_exception('roles must alternate') }}", QUESTION, "roles must alternate"),
+        ("{{ 1 / 0 }}", QUESTION, "division by zero"),
+        ("{% for i in range(10**9) %}{% endfor %}", QUESTION, "Range too big"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", QUESTION, "chat template"),  # the sandbox
     ],
 )

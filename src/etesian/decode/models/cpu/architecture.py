@@ -203,8 +203,7 @@ def read_network(model: Any) -> Network | None:
     """
     config = model.config
     names = _FAMILIES.get(config.model_type)
-    is_of_transformers = type(model).__module__.startswith("transformers.models.")  # not code that came with the model
-    if names is None or not is_of_transformers or _has_unknown_switch(config):
+    if names is None or not _has_known_modules(model) or _has_unknown_switch(config):
         return None
     body = _get(model, names.body)
     rotary = getattr(body, "rotary_emb", None)
@@ -265,6 +264,12 @@ def _first(config: Any, *names: str, otherwise: Any = None) -> Any:
     """Return the first of these entries that is not None; entries that the class does not declare have no effect on a model."""
     declared = (getattr(config, name) for name in names if hasattr(type(config), name))
     return next((value for value in declared if value is not None), otherwise)
+
+
+def _has_known_modules(model: Any) -> bool:
+    """Return False if a part of the model is code that came with it, or was replaced, such as by an adapter."""
+    classes = {type(module) for module in model.modules()}
+    return all(each.__module__.startswith(("transformers.", "torch.nn.")) for each in classes)
 
 
 def _has_unknown_switch(config: Any) -> bool:

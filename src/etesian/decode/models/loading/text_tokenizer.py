@@ -9,6 +9,9 @@ from typing import Any
 from etesian.decode.models.loading.gguf.tokenizer import GgufTokenizer
 from etesian.errors import InputError
 
+_TEMPLATE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""Errors that expressions of a template raise, besides those of jinja2."""
+
 
 @dataclass(frozen=True)
 class TextTokenizer:
@@ -86,8 +89,9 @@ class TransformersChatTemplate:
             text = self.tokenizer.apply_chat_template(
                 [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
             )
-        except (TemplateError, TypeError, ValueError) as error:
-            raise InputError(f"the chat template rejects the messages: {error}") from error
+        except (TemplateError, *_TEMPLATE_ERRORS) as error:
+            reason = str(error) or type(error).__name__
+            raise InputError(f"the chat template rejects the messages: {reason}") from error
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return tokens
 

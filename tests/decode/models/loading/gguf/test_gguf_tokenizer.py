@@ -113,6 +113,7 @@ def test_start_token_is_added_where_the_file_says_so(monkeypatch):
     metadata = file.metadata | {"tokenizer.ggml.add_bos_token": True}
     tokenizer = read_tokenizer(Gguf(file.path, metadata, {}))
     assert tokenizer.encode("Hi")[0] == 1
+    assert tokenizer.encode("<|im_start|>Hi") == tokenizer.encode("Hi")
     assert tokenizer.encode("Hi", add_special_tokens=False) == byte_pairs("smollm", monkeypatch).encode("Hi")
 
 

@@ -52,9 +52,10 @@ class GgufTokenizer:
     special: dict[str, str] = field(default_factory=dict)
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Return the tokens of a text, after the start token if the model has one."""
+        """Return the tokens of a text, after one start token if the model has one, even if the text begins with it."""
         tokens: list[int] = self.backend.encode(text, add_special_tokens=add_special_tokens).ids
-        return tokens
+        is_twice = add_special_tokens and self._start is not None and tokens[:2] == [self._start] * 2
+        return tokens[1:] if is_twice else tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
@@ -77,6 +78,11 @@ class GgufTokenizer:
     def get_added_vocab(self) -> dict[str, int]:
         """Return the added tokens, such as special ones, with their numbers."""
         return {token.content: number for number, token in self.backend.get_added_tokens_decoder().items()}
+
+    @cached_property
+    def _start(self) -> int | None:
+        start: int | None = self.backend.token_to_id(self.special.get("bos_token", ""))
+        return start
 
     @cached_property
     def for_transformers(self) -> Any:
