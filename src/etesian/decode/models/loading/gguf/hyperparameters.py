@@ -57,11 +57,11 @@ class Hyperparameters:
             raise InputError(f"{self._entry(name)} must be a finite number; got {value!r}")
         return float(value)
 
-    def positive(self, name: str, default: float | None = None) -> float:
-        """Return a finite number above zero; see `number`."""
+    def above(self, bound: float, name: str, default: float | None = None) -> float:
+        """Return a finite number above a bound; see `number`."""
         value = self.number(name, default)
-        if value <= 0:
-            raise InputError(f"{self._entry(name)} must be above zero; got {value:g}")
+        if value <= bound:
+            raise InputError(f"{self._entry(name)} must be above {bound:g}; got {value:g}")
         return value
 
     def get(self, name: str) -> Any:

@@ -171,8 +171,8 @@ class _Reader:
         if width is None or base is None:
             return None
         if base == "common":
-            base = self.numbers.positive("rope.freq_base", DEFAULT_BASE)
-        return unscaled_speeds(self.numbers.positive("rope.freq_base_swa", base), width).astype(np.float32)
+            base = self.numbers.above(1, "rope.freq_base", DEFAULT_BASE)
+        return unscaled_speeds(self.numbers.above(1, "rope.freq_base_swa", base), width).astype(np.float32)
 
     def _unrotated_layers(self, n_layers: int) -> tuple[bool, ...] | None:
         period = self.family.unrotated_period

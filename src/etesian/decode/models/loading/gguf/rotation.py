@@ -36,7 +36,7 @@ def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[
     InputError
         If the kind of scaling, or a number of it, is not supported.
     """
-    base = numbers.positive("rope.freq_base", DEFAULT_BASE)
+    base = numbers.above(1, "rope.freq_base", DEFAULT_BASE)
     speeds = unscaled_speeds(base, width)
     kind = numbers.get("rope.scaling.type") or "linear"
     scale = numbers.number("rope.scaling.attn_factor", 1.0)
@@ -70,7 +70,7 @@ def _factors(file: Gguf, n: int) -> NDArray[np.float64]:
 def _scaling_factor(numbers: Hyperparameters) -> float:
     """Return how many times longer texts may be than the original ones; a file may state 0 for 1."""
     name = "rope.scale_linear" if numbers.get("rope.scaling.factor") is None else "rope.scaling.factor"
-    return 1.0 if numbers.get(name) == 0 else numbers.positive(name, 1.0)
+    return 1.0 if numbers.get(name) == 0 else numbers.above(0, name, 1.0)
 
 
 def _yarn(numbers: Hyperparameters, speeds: NDArray[np.float64], base: float) -> NDArray[np.float64]:
@@ -85,8 +85,8 @@ def _yarn(numbers: Hyperparameters, speeds: NDArray[np.float64], base: float) ->
     def pair_that_turns(times: float) -> float:
         return width * math.log(original / (times * 2 * math.pi)) / (2 * math.log(base))
 
-    fast = numbers.positive("rope.scaling.yarn_beta_fast", FAST_TURNS)
-    slow = numbers.positive("rope.scaling.yarn_beta_slow", SLOW_TURNS)
+    fast = numbers.above(0, "rope.scaling.yarn_beta_fast", FAST_TURNS)
+    slow = numbers.above(0, "rope.scaling.yarn_beta_slow", SLOW_TURNS)
     first = max(math.floor(pair_that_turns(fast)), 0)
     last = min(math.ceil(pair_that_turns(slow)), width - 1)
     share = np.clip((np.arange(len(speeds)) - first) / max(last - first, 1e-3), 0, 1)
