@@ -1,4 +1,4 @@
-"""Etesian and llama.cpp on the same GGUF files: load time, first token, prefill, plain decoding, rows and memory.
+"""Etesian, llama.cpp and transformers on the same GGUF files: load time, first token, prefill, plain decoding, rows and memory.
 
 Each round starts a new process for every file and engine, in an order that rotates. Runs are appended to `runs.jsonl` in the folder
 `--out`; runs in that file are skipped, so that several short calls add up. llama.cpp is llama-cpp-python in a separate environment,
@@ -22,7 +22,7 @@ from typing import Any
 
 from etesian.bench import machine
 
-ENGINES = ("etesian", "llama.cpp")
+ENGINES = ("etesian", "llama.cpp", "transformers")
 WORKER = Path(__file__).parent / "decoders" / "gguf_engines.py"
 Record = dict[str, Any]
 
@@ -46,7 +46,7 @@ def race(given: argparse.Namespace, runs: Path) -> None:
 
 def run_engine(engine: str, model: Path, given: argparse.Namespace) -> Record:
     """Measure an engine in a process of its own."""
-    python = sys.executable if engine == "etesian" else str(given.peer_python)
+    python = str(given.peer_python) if engine == "llama.cpp" else sys.executable
     command = [python, str(WORKER), engine, str(model.resolve()), "--threads", str(given.threads)]
     command += ["--prefill", *map(str, given.prefill), "--rows", *map(str, given.rows)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> str:
     add = parser.add_argument
     add("models", type=Path, nargs="+", help="GGUF files")
     add("--out", type=Path, required=True)
-    add("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    add("--engines", nargs="+", choices=ENGINES, default=["etesian", "llama.cpp"])
     add("--peer-python", type=Path, help="interpreter with llama-cpp-python")
     add("--rounds", type=int, default=3)
     add("--threads", type=int, default=2)

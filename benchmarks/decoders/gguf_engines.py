@@ -109,7 +109,44 @@ class LlamaCppText:
         self._library.llama_synchronize(self._llama.ctx)
 
 
-ENGINES: dict[str, Callable[[Path, int, int], Text]] = {"etesian": EtesianText, "llama.cpp": LlamaCppText}
+class TransformersText:
+    """A text of transformers, which converts the weights to bfloat16."""
+
+    def __init__(self, model: Path, n_threads: int, longest: int) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, DynamicCache
+
+        torch.set_num_threads(n_threads)
+        self._torch, self._new_cache = torch, DynamicCache
+        self._model = AutoModelForCausalLM.from_pretrained(model.parent, gguf_file=model.name, dtype=torch.bfloat16)
+        self._model.eval()
+        self.clear()
+
+    def clear(self) -> None:
+        """See `Text`."""
+        self._cache = self._new_cache()
+
+    def read(self, tokens: Sequence[int]) -> int:
+        """See `Text`."""
+        return int(self._logits(tokens, n_kept=1)[0, -1].argmax())
+
+    def score(self, tokens: Sequence[int]) -> None:
+        """See `Text`."""
+        self._logits(tokens, n_kept=0)
+        self._cache.crop(-len(tokens))
+
+    def _logits(self, tokens: Sequence[int], n_kept: int) -> Any:
+        """Return the logits after the last tokens, or after all of them."""
+        with self._torch.inference_mode():
+            ids = self._torch.tensor([list(tokens)])
+            return self._model(ids, past_key_values=self._cache, use_cache=True, logits_to_keep=n_kept).logits
+
+
+ENGINES: dict[str, Callable[[Path, int, int], Text]] = {
+    "etesian": EtesianText,
+    "llama.cpp": LlamaCppText,
+    "transformers": TransformersText,
+}
 
 
 def measure(engine: str, model: Path, n_threads: int, prefill: Sequence[int], rows: Sequence[int]) -> dict[str, Any]:
