@@ -41,7 +41,7 @@ def strips_of(type_name: str, rows: np.ndarray, n_in: int) -> list[np.ndarray]:
 
 def product(type_name: str, rows: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Rows of x times all strips, by the compiled kernel."""
-    kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)(kernel_address(type_name))
+    kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 8)(kernel_address(type_name))
     n_rows, n_in = x.shape
     floats = padded(x)
     data, stride, steps = floats, floats.strides[0], n_in
@@ -52,7 +52,7 @@ def product(type_name: str, rows: np.ndarray, x: np.ndarray) -> np.ndarray:
     parts = []
     for strip in strips_of(type_name, rows, n_in):
         out = np.zeros((n_rows, 64), np.float32)
-        kernel(n_rows, data.ctypes.data, stride, strip.ctypes.data, steps, out.ctypes.data)
+        kernel(n_rows, data.ctypes.data, stride, strip.ctypes.data, steps, strip.ctypes.data, 64, out.ctypes.data)
         parts.append(out[:, :32])
     return np.concatenate(parts, axis=1)[:, : len(rows)]
 
@@ -103,7 +103,7 @@ def test_arithmetic_for_every_processor_gives_the_bits_of_the_fastest_one(type_n
 
     @njit
     def generic(n_rows, data, stride, strip, steps, out):
-        multiply(n_rows, data, stride, strip, steps, out)
+        multiply(n_rows, data, stride, strip, steps, strip, 64, out)
 
     rng = np.random.default_rng(2)
     rows = gguf_files.random_blocks(type_name, 32, N_IN, rng, spread=1.0)

@@ -21,7 +21,11 @@ SHORT_STRETCH, LONG_STRETCH, FEW_TILES = 96, 320, 3
 """Steps of a panel that all tiles go through in turn: short ones stay in the nearest cache, but each tile begins anew for them."""
 BLOCK_TILE_ROWS = HOST.tile_rows
 STRIP = 32
-_START, _KERNEL, _STEPS, _IS_QUANTIZED = range(4)
+BYTES_AHEAD = 4096
+"""How far ahead a tile of a strip asks for it."""
+LEAST_ASKED = 96
+"""Fewest bytes per step for which several tiles share the asking for the next strip (measured: 32 rows in 4 bits)."""
+_START, _KERNEL, _STEPS, _IS_QUANTIZED, _BYTES = range(5)
 
 
 class Weights(NamedTuple):
@@ -48,7 +52,7 @@ class BlockWeights(NamedTuple):
     vector_starts: NDArray[np.int64]
     windows: NDArray[np.int64]
     rotations: NDArray[np.int64]
-    strips: NDArray[np.int64]  # (n_strips, 4): place, address of the kernel, steps, whether it reads quantized rows
+    strips: NDArray[np.int64]  # (n_strips, 5): place, kernel's address, steps, whether it reads quantized rows, bytes
     reads_levels: NDArray[np.uint8]  # (n_layers + 1, 4): whether any strip of a matrix does
 
 
@@ -115,17 +119,28 @@ def _multiply(weights, layer, kind, panel, x, n_rows, n_in, lanes, records, out,
 
 @njit(nogil=True, cache=True)
 def _multiply_strip(weights, strip, x, n_rows, n_in, records, out, at):
-    """All rows times one strip, in tiles of nearly equal height; the tiles after the first find it in a cache."""
+    """All rows times one strip, in tiles of nearly equal height.
+
+    A single tile asks memory for what comes some steps on. Several tiles read the strip from cache one after the other, and ask for
+    the next strip, so that memory works during all of them; so many tiles that arithmetic takes longer do not.
+    """
     strips, row = weights.strips, 0
     rows, stride = address(x), stride_of(n_in) * 4
     if strips[strip, _IS_QUANTIZED]:
         rows, stride = address(records), record_stride(n_in)
-    place = address(weights.packed) + strips[strip, _START]
+    place, size, n_steps = address(weights.packed) + strips[strip, _START], strips[strip, _BYTES], strips[strip, _STEPS]
     n_tiles = (n_rows + BLOCK_TILE_ROWS - 1) // BLOCK_TILE_ROWS
+    n_asked = size // n_steps
+    asks_next = n_tiles > 1 and n_asked // n_tiles >= LEAST_ASKED
     for tile in range(n_tiles):
         height = (n_rows - row + n_tiles - tile - 1) // (n_tiles - tile)
-        to = address(out) + (at + row * PANEL) * 4
-        call_kernel(strips[strip, _KERNEL], height, rows + row * stride, stride, place, strips[strip, _STEPS], to)
+        to, ahead = address(out) + (at + row * PANEL) * 4, place + BYTES_AHEAD
+        if asks_next:
+            ahead = place + size + size * tile // n_tiles
+        call_kernel(
+            strips[strip, _KERNEL], height, rows + row * stride, stride, place, n_steps,
+            ahead, n_asked // n_tiles if asks_next else n_asked, to,
+        )  # fmt: skip
         row += height
 
 
@@ -164,12 +179,12 @@ def address(typing_context, array):
 
 
 @instruction
-def call_kernel(typing_context, kernel, n_rows, rows, row_stride, weights, n_steps, out):
+def call_kernel(typing_context, kernel, n_rows, rows, row_stride, weights, n_steps, ahead, ahead_step, out):
     """Call a product of `etesian.decode.models.cpu.quantized.kernels` by its address."""
 
     def generate(context, builder, signature, arguments):
-        function = ir.FunctionType(ir.VoidType(), [LONG] * 6).as_pointer()
+        function = ir.FunctionType(ir.VoidType(), [LONG] * 8).as_pointer()
         builder.call(builder.inttoptr(arguments[0], function), arguments[1:])
         return context.get_dummy_value()
 
-    return types.none(*[types.int64] * 7), generate
+    return types.none(*[types.int64] * 9), generate

@@ -47,7 +47,7 @@ class StripPacker(Packer):
     def __init__(self, n_layers: int) -> None:
         super().__init__(n_layers)
         self._n_bytes = 0
-        self._strips: list[tuple[int, int, int, int]] = []
+        self._strips: list[tuple[int, int, int, int, int]] = []
         self._jobs: list[Callable[[NDArray[np.uint8]], None]] = []
         self._reads_levels = np.zeros((n_layers + 1, 4), np.uint8)
 
@@ -92,8 +92,9 @@ class StripPacker(Packer):
         """Record a strip of a matrix; return where it begins."""
         form, start = FORMATS[matrix.type_name], self._n_bytes
         steps = matrix.n_in // 32 if matrix.is_quantized else matrix.n_in
-        self._strips.append((start, kernel_address(matrix.type_name), steps, matrix.is_quantized))
-        self._n_bytes += -(-form.strip_bytes(matrix.n_in) // LINE) * LINE
+        n_bytes = -(-form.strip_bytes(matrix.n_in) // LINE) * LINE
+        self._strips.append((start, kernel_address(matrix.type_name), steps, matrix.is_quantized, n_bytes))
+        self._n_bytes += n_bytes
         return start
 
     def _add_jobs(self, weight: StackedBlocks, places: Sequence[int]) -> None:

@@ -18,8 +18,8 @@ from etesian.decode.models.cpu.quantized.formats import BLOCK, HALF, STRIP, Bloc
 
 PANEL_FLOATS = 64
 """Floats between the rows of an output panel."""
-LINE, BYTES_AHEAD = 64, 4096
-"""Memory moves in lines; a tile asks for weights this far ahead."""
+LINE = 64
+"""Bytes that memory moves at once."""
 GROUP = 4
 """Inputs whose levels lie in one 32-bit word of a column."""
 
@@ -83,7 +83,7 @@ class _Tile:
     """Builds the function of a tile of some rows and all columns of a strip."""
 
     def __init__(self, function: Any, arithmetic: Arithmetic, n_rows: int) -> None:
-        self.rows, self.row_stride, self.weights, self.n_steps, self.out = function.args
+        self.rows, self.row_stride, self.weights, self.n_steps, self.ahead, self.ahead_step, self.out = function.args
         self.arithmetic, self.n_rows = arithmetic, n_rows
         self.entry, self.loop, self.done = (function.append_basic_block(name) for name in ("entry", "loop", "done"))
         self.builder = ir.IRBuilder(self.entry)
@@ -105,9 +105,12 @@ class _Tile:
         picks = ir.Constant(ir.VectorType(WORD, vector.count), [0] * vector.count)
         return self.builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), picks)
 
-    def prefetch(self, base: Any, offset: int) -> None:
-        place = self.builder.gep(base, [LONG(offset)])
-        call(self.builder, "llvm.prefetch.p0", ir.VoidType(), place, WORD(0), WORD(3), WORD(1))
+    def ask_ahead(self, step: Any, n_bytes: int) -> None:
+        """Ask memory for what the caller wants to have ready later: the bytes of a step, some of which steps may share."""
+        base = self.builder.gep(self.ahead, [self.builder.mul(step, self.ahead_step)])
+        for line in range(0, n_bytes, LINE):
+            place = self.builder.gep(base, [LONG(line)])
+            call(self.builder, "llvm.prefetch.p0", ir.VoidType(), place, WORD(0), WORD(3), WORD(1))
 
     def halves(self, base: Any, offset: int) -> Any:
         """Half-precision numbers as float32."""
@@ -116,12 +119,13 @@ class _Tile:
             return self.builder.fpext(self.load(base, offset, ir.VectorType(ir.HalfType(), lanes)), self.floats)
         return halves_by_bits(self.builder, self.load(base, offset, ir.VectorType(SHORT, lanes)))
 
-    def sum_over_steps(self, body: Callable[[Any, list[Any]], list[Any]]) -> None:
-        """Loop over steps; `body` takes the step and all sums, (row, part), and returns the new ones."""
+    def sum_over_steps(self, step_bytes: int, body: Callable[[Any, list[Any]], list[Any]]) -> None:
+        """Loop over steps of some bytes; `body` takes the step and all sums, (row, part), and returns the new ones."""
         builder, n_sums = self.builder, self.n_rows * len(self.parts)
         builder.branch(self.loop)
         builder.position_at_end(self.loop)
         step, totals = builder.phi(LONG), [builder.phi(self.floats) for _ in range(n_sums)]
+        self.ask_ahead(step, step_bytes)
         sums = body(step, list(totals))
         following = builder.add(step, LONG(1))
         for phi, first, later in zip(
@@ -160,8 +164,6 @@ def fill_float_tile(function: Any, form: FloatFormat, arithmetic: Arithmetic, n_
 
     def body(step: Any, totals: list[Any]) -> list[Any]:
         base = builder.gep(tile.weights, [builder.mul(step, LONG(STRIP * form.item_bytes))])
-        for line in range(0, STRIP * form.item_bytes, LINE):
-            tile.prefetch(base, BYTES_AHEAD + line)
         columns = [_float_columns(tile, form, base, part * form.item_bytes) for part in tile.parts]
         sums: list[Any] = []
         for r in range(n_rows):
@@ -170,7 +172,7 @@ def fill_float_tile(function: Any, form: FloatFormat, arithmetic: Arithmetic, n_
             sums += [multiply_add(builder, x, w, totals[len(sums) + c]) for c, w in enumerate(columns)]
         return sums
 
-    tile.sum_over_steps(body)
+    tile.sum_over_steps(STRIP * form.item_bytes, body)
 
 
 def _float_columns(tile: _Tile, form: FloatFormat, base: Any, offset: int) -> Any:
@@ -193,14 +195,12 @@ def fill_block_tile(function: Any, form: BlockFormat, arithmetic: Arithmetic, n_
 
     def body(step: Any, totals: list[Any]) -> list[Any]:
         block = _Block(tile, form, blocks, step)
-        for line in range(0, form.block_bytes, LINE):
-            tile.prefetch(block.base, BYTES_AHEAD + line)
         sums = list(totals)
         for first in range(0, n_parts, at_once):
             block.add_to(sums, range(first, first + at_once))
         return sums
 
-    tile.sum_over_steps(body)
+    tile.sum_over_steps(form.block_bytes, body)
 
 
 class _Block:
@@ -336,7 +336,7 @@ def tile_function(module: Any, form: StripFormat, arithmetic: Arithmetic, n_rows
     name = f"etesian.strip.{form.name}.{arithmetic.name}.{n_rows}"
     if name not in module.globals:
         data = BYTE.as_pointer()
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [data, LONG, data, LONG, data]), name)
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [data, LONG, data, LONG, data, LONG, data]), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
         if isinstance(form, FloatFormat):
@@ -350,16 +350,17 @@ def strip_product(form: StripFormat, arithmetic: Arithmetic = HOST) -> Any:
     """An intrinsic that multiplies up to `arithmetic.tile_rows` rows with a strip.
 
     Its arguments are the number of rows, the address of the first and the bytes between them, the address of the strip, its number
-    of steps (blocks, or inputs of a float format) and the address of the output, whose rows are `PANEL_FLOATS` floats apart.
+    of steps (blocks, or inputs of a float format), the address from which on memory is asked for weights, the bytes from there to
+    what the next step asks for, and the address of the output, whose rows are `PANEL_FLOATS` floats apart.
     """
 
     @instruction
-    def product(typing_context, n_rows, rows, row_stride, weights, n_steps, out):
+    def product(typing_context, n_rows, rows, row_stride, weights, n_steps, ahead, ahead_step, out):
         def generate(context, builder, signature, arguments):
-            height, rows, row_stride, weights, n_steps, out = arguments
+            height, rows, row_stride, weights, n_steps, ahead, ahead_step, out = arguments
             data = BYTE.as_pointer()
             passed = [builder.inttoptr(rows, data), row_stride, builder.inttoptr(weights, data), n_steps]
-            passed.append(builder.inttoptr(out, data))
+            passed += [builder.inttoptr(ahead, data), ahead_step, builder.inttoptr(out, data)]
             following = builder.append_basic_block("computed")
             choice = builder.switch(height, following)
             for r in range(1, arithmetic.tile_rows + 1):
@@ -371,6 +372,6 @@ def strip_product(form: StripFormat, arithmetic: Arithmetic = HOST) -> Any:
             builder.position_at_end(following)
             return context.get_dummy_value()
 
-        return types.none(*[types.int64] * 6), generate
+        return types.none(*[types.int64] * 8), generate
 
     return product
