@@ -1,8 +1,8 @@
-"""Etesian, llama.cpp and transformers on the same GGUF files: load time, first token, prefill, plain decoding, rows and memory.
+"""Etesian, llama.cpp, OpenVINO and transformers on the same GGUF files: load time, prefill, plain decoding, rows and memory.
 
 Each round starts a new process for every file and engine, in an order that rotates. Runs are appended to `runs.jsonl` in the folder
 `--out`; runs in that file are skipped, so that several short calls add up. llama.cpp is llama-cpp-python in a separate environment,
-built with `CMAKE_ARGS=-DGGML_NATIVE=ON`. Example:
+built with `CMAKE_ARGS=-DGGML_NATIVE=ON`; OpenVINO is openvino-genai in another one. Example:
 
     python benchmarks/gguf_race.py *.gguf --peer-python ../llama/bin/python --out benchmarks/results/<date>_gguf_race
 """
@@ -22,7 +22,7 @@ from typing import Any
 
 from etesian.bench import machine
 
-ENGINES = ("etesian", "llama.cpp", "transformers")
+ENGINES = ("etesian", "llama.cpp", "openvino", "transformers")
 WORKER = Path(__file__).parent / "decoders" / "gguf_engines.py"
 Record = dict[str, Any]
 
@@ -46,7 +46,8 @@ def race(given: argparse.Namespace, runs: Path) -> None:
 
 def run_engine(engine: str, model: Path, given: argparse.Namespace) -> Record:
     """Measure an engine in a process of its own."""
-    python = str(given.peer_python) if engine == "llama.cpp" else sys.executable
+    peers = {"llama.cpp": given.peer_python, "openvino": given.openvino_python}
+    python = str(peers.get(engine, sys.executable))
     command = [python, str(WORKER), engine, str(model.resolve()), "--threads", str(given.threads)]
     command += ["--prefill", *map(str, given.prefill), "--rows", *map(str, given.rows)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -103,6 +104,7 @@ def main(arguments: list[str] | None = None) -> str:
     add("--out", type=Path, required=True)
     add("--engines", nargs="+", choices=ENGINES, default=["etesian", "llama.cpp"])
     add("--peer-python", type=Path, help="interpreter with llama-cpp-python")
+    add("--openvino-python", type=Path, help="interpreter with openvino-genai")
     add("--rounds", type=int, default=3)
     add("--threads", type=int, default=2)
     add("--seconds", type=float, default=float("inf"), help="time after which no process starts")
@@ -111,6 +113,8 @@ def main(arguments: list[str] | None = None) -> str:
     given = parser.parse_args(arguments)
     if "llama.cpp" in given.engines and given.peer_python is None:
         parser.error("llama.cpp needs --peer-python")
+    if "openvino" in given.engines and given.openvino_python is None:
+        parser.error("openvino needs --openvino-python")
     given.out.mkdir(parents=True, exist_ok=True)
     runs = given.out / "runs.jsonl"
     race(given, runs)

@@ -11,6 +11,7 @@ import argparse
 import json
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -142,9 +143,52 @@ class TransformersText:
             return self._model(ids, past_key_values=self._cache, use_cache=True, logits_to_keep=n_kept).logits
 
 
+class OpenVinoText:
+    """A text of OpenVINO, with the model that OpenVINO GenAI makes from a GGUF file."""
+
+    def __init__(self, model: Path, n_threads: int, longest: int) -> None:
+        import openvino
+        import openvino_genai
+
+        options: dict[str, Any] = {"INFERENCE_NUM_THREADS": n_threads}
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / model.name
+            link.symlink_to(model.resolve())
+            openvino_genai.LLMPipeline(
+                link, "CPU", enable_save_ov_model=True, **options
+            )  # writes the model next to the link
+            self._model = openvino.Core().compile_model(Path(folder) / "openvino_model.xml", "CPU", options)
+        self._request = self._model.create_infer_request()
+        self._length = 0
+
+    def clear(self) -> None:
+        """See `Text`."""
+        self._request.reset_state()
+        self._length = 0
+
+    def read(self, tokens: Sequence[int]) -> int:
+        """See `Text`."""
+        return int(self._logits(tokens)[0, -1].argmax())
+
+    def score(self, tokens: Sequence[int]) -> None:
+        """See `Text`; the tokens are kept, because the state cannot be shortened."""
+        self._logits(tokens)
+
+    def _logits(self, tokens: Sequence[int]) -> Any:
+        start, self._length = self._length, self._length + len(tokens)
+        inputs = {
+            "input_ids": np.array([tokens], np.int64),
+            "attention_mask": np.ones((1, self._length), np.int64),
+            "position_ids": np.arange(start, self._length)[None],
+            "beam_idx": np.zeros(1, np.int32),
+        }
+        return self._request.infer(inputs)[self._model.outputs[0]]
+
+
 ENGINES: dict[str, Callable[[Path, int, int], Text]] = {
     "etesian": EtesianText,
     "llama.cpp": LlamaCppText,
+    "openvino": OpenVinoText,
     "transformers": TransformersText,
 }
 
