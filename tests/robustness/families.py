@@ -390,6 +390,10 @@ class RefusedError(Exception):
 
 
 def _send(root: Path) -> str | None:
+    return send_request((root / "request").read_bytes())
+
+
+def send_request(content: bytes) -> str | None:
     """Send bytes over a socket pair to a handler; it must not raise, and must answer with valid status lines."""
     import re
     import socket
@@ -398,7 +402,7 @@ def _send(root: Path) -> str | None:
 
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.sendall((root / "request").read_bytes()[:60_000])
+        ours.sendall(content[:60_000])
         ours.shutdown(socket.SHUT_WR)
         _Handler(theirs, ("127.0.0.1", 1), _FakeServer())  # type: ignore[arg-type]
         theirs.close()

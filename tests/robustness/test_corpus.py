@@ -17,8 +17,10 @@ FILES = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_input_is_read_or_refused_by_its_name(path: Path, tmp_path: Path) -> None:
+    from families import RefusedError, send_request
+
     from etesian.bench import read_jsonl
-    from etesian.bench.io import read_csv
+    from etesian.bench.io import read_csv, read_hyperfine
     from etesian.decode.drafters.ngram_table import NgramTable
     from etesian.sparse.io import load_model, read_file
 
@@ -28,10 +30,15 @@ def test_input_is_read_or_refused_by_its_name(path: Path, tmp_path: Path) -> Non
         "ngrams": NgramTable.load,
         "jsonl": read_jsonl,
         "csv": lambda place: list(read_csv(place)),
+        "hyperfine": lambda place: list(read_hyperfine(place)),
     }
-    if path.parent.name == "csv":
-        found = readers["csv"](path)
+    if path.parent.name in ("csv", "hyperfine"):
+        found = readers[path.parent.name](path)
+        assert found
         assert all(isinstance(item, Skipped) and path.name in item.path for item in found)
+    elif path.parent.name == "requests":
+        with pytest.raises(RefusedError, match="^HTTP"):
+            send_request(path.read_bytes())
     else:
         with pytest.raises(InputError, match=re.escape(path.name)):
             readers[path.parent.name](path)

@@ -46,6 +46,9 @@ REQUEST_BYTES = 1 << 16
 CONNECTION_SECONDS = 600.0
 """Age from which a connection is closed after its response; browsers open another."""
 
+LINGER_SECONDS = 2.0
+"""Time that a closed connection waits for the rest of what the client sends, so that the client can read its response."""
+
 MAX_CONNECTIONS = 64
 """Largest number of simultaneous connections; others are closed at once."""
 
@@ -225,6 +228,13 @@ class _RequestStream(io.RawIOBase):
         """Start the clock and the count of a request."""
         self._deadline, self._bytes_left = time.monotonic() + REQUEST_SECONDS, REQUEST_BYTES
 
+    def drain(self) -> None:
+        """Read what the client still sends: closing a connection with unread bytes makes its system discard the response."""
+        self._deadline = min(self._deadline, time.monotonic() + LINGER_SECONDS)
+        block = bytearray(REQUEST_BYTES)
+        while self.readinto(memoryview(block)):
+            pass
+
     def readable(self) -> bool:
         return True
 
@@ -256,6 +266,13 @@ class _Handler(BaseHTTPRequestHandler):
         super().handle_one_request()
         if time.monotonic() - self._began > CONNECTION_SECONDS:
             self.close_connection = True
+
+    def finish(self) -> None:
+        """End the response, and let the client read it before the connection is closed."""
+        super().finish()
+        with contextlib.suppress(OSError):  # the client is gone, or still sends
+            self.connection.shutdown(socket.SHUT_WR)
+            self._stream.drain()
 
     def do_GET(self) -> None:
         if not self._is_for_us():

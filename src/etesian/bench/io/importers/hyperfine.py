@@ -63,8 +63,8 @@ def _runs_of(file: Path, text: str, result: Mapping[str, Any], suite: str, first
     if not isinstance(times, list) or not times:
         raise UnreadableError("has no 'times': a summary cannot be split into runs; export it by --export-json")
     codes = result.get("exit_codes") or [0] * len(times)
-    if len(codes) != len(times):
-        raise UnreadableError(f"has {len(times)} times and {len(codes)} exit codes")
+    if not isinstance(codes, list) or len(codes) != len(times):
+        raise UnreadableError(f"'exit_codes' must list one code for each of the {len(times)} times")
     runs = []
     for index, (time, code) in enumerate(zip(times, codes, strict=True), first):
         error = None if code == 0 else "killed by a signal" if code is None else f"exit code {code}"
