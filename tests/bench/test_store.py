@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from bench_fakes import make_run
 from command_line import run_command
 
+from etesian._shared.limits import raised_limits
 from etesian.bench import AlreadyStoredError, InputError, Store, StoredRun, Target, read_jsonl, write_jsonl
 from etesian.bench.store import Ending
 from etesian.errors import OutputError, StorageError
@@ -119,6 +121,8 @@ def test_other_file_as_a_store_is_refused_in_one_line(tmp_path: Path) -> None:
     ("url", "complaint"),
     [
         ("postgresql://user:secret@127.0.0.1:1/none", "cannot be used: connection failed"),
+        ("sqlite:///x.db?timeout=abc", r"options of the store.s URL are not valid: sqlite:///x.db\?\*\*\*$"),
+        ("sqlite:///x.db?unknown=abc", r"options of the store.s URL are not valid: sqlite:///x.db\?\*\*\*$"),
         ("nonsense://x", "must be a path or a database URL that SQLAlchemy supports"),
         ("postgresql://host:port/db", "must be a path or a URL such as"),
         ("/no/such/folder/runs.db", "folder must exist"),
@@ -157,6 +161,51 @@ def test_damaged_record_is_named_and_the_others_are_shown(
     assert len(caplog.messages) == 1
     assert f"record 2 of the store {store.location} is damaged and left out" in caplog.text
     assert reason in caplog.text
+
+
+def test_record_larger_than_the_limit_is_named_and_not_loaded(
+    location: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store(location) as store:
+        store.add(make_run(seed=0), suite="demo")
+        store.add(replace(make_run(seed=1), error="x" * 10_000), suite="demo")
+        monkeypatch.setattr("etesian.bench.store.LINE_BYTES", 10_000)
+        assert [run.seed for run in store.runs()] == [0]
+        assert "record 2 of the store" in caplog.text
+        assert "larger than 10,000 characters" in caplog.text
+        with raised_limits(2):
+            assert [run.seed for run in store.runs()] == [0, 1]
+
+
+ENDLESS = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id, "
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [f"CREATE VIEW etesian_format AS {ENDLESS} max(id) AS version FROM n"],
+        [f"CREATE VIEW etesian_runs AS {ENDLESS} '' AS suite, '' AS record FROM n"],
+        ["CREATE TABLE etesian_format (id INTEGER PRIMARY KEY, version INTEGER)", "INSERT INTO etesian_format VALUES (1, NULL)"],
+    ],
+    ids=["endless version", "endless runs", "no version"],
+)
+def test_database_that_is_only_like_a_store_is_refused(tmp_path: Path, statements: list[str]) -> None:
+    with Store(tmp_path / "s.db") as store, store._engine.begin() as connection:
+        connection.execute(sa.text(f"DROP TABLE {statements[0].split()[2]}"))
+        for statement in statements:
+            connection.execute(sa.text(statement))
+    for create in (False, True):
+        with pytest.raises(InputError, match=r"s\.db is not a store of runs"):
+            Store(tmp_path / "s.db", create=create)
+
+
+def test_state_of_a_store_whose_newest_record_is_not_unicode(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.db") as store:
+        store.add(make_run(), suite="demo")
+        before = store.state()
+        with store._engine.begin() as connection:
+            connection.execute(sa.text("UPDATE etesian_runs SET record = CAST(x'7bff' AS TEXT)"))
+        assert store.state() != before
 
 
 def test_text_that_is_not_unicode_hides_no_other_record(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import sqlite3
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
+from etesian._shared.limits import LINE_BYTES, limit_of
 from etesian.bench.address import StoreAddress
 from etesian.bench.errors import AlreadyStoredError, InputError
 from etesian.bench.record import Outcome, Run, StoredRun
@@ -169,7 +171,8 @@ class Store:
     ) -> list[StoredRun]:
         """Return runs with the names of their suites, in the order in which they were added; None selects all."""
         wanted = {"suite": suite, "workload": workload, "target": None if target is None else str(target)}
-        query = sa.select(_RUNS.c.id, _RUNS.c.suite, _RUNS.c.record).order_by(_RUNS.c.id)
+        record = sa.case((sa.func.length(_RUNS.c.record) <= limit_of(LINE_BYTES), _RUNS.c.record)).label("record")
+        query = sa.select(_RUNS.c.id, _RUNS.c.suite, record).order_by(_RUNS.c.id)
         for column, value in wanted.items():
             if value is not None:
                 query = query.where(_RUNS.c[column] == value)
@@ -181,6 +184,8 @@ class Store:
         try:
             if not isinstance(row.suite, str):
                 raise TypeError("its suite is not text")
+            if row.record is None:
+                raise ValueError(f"it is missing or larger than {limit_of(LINE_BYTES):,} characters")
             return StoredRun(row.suite, Run.from_dict(json.loads(row.record)))
         except _DAMAGED as error:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
@@ -217,12 +222,16 @@ class Store:
             count = connection.scalar(sa.select(sa.func.count()).select_from(_RUNS))
             newest = connection.execute(query).first()  # replacements come last too, and started at another time
         record = "" if newest is None else f"{newest.id} {newest.record}"
-        return f"{count}-{hashlib.sha256(record.encode()).hexdigest()[:16]}"
+        digest = hashlib.sha256(record.encode(errors="surrogateescape")).hexdigest()
+        return f"{count}-{digest[:16]}"
 
     def _format_version(self) -> int | None:
         """Return the version of the tables; None if there are none."""
-        if not sa.inspect(self._engine).has_table(_FORMAT.name):
+        inspector = sa.inspect(self._engine)
+        if not inspector.has_table(_FORMAT.name):
             return None
+        if self._engine.dialect.name == "sqlite" and not {_FORMAT.name, _RUNS.name} <= set(inspector.get_table_names()):
+            return None  # views may compute without end
         with self._engine.connect() as connection:
             return connection.scalar(sa.select(_FORMAT.c.version))
 
@@ -235,7 +244,7 @@ class Store:
         except sa.exc.DBAPIError:
             # Another process may have made the tables at the same moment.
             if self._format_version() is None:
-                raise
+                raise InputError(f"{self.location} is not a store of runs, though it has some of its tables") from None
 
     def _check_encoding(self) -> None:
         """Refuse a PostgreSQL database that stores bytes instead of text."""
@@ -255,6 +264,8 @@ class Store:
         """Turn database errors into one line that states the reason."""
         try:
             yield
+        except MemoryError as error:
+            raise InputError(f"the store {self.location} cannot be used: a record is too large") from error
         except UnicodeDecodeError as error:  # SQLite's own message about a damaged file
             raise InputError(f"the store {self.location} cannot be used: its file is damaged") from error
         except sa.exc.DBAPIError as error:
@@ -277,12 +288,18 @@ def _engine(address: StoreAddress, *, create: bool) -> sa.Engine:
             raise InputError(f"there is no store at {path}; `etesian bench run` makes one")
         if create and not path.parent.is_dir():
             raise InputError(f"the store's folder must exist; there is no {path.parent}")
-        engine = sa.create_engine(url, connect_args={"timeout": _LOCK_SECONDS})
+        engine = _made(url, address, {"timeout": _LOCK_SECONDS})
         sa.event.listen(engine, "connect", _accept_damaged_text)
         return engine
     arguments = {"client_encoding": "utf8"} if url.drivername == "postgresql+psycopg" else {}
+    return _made(url, address, arguments)
+
+
+def _made(url: sa.URL, address: StoreAddress, arguments: dict[str, Any]) -> sa.Engine:
     try:
-        return sa.create_engine(url, connect_args=arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", sa.exc.SAWarning)  # about options that a driver ignores
+            return sa.create_engine(url, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise InputError(
             f"{url.drivername} needs the package {error.name}; for PostgreSQL: pip install 'etesian[postgresql]'"
@@ -291,6 +308,8 @@ def _engine(address: StoreAddress, *, create: bool) -> sa.Engine:
         raise InputError(
             f"the store must be a path or a database URL that SQLAlchemy supports; got {address}"
         ) from None
+    except (ValueError, TypeError, sa.exc.ArgumentError, sa.exc.SAWarning):
+        raise InputError(f"the options of the store's URL are not valid: {address}") from None
 
 
 def _accept_damaged_text(connection: Any, _: Any) -> None:
