@@ -154,6 +154,8 @@ def write_files(folder: Path) -> None:
         ("show none.db", "there is no store at none.db; `etesian bench run` makes one"),
         ("show empty.db", "the store empty.db holds no runs yet"),
         ("show notes.db", "the store notes.db cannot be used: file is not a database"),
+        (f"show {'x' * 300}", "cannot be used: File name too long"),
+        (f"import csv {'x' * 300}", "cannot be used: File name too long"),
         ("show --suite pear", "no runs are stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
         ("report --suite pear", "no runs are stored for pear; the store holds pair (left<=0.0), pair (left<=1.0)"),
         ("report --price x", "--price takes a number; got 'x'"),

@@ -185,7 +185,10 @@ ENDLESS = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SEL
     [
         [f"CREATE VIEW etesian_format AS {ENDLESS} max(id) AS version FROM n"],
         [f"CREATE VIEW etesian_runs AS {ENDLESS} '' AS suite, '' AS record FROM n"],
-        ["CREATE TABLE etesian_format (id INTEGER PRIMARY KEY, version INTEGER)", "INSERT INTO etesian_format VALUES (1, NULL)"],
+        [
+            "CREATE TABLE etesian_format (id INTEGER PRIMARY KEY, version INTEGER)",
+            "INSERT INTO etesian_format VALUES (1, NULL)",
+        ],
     ],
     ids=["endless version", "endless runs", "no version"],
 )

@@ -292,6 +292,7 @@ def write_model_folder(root: Path, *, shards: int) -> None:
         "model": {"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"},
     }  # fmt: skip
     (root / "config.json").write_text(json.dumps(config))
+    (root / "generation_config.json").write_text(json.dumps({"bos_token_id": 0, "eos_token_id": [1, 2]}))
     (root / "tokenizer.json").write_text(json.dumps(tokenizer))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"}
     (root / "tokenizer_config.json").write_text(json.dumps(settings))
@@ -325,6 +326,48 @@ def _read_folder(root: Path) -> None:
     loaded = _load_model(root, None)
     loaded.tokenizer.encode("w3 w4")
     loaded.model.context().score(np.zeros(1, np.int64), np.full(1, -1))
+
+
+def draft_heads() -> Iterator[Sample]:
+    """Yield folders of draft heads, ours and EAGLE-3's; one that loads must score a token."""
+    _import("etesian.decode.drafters.head.model", "safetensors.torch")
+    for name in ("ours", "EAGLE-3"):
+        yield Sample(name, partial(_write_head, name), _read_head, (InputError,))
+
+
+def _write_head(name: str, root: Path) -> None:
+    from etesian.decode.drafters.head.formats import _LAYER, _OTHERS
+    from etesian.decode.drafters.head.weights import HeadConfig, HeadWeights, _shapes, write_head
+
+    rng = np.random.default_rng(0)
+    config = HeadConfig(
+        width=32, n_heads=2, n_key_heads=1, head_width=16, inner_width=32, feature_width=16, vocabulary_size=20
+    )
+    shapes = {each: shape for each, shape in _shapes(config, 8).items() if each not in ("embedding", "feature_norm")}
+    arrays = {each: rng.normal(0, 0.2, shape).astype(np.float32) for each, shape in shapes.items()}
+    if name == "ours":
+        write_head(root, HeadWeights(config=config, output_tokens=np.arange(0, 16, 2), **arrays))
+        return
+    theirs = {ours: f"midlayer.{each}.weight" for each, ours in _LAYER.items()}
+    theirs |= {ours: f"{each}.weight" for each, ours in _OTHERS.items()}
+    (root / "model.safetensors").write_bytes(_safetensors({theirs[each]: array for each, array in arrays.items()}))
+    settings = {
+        "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 32, "vocab_size": 20,
+        "draft_vocab_size": 8, "target_hidden_size": 16, "rope_theta": 10000.0, "rms_norm_eps": 1e-5,
+        "rope_scaling": None, "eagle_config": {"eagle_aux_hidden_state_layer_ids": [1]},
+    }  # fmt: skip
+    (root / "config.json").write_text(json.dumps(settings))
+
+
+def _read_head(root: Path) -> None:
+    from etesian.decode.drafters.head.model import HeadModel
+    from etesian.decode.drafters.head.weights import read_head
+
+    weights = read_head(root)
+    embeddings = np.ones((weights.config.vocabulary_size, weights.config.width), np.float32)
+    context = HeadModel(weights, lambda tokens: embeddings[tokens]).context()
+    context.extend([0, 1])
+    context.score([1], [-1])
 
 
 def requests() -> Iterator[Sample]:
@@ -447,6 +490,7 @@ FAMILIES: dict[str, Callable[[], Iterator[Sample]]] = {
     "N-gram files": ngrams,
     "GGUF files": gguf_files,
     "safetensors folders": safetensors_folders,
+    "draft heads": draft_heads,
     "stores": stores,
     "requests": requests,
     "server JSON": server_json,

@@ -37,7 +37,7 @@ def test_input_is_read_or_refused_by_its_name(path: Path, tmp_path: Path) -> Non
         assert found
         assert all(isinstance(item, Skipped) and path.name in item.path for item in found)
     elif path.parent.name == "requests":
-        with pytest.raises(RefusedError, match="^HTTP"):
+        with pytest.raises(RefusedError, match=r"^HTTP"):
             send_request(path.read_bytes())
     else:
         with pytest.raises(InputError, match=re.escape(path.name)):

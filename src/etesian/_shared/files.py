@@ -15,7 +15,8 @@ from typing import IO, Any
 from etesian.errors import InputError, OutputError, StorageError
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a disk that is full, failing or read-only, or of a folder without permission."""
 _READ_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
@@ -164,7 +165,7 @@ def _named_errors(target: Path, temporary: Path | None = None) -> Iterator[None]
         named = None if error.filename is None else os.fspath(error.filename)
         if named not in ours and not (temporary is not None and Path(str(named)).is_relative_to(temporary)):
             raise
-        kind = StorageError if error.errno in _STORAGE_ERRORS else OutputError
+        kind = StorageError if error.errno in STORAGE_ERRORS else OutputError
         raise kind(f"{target} cannot be written: {error.strerror or error}") from error
 
 

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from etesian import __version__
+from etesian._shared.files import STORAGE_ERRORS
 from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISTAKE, note, print_json, printed_notes
 from etesian.errors import InputError, StorageError
 
@@ -45,6 +46,9 @@ BENCH_COMMANDS = {
 _OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)
 """Errors of standard output; those of files name the file."""
 
+_FILE_ERRORS = (*STORAGE_ERRORS, errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors that the name of a file explains."""
+
 ALIASES = {"analyze": "analyse"}
 
 
@@ -74,6 +78,9 @@ def run(arguments: Sequence[str], *, handles_interrupts: bool = False) -> int:
         note(f"error: {' '.join(str(error).split())}")
         return EXIT_FAILED if isinstance(error, StorageError) else EXIT_MISTAKE
     except OSError as error:
+        if error.filename is not None and error.errno in _FILE_ERRORS:
+            note(f"error: {os.fsdecode(error.filename)} cannot be used: {error.strerror}")
+            return EXIT_FAILED if error.errno in STORAGE_ERRORS else EXIT_MISTAKE
         if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
             raise
         if error.errno != errno.EPIPE:

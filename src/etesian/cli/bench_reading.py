@@ -51,6 +51,8 @@ def select_runs(
 
 def _is_sqlite(path: Path) -> bool:
     """Return True if a file begins like SQLite's; a missing file is treated as a store."""
+    if not path.is_file():
+        return True
     try:
         with path.open("rb") as file:
             return file.read(6) == b"SQLite"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
+from etesian._shared.limits import DOCUMENT_BYTES
 from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_json
 from etesian.cli.decode_models import AUTO, SMOLLM2, ModelChoice
 from etesian.cli.decode_output import PieceWriter, legend, statistics_table
@@ -160,7 +162,11 @@ def read_prompt(prompt: str | None, file: Path | None) -> str:
         return prompt
     name = "standard input" if file is None else str(file)
     try:
-        return (sys.stdin.buffer.read() if file is None else file.read_bytes()).decode()
+        with nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as content:
+            text = content.read(DOCUMENT_BYTES + 1)
+        if len(text) > DOCUMENT_BYTES:
+            raise InputError(f"{name} is larger than {DOCUMENT_BYTES:,} bytes; give a shorter text")
+        return text.decode()
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:

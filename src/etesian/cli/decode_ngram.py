@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from etesian._shared.documents import read_text
 from etesian._shared.files import check_output
 from etesian.cli.console import print_json
 from etesian.cli.decode_models import BUNDLED, NONE, ModelChoice, draft_beside
@@ -153,10 +154,7 @@ def _tokens_of(decoder: Decoder, text: str) -> list[int]:
 
 
 def _lines_of(file: Path) -> list[str]:
-    try:
-        lines = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    lines = [line for line in read_text(file).splitlines() if line.strip()]
     if not lines:
         raise InputError(f"{file} must hold beginnings of texts, one per line; it is empty")
     return lines

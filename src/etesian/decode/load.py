@@ -249,8 +249,7 @@ def _load_from_folder(source: Source, options: LoadOptions | None) -> LoadedMode
 
     tokenizer = TextTokenizer(load_tokenizer(source, options))  # before the weights: it loads fast
     model = load_transformers_model(source, options)
-    ends = model.generation_config.eos_token_id
-    end_tokens = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    end_tokens = _end_tokens(model.generation_config.eos_token_id, source)
     quantize = None if options is None else options.quantize
     if model.device.type == "cpu":
         try:
@@ -261,3 +260,13 @@ def _load_from_folder(source: Source, options: LoadOptions | None) -> LoadedMode
     if quantize is not None:
         raise InputError(f"quantize={quantize!r} needs device 'cpu'; got {str(model.device)!r}")
     return LoadedModel(HuggingFaceModel(model), tokenizer, end_tokens)
+
+
+def _end_tokens(stated: object, source: Source) -> list[int]:
+    """Return the tokens that end a text, as a model's generation settings state them."""
+    listed = stated if isinstance(stated, list) else [] if stated is None else [stated]
+    if not all(type(each) is int for each in listed):
+        raise InputError(
+            f"eos_token_id of {os.fspath(source)!r} must be a token or a list of tokens; got {stated!r:.60}"
+        )
+    return listed

@@ -214,8 +214,13 @@ def test_heads_of_other_projects_are_read(tmp_path, config, layer):
     [
         ({"rope_scaling": {"rope_type": "yarn"}}, "scales its rotations"),
         ({"hidden_act": "gelu"}, "only 'silu'"),
-        ({"intermediate_size": 32}, "must have shape"),
+        ({"intermediate_size": 32}, "must be floats of shape"),
         ({"speculators_model_type": "mlp_speculator"}, "only 'eagle3'"),
+        ({"rope_scaling": True}, r"config.json' does not describe the head \('bool' object has no attribute 'get'\)"),
+        ({"eagle_aux_hidden_state_layer_ids": ["x"]}, "does not describe the head .invalid literal for int"),
+        ({"rope_theta": float("nan")}, "does not describe the head .rope_theta must be a positive number; got nan"),
+        ({"num_attention_heads": 0}, "does not describe the head"),
+        ({"hidden_size": 10**400}, "does not describe the head|must be floats of shape"),
     ],
 )
 def test_heads_that_are_not_supported_are_refused(tmp_path, change, message):

@@ -100,7 +100,7 @@ def test_serve_passes_its_options_on(tmp_path, monkeypatch):
         (["--port", "70000"], "port must be a number from 0 to 65535; got 70000"),
         (["--slots", "0"], "slots must be a whole number, at least 1; got 0"),
         (["--context", "1"], "context must be a whole number, at least 2; got 1"),
-        (["--api-key-file", "missing"], "API key file 'missing' cannot be read: No such file or directory"),
+        (["--api-key-file", "missing"], "missing cannot be read: No such file or directory"),
         (["--time-limit", "-1"], "time_limit must be above 0; got -1"),
     ],
 )

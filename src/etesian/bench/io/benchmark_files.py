@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from etesian.bench.address import StoreAddress
 from etesian.bench.errors import InputError
-from etesian.bench.io._reading.files import files_below, has_suffix
+from etesian.bench.io._reading.files import UnreadableError, files_below, has_suffix, json_of
 from etesian.bench.io._reading.found import Found, Skipped
 from etesian.bench.record import StoredRun
 from etesian.bench.store import Store
@@ -76,10 +75,9 @@ def _read_json(path: Path) -> Iterator[Found]:
     from etesian.bench.io.importers.pytest_benchmark import read_pytest_benchmark
 
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    keys = content.keys() if isinstance(content, dict) else set()
+        keys = json_of(path).keys()
+    except UnreadableError as error:
+        raise InputError(f"{path} {error}") from None
     if "benchmarks" in keys:
         return read_pytest_benchmark(path)
     if "results" in keys:

@@ -14,6 +14,8 @@ from zlib import crc32
 
 import numpy as np
 
+from etesian._shared.documents import read_text
+from etesian._shared.limits import UNPACKED_BYTES
 from etesian.decode.output_text import ChatTemplate, Tokenizer
 from etesian.errors import InputError
 
@@ -225,11 +227,7 @@ def read_passages(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*")):
         if path.suffix not in (".txt", ".md", ".py", ".rst") or not path.is_file():
             continue
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from error
-        lines = text.splitlines(keepends=True)
+        lines = read_text(path, most_bytes=UNPACKED_BYTES).splitlines(keepends=True)
         piece, n_words = "", 0
         for line in lines:
             piece, n_words = piece + line, n_words + len(line.split())

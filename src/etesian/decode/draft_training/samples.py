@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from etesian._shared.arrays import ArrayFileError, read_arrays
 from etesian._shared.files import atomic_write
 from etesian.decode.models.batching import ScoreRequest
 from etesian.decode.models.cpu.instructions import exponential
@@ -51,6 +52,14 @@ class Samples:
         """Number of tokens that the target wrote."""
         return int((self.lengths - self.prompt_lengths).sum())
 
+    def _check_shapes(self) -> None:
+        n_texts, n_tokens = len(self.lengths), len(self.tokens)
+        shapes = self.tokens.shape, self.prompt_lengths.shape, self.hidden_states.shape[:1], self.top_tokens.shape[:1]
+        if shapes != ((n_tokens,), (n_texts,), (n_tokens,), (n_tokens,)) or self.lengths.sum() != n_tokens:
+            raise ArrayFileError("its arrays do not fit together")
+        if self.top_tokens.shape != self.top_logprobs.shape or (self.prompt_lengths > self.lengths).any():
+            raise ArrayFileError("its arrays do not fit together")
+
     @classmethod
     def joined(cls, parts: Sequence[Samples]) -> Samples:
         """Return the texts of all parts."""
@@ -65,9 +74,12 @@ class Samples:
     def load(cls, path: Path) -> Samples:
         """Read a shard."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(*(arrays[field.name] for field in fields(cls)))
-        except (OSError, ValueError, KeyError) as error:
+            with path.open("rb") as file:
+                arrays = read_arrays(file)
+            found = cls(*(arrays[field.name] for field in fields(cls)))
+            found._check_shapes()
+            return found
+        except (OSError, ArrayFileError, KeyError) as error:
             raise InputError(f"{path} is damaged: {error}; delete it, and it is sampled again") from error
 
 

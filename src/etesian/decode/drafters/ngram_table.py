@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from etesian._shared.arrays import ArrayFileError, read_arrays
+from etesian._shared.documents import check_regular
 from etesian._shared.files import atomic_write
 from etesian.decode.drafters.katz import LARGEST_VOCABULARY, KatzTrigram
 from etesian.decode.drafters.likeliest import Rows, best_successors, most_frequent
@@ -167,6 +168,7 @@ class NgramTable:
         InputError
             If the file cannot be read, is damaged, is not an N-gram table, or was written by a later version.
         """
+        check_regular(path)
         try:
             with open(path, "rb") as file:
                 arrays = read_arrays(file)

@@ -7,6 +7,7 @@ the token embeddings, and an output layer scores a part of the vocabulary.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,11 +16,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian._shared.documents import read_text
 from etesian._shared.files import atomic_write
+from etesian.decode.models.loading.weight_headers import check_weights
 from etesian.errors import InputError
 
 MODEL_TYPE = "etesian_head"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_SIZES = (
+    "width",
+    "n_heads",
+    "n_key_heads",
+    "head_width",
+    "inner_width",
+    "feature_width",
+    "vocabulary_size",
+    "n_features",
+)
+_INVALID = (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError, OverflowError)
 Floats = NDArray[np.float32]
 
 
@@ -57,6 +71,18 @@ class HeadConfig:
     rope_theta: float = 10_000.0
     norm_epsilon: float = 1e-5
     norm_before_residual: bool = False
+
+    def __post_init__(self) -> None:
+        for name in _SIZES:
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r:.40}")
+        for name in ("rope_theta", "norm_epsilon"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 < value < math.inf):
+                raise ValueError(f"{name} must be a positive number; got {value!r:.40}")
+        if self.n_heads % self.n_key_heads or self.head_width % 2:
+            raise ValueError("n_heads must be a multiple of n_key_heads, and head_width even")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +130,15 @@ class HeadWeights:
     feature_norm: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name, expected in _shapes(self.config, len(self.output_tokens)).items():
-            array = getattr(self, name)
-            if array is not None and array.shape != expected:
-                raise InputError(f"weight {name!r} of the head must have shape {expected}; got {array.shape}")
         tokens = self.output_tokens
+        if tokens.ndim != 1 or tokens.dtype.kind != "i":
+            raise InputError(f"tokens of the head must be integers; got {tokens.dtype} of shape {tokens.shape}")
+        for name, expected in _shapes(self.config, len(tokens)).items():
+            array = getattr(self, name)
+            if array is not None and (array.shape != expected or array.dtype.kind != "f"):
+                raise InputError(
+                    f"weight {name!r} of the head must be floats of shape {expected}; got {array.dtype} of shape {array.shape}"
+                )
         if len(tokens) and not 0 <= tokens.min() <= tokens.max() < self.config.vocabulary_size:
             raise InputError(
                 f"tokens of the head must be from 0 to {self.config.vocabulary_size - 1}; got {tokens.min()} to {tokens.max()}"
@@ -160,22 +190,30 @@ def read_head(folder: Path) -> HeadWeights:
     """
     from etesian.decode.drafters.head.formats import from_foreign, is_foreign
 
-    config = read_json(folder / CONFIG)
-    if is_foreign(config):
-        return from_foreign(folder, config, read_tensors(folder))
+    config, tensors = read_json(folder / CONFIG), read_tensors(folder)
+    try:
+        return (from_foreign if is_foreign(config) else _from_ours)(folder, config, tensors)
+    except InputError:
+        raise
+    except _INVALID as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise InputError(
+            f"{str(folder / CONFIG)!r} does not describe the head ({reason}); copy or convert it again"
+        ) from error
+
+
+def _from_ours(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> HeadWeights:
+    """Read a head that `write_head` wrote."""
     if config.get("model_type") != MODEL_TYPE:
         raise InputError(
             f"{str(folder)!r} holds a {config.get('model_type')!r}, not a draft head; heads of `etesian draft train`, EAGLE-3 and "
             "speculators are supported"
         )
     known = {field.name for field in fields(HeadConfig)}
-    try:
-        numbers = {name: value for name, value in config.items() if name in known}
-        layers = numbers.pop("feature_layers", None)
-        head = HeadConfig(**numbers, feature_layers=None if layers is None else tuple(layers))
-    except TypeError as error:
-        raise InputError(f"{str(folder / CONFIG)!r} is incomplete: {error}") from error
-    return weights_of(folder, head, read_tensors(folder))
+    numbers = {name: value for name, value in config.items() if name in known}
+    layers = numbers.pop("feature_layers", None)
+    head = HeadConfig(**numbers, feature_layers=None if layers is None else tuple(int(each) for each in layers))
+    return weights_of(folder, head, tensors)
 
 
 def weights_of(folder: Path, config: HeadConfig, tensors: Mapping[str, Any]) -> HeadWeights:
@@ -209,8 +247,10 @@ def write_head(folder: Path, weights: HeadWeights) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raise `InputError` if it is missing or damaged."""
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(read_text(path))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise InputError(f"{str(path)!r} must hold a JSON object; got a {type(found).__name__}")
@@ -222,6 +262,7 @@ def read_tensors(folder: Path) -> dict[str, NDArray[Any]]:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise InputError(f"{str(folder)!r} has no safetensors; convert the head's weights to this format")
+    check_weights(files)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

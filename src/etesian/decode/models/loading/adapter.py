@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from etesian._shared.documents import read_document
 from etesian.errors import InputError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -32,8 +33,10 @@ def check_adapter(folder: Path) -> bool:
             f"folder {str(folder)!r} holds a LoRA adapter ({CONFIG}), which needs peft: pip install peft; or {remedy}"
         )
     try:
-        kind = json.loads((folder / CONFIG).read_text())["peft_type"]
-    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+        kind = json.loads(read_document(folder / CONFIG))["peft_type"]
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{str(folder / CONFIG)!r} does not configure an adapter ({type(error).__name__}: {error})"
         ) from error

@@ -6,11 +6,16 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from etesian._shared.documents import check_regular, read_document
+from etesian._shared.limits import RAISE_LIMITS, limit_of
 from etesian.decode.models.loading.weight_headers import check_config, check_weights
 from etesian.errors import InputError
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_TEXTS = (".json", ".txt", ".jinja", ".model", ".tiktoken")
 _HUB_NAME_PARTS = 2
+LARGEST_TEXT = 1 << 27
+"""Largest size of a configuration, tokenizer or chat template, in bytes."""
 
 
 def check_model_folder(name: str | Path) -> str:
@@ -25,6 +30,7 @@ def check_model_folder(name: str | Path) -> str:
     folder = Path(location)
     if not folder.is_dir():
         return location
+    check_files(folder)
     names = sorted(path.name for path in folder.iterdir())
     if "config.json" not in names:
         _refuse_without_config(location, names)
@@ -32,6 +38,23 @@ def check_model_folder(name: str | Path) -> str:
         _refuse_without_safetensors(location, names)
     check_config(folder / "config.json", check_weights(_weight_files(folder)))
     return location
+
+
+def check_files(folder: Path) -> None:
+    """Check that the files of a folder are regular, and that those which are read as a whole are not too large.
+
+    Raises
+    ------
+    InputError
+        If a file is a pipe, a socket or a device, or a text is too large.
+    """
+    limit = limit_of(LARGEST_TEXT)
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() or not path.exists():
+            continue
+        check_regular(path)
+        if path.suffix in _TEXTS and path.stat().st_size > limit:
+            raise InputError(f"{path} is larger than {limit:,} bytes; {RAISE_LIMITS}")
 
 
 def check_location(name: str | Path) -> str:
@@ -77,7 +100,9 @@ def _weight_files(folder: Path) -> list[Path]:
     if not index.exists() or (folder / "model.safetensors").exists():
         return sorted(folder.glob("*.safetensors"))
     try:
-        files = sorted(set(json.loads(index.read_text())["weight_map"].values()), key=str)
+        files = sorted(set(json.loads(read_document(index))["weight_map"].values()), key=str)
+    except InputError:
+        raise
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{str(index)!r} is not an index of weights ({type(error).__name__}: {error})") from error
     foreign = [str(file) for file in files if not _is_safetensors_name(file)]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from etesian.decode.models.loading.adapter import check_adapter, merge_adapter, without_adapter
 from etesian.decode.models.loading.hub import resolve_model_source
-from etesian.decode.models.loading.model_folder import check_location, check_model_folder, first_of
+from etesian.decode.models.loading.model_folder import check_files, check_location, check_model_folder, first_of
 from etesian.decode.models.loading.options import NUMBER_TYPES, LoadOptions
 from etesian.errors import InputError
 
@@ -94,6 +94,8 @@ def load_tokenizer(name: str | Path, options: LoadOptions | None = None) -> Any:
         raise InputError(
             f"folder {location!r} has no tokenizer; save one there with tokenizer.save_pretrained({location!r})"
         )
+    if folder.is_dir():
+        check_files(folder)
     options = resolve_model_source(location, options)
 
     def load() -> Any:

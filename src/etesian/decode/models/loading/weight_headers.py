@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etesian._shared.limits import DOCUMENT_BYTES, RAISE_LIMITS, limit_of
+from etesian._shared.documents import check_regular, read_document
 from etesian.errors import InputError
 
 LONGEST_HEADER = 100_000_000
 """Largest header in bytes, as in the safetensors library."""
+
+MOST_DIMENSIONS = 64
+"""Largest number of dimensions of a tensor, as in numpy."""
 
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
@@ -47,6 +50,7 @@ def check_weights(files: Iterable[Path]) -> WeightSizes:
 
 def _tensor_sizes(file: Path) -> Iterator[int]:
     """Yield the number of elements of each tensor."""
+    check_regular(file)
     try:
         size = file.stat().st_size
         with file.open("rb") as content:
@@ -70,8 +74,11 @@ def _tensor_sizes(file: Path) -> Iterator[int]:
 def _checked_size(file: Path, name: str, entry: Any, n_bytes: int) -> int:
     try:
         start, end = (int(offset) for offset in entry["data_offsets"])
-        n_elements = math.prod(int(length) for length in entry["shape"])
-        is_valid = min(entry["shape"], default=0) >= 0 and 0 <= start <= end <= n_bytes
+        shape = entry["shape"]
+        if len(shape) > MOST_DIMENSIONS or max(shape, default=0) > 8 * n_bytes:
+            raise ValueError("larger than the file")  # before their product, which may have millions of digits
+        n_elements = math.prod(int(length) for length in shape)
+        is_valid = min(shape, default=0) >= 0 and 0 <= start <= end <= n_bytes
         bits = _BITS.get(entry["dtype"])
     except (TypeError, KeyError, ValueError, OverflowError):
         raise _damaged(file, f"the entry of tensor {name!r} is not valid") from None
@@ -88,11 +95,9 @@ def check_config(path: Path, weights: WeightSizes) -> None:
     InputError
         If the file is not a JSON object, or a size is too large.
     """
-    limit = limit_of(DOCUMENT_BYTES)
-    if path.stat().st_size > limit:
-        raise InputError(f"{str(path)!r} is larger than {limit:,} bytes; {RAISE_LIMITS}")
+    content = read_document(path)
     try:
-        config = json.loads(path.read_bytes())
+        config = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is not valid JSON: {error}; copy or download it again") from None
     if not isinstance(config, dict):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from etesian._shared.documents import read_text
 from etesian.decode.checks import check_real, check_whole
 from etesian.errors import InputError
 
@@ -94,10 +95,7 @@ def read_api_keys(file: Path) -> list[bytes]:
     InputError
         If the file cannot be read, or holds no key or a short one. The message quotes no key.
     """
-    try:
-        lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"API key file {str(file)!r} cannot be read: {_reason(error)}") from None
+    lines = [line.strip() for line in read_text(file).splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys:
         raise InputError(f"API key file {str(file)!r} holds no key; write one per line")
@@ -106,7 +104,3 @@ def read_api_keys(file: Path) -> list[bytes]:
             f"API key file {str(file)!r} holds a key with fewer than {_SHORTEST_KEY} characters; use longer keys"
         )
     return [hashlib.sha256(key.encode()).digest() for key in keys]
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror or "unknown reason"

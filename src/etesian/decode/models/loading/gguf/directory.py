@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian._shared.documents import check_regular
 from etesian.errors import InputError
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
@@ -144,6 +145,7 @@ def _shards(path: Path) -> list[Path]:
 
 
 def _open_one(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    check_regular(path)
     try:
         with path.open("rb") as file:
             if not path.stat().st_size:
