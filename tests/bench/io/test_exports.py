@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from etesian.bench.io import (
     read_csv,
     write_benchopt,
     write_csv,
+    write_dawnbench,
     write_github_action_benchmark,
     write_github_summary,
     write_parquet,
@@ -43,6 +45,27 @@ def test_cells_that_begin_like_a_formula_are_text_and_come_back_as_they_were(nam
             assert not any(cell[:1] in ("=", "+", "-", "@", "\t") for cell in cells)
     (run,) = sort_out(read_csv(tmp_path / "t.csv"))[0]
     assert run.workload == name
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../../up", "x" * 5000, "\u00e9" * 300, "a/b", "/", "\U0001f600" * 300])
+def test_names_stay_inside_the_folder_of_an_export(name: str, tmp_path: Path) -> None:
+    runs = [entry(name, 9.0, seed, suite=name) for seed in range(2)]
+    entries = runs + [StoredRun(suite, replace(run, task=name)) for suite, run in runs]
+    (tmp_path / "out").mkdir()
+    assert write_dawnbench(entries, tmp_path / "out/folder") == 4
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["folder"]
+    assert len(list((tmp_path / "out/folder").rglob("*.tsv"))) == 4
+
+
+def test_carriage_return_in_a_name_does_not_start_a_row(tmp_path: Path) -> None:
+    write_csv([entry("a\r=1+1,b", 9.0, 0)], tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert {len(row) for row in rows} == {len(rows[0])}
+    assert not any(cell.startswith("=") for row in rows for cell in row)
+    (found,) = read_csv(tmp_path / "r.csv")
+    assert isinstance(found, StoredRun)
+    assert found.run.workload.endswith("=1+1,b")
 
 
 def test_metric_named_like_a_formula_is_text_too(tmp_path: Path) -> None:

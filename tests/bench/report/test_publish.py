@@ -51,6 +51,12 @@ def test_index_links_to_a_page_per_suite_and_nothing_is_loaded_from_elsewhere(tm
         assert not re.findall(r'(?:src|href)="(?:https?:)?//', page.read_text())
 
 
+def test_suites_with_long_names_have_pages_that_differ(tmp_path: Path) -> None:
+    entries = [entry for end in "ab" for entry in race("x" * 5000 + end, {"adam": [10.0, 11.0]})]
+    _, *pages = publish(entries, tmp_path)
+    assert [page.name for page in pages] == ["x" * 100 + ".html", "x" * 100 + "-2.html"]
+
+
 def test_search_text_holds_entries_and_organizations(tmp_path: Path) -> None:
     index, _ = publish(race("one", {"Adam <b>": [10.0, 11.0]}), tmp_path)
     (searched,) = re.findall(r'data-search="([^"]*)"', index.read_text())

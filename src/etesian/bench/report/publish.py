@@ -26,6 +26,7 @@ from etesian.bench.statistics import CONFIDENCE
 from etesian.bench.store import StoredRun
 
 _UNSAFE = re.compile(r"[^a-z0-9.]+")
+_LONGEST_NAME = 100
 INDEX = "index.html"
 
 
@@ -103,7 +104,7 @@ def _page_names(suites: Sequence[str]) -> dict[str, str]:
     """Name the pages after the suites, in signs that every file system and host can hold."""
     names: dict[str, str] = {}
     for suite in suites:
-        stem = _UNSAFE.sub("-", suite.lower()).strip("-.") or "suite"
+        stem = _UNSAFE.sub("-", suite.lower())[:_LONGEST_NAME].strip("-.") or "suite"
         taken = {INDEX, *names.values()}
         number = 1
         while (page := f"{stem}{'' if number == 1 else f'-{number}'}.html") in taken:

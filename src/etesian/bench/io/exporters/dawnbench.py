@@ -14,6 +14,7 @@ from etesian.bench.record import Run, StoredRun
 
 _SECONDS_PER_HOUR = 3600.0
 _UNSAFE = re.compile(r"[^\w.\-]+")
+_LONGEST_NAME = 50  # file systems hold 255 bytes, and letters take up to 4
 
 
 def write_dawnbench(entries: Iterable[StoredRun], folder: str | Path) -> int:
@@ -40,15 +41,20 @@ def write_dawnbench(entries: Iterable[StoredRun], folder: str | Path) -> int:
     names: Counter[str] = Counter()
     with atomic_folder(folder) as made:
         for suite, run in with_curve:
-            task = _UNSAFE.sub("-", (run.task or suite).removesuffix(" training").removesuffix(" inference"))
+            task = _file_name((run.task or suite).removesuffix(" training").removesuffix(" inference"), "task")
             track = "inference" if run.details.get("track") == "inference" else "train"
-            place = made / (task or "task") / track
+            place = made / task / track
             place.mkdir(parents=True, exist_ok=True)
-            stem = _UNSAFE.sub("-", run.workload).strip(".") or "entry"
+            stem = _file_name(run.workload, "entry")
             names[f"{place}/{stem}"] += 1
             repeat = names[f"{place}/{stem}"]
             _write_entry(place, stem if repeat == 1 else f"{stem}_{repeat}", run, track)
     return len(with_curve)
+
+
+def _file_name(name: str, fallback: str) -> str:
+    """Return a name in signs that file systems hold, which is neither hidden nor a path."""
+    return _UNSAFE.sub("-", name)[:_LONGEST_NAME].strip(".") or fallback
 
 
 def _write_entry(place: Path, stem: str, run: Run, track: str) -> None:

@@ -38,13 +38,21 @@ def write_csv(entries: Iterable[StoredRun], path: str | Path) -> int:
     """
     entries = list(entries)
     columns = [*_COLUMNS, *_metrics(entries)]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    text = _Rows(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\r\n")
     writer.writerow({name: escape_formula(name) for name in columns})
     writer.writerows({name: escape_formula(value) for name, value in row.items()} for row in _rows(entries))
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
     return len(entries)
+
+
+class _Rows(io.StringIO):
+    """Ends rows by line feeds. The csv module puts quotes around the characters of its own line ends only, and readers break
+    rows at carriage returns too."""
+
+    def write(self, row: str) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
 
 
 def write_parquet(entries: Iterable[StoredRun], path: str | Path) -> int:

@@ -134,9 +134,11 @@ def pull(name: str) -> Path:
     if found is not None:
         return found
     beside = model.cached.parent
-    with atomic_write(model.cached, make_parents=True) as file:
-        with tempfile.TemporaryDirectory(dir=beside, prefix=".pull-") as folder:
-            _unpack(model, _download(model, Path(folder)), file)
+    with (
+        atomic_write(model.cached, make_parents=True) as file,
+        tempfile.TemporaryDirectory(dir=beside, prefix=".pull-") as folder,
+    ):
+        _unpack(model, _download(model, Path(folder)), file)
     return model.cached
 
 
