@@ -54,6 +54,7 @@ def test_commands_are_imported_only_when_named():
     assert done.stdout.splitlines()[-1] == str(
         [
             "etesian._shared",
+            "etesian._shared.files",
             "etesian._shared.text",
             "etesian.cli",
             "etesian.cli.app",

@@ -22,7 +22,7 @@ from etesian.cli.bench_options import (
     parse_target,
 )
 from etesian.cli.bench_reading import select_runs
-from etesian.cli.console import EXIT_FAILED, print_json
+from etesian.cli.console import EXIT_FAILED, note, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +86,7 @@ def run(
         raise bench.InputError(f"--limit must be a positive number of seconds; got {limit}")
     console = _error_console()
     if compare is not None:
-        return _compare(sources, compare, chosen_seeds, store, console, limit=limit, as_json=as_json)
+        return _compare(sources, compare, chosen_seeds, store, limit=limit, as_json=as_json)
     runs: list[bench.StoredRun] = []
     with _output_reserved():
         suites = [_adjusted(bench.load_suite(source), target=target, budget_seconds=budget) for source in sources]
@@ -155,7 +155,6 @@ def _compare(
     revision: str,
     seeds: list[int],
     store: StoreAddress,
-    console: Console,
     *,
     limit: float | None,
     as_json: bool,
@@ -173,7 +172,7 @@ def _compare(
             seeds=seeds,
             store=opened,
             limit_seconds=limit,
-            announce=lambda line: console.print(line, markup=False),
+            announce=note,
         )
     print_check(found, as_json=as_json)
     return EXIT_SLOWER if found.is_slower else 0
@@ -232,7 +231,7 @@ def _progress(console: Console, jobs: int) -> Iterator[Any]:
             if latest is None
             else f" with {latest.finished} of {latest.total} runs of {latest.suite} finished and kept"
         )
-        console.print(f"stopped{kept}; the same command continues from here", markup=False)
+        note(f"stopped{kept}; the same command continues from here")
         raise
 
 

@@ -103,12 +103,12 @@ class SuiteProgress:
         self._bars.update(self._suites[event.suite], completed=event.finished, note=self._note(event))
 
     def _plan(self, event: Event) -> None:
-        self._suites[event.suite] = self._bars.add_task(escape(event.suite), total=event.total, note="")
+        self._suites[event.suite] = self._bars.add_task(escape(printable(event.suite)), total=event.total, note="")
         if event.note:
             self._console.print(Text(printable(f"warning: {event.note}")), soft_wrap=True)
         if event.finished:
             self._console.print(
-                f"{escape(event.suite)}: {event.finished} of {event.total} runs are already in the store"
+                f"{escape(printable(event.suite))}: {event.finished} of {event.total} runs are already in the store"
             )
 
     def _update(self, event: Event, job: Job) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from etesian._shared.text import printable
 from etesian.cli.console import print_json
 from etesian.decode.models.loading.catalog import CATALOG, pull
 
@@ -38,7 +40,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -
     table = Table("name", "model", "license", "file")
     for row in rows:
         missing = f"not here; etesian models pull {row['name']}"
-        table.add_row(row["name"], row["description"], row["license"], row["path"] or missing)
+        table.add_row(*(Text(printable(row[key] or missing)) for key in ("name", "description", "license", "path")))
     Console(highlight=False).print(table)
 
 
@@ -53,6 +55,6 @@ def pull_model(name: str, /) -> None:
     name
         Name of the model, such as smollm2.
     """
-    with Console(stderr=True, highlight=False).status(f"downloading {name}"):
+    with Console(stderr=True, highlight=False).status(Text(f"downloading {printable(name)}")):
         path = pull(name)
-    print(path)
+    print(printable(str(path)))

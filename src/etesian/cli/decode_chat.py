@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from etesian.cli.console import note
 from etesian.cli.decode import FOR_PROGRAMS, LOADING, MAX_TOKENS, write_to_the_end
 from etesian.cli.decode_models import AUTO, ModelChoice
 from etesian.cli.decode_output import PieceWriter, legend, statistics_table
@@ -123,13 +124,13 @@ class Session:
             )
         except InputError as error:
             self.conversation.undo()
-            self.console.print(f"error: {error}", markup=False, soft_wrap=True)
+            note(f"error: {error}")
             return
         try:
             generation, is_interrupted = write_to_the_end(stream, writer, "")
         except InputError as error:  # of a server, in the middle of an answer
             self.conversation.undo()
-            self.console.print(f"error: {error}", markup=False, soft_wrap=True)
+            note(f"error: {error}")
             return
         stream.close()
         self.conversation.add("assistant", generation.text)
@@ -161,7 +162,7 @@ class Session:
         elif name == "/stats":
             self.console.print("no answer yet" if self.last is None else statistics_table(self.last.stats))
         else:
-            self.console.print(f"unknown command {name}; /help lists all commands", markup=False)
+            note(f"unknown command {name}; /help lists all commands")
 
 
 @options_from(Sampling, leave_out=FOR_PROGRAMS, annotations={"stop": tuple[str, ...]})
@@ -227,7 +228,7 @@ def chat(
         decoder, sampling, max_tokens, not plain, show_origins, console, conversation=Conversation(system)
     )
     if sys.stdin.isatty():
-        console.print(f"chatting with {model}; /help lists commands, Ctrl-D ends the session", markup=False)
+        note(f"chatting with {model}; /help lists commands, Ctrl-D ends the session")
     session.run(_read_line)
     return 0
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
 
-from etesian.cli.console import EXIT_INTERRUPTED, print_json
+from etesian.cli.console import EXIT_INTERRUPTED, note, print_json
 from etesian.cli.decode_models import LIBRARIES
 from etesian.decode.models.loading import LoadOptions
 from etesian.errors import InputError
@@ -64,16 +63,13 @@ def train(
     from etesian.decode.draft_training.target import load_target
     from etesian.decode.draft_training.training import TrainingOptions, train_draft
 
-    console = Console(stderr=True, highlight=False)
     options = TrainingOptions(minutes=minutes, text=text, n_outputs=outputs, n_tokens=tokens_per_text, seed=seed)
     try:
-        record = train_draft(
-            load_target(target, LoadOptions()), output, options, lambda line: console.print(line, markup=False)
-        )
+        record = train_draft(load_target(target, LoadOptions()), output, options, note)
     except KeyboardInterrupt:
-        console.print(f"interrupted; the same command continues in {output}", markup=False, soft_wrap=True)
+        note(f"interrupted; the same command continues in {output}")
         return EXIT_INTERRUPTED
     if as_json:
         print_json(record)
-    console.print(f"wrote {output}; use it with --draft {output}", markup=False, soft_wrap=True)
+    note(f"wrote {output}; use it with --draft {output}")
     return 0

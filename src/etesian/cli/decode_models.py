@@ -8,7 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
+from etesian._shared.text import printable
 from etesian.cli.console import exit_on_interrupt
 from etesian.decode.bundled import bundled_folder
 from etesian.decode.decoder import Decoder
@@ -45,7 +47,7 @@ class ModelChoice:
 
     def load(self, console: Console) -> Decoder:
         """Load the models. Nothing is lost when Ctrl-C ends the process meanwhile."""
-        with exit_on_interrupt(), console.status(f"loading {self.model}"):
+        with exit_on_interrupt(), console.status(Text(f"loading {printable(self.model)}")):
             return self.decoder()
 
     def decoder(self) -> Decoder:

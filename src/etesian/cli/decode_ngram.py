@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from etesian._shared.documents import read_text
 from etesian._shared.files import check_output
-from etesian.cli.console import print_json
+from etesian.cli.console import note, print_json
 from etesian.cli.decode_models import BUNDLED, NONE, ModelChoice, draft_beside
 from etesian.decode.decoder import Decoder
 from etesian.decode.drafters.ngram import SAMPLING_TEMPERATURE, NgramDrafter, build_ngram
@@ -76,7 +76,7 @@ def build(
         )
     ngram.save(output)
     _print(_described(ngram.table, output), as_json=as_json)
-    console.print(f"wrote {output}", markup=False, soft_wrap=True)
+    note(f"wrote {output}")
 
 
 @app.command

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from etesian._shared.text import printable
 from etesian.decode.generation import Generation, Piece
 from etesian.decode.statistics import TARGET, Statistics
 
@@ -21,6 +22,7 @@ _DIM, _RESET = "\x1b[2m", "\x1b[0m"
 _CODES = {"green": "\x1b[32m", "cyan": "\x1b[36m", "magenta": "\x1b[35m", "blue": "\x1b[34m", "yellow": "\x1b[33m"}
 
 _CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {127: 0x2421}
+_CONTROL |= dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
 
 
 def color_of(origin: str, stages: Sequence[str]) -> str:
@@ -93,7 +95,9 @@ def legend(output: Generation, stages: Sequence[str]) -> Text:
     line = Text()
     for origin in (*stages, TARGET):
         share = counts[origin] / max(len(output.origins), 1)
-        line.append("■ ", style=color_of(origin, stages)).append(f"{origin} {counts[origin]} ({share:.0%})   ")
+        line.append("■ ", style=color_of(origin, stages)).append(
+            f"{printable(origin)} {counts[origin]} ({share:.0%})   "
+        )
     line.rstrip()
     return line
 
@@ -108,7 +112,14 @@ def statistics_table(stats: Statistics) -> Table:
     for stage in stats.stages:
         share = f"{stage.accepted / stage.proposed:.0%}" if stage.proposed else "-"
         passes = "-" if stage.passes is None else f"{stage.passes}"
-        table.add_row(stage.name, passes, f"{stage.proposed}", f"{stage.accepted}", share, _seconds(stage.seconds))
+        table.add_row(
+            Text(printable(stage.name)),
+            passes,
+            f"{stage.proposed}",
+            f"{stage.accepted}",
+            share,
+            _seconds(stage.seconds),
+        )
     table.add_row(TARGET, f"{stats.passes}", "-", "-", "-", _seconds(stats.target_seconds))
     table.add_row("verification", "", "", "", "", _seconds(stats.verify_seconds))
     table.add_row("everything else", "", "", "", "", _seconds(stats.other_seconds))

@@ -134,8 +134,8 @@ def run_fit(
     if as_json:
         print_json(report)
     else:
-        print(_in_words(report, estimator.plan_))
-    return _announce_outcome(estimator, output, console)
+        print(printable(_in_words(report, estimator.plan_)))
+    return _announce_outcome(estimator, output)
 
 
 def _fit_until_interrupted(estimator: Any, data: tuple[Any, ...], console: Console) -> float:
@@ -182,13 +182,13 @@ def _in_words(report: dict[str, Any], plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _announce_outcome(estimator: Any, output: Path, console: Console) -> int:
+def _announce_outcome(estimator: Any, output: Path) -> int:
     if estimator.outcome_ == "diverged":
-        console.print("the fit diverged: no model was written", soft_wrap=True)
+        note("the fit diverged: no model was written")
         return EXIT_FAILED
     is_interrupted = estimator.outcome_ == "interrupted"
     interrupted = f"stopped after {estimator.n_iter_} epochs; " if is_interrupted else ""
-    console.print(f"{interrupted}wrote {output}", markup=False, soft_wrap=True)
+    note(f"{interrupted}wrote {output}")
     return EXIT_INTERRUPTED if is_interrupted else 0
 
 
@@ -218,7 +218,6 @@ def predict(
     estimator = load_model(model)
     if output is not None:
         check_output(output)
-    console = Console(stderr=True, highlight=False)
     contents = _read(data, formats_of(estimator), file_format, columns=columns, with_notes=False)
     _print_notes(unknown_ids(estimator, contents), data)
     predicted = [_plain(value) for value in predict_contents(estimator, contents, data).tolist()]
@@ -229,7 +228,7 @@ def predict(
         return
     with atomic_write(output, "w") as file:
         file.write(f"{text}\n")
-    console.print(f"wrote {len(predicted):,} predictions to {output}", markup=False, soft_wrap=True)
+    note(f"wrote {len(predicted):,} predictions to {output}")
 
 
 def _plain(value: Any) -> Any:
@@ -261,7 +260,6 @@ def inspect(
     """
     if picture is not None:
         check_output(picture)
-    console = Console(stderr=True, highlight=False)
     contents = _read(data, tuple(FORMATS), file_format, columns=columns)
     try:
         report = inspect_contents(contents, by_edge=edges)
@@ -273,7 +271,7 @@ def inspect(
         print(printable(str(report)))
     if picture is not None:
         report.plot(picture)
-        console.print(f"wrote {picture}", markup=False, soft_wrap=True)
+        note(f"wrote {picture}")
 
 
 def _read(

@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from etesian._shared.text import printable
 from etesian.cli.console import describe_duration
 
 
@@ -59,7 +60,7 @@ class EpochProgress:
             self._print(f"epoch {epoch} of {self._max_iter}: {note}")
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def describe_epoch(objective: float, seconds: float, seconds_left: float) -> str:

@@ -49,7 +49,8 @@ def write_csv(entries: Iterable[StoredRun], path: str | Path) -> int:
 
 class _Rows(io.StringIO):
     """Ends rows by line feeds. The csv module puts quotes around the characters of its own line ends only, and readers break
-    rows at carriage returns too."""
+    rows at carriage returns too.
+    """
 
     def write(self, row: str) -> int:
         return super().write(row.removesuffix("\r\n") + "\n")
