@@ -279,7 +279,10 @@ class Store:
                 _STORAGE_ERRORS
             )
             kind = StorageError if is_storage else InputError
-            raise kind(f"the store {self.location} cannot be used: {reason}") from error
+            # The driver's error of a URL, which may quote its options, is not chained.
+            raise kind(f"the store {self.location} cannot be used: {reason}") from (
+                None if self.location.is_url else error
+            )
 
 
 def _engine(address: StoreAddress, *, create: bool) -> sa.Engine:

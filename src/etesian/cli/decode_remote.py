@@ -7,11 +7,12 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from etesian._shared.limits import DOCUMENT_BYTES
 from etesian.decode.generation import Generation, Piece
 from etesian.decode.sampling import Sampling
 from etesian.decode.statistics import TARGET, StageStatistics, Statistics
@@ -37,15 +38,13 @@ class RemoteDecoder:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"--url must be an address such as http://127.0.0.1:8000; got {url!r}")
-        self._parts = parts
-        self._prefix = parts.path.rstrip("/").removesuffix("/v1")
-        with closing(self._request("GET", "/v1/models")) as exchange:
-            (model,) = json.loads(exchange.response.read())["data"]
-        self.name: str = model["id"]
-        self.stages: tuple[str, ...] = tuple(model.get("stages", ()))
+        self._parts = _parts(url)
+        self._address = f"{self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}{self._parts.path}"
+        self._prefix = self._parts.path.rstrip("/").removesuffix("/v1")
+        with closing(self._request("GET", "/v1/models")) as exchange, _understood():
+            model, *_ = json.loads(exchange.response.read(DOCUMENT_BYTES))["data"]
+            self.name = str(model["id"])
+            self.stages = tuple(map(str, model.get("stages", ())))
 
     def stream_chat(
         self, messages: Sequence[Mapping[str, str]], sampling: Sampling, *, max_tokens: int, speculate: bool
@@ -82,15 +81,13 @@ class RemoteDecoder:
         try:
             connection.request(method, self._prefix + path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             connection.close()
-            raise InputError(
-                f"{self._parts.geturl()} does not respond: {error}; start it with `etesian serve`"
-            ) from None
+            raise InputError(f"{self._address} does not respond: {error}; start it with `etesian serve`") from None
         exchange = _Exchange(connection, response)
         if response.status != 200:
             with closing(exchange):
-                raise InputError(f"{self._parts.geturl()} refuses the request: {_message(response.read())}")
+                raise InputError(f"{self._address} refuses the request: {_message(response)}")
         return exchange
 
 
@@ -138,26 +135,33 @@ class RemoteStream:
         )
 
     def _read(self) -> Iterator[Piece]:
-        for line in self._exchange.response:
+        while (added := self._next_pieces()) is not None:
+            yield from added
+        self.close()
+
+    def _next_pieces(self) -> list[Piece] | None:
+        """Read an event; return None at the end."""
+        with _understood():
+            line = self._exchange.response.readline(DOCUMENT_BYTES)
+            if not line:
+                return None
             text = line.decode().strip()
             if not text.startswith("data: ") or text == "data: [DONE]":
-                continue
+                return []
             chunk = json.loads(text.removeprefix("data: "))
             if "error" in chunk:
-                self.close()
                 raise InputError(f"the server ended the answer: {chunk['error']['message']}")
             self._usage = chunk.get("usage") or self._usage
             for choice in chunk["choices"]:
                 self._reason = choice["finish_reason"] or self._reason
-                if "etesian" in choice:
-                    yield self._piece(choice["etesian"])
-        self.close()
+            return [self._piece(choice["etesian"]) for choice in chunk["choices"] if "etesian" in choice]
 
     def _piece(self, added: Mapping[str, Any]) -> Piece:
         self._last = time.perf_counter()
         if not self._pieces:
             self._first = self._last
-        piece = Piece(tuple(added["token_ids"]), tuple(added["texts"]), tuple(added["origins"]), None, None)
+        texts, origins = (tuple(map(str, added[name])) for name in ("texts", "origins"))
+        piece = Piece(tuple(map(int, added["token_ids"])), texts, origins, None, None)
         self._pieces.append(piece)
         return piece
 
@@ -184,8 +188,35 @@ class RemoteStream:
         )
 
 
-def _message(raw: bytes) -> str:
+_FOREIGN = "its response is not one of an OpenAI-compatible server"
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, http.client.HTTPException)
+
+
+def _message(response: http.client.HTTPResponse) -> str:
     try:
-        return str(json.loads(raw)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return "its response is not one of an OpenAI-compatible server"
+        return str(json.loads(response.read(DOCUMENT_BYTES))["error"]["message"])
+    except _DAMAGED:
+        return _FOREIGN
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Raise an `InputError` for responses of other servers."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError(f"the server cannot be used: {_FOREIGN} ({type(error).__name__}: {error})") from None
+
+
+def _parts(url: str) -> SplitResult:
+    """Split an address; refuse one that is not valid."""
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port, or unclosed brackets
+        is_valid = False
+    if not is_valid:
+        raise InputError(f"--url must be an address such as http://127.0.0.1:8000; got {url!r}")
+    return parts

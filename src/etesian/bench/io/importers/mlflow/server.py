@@ -8,8 +8,10 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
+from http.client import HTTPException
 from typing import Any
 
+from etesian.bench.address import hide_credentials
 from etesian.bench.errors import InputError
 from etesian.bench.io._reading.curves import Scalar, number_of
 from etesian.bench.io._reading.files import MAX_DOCUMENT_BYTES, UnreadableError
@@ -30,8 +32,14 @@ def runs_on_server(url: str) -> Iterator[Place]:
     InputError
         If it cannot be reached or does not answer as MLflow does.
     """
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise InputError(f"a tracking server's address begins with http:// or https://; got {url}")
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise InputError(f"a tracking server's address must be valid; got {hide_credentials(url)}: {error}") from None
+    if parts.scheme not in ("http", "https"):
+        raise InputError(f"a tracking server's address begins with http:// or https://; got {hide_credentials(url)}")
+    if "@" in parts.netloc or parts.query:
+        raise InputError(f"a tracking server's address must not hold secrets; got {hide_credentials(url)}")
     server = _Server(url.rstrip("/"))
     try:
         experiments = {
@@ -40,7 +48,7 @@ def runs_on_server(url: str) -> Iterator[Place]:
         }
         found = list(server.pages("runs/search", {"experiment_ids": list(experiments)}, "runs")) if experiments else []
         ids = [str(entry["info"]["run_id"]) for entry in found]
-    except (UnreadableError, OSError, KeyError, TypeError, AttributeError) as error:
+    except (UnreadableError, OSError, KeyError, TypeError, AttributeError, RecursionError, HTTPException) as error:
         raise InputError(f"the tracking server {url} cannot be read: {error}") from error
     for run_id, entry in zip(ids, found, strict=True):
         yield Place(f"{url}, run {printable(run_id)}", partial(_read_entry, server, entry, experiments))
@@ -78,13 +86,16 @@ class _Server:
 
     @staticmethod
     def _ask(request: urllib.request.Request) -> dict[str, Any]:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
-            content = answer.read(MAX_DOCUMENT_BYTES + 1)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+                content = answer.read(MAX_DOCUMENT_BYTES + 1)
+        except HTTPException as error:
+            raise UnreadableError(f"an answer is not HTTP: {error!r}") from None
         if len(content) > MAX_DOCUMENT_BYTES:
             raise UnreadableError(f"an answer is larger than {MAX_DOCUMENT_BYTES:,} bytes")
         try:
             data = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UnreadableError("an answer is not JSON") from None
         if not isinstance(data, dict):
             raise UnreadableError("an answer is not a JSON object")
