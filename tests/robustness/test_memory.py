@@ -21,7 +21,7 @@ from etesian.bench.io import read_jsonl, write_jsonl
 from etesian.errors import InputError
 from etesian.sparse.io import Graph, LabeledRows, MalformedFileError, Triples, read_file
 
-FIXED_BYTES = 60 << 20
+FIXED_BYTES = 20 << 20
 """Buffers whose size does not depend on the file."""
 
 ROWS = 1_000_000
