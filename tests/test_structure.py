@@ -40,7 +40,6 @@ ALLOWED = {
     ("decode/models/cpu/model.py", "sched_getaffinity"),
     ("decode/models/cpu/quantized/tiles.py", "type"),  # values of llvmlite
     ("bench/serve.py", "errno"),  # errors of the operating system
-    ("cli/decode_ngram.py", "strerror"),
     ("sparse/estimators/classifier.py", "classes_"),  # scikit-learn: attributes that only a fitted estimator has
     ("sparse/estimators/embedding.py", "vectors_"),
     ("sparse/estimators/factorization.py", "user_factors_"),

@@ -350,7 +350,9 @@ def _write_head(name: str, root: Path) -> None:
         return
     theirs = {ours: f"midlayer.{each}.weight" for each, ours in _LAYER.items()}
     theirs |= {ours: f"{each}.weight" for each, ours in _OTHERS.items()}
-    (root / "model.safetensors").write_bytes(_safetensors({theirs[each]: array for each, array in arrays.items()}))
+    (root / "model.safetensors").write_bytes(
+        _safetensors({theirs[name]: arrays[name] for name in theirs if name in arrays})
+    )
     settings = {
         "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 32, "vocab_size": 20,
         "draft_vocab_size": 8, "target_hidden_size": 16, "rope_theta": 10000.0, "rms_norm_eps": 1e-5,

@@ -20,8 +20,10 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     """
     try:
         is_regular = stat.S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # of a name with a zero byte
+        raise InputError(f"{path} cannot be read: {error}") from None
     if not is_regular:
         raise InputError(f"{path} is not a regular file; save its content in a file first")
 
