@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,13 @@ def operations_a_second(model: CpuModel, repeats: int) -> float:
         for _ in range(repeats):
             products._multiply_panel(x, n_rows, width, 2, panel, 0, outs[worker], 0)
 
-    model._on_all_threads(work)
-    seconds = min(seconds_of(lambda: model._on_all_threads(work)) for _ in range(7))
+    with ThreadPoolExecutor(model.n_threads) as threads:
+
+        def work_on_all() -> None:
+            list(threads.map(work, range(model.n_threads)))
+
+        work_on_all()
+        seconds = min(seconds_of(work_on_all) for _ in range(7))
     return 2.0 * n_rows * width * PANEL * repeats * model.n_threads / seconds
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from etesian._shared.text import printable
 from etesian.cli.console import note
 from etesian.cli.decode import FOR_PROGRAMS, LOADING, MAX_TOKENS, write_to_the_end
 from etesian.cli.decode_models import AUTO, ModelChoice
@@ -162,7 +163,7 @@ class Session:
         elif name == "/stats":
             self.console.print("no answer yet" if self.last is None else statistics_table(self.last.stats))
         else:
-            note(f"unknown command {name}; /help lists all commands")
+            self.console.print(f"unknown command {printable(name)}; /help lists all commands", markup=False)
 
 
 @options_from(Sampling, leave_out=FOR_PROGRAMS, annotations={"stop": tuple[str, ...]})

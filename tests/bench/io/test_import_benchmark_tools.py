@@ -70,7 +70,8 @@ def test_failed_executions_are_kept_as_failed(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (hyperfine_json({k: v for k, v in SLEEP.items() if k != "times"}), "has no 'times'"),
-        (hyperfine_json({**SLEEP, "exit_codes": [0]}), "has 3 times and 1 exit codes"),
+        (hyperfine_json({**SLEEP, "exit_codes": [0]}), "must list one code for each of the 3 times"),
+        (hyperfine_json({**SLEEP, "exit_codes": 5}), "must list one code for each of the 3 times"),
         (hyperfine_json({**SLEEP, "times": [0.1, 0.0, 0.2]}), "must be a positive number of seconds; got 0.0"),
         (hyperfine_json({**SLEEP, "times": ["fast", 1, 1]}), "times must be a number; got 'fast'"),
         ('{"results": []}', "lists nothing in 'results'"),

@@ -75,10 +75,9 @@ def _checked_size(file: Path, name: str, entry: Any, n_bytes: int) -> int:
     try:
         start, end = (int(offset) for offset in entry["data_offsets"])
         shape = entry["shape"]
-        if len(shape) > MOST_DIMENSIONS or max(shape, default=0) > 8 * n_bytes:
-            raise ValueError("larger than the file")  # before their product, which may have millions of digits
-        n_elements = math.prod(int(length) for length in shape)
-        is_valid = min(shape, default=0) >= 0 and 0 <= start <= end <= n_bytes
+        is_valid = len(shape) <= MOST_DIMENSIONS and all(0 <= int(length) <= 8 * n_bytes for length in shape)
+        is_valid = is_valid and 0 <= start <= end <= n_bytes
+        n_elements = math.prod(map(int, shape)) if is_valid else 0  # of other shapes, it may have millions of digits
         bits = _BITS.get(entry["dtype"])
     except (TypeError, KeyError, ValueError, OverflowError):
         raise _damaged(file, f"the entry of tensor {name!r} is not valid") from None

@@ -112,7 +112,7 @@ def open_size(whole: bytes, folder) -> int:
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.gguf' cannot be opened"):
+    with pytest.raises(InputError, match=r"nothing\.gguf cannot be read: No such file"):
         open_gguf(tmp_path / "nothing.gguf")
 
 
