@@ -30,8 +30,12 @@ def answering() -> Iterator[Callable[..., int]]:
                 try:
                     connection, _ = listener.accept()
                     with connection:
+                        connection.settimeout(10)
                         connection.recv(1 << 16)
                         connection.sendall(answer)
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(1 << 16):  # closed with unread bytes, the connection would be reset
+                            pass
                 except OSError:
                     return
 
