@@ -366,8 +366,8 @@ def _read_head(root: Path) -> None:
     from etesian.decode.drafters.head.weights import read_head
 
     weights = read_head(root)
-    embeddings = np.ones((weights.config.vocabulary_size, weights.config.width), np.float32)
-    context = HeadModel(weights, lambda tokens: embeddings[tokens]).context()
+    width = weights.config.width
+    context = HeadModel(weights, lambda tokens: np.ones((len(tokens), width), np.float32)).context()
     context.extend([0, 1])
     context.score([1], [-1])
 

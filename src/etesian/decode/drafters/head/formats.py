@@ -114,5 +114,5 @@ def _config(
         feature_layers=tuple(int(each) for each in layers) if layers else None,
         rope_theta=float(parameters.get("rope_theta") or layer.get("rope_theta") or 10_000.0),
         norm_epsilon=float(layer.get("rms_norm_eps", 1e-6)),
-        norm_before_residual=bool(config.get("norm_before_residual", False)),
+        norm_before_residual=config.get("norm_before_residual", False),
     )

@@ -81,6 +81,8 @@ class HeadConfig:
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 < value < math.inf):
                 raise ValueError(f"{name} must be a positive number; got {value!r:.40}")
+        if type(self.norm_before_residual) is not bool:
+            raise ValueError(f"norm_before_residual must be true or false; got {self.norm_before_residual!r:.40}")
         if self.n_heads % self.n_key_heads or self.head_width % 2:
             raise ValueError("n_heads must be a multiple of n_key_heads, and head_width even")
 
