@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import sys
 from pathlib import Path
 
 import pytest
 
 from etesian.bench import load_suite
-from etesian.bench.source_code import code_digest
+from etesian.bench.source_code import _parse, code_digest
 from etesian.bench.suites import suite_digest
 
 FILE = """
@@ -83,3 +85,27 @@ def test_a_digest_does_not_change_as_the_workload_runs() -> None:
 
 def test_objects_without_arguments_have_digests() -> None:
     assert code_digest(object()) == code_digest(object())
+
+
+def test_garbage_that_parses_code_when_it_is_finalized_does_no_harm():
+    class Garbage:
+        is_wanted = True
+
+        def __init__(self):
+            self.cycle = self
+
+        def __del__(self):
+            ast.parse("x")  # as a printed traceback does
+            if Garbage.is_wanted:
+                Garbage()
+
+    path = Path(ast.__file__)
+    thresholds = gc.get_threshold()
+    Garbage()
+    gc.set_threshold(1)
+    try:
+        assert ast.dump(_parse(path.read_bytes())) == ast.dump(_parse(path.read_bytes()))
+    finally:
+        Garbage.is_wanted = False
+        gc.set_threshold(*thresholds)
+    assert gc.isenabled()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import inspect
 import site
@@ -74,7 +75,7 @@ def _local_files(module: ModuleType | None) -> set[Path]:
 def _imports(path: Path) -> Iterator[Path]:
     """Find the local files that a file imports, including imports within functions."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = _parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return
     for node in _statements(tree):
@@ -87,6 +88,17 @@ def _imports(path: Path) -> Iterator[Path]:
             continue
         for name in names:
             yield from filter(None, [_resolve(name, path)])
+
+
+def _parse(source: bytes) -> ast.AST:
+    """Parse without garbage collection: a finalizer that prints a traceback parses code, too, and CPython 3.11 cannot nest it."""
+    is_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if is_enabled:
+            gc.enable()
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:

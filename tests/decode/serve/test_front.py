@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import gc
 import http.client
 import json
 import time
@@ -270,7 +271,7 @@ def test_client_that_leaves_frees_its_slot(served):
     wait_until(lambda: sum(replica.n_running for replica in replicas) == 0)
 
 
-def test_front_that_dies_leaves_no_slot():
+def test_front_that_dies_leaves_no_slot(caplog):
     with front(send_seconds=0.3) as (server, replicas):
         connection, response = open_chat(server)
         home = int(response.headers["X-Etesian-Replica"])
@@ -278,6 +279,8 @@ def test_front_that_dies_leaves_no_slot():
         response.close()
         connection.close()
         wait_until(lambda: replicas[home].n_running == 0)
+    gc.collect()
+    assert not caplog.records  # such as an exception that nobody retrieved
 
 
 def test_health_and_metrics_sum_up_the_replicas(served):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from sse_starlette.sse import SendTimeoutError
 from starlette.types import Message, Scope
 
 from etesian.decode.decoder import Decoder
@@ -17,6 +19,7 @@ from etesian.decode.serve.http.options import ServerOptions
 from etesian.decode.serve.options import EngineOptions
 from etesian.errors import InputError
 
+_LOG = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 5.0
 """A replica responds at least this often."""
 _MOST_MESSAGES = 256  # of a response that wait for the front; then the replica waits, for at most `send_seconds`
@@ -99,6 +102,10 @@ class _Exchange:
     async def _run(self, app: Any, scope: Scope) -> None:
         try:
             await app(scope, self._receive, self._messages.put)
+        except SendTimeoutError:
+            pass  # the front has stopped reading; its client is gone or too slow
+        except Exception as error:
+            _LOG.error("a response broke off: %s: %s", type(error).__name__, error)
         finally:
             with suppress(asyncio.QueueFull):
                 self._messages.put_nowait(None)
