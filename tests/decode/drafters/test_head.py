@@ -219,6 +219,7 @@ def test_heads_of_other_projects_are_read(tmp_path, config, layer):
         ({"rope_scaling": True}, r"config.json' does not describe the head \('bool' object has no attribute 'get'\)"),
         ({"eagle_aux_hidden_state_layer_ids": ["x"]}, "does not describe the head .invalid literal for int"),
         ({"rope_theta": float("nan")}, "does not describe the head .rope_theta must be a positive number; got nan"),
+        ({"rope_theta": 10**39}, "does not describe the head .rope_theta must be a positive number; got 1e"),
         ({"num_attention_heads": 0}, "does not describe the head"),
         ({"norm_before_residual": 10**400}, "norm_before_residual must be true or false; got 1000"),
         ({"hidden_size": 10**400}, "does not describe the head|must be floats of shape"),

@@ -7,7 +7,6 @@ the token embeddings, and an output layer scores a part of the vocabulary.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -34,6 +33,7 @@ _SIZES = (
     "n_features",
 )
 _INVALID = (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError, OverflowError)
+_LARGEST = float(np.finfo(np.float32).max)
 Floats = NDArray[np.float32]
 
 
@@ -79,7 +79,7 @@ class HeadConfig:
                 raise ValueError(f"{name} must be a whole number of at least 1; got {value!r:.40}")
         for name in ("rope_theta", "norm_epsilon"):
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 < value < math.inf):
+            if not (isinstance(value, int | float) and 0 < value <= _LARGEST):
                 raise ValueError(f"{name} must be a positive number; got {value!r:.40}")
         if type(self.norm_before_residual) is not bool:
             raise ValueError(f"norm_before_residual must be true or false; got {self.norm_before_residual!r:.40}")
