@@ -33,7 +33,7 @@ TEMPLATES = (
     "Write a product description that mentions {topic}.",
     "Write a dialogue between {name} and {friend} about {topic}.",
     "Explain step by step how {topic} came about.",
-    "{name} is interested in {topic}. What would be a good present?",
+    "{name} is interested in {topic}. Suggest three gifts.",
     "How can I learn more about {topic} in {number} weeks?",
     "What are the advantages and disadvantages of {topic}?",
     "Why is {topic} important in {place}?",
@@ -61,7 +61,7 @@ TEMPLATES = (
     "How do I say this in {language}? {sentence}",
     "Translate into {language} and explain the grammar: {sentence}",
     # mathematics
-    "A shop sells {topic} for {price} dollars each. What do {number} cost with a discount of {percent} percent? Show each step.",
+    "A shop sells {topic} for {price} dollars each. Calculate the price of {number} with {percent} percent off. Show each step.",
     "Solve the equation {number}x + {price} = {percent} and check the result.",
     "{name} walks {price} km in {number} hours. How far does {friend} get in {percent} minutes at the same speed?",
     "{name} has {percent} dollars and spends {number} dollars a day. After how many days are {price} dollars left?",
@@ -129,7 +129,7 @@ PASSAGE_WORDS = 60
 
 
 HELD_OUT_EVERY = 12
-"""Of so many prompts, about one is held out to measure acceptance."""
+"""About one prompt in this many is held out to measure acceptance."""
 
 
 class Prompt(NamedTuple):

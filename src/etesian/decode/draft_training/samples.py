@@ -157,7 +157,7 @@ class _Text:
         return is_finished
 
     def samples(self) -> Samples:
-        """Return the text. Of the states of long prompts, only the last are known."""
+        """Return the text as `Samples`. For long prompts, only the last hidden states are known; the others are zero."""
         n, first, before = len(self.tokens), self.n_prompt - 1, self._before
         hidden_states = np.zeros((n, before.shape[1]), np.float16)
         hidden_states[first - len(before) : first] = before

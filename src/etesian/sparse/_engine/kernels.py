@@ -142,7 +142,7 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
 
 
 class _KnownAddress:
-    """What numba asks of the result of a compilation when it passes a function to a compiled loop."""
+    """Stands in for numba's compilation result, which holds the address of a function that is passed to a compiled loop."""
 
     def __init__(self, address: int) -> None:
         self._address = address

@@ -211,24 +211,15 @@ class CpuModel:
     ) -> None:
         """Run one pass on all threads. Passes that several threads ask for run one after another."""
         with self._lock:
-            self._run(cache, scratch, rows, logits)
+            weights = self.weights
+            if self._table is not None:  # its rows are looked up here, in the order of the tokens
+                weights = weights._replace(embedding=self._table_rows(self._table, rows.tokens))
+                rows = rows._replace(tokens=np.arange(len(rows.tokens)))
 
-    def _run(
-        self,
-        cache: forward.Cache | forward.Caches,
-        scratch: forward.Scratch,
-        rows: forward.Rows,
-        logits: NDArray[np.float32],
-    ) -> None:
-        weights = self.weights
-        if self._table is not None:  # its rows are looked up here, in the order of the tokens
-            weights = weights._replace(embedding=self._table_rows(self._table, rows.tokens))
-            rows = rows._replace(tokens=np.arange(len(rows.tokens)))
+            def work(worker: int) -> None:
+                forward.run_pass(worker, self.n_threads, self.shape, weights, cache, scratch, rows, logits)
 
-        def work(worker: int) -> None:
-            forward.run_pass(worker, self.n_threads, self.shape, weights, cache, scratch, rows, logits)
-
-        self._on_all_threads(work, scratch.barrier)
+            self._on_all_threads(work, scratch.barrier)
 
     def _table_rows(self, table: BlockMatrix, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return rows of the embedding table, flat; rows are kept, because converting them costs much of a small pass."""
