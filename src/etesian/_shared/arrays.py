@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from etesian._shared.archives import open_archive
 from etesian._shared.limits import RAISE_LIMITS, unpacked_limit
 
 _BLOCK = 1 << 20
@@ -51,7 +52,7 @@ def read_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:
     try:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        with zipfile.ZipFile(file) as archive:
+        with open_archive(file) as archive:
             _check_total(archive, size)
             arrays: dict[str, NDArray[Any]] = {}
             for member in archive.infolist():

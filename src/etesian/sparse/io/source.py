@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from etesian._shared.archives import open_archive
 from etesian._shared.limits import LINE_BYTES, RAISE_LIMITS, limit_of, unpacked_limit
 from etesian.errors import InputError
 from etesian.sparse.io.quotes import numbered_records
@@ -108,7 +109,7 @@ class Source:
         if opener is not None:
             return opener(file)
         if start.startswith(ZIP) and not self.is_npz():
-            return self._only_member(zipfile.ZipFile(file))
+            return self._only_member(open_archive(file))
         return file
 
     def _only_member(self, archive: zipfile.ZipFile) -> IO[bytes]:
@@ -129,8 +130,7 @@ class Source:
             with open(self.path, "rb") as file:
                 if file.read(4) != ZIP:
                     return False
-            with zipfile.ZipFile(self.path) as archive:
-                return all(name.endswith(".npy") for name in archive.namelist())
+                return all(name.endswith(".npy") for name in open_archive(file).namelist())
         except (zipfile.BadZipFile, NotImplementedError, ValueError):  # damaged, or of a later version
             return self.path.suffix == ".npz"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from etesian._shared.archives import open_archive
 from etesian.bench.io._reading.errors import UnreadableError
 
 _LONGEST_MAGIC = 6
@@ -32,7 +33,7 @@ def decompressed(file: IO[bytes]) -> Iterator[IO[bytes]]:
 
 def _open_zip(file: IO[bytes]) -> Any:
     try:
-        archive = zipfile.ZipFile(file)
+        archive = open_archive(file)
     except zipfile.BadZipFile as error:
         raise UnreadableError(f"is a damaged ZIP archive: {error}") from None
     members = [member for member in archive.infolist() if not member.is_dir() and not _is_metadata(member.filename)]
