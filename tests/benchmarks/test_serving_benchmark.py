@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,14 +86,33 @@ def test_texts_that_differ_from_the_librarys_are_counted(n_started):
 
 
 def test_overhead_of_pairs_by_hand():
-    pairs = [{"library": 1.0, "server": each} for each in (1.1, 1.2, 1.4)]
-    found = serving_overhead.summarize(pairs)
+    blocks = [[{"library": 1.0, "server": each}] for each in (1.1, 1.2, 1.4)]
+    found = serving_overhead.summarize(blocks)
     assert (found["overhead"], found["server_seconds"]) == (pytest.approx(0.2), 1.2)
     assert found["interval"] == pytest.approx([0.1, 0.4])
+    assert (found["blocks"], found["pairs"]) == (3, 3)
 
 
-def test_overhead_is_measured_with_and_without_speculation(tmp_path, n_started, capsys):
-    serving_overhead.main(["--pairs", "2", "--tokens", "3", "--out", str(tmp_path)])
+def test_overhead_is_measured_with_and_without_speculation(tmp_path, n_started, monkeypatch, capsys):
+    monkeypatch.setattr(serving_overhead, "called", called_here)
+    serving_overhead.main(["--blocks", "2", "--pairs", "2", "--tokens", "3", "--out", str(tmp_path)])
     report = json.loads((tmp_path / "overhead.json").read_text())
-    assert [len(report[name]["seconds"]) for name in ("speculation", "plain")] == [2, 2]
-    assert "over 2 pairs" in capsys.readouterr().out
+    assert [report[name]["pairs"] for name in ("speculation", "plain")] == [4, 4]
+    assert [len(block["plain"]) for block in report["seconds"]] == [2, 2]
+    assert "over 4 pairs in 2 blocks" in capsys.readouterr().out
+
+
+@contextmanager
+def called_here(model, n_tokens):
+    """Call the toy decoder of these tests, which another process does not have."""
+    ours, theirs = multiprocessing.Pipe()
+    thread = threading.Thread(target=serving_overhead._call, args=(theirs, model, n_tokens))
+    thread.start()
+
+    def answer(prompt, speculate):
+        ours.send((prompt, speculate))
+        return ours.recv()
+
+    yield answer
+    ours.send(None)
+    thread.join()

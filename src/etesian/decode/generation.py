@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -47,6 +48,21 @@ class Piece:
 
     def __str__(self) -> str:
         return self.text
+
+    @staticmethod
+    def joined(pieces: Sequence[Piece]) -> Piece:
+        """Return successive pieces of one output as one piece."""
+        if len(pieces) == 1:
+            return pieces[0]
+        logprobs = [piece.logprobs for piece in pieces if piece.logprobs is not None]
+        alternatives = [piece.alternatives for piece in pieces if piece.alternatives is not None]
+        return Piece(
+            tuple(chain.from_iterable(piece.token_ids for piece in pieces)),
+            tuple(chain.from_iterable(piece.texts for piece in pieces)),
+            tuple(chain.from_iterable(piece.origins for piece in pieces)),
+            tuple(chain.from_iterable(logprobs)) if logprobs else None,
+            tuple(chain.from_iterable(alternatives)) if alternatives else None,
+        )
 
 
 @dataclass(frozen=True)

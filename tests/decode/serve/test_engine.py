@@ -86,6 +86,18 @@ def test_a_continued_conversation_is_not_read_again(make_engine):
     assert again.token_ids == plain(text + "ab", GREEDY).token_ids
 
 
+def test_the_text_of_a_running_request_is_not_read_again(make_engine):
+    engine = make_engine(slots=2)
+    endless = Caller(engine, STEM * 3, Sampling(banned_tokens=[END]), max_tokens=100_000, speculate=False, owner="one")
+    endless.events.get(timeout=30)
+    again = Caller(engine, STEM * 3, owner="one").result()
+    other = Caller(engine, STEM * 3, owner="other").result()
+    endless.task.cancel()
+    assert again.stats.reused_tokens == len(byte_tokens(STEM * 3)) - 1
+    assert other.stats.reused_tokens == 0
+    assert outcome(again) == outcome(plain(STEM * 3, GREEDY))
+
+
 def test_owners_share_no_cache(make_engine):
     engine = make_engine()
     Caller(engine, STEM, owner="one").result()

@@ -72,7 +72,7 @@ def front(n_replicas=2, *, engine=None, **options):
 
 def test_requests_that_outlast_the_drain_end_with_an_error():
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        with front(drain_seconds=0.2) as (server, replicas):
+        with front(drain_seconds=1.0) as (server, replicas):
             streamed = pool.submit(server.chat, **LONG)
             collected = pool.submit(server.chat, **LONG | {"stream": False})
             while sum(replica.n_running for replica in replicas) < 2:

@@ -100,6 +100,32 @@ def test_a_stream_adds_up_to_the_answer_and_ends_with_usage(server):
         assert logprobs == choice["logprobs"]["content"]
 
 
+def test_tokens_that_follow_soon_are_streamed_together():
+    body = {"max_tokens": 300, "stream": True, "speculate": False, "logprobs": True, **ENDLESS}
+    with running(stream_seconds=0.5) as server:
+        began = time.monotonic()
+        parts = [event["choices"][0] for event in server.chat(**body).events[:-1]]
+        most = (
+            5 + (time.monotonic() - began) / 0.5
+        )  # role, first token, end of the text, reason, and what time may need
+    assert len(parts) <= most
+    texts = [part["delta"].get("content", "") for part in parts]
+    assert "".join(texts) == server_text(body)
+    assert sum(len(part["logprobs"]["content"]) for part in parts if part["logprobs"]) == 300
+
+
+def server_text(body):
+    with running(stream_seconds=0) as server:
+        return server.chat(**body | {"stream": False}).json["choices"][0]["message"]["content"]
+
+
+def test_output_is_sent_at_once(server):
+    with socket.create_connection(("127.0.0.1", server.port)):
+        wait_until(lambda: server.connections)
+        options = [each.transport.get_extra_info("socket") for each in list(server.connections)]
+        assert all(option.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for option in options)
+
+
 def test_log_probabilities_are_those_of_plain_decoding(server):
     expected = plain_chat("abc", Sampling(logprobs=3))
     entries = server.chat("abc", logprobs=True, top_logprobs=3).json["choices"][0]["logprobs"]["content"]
@@ -324,10 +350,10 @@ def test_a_full_queue_is_refused_with_a_time_to_retry():
 
 
 def test_a_request_has_a_time_limit():
-    with running(time_limit=0.2) as server:
-        answer = server.chat(max_tokens=4096, speculate=False, **ENDLESS)
+    with running(time_limit=0.2, max_tokens=10**6) as server:
+        answer = server.chat(max_tokens=10**6, speculate=False, **ENDLESS)
         assert (answer.status, answer.json["error"]["code"]) == (504, "timeout")
-        streamed = server.chat(max_tokens=4096, speculate=False, stream=True, **ENDLESS)
+        streamed = server.chat(max_tokens=10**6, speculate=False, stream=True, **ENDLESS)
         assert streamed.status == 200
         assert streamed.events[-1]["error"]["code"] == "timeout"
 

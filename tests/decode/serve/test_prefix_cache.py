@@ -37,6 +37,18 @@ def test_a_common_beginning_is_stored_once():
     assert cache.nbytes == 5 * BLOCK_BYTES
 
 
+@pytest.mark.parametrize("n_common", [0, 1, BLOCK_TOKENS - 1])
+def test_the_beginning_of_a_block_is_shared(n_common):
+    cache = cache_of(100)
+    read(cache, text(1, 2, 3))
+    read(cache, text(1, 4))
+    other = text(1, 2, 5)
+    other[BLOCK_TOKENS + n_common :] = 6
+    context = cache.take("", other)
+    assert context.length == BLOCK_TOKENS + n_common
+    assert context.tokens == other[: context.length].tolist()
+
+
 def test_the_least_recently_used_blocks_go_first_and_beginnings_last():
     cache = cache_of(4)
     read(cache, text(1, 2))

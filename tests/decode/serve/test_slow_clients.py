@@ -111,6 +111,8 @@ def test_client_that_pauses_within_the_limit_gets_everything(server):
         client.send(raw[100:])
         received = b""
         while not received.endswith(b"}}}"):
-            received += client.recv(1 << 20)
+            part = client.recv(1 << 20)
+            assert part, received[-200:]
+            received += part
         content = json.loads(received.partition(b"\r\n\r\n")[2])["choices"][0]["logprobs"]["content"]
         assert len(content) == 300

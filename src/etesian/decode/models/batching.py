@@ -65,4 +65,7 @@ class CopiesBlocks(Protocol):
         """Copy the keys and values of the kept tokens from `start` to `stop`."""
 
     def append_block(self, tokens: IntegerArray, block: KeyValueBlock) -> None:
-        """Keep tokens whose keys and values were copied from a text with the same beginning; drops all nodes."""
+        """Keep tokens whose keys and values were copied from a text with the same beginning; drops all nodes.
+
+        The block may hold more tokens, which are not kept.
+        """

@@ -149,12 +149,12 @@ class TableContext:
         return KeyValueBlock((np.array(self.tokens[start:stop], np.int32),))
 
     def append_block(self, tokens: IntegerArray, block: KeyValueBlock) -> None:
-        """Keep the tokens of a block; drops all nodes."""
+        """Keep the first tokens of a block; drops all nodes."""
         (copied,) = block.arrays
-        if len(copied) != len(tokens):
-            raise ValueError(f"block must hold {len(tokens)} tokens; got {len(copied)}")
-        self._check_fits(self.length + len(copied))
-        self.tokens += copied.tolist()
+        if len(copied) < len(tokens):
+            raise ValueError(f"block must hold at least {len(tokens)} tokens; got {len(copied)}")
+        self._check_fits(self.length + len(tokens))
+        self.tokens += copied[: len(tokens)].tolist()
         self._nodes = []
 
     def _path(self, node: int) -> list[int]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from etesian.decode.decoder import Decoder
 from etesian.decode.models.batching import BatchedModel, ScoreRequest
-from etesian.decode.models.language_model import Scores
+from etesian.decode.models.language_model import Context, Scores
 from etesian.decode.request import Prompt, Request
 from etesian.decode.sampling import Sampling
 from etesian.decode.serve.budget import share_rows
@@ -25,6 +25,7 @@ from etesian.decode.tree import ROOT, TokenTree
 from etesian.errors import InputError
 
 _T = TypeVar("_T")
+_IDLE_SECONDS = 0.05  # in which the last answer leaves
 _SHORTEST_RETRY, _LONGEST_RETRY = 1.0, 60.0  # seconds
 
 
@@ -54,6 +55,9 @@ class Engine:
         self._queue = FairQueue(self.options.queue)
         self._changed = threading.Condition()
         self._is_open, self._is_running = True, True
+        self._ended: list[
+            tuple[Task, Context]
+        ] = []  # their keys and values are copied when a request needs them, or when idle
         self._mean_seconds = 1.0  # of recent requests in a slot
         self._thread = threading.Thread(target=self._run, name="etesian-engine", daemon=True)
 
@@ -163,7 +167,8 @@ class Engine:
         with self._changed:
             self._changed.notify_all()  # for `close`
             while self._is_running and not self.n_running and not len(self._queue):
-                self._changed.wait()
+                if not self._changed.wait(_IDLE_SECONDS if self._ended else None):
+                    self._give_back_ended()
             return self._is_running
 
     def _admit(self) -> None:
@@ -190,7 +195,8 @@ class Engine:
             task.send(Failed("the request waited longer than its time limit", "timeout"))
         for slot in self._slots:
             if slot.task is not None and (slot.task.is_cancelled or slot.task.is_late):
-                self._give_back(slot)
+                if slot.context is not None:
+                    self._ended.append((slot.task, slot.context))
                 self._fail(slot, Failed("the request ran longer than its time limit", "timeout"))
 
     def _read_prompt(self) -> None:
@@ -210,6 +216,8 @@ class Engine:
         request, owner = slot.request, slot.task.owner
         prompt = request.text.tokens[:-1]
         if slot.context is None:
+            self._give_back_ended()
+            self._store_running(owner)
             slot.context = self._cache.take(owner, prompt)
             request.recorder.reused_tokens = slot.context.length
         n_read = slot.context.length
@@ -217,13 +225,18 @@ class Engine:
         if n_new:
             request.add_hidden_states(slot.context.extend(prompt[n_read : n_read + n_new]))
         if n_read + n_new == len(prompt):
-            self._cache.store(owner, slot.context, prompt)
             self.counters.prompt_tokens += len(prompt) + 1
             self.counters.reused_tokens += request.recorder.reused_tokens
             slot.decoder.policy.begin()
             slot.is_ready = True
             if request.output.finish_reason is not None:  # no tokens were requested
                 self._finish(slot)
+
+    def _store_running(self, owner: str) -> None:
+        """Let a new request use the texts of the owner's running ones; without one, the copies would be made in vain."""
+        for slot in self._slots:
+            if slot.is_ready and slot.owner == owner and slot.context is not None:
+                self._cache.store(owner, slot.context, slot.request.text.tokens[: slot.context.length])
 
     def _advance(self, ready: Sequence[Slot]) -> None:
         """Draft for every slot, score all trees in one pass, and let every slot decide."""
@@ -265,21 +278,22 @@ class Engine:
             self._finish(slot)
 
     def _finish(self, slot: Slot) -> None:
-        task, request = slot.task, slot.request
+        task, request, context = slot.task, slot.request, slot.context
         assert task is not None
-        self._give_back(slot)
         slot.clear()
         generation = request.output.generation(request.recorder.statistics(len(request.output)))
         self.counters.drafted_tokens += sum(stage.proposed for stage in generation.stats.stages)
         self.counters.accepted_tokens += sum(stage.accepted for stage in generation.stats.stages)
         self._mean_seconds += 0.1 * (time.monotonic() - task.submitted - self._mean_seconds)
         task.send(Finished(generation))
+        if context is not None:
+            self._ended.append((task, context))
 
-    def _give_back(self, slot: Slot) -> None:
-        """Return the context of a slot to the cache, between two passes."""
-        if slot.task is not None and slot.context is not None:
-            tokens = slot.request.text.tokens[: slot.context.length]
-            self._cache.give_back(slot.task.owner, slot.context, tokens)
+    def _give_back_ended(self) -> None:
+        """Return the contexts of ended tasks to the cache."""
+        for task, context in self._ended:
+            self._cache.give_back(task.owner, context, task.request.text.tokens[: context.length])
+        self._ended.clear()
 
     def _attempt(self, slot: Slot, step: Callable[[Slot], _T]) -> _T | None:
         """Run a step of one slot; an error ends its task alone."""

@@ -133,7 +133,18 @@ class BlockCache:
             assert node.block is not None
             context.append_block(np.frombuffer(node.key, np.int32), node.block)
         self._touch(path)
+        self._append_part(context, path[-1] if path else self._roots.get(owner), prompt[context.length :])
         return context
+
+    def _append_part(self, context: CopiesBlocks, node: _Node | None, rest: Tokens) -> None:
+        """Add the beginning that the rest of a prompt shares with one of the blocks after a node."""
+        children = list(node.children.values()) if node is not None else []
+        common = [_common_length(rest, np.frombuffer(child.key, np.int32)) for child in children]
+        best = int(np.argmax(common)) if common else 0
+        if common and common[best] > 0:
+            block = children[best].block
+            assert block is not None
+            context.append_block(rest[: common[best]], block)
 
     def store(self, owner: str, context: Context, tokens: Tokens) -> None:
         """Copy the blocks that are not known yet, and forget the oldest ones if the cache is full."""

@@ -22,7 +22,7 @@ from etesian.errors import InputError
 _LOG = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 5.0
 """A replica responds at least this often."""
-_MOST_MESSAGES = 256  # of a response that wait for the front; then the replica waits, for at most `send_seconds`
+_MOST_MESSAGES = 64  # of a response that wait for the front; then the replica waits, for at most `send_seconds`
 _FORGET_SECONDS = 120.0
 
 

@@ -62,7 +62,7 @@ async def complete_chat(request: Request) -> Response:
     sampling = sampling_of(body, grammar=_grammar(chat), logprobs=(body.top_logprobs or 0) if body.logprobs else None)
     length = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     requests = await service.open([prompt], sampling, body, max_tokens=length, n=chat.n)
-    choices = Choices(service, requests, request.state.owner)
+    choices = Choices(service, requests, request.state.owner, streams=bool(body.stream))
     if body.stream:
         return await stream(request, choices, _chunks(chat, choices))
     generations = await collect(request, choices)

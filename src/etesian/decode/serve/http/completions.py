@@ -34,7 +34,7 @@ async def complete_text(request: Request) -> Response:
     requests = await service.open(prompts, sampling, body, max_tokens=body.max_tokens, n=n)
     tokenizer = _tokenizer(service)
     echoes = [_text_of(prompts[number // n], tokenizer) if body.echo else "" for number in range(len(requests))]
-    choices = Choices(service, requests, request.state.owner)
+    choices = Choices(service, requests, request.state.owner, streams=bool(body.stream))
     if body.stream:
         return await stream(request, choices, _chunks(service, body, choices, echoes))
     generations = await collect(request, choices)

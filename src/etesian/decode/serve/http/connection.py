@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -41,8 +42,9 @@ class _BoundedConnection(H11Protocol):
         self._room = _Deadline()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
+        """Wait for the first request. Output is sent at once; asyncio takes care of that for sockets of its own only."""
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self._next_request.start(self.head_seconds, transport)
 
     def data_received(self, data: bytes) -> None:

@@ -47,6 +47,9 @@ class ServerOptions:
         Maximum duration of a request in seconds, including the time in the queue.
     send_seconds, body_seconds : float
         Maximum time that a client may take to make room for output, and to send the head or the body of a request.
+    stream_seconds : float
+        Least time between two events of a stream; tokens that follow sooner are sent together. Every event takes time from the
+        model. 0 sends an event for each pass.
     ping_seconds : float
         Interval between keep-alive comments in a stream.
     drain_seconds : float
@@ -68,6 +71,7 @@ class ServerOptions:
     time_limit: float = 600.0
     send_seconds: float = 30.0
     body_seconds: float = 30.0
+    stream_seconds: float = 0.05
     ping_seconds: float = 15.0
     drain_seconds: float = 30.0
 
@@ -78,7 +82,8 @@ class ServerOptions:
             check_whole(name, vars(self)[name], at_least=1)
         for name in ("time_limit", "send_seconds", "body_seconds", "ping_seconds"):
             check_real(name, vars(self)[name], "above 0", lambda value: value > 0)
-        check_real("drain_seconds", self.drain_seconds, "0 or above", lambda value: value >= 0)
+        for name in ("drain_seconds", "stream_seconds"):
+            check_real(name, vars(self)[name], "0 or above", lambda value: value >= 0)
 
     def owner_of(self, key: str) -> str | None:
         """Return a name for the owner of a key, or None if it is unknown. All keys are compared in constant time."""

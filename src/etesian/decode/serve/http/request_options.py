@@ -21,6 +21,8 @@ from etesian.errors import InputError
 DEFAULT_TEMPERATURE = 1.0
 """As in OpenAI's interface; the default seed is 0, so that the same request returns the same text."""
 _MOST_STOPS = 16
+_SHORT_PROMPTS = 4_000
+"""Characters or tokens that are read in less time than another thread needs to start."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Service:
     async def open(
         self, prompts: Sequence[Prompt], sampling: Sampling, body: SamplingBody, *, max_tokens: int | None, n: int = 1
     ) -> list[EngineRequest]:
-        """Open `n` requests for each prompt, whose seeds follow each other; checks and grammars run in another thread."""
+        """Open `n` requests for each prompt, with consecutive seeds; grammars and long prompts are read in another thread."""
         if len(prompts) * n > self.options.max_choices:
             raise ApiError(400, f"n times the number of prompts must be at most {self.options.max_choices}", param="n")
         length = self.options.max_tokens if max_tokens is None else min(max_tokens, self.options.max_tokens)
@@ -58,6 +60,8 @@ class Service:
                 for number in range(n)
             ]
 
+        if sampling.grammar is None and n * sum(len(prompt) for prompt in prompts) <= _SHORT_PROMPTS:
+            return checked(opened)
         return await run_checked(opened)
 
     def grammar(self, kind: str, source: Any) -> Grammar:
@@ -68,12 +72,17 @@ class Service:
         return Grammar("json_schema" if kind == "json_schema" else "lark", text)
 
 
-async def run_checked(function: Any, *arguments: Any) -> Any:
-    """Run a function in another thread; mistakes of the user become HTTP errors."""
+def checked(function: Any, *arguments: Any) -> Any:
+    """Run a function; mistakes of the user become HTTP errors."""
     try:
-        return await run_in_threadpool(function, *arguments)
+        return function(*arguments)
     except InputError as error:
         raise ApiError(400, str(error)) from None
+
+
+async def run_checked(function: Any, *arguments: Any) -> Any:
+    """Run a function in another thread; mistakes of the user become HTTP errors."""
+    return await run_in_threadpool(checked, function, *arguments)
 
 
 def sampling_of(body: SamplingBody, *, grammar: Grammar | None = None, logprobs: int | None = None) -> Sampling:

@@ -35,7 +35,7 @@ async def respond(request: Request) -> Response:
     prompt = await run_checked(template.encode, conversation)
     sampling = sampling_of(body, grammar=_grammar(service, body))
     requests = await service.open([prompt], sampling, body, max_tokens=body.max_output_tokens)
-    choices = Choices(service, requests, request.state.owner)
+    choices = Choices(service, requests, request.state.owner, streams=bool(body.stream))
     answer = _Answer(service, body)
     if body.stream:
         return await stream(request, choices, answer.events(choices), named=True)

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 
@@ -21,6 +22,8 @@ from etesian.errors import InputError
 _MOST_CONNECTIONS = 512
 _EXIT_INTERRUPTED = 130
 _BACKLOG = 128
+_SWITCH_SECONDS = 2e-4
+"""Time for which the event loop may delay the engine; Python's default is as long as a pass of a small model."""
 _SECONDS_FOR_ERRORS = 5  # after the drain
 
 
@@ -109,6 +112,7 @@ def run_server(app: Starlette, options: ServerOptions, *, announce: Callable[[st
     InputError
         If the address or the port is not available.
     """
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with listen(options) as listening:
         host, port = listening.getsockname()[:2]
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from sse_starlette import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
-from etesian.decode.generation import Generation
+from etesian.decode.generation import Generation, Piece
 from etesian.decode.request import Request as EngineRequest
 from etesian.decode.serve.http.errors import ApiError
 from etesian.decode.serve.http.request_options import Service
@@ -30,6 +31,8 @@ class Choices:
     service : Service
     requests : sequence of Request
     owner : str
+    streams : bool
+        False to receive no pieces, only the last event of each task.
 
     Raises
     ------
@@ -37,10 +40,15 @@ class Choices:
         If the queue is full.
     """
 
-    def __init__(self, service: Service, requests: Sequence[EngineRequest], owner: str) -> None:
+    def __init__(self, service: Service, requests: Sequence[EngineRequest], owner: str, *, streams: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Numbered] = asyncio.Queue()  # bounded by the lengths of the outputs
         self._n_open = len(requests)
+        self._streams, self._seconds = streams, service.options.stream_seconds
+        self._lock = threading.Lock()
+        self._arrived: list[Numbered] = []
+        self._is_expected = False  # the loop will look for events
+        self._timer: asyncio.TimerHandle | None = None
         receivers = [partial(self._receive, number) for number in range(len(requests))]
         try:
             self._tasks = service.engine.submit_all(
@@ -69,14 +77,51 @@ class Choices:
         self._n_open -= isinstance(event, Finished)
         return number, event
 
+    @property
+    def is_waiting(self) -> bool:
+        """True if the next event has not arrived yet."""
+        return self._n_open > 0 and self._events.empty()
+
     def cancel(self) -> None:
         """Abandon all tasks; their slots are free before the next pass."""
         for task in self._tasks:
             task.cancel()
 
     def _receive(self, number: int, event: Event) -> None:
+        """Keep an event, in the engine's thread; wake up the loop for last ones, and for others if it will not look for them."""
+        is_last = not isinstance(event, Piece)
+        if not is_last and not self._streams:
+            return
+        with self._lock:
+            self._arrived.append((number, event))
+            if self._is_expected and not is_last:
+                return
+            self._is_expected = True
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
-            self._loop.call_soon_threadsafe(self._events.put_nowait, (number, event))
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        """Pass on the events that have arrived, and look again after a while if there were any."""
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+            self._is_expected = bool(arrived)
+        for each in _joined(arrived):
+            self._events.put_nowait(each)
+        self._timer = self._loop.call_later(self._seconds, self._deliver) if arrived else None
+
+
+def _joined(events: Sequence[Numbered]) -> Iterator[Numbered]:
+    """Yield the events of one task after those of another; the pieces of each task are joined."""
+    by_task: dict[int, list[Event]] = {}
+    for number, event in events:
+        by_task.setdefault(number, []).append(event)
+    for number, found in by_task.items():
+        pieces = [event for event in found if isinstance(event, Piece)]
+        if pieces:
+            yield number, Piece.joined(pieces)
+        yield from ((number, event) for event in found if not isinstance(event, Piece))
 
 
 async def collect(request: Request, choices: Choices) -> list[Generation]:
@@ -154,14 +199,17 @@ async def stream(
         await asyncio.gather(leaving, return_exceptions=True)
 
     async def events() -> AsyncIterator[bytes]:
+        ready = b""
         try:
             yield _event(await first, named=named)
             async for chunk in chunks:
-                yield _event(chunk, named=named)
-            if not named:
-                yield b"data: [DONE]\n\n"
+                ready += _event(chunk, named=named)
+                if choices.is_waiting:
+                    yield ready
+                    ready = b""
+            yield ready if named else ready + b"data: [DONE]\n\n"
         except ApiError as error:
-            yield error_event(error, named=named)
+            yield ready + error_event(error, named=named)
         finally:
             choices.cancel()
 
