@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 from command_line import run_command
+from movielens import link_if_read
 
 from etesian import bench, decode, sparse
 from etesian.bench import statistics
@@ -80,6 +81,7 @@ def folder(tmp_path, monkeypatch):
 def test_code_of_page_runs(page, folder, monkeypatch):
     module = types.ModuleType("code_of_page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    link_if_read(page.read_text(), folder)
     source = folder / "code_of_page.py"  # numba keeps what it compiles beside a file
     for block in blocks_of(page):
         if block.is_run and block.title is not None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from movielens import link_if_read
 
 PYTHON = os.environ.get("ETESIAN_PYTHON", sys.executable)
 """Interpreter that runs the examples: continuous integration names one with only the wheel installed."""
@@ -14,17 +15,11 @@ PYTHON = os.environ.get("ETESIAN_PYTHON", sys.executable)
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 COMMANDS = re.findall(r"^etesian (.+)$", README, re.MULTILINE)
-DATA = Path(os.environ.get("ETESIAN_DATA", Path(__file__).parents[2] / "shared" / "data"))
-MOVIELENS = DATA / "ratings" / "ml-latest-small_ratings.csv"
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_block_runs(number, tmp_path):
-    if "ml-latest-small" in BLOCKS[number]:
-        if not MOVIELENS.exists():
-            pytest.skip(f"{MOVIELENS} does not exist; set ETESIAN_DATA to the folder that contains ratings/")
-        (tmp_path / "ml-latest-small").mkdir()
-        (tmp_path / "ml-latest-small" / "ratings.csv").symlink_to(MOVIELENS.resolve())
+    link_if_read(BLOCKS[number], tmp_path)
     subprocess.run([PYTHON, "-c", BLOCKS[number]], cwd=tmp_path, check=True)
 
 

@@ -336,8 +336,9 @@ def draft_heads() -> Iterator[Sample]:
 
 
 def _write_head(name: str, root: Path) -> None:
+    from etesian.decode.drafters.head.folder import write_head
     from etesian.decode.drafters.head.formats import _LAYER, _OTHERS
-    from etesian.decode.drafters.head.weights import HeadConfig, HeadWeights, _shapes, write_head
+    from etesian.decode.drafters.head.weights import HeadConfig, HeadWeights, _shapes
 
     rng = np.random.default_rng(0)
     config = HeadConfig(
@@ -362,8 +363,8 @@ def _write_head(name: str, root: Path) -> None:
 
 
 def _read_head(root: Path) -> None:
+    from etesian.decode.drafters.head.folder import read_head
     from etesian.decode.drafters.head.model import HeadModel
-    from etesian.decode.drafters.head.weights import read_head
 
     weights = read_head(root)
     width = weights.config.width

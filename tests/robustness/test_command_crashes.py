@@ -19,7 +19,7 @@ import pytest
 from killing import KILLED, Command, kill_at_random, killed, left_processes, n_kills, temporary_files, wait_until
 
 from etesian.decode.draft_training.samples import Samples
-from etesian.decode.drafters.head.weights import read_head
+from etesian.decode.drafters.head.folder import read_head
 from etesian.sparse.io import load_model
 
 

@@ -95,7 +95,7 @@ def test_special_file_in_the_folder_of_a_model_is_refused_by_its_name(tmp_path: 
 def test_special_file_in_the_folder_of_a_head_is_refused_by_its_name(tmp_path: Path) -> None:
     from families import draft_heads
 
-    from etesian.decode.drafters.head.weights import read_head
+    from etesian.decode.drafters.head.folder import read_head
 
     sample = next(draft_heads())
     for name in ("config.json", "model.safetensors"):

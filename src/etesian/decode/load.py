@@ -10,7 +10,7 @@ from typing import Any
 
 from etesian.decode.drafters.combined import CombinedDrafter
 from etesian.decode.drafters.drafter import Drafter
-from etesian.decode.drafters.head.weights import is_head_folder, read_head
+from etesian.decode.drafters.head.folder import is_head_folder, read_head
 from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter

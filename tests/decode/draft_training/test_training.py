@@ -22,8 +22,8 @@ from etesian.decode.draft_training.prompts import documentation_passages, librar
 from etesian.decode.draft_training.samples import Samples, sample_texts  # noqa: E402
 from etesian.decode.draft_training.target import load_target  # noqa: E402
 from etesian.decode.draft_training.training import TrainingOptions, head_config, output_rows, train_draft  # noqa: E402
+from etesian.decode.drafters.head.folder import read_head  # noqa: E402
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
-from etesian.decode.drafters.head.weights import read_head  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
 OPTIONS = TrainingOptions(minutes=0.01, n_outputs=64, n_tokens=8)
@@ -203,7 +203,7 @@ def test_a_trained_head_drafts_and_the_text_is_plain_decodings(folder, target, t
 
 
 def _load_for_another_target(head):
-    from etesian.decode.drafters.head.weights import read_json
+    from etesian.decode.drafters.head.folder import read_json
     from etesian.decode.load import _head_drafter
 
     class Other:

@@ -12,14 +12,9 @@ torch = pytest.importorskip("torch")
 
 from etesian.decode import GREEDY, Decoder, FixedPolicy, LookupDrafter, Sampling, TableModel  # noqa: E402
 from etesian.decode.drafters.head.drafter import HeadDrafter  # noqa: E402
+from etesian.decode.drafters.head.folder import is_head_folder, read_head, write_head  # noqa: E402
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
-from etesian.decode.drafters.head.weights import (  # noqa: E402
-    HeadConfig,
-    HeadWeights,
-    is_head_folder,
-    read_head,
-    write_head,
-)
+from etesian.decode.drafters.head.weights import HeadConfig, HeadWeights  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
 VOCABULARY, WIDTH, FEATURES = 24, 32, 24

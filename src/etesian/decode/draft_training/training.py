@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from etesian._shared.files import atomic_write
 from etesian.decode.draft_training.prompts import prompt_tokens, prompts
 from etesian.decode.draft_training.samples import Samples, sample_texts
-from etesian.decode.drafters.head.weights import HeadConfig, read_json, write_head
+from etesian.decode.drafters.head.folder import read_json, write_head
+from etesian.decode.drafters.head.weights import HeadConfig
 from etesian.decode.models.cpu.architecture import Network
 from etesian.decode.models.cpu.model import CpuModel
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks

@@ -1,4 +1,4 @@
-"""Weights of a draft head in one layout, and their folders: config.json and safetensors.
+"""Weights of a draft head in one layout.
 
 The layout is that of EAGLE-3 (Li et al. 2025): a product fuses the target's hidden states, one transformer layer reads them next to
 the token embeddings, and an output layer scores a part of the vocabulary.
@@ -6,22 +6,16 @@ the token embeddings, and an output layer scores a part of the vocabulary.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian._shared.documents import read_text
-from etesian._shared.files import atomic_write
-from etesian.decode.models.loading.weight_headers import check_weights
 from etesian.errors import InputError
 
-MODEL_TYPE = "etesian_head"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _SIZES = (
     "width",
     "n_heads",
@@ -32,7 +26,6 @@ _SIZES = (
     "vocabulary_size",
     "n_features",
 )
-_INVALID = (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError, OverflowError)
 _LARGEST = float(np.finfo(np.float32).max)
 Floats = NDArray[np.float32]
 
@@ -172,52 +165,6 @@ def _shapes(config: HeadConfig, n_outputs: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def is_head_folder(folder: Path) -> bool:
-    """Return True if a folder holds a draft head of a known format."""
-    from etesian.decode.drafters.head.formats import is_foreign
-
-    if not (folder / CONFIG).is_file():
-        return False
-    config = read_json(folder / CONFIG)
-    return config.get("model_type") == MODEL_TYPE or is_foreign(config)
-
-
-def read_head(folder: Path) -> HeadWeights:
-    """Read a head: one written by `write_head`, an EAGLE-3 head or a head in the format of speculators.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or damaged, the format is unknown, or weights do not fit the configuration.
-    """
-    from etesian.decode.drafters.head.formats import from_foreign, is_foreign
-
-    config, tensors = read_json(folder / CONFIG), read_tensors(folder)
-    try:
-        return (from_foreign if is_foreign(config) else _from_ours)(folder, config, tensors)
-    except InputError:
-        raise
-    except _INVALID as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise InputError(
-            f"{str(folder / CONFIG)!r} does not describe the head ({reason}); copy or convert it again"
-        ) from error
-
-
-def _from_ours(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> HeadWeights:
-    """Read a head that `write_head` wrote."""
-    if config.get("model_type") != MODEL_TYPE:
-        raise InputError(
-            f"{str(folder)!r} holds a {config.get('model_type')!r}, not a draft head; heads of `etesian draft train`, EAGLE-3 and "
-            "speculators are supported"
-        )
-    known = {field.name for field in fields(HeadConfig)}
-    numbers = {name: value for name, value in config.items() if name in known}
-    layers = numbers.pop("feature_layers", None)
-    head = HeadConfig(**numbers, feature_layers=None if layers is None else tuple(int(each) for each in layers))
-    return weights_of(folder, head, tensors)
-
-
 def weights_of(folder: Path, config: HeadConfig, tensors: Mapping[str, Any]) -> HeadWeights:
     """Build the weights from arrays by name, and name the missing and unknown ones."""
     optional = {"residual", "query_norm", "key_norm", "embedding", "feature_norm"}
@@ -227,53 +174,3 @@ def weights_of(folder: Path, config: HeadConfig, tensors: Mapping[str, Any]) -> 
         problem = f"lacks {sorted(missing)[0]!r}" if missing else f"holds unknown weight {sorted(unknown)[0]!r}"
         raise InputError(f"the draft head in {str(folder)!r} {problem}; copy or convert it again")
     return HeadWeights(config=config, **tensors)
-
-
-def write_head(folder: Path, weights: HeadWeights) -> None:
-    """Write a head, its weights in half precision; each file appears whole or not at all."""
-    from safetensors.numpy import save
-
-    arrays: dict[str, NDArray[Any]] = {}
-    for field in fields(HeadWeights):
-        array = getattr(weights, field.name)
-        if field.name == "config" or array is None:
-            continue
-        is_product = array.ndim == 2
-        arrays[field.name] = array.astype(np.float16) if is_product else array
-    with atomic_write(folder / WEIGHTS, make_parents=True) as file:
-        file.write(save(arrays))
-    with atomic_write(folder / CONFIG, "w") as file:
-        json.dump({"model_type": MODEL_TYPE, **asdict(weights.config)}, file, indent=1)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raise `InputError` if it is missing or damaged."""
-    try:
-        found = json.loads(read_text(path))
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{str(path)!r} must hold a JSON object; got a {type(found).__name__}")
-    return found
-
-
-def read_tensors(folder: Path) -> dict[str, NDArray[Any]]:
-    """Read all tensors of a folder: integers as int64, all others as float32; safetensors only."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise InputError(f"{str(folder)!r} has no safetensors; convert the head's weights to this format")
-    check_weights(files)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    tensors: dict[str, NDArray[Any]] = {}
-    for file in files:
-        try:
-            found = load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{str(file)!r} is damaged: {error}; copy or download it again") from error
-        for name, tensor in found.items():
-            tensors[name] = tensor.float().numpy() if tensor.is_floating_point() else tensor.long().numpy()
-    return tensors
