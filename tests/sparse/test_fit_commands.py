@@ -133,12 +133,8 @@ def test_help_shows_every_option_with_its_default() -> None:
 def test_json_is_one_object_on_standard_output() -> None:
     result = fitted("logistic", "--json", "--test", "classes", "--schedule", "serial")
     report = json.loads(result.stdout)
-    assert (report["task"], report["outcome"], report["epochs"], report["model"]) == (
-        "logistic",
-        "max_iter",
-        4,
-        "model.npz",
-    )
+    assert (report["task"], report["outcome"], report["model"]) == ("logistic", "converged", "model.npz")
+    assert 1 <= report["epochs"] <= 4
     assert report["objective"] == load_model("model.npz").objective_[-1]
     assert report["seconds"] > 0
     plan = {"schedule": "serial", "workers": 1, "batches": 1, "predicted_speedup": 1.0, "note": None}

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from etesian.sparse.problems import linear_merging as merging
 from etesian.sparse.problems import linear_sums as sums
 from etesian.sparse.problems import linear_updates as updates
+from etesian.sparse.problems.exact_steps import ExactSteps
 from etesian.sparse.problems.extrapolation import Extrapolation
 from etesian.sparse.problems.intercept import SETTLED, find_rising_zero
 from etesian.sparse.problems.linear_multipliers import renew_multipliers
@@ -60,7 +61,8 @@ class Linear:
         True if each coefficient has a step size of its own, see `coefficient_scales`; a step size of 1 is then the
         reciprocal of the smoothness of the least smooth row, whatever the units of the columns.
     extrapolates
-        If True, minimize over a small subspace after each epoch, see `extrapolation`.
+        If True, minimize over a small subspace after each epoch, see `extrapolation`; with a reduction and a smooth loss, also
+        take Newton steps, see `exact_steps`.
     pull : array of shape (n_features,), optional
         Vector that adds - <pull, w> to the objective; requires a reduction.
     initial : pair of arrays of shapes (n_features, n_outputs) and (n_outputs,), optional
@@ -117,6 +119,7 @@ class Linear:
             self._scale = self._scales()
         self._extrapolation: Extrapolation | None = None
         self._multipliers: Multipliers | None = None
+        self._exact_steps = ExactSteps()
 
     @cached_property
     def _columns(self) -> tuple[NDArray[Any], ...]:
@@ -146,7 +149,7 @@ class Linear:
         constant = self._constant if self.fit_intercept else 0.0
         coef, intercept = self.initial or (np.zeros(shape), np.full(self.n_outputs, constant))
         remembered = 0 if self.reduction is None else 1
-        self._extrapolation, self._multipliers = None, None
+        self._extrapolation, self._multipliers, self._exact_steps = None, None, ExactSteps()
         self._curve.multiplier[:] = 0.0
         if not self._is_smooth:
             self._stiffen(self._first_curvature)
@@ -216,6 +219,10 @@ class Linear:
             self._predict(state.coef, self._predicted, sum_over)
         if self.extrapolates and np.isfinite(self._predicted).all():
             objective = extrapolate(self, state, sum_over)
+            if self._is_smooth and self.reduction is not None and objective is not None:
+                assert self._extrapolation is not None
+                self._exact_steps.take(self, state, sum_over)
+                objective = float(self._extrapolation.objective.sum())
         elif self.fit_intercept:
             self._solve_intercept(state.intercept, sum_over)
         if not self._is_smooth:

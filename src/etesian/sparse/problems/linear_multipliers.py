@@ -125,15 +125,15 @@ def _take_newton_steps(problem: Linear, state: State, sum_over: SumOver, measure
             break
         if not (there.objective < here.objective - ROUNDING * abs(here.objective)).any():
             ridge, n_level = max(ridge / 100, LEAST_RIDGE), n_level + 1
-        _move_to(problem, state, there)
+        move_to(problem, state, there)
         measured = _measure(problem, state, sum_over)
     if best is not None and best[0] < measured.gap:
-        _move_to(problem, state, best[1])
+        move_to(problem, state, best[1])
         measured = _measure(problem, state, sum_over)
     return measured, n_level > MOST_STEPS // 2
 
 
-def _move_to(problem: Linear, state: State, point: Point) -> None:
+def move_to(problem: Linear, state: State, point: Point) -> None:
     last = problem._extrapolation
     assert last is not None
     last.coef, last.predicted, last.intercept, last.objective = point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from etesian.sparse.problems.linear_updates import target_of
 from etesian.sparse.problems.penalties.functions import sets_zeros, slope_of, take_step, value_of
@@ -228,3 +229,21 @@ def enter_orthants(start, stop, data, variables, sums):
             else:
                 sign[j, k] = 1.0
             gradient[j, k] += slope_of(penalty, w)
+
+
+@njit(nogil=True, cache=True)
+def add_products(indptr, indices, data, bends, place, matrix, mean):
+    """Add X' D X to the lower triangle of a matrix, and X' d to a vector, for the columns with a place."""
+    for e in range(len(indptr) - 1):
+        if not bends[e] > 0.0:
+            continue
+        for first in range(indptr[e], indptr[e + 1]):
+            i = place[indices[first]]
+            if i < 0:
+                continue
+            weighted = bends[e] * float(data[first])
+            mean[i] += weighted
+            for second in range(indptr[e], first + 1):
+                j = place[indices[second]]
+                if j >= 0:
+                    matrix[i, j] += weighted * float(data[second])

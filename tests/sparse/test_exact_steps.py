@@ -1,0 +1,86 @@
+"""Exact Newton steps between epochs reach the optimum where variance reduction alone takes hundreds of epochs."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from etesian.sparse import SparseClassifier, SparseRegressor
+from etesian.sparse.problems import active_set
+from etesian.sparse.problems.exact_steps import ExactSteps
+
+ALPHA = 1e-5
+
+
+def correlated(n=600, n_features=40, rank=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, n_features)) + 0.05 * rng.normal(size=(n, n_features))
+    X[rng.random(X.shape) < 0.3] = 0.0
+    y = np.where(X @ rng.normal(size=n_features) + rng.normal(size=n) > 0, 1, -1)
+    return csr_array(X), y
+
+
+def objective(model, X, y):
+    margin = y * model.decision_function(X)
+    return np.logaddexp(0, -margin).mean() + ALPHA / 2 * np.sum(model.coef_**2)
+
+
+@pytest.mark.parametrize("method", ["saga", "svrg"])
+def test_correlated_columns_and_a_weak_penalty_take_few_epochs(method):
+    X, y = correlated()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model = SparseClassifier(method=method, alpha=ALPHA, random_state=0, n_jobs=1).fit(X, y)
+    reference = LogisticRegression(C=1 / (ALPHA * len(y)), tol=1e-10, max_iter=10_000).fit(X, y)
+    assert model.n_iter_ <= 15
+    assert objective(model, X, y) <= objective(reference, X, y) * (1 + 1e-8)
+
+
+def test_without_them_the_epochs_do_not_suffice(monkeypatch):
+    monkeypatch.setattr(ExactSteps, "take", lambda *_: None)
+    X, y = correlated()
+    with pytest.warns(ConvergenceWarning):
+        SparseClassifier(alpha=ALPHA, random_state=0, n_jobs=1).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore::etesian.sparse.schedules.plan.ScheduleWarning")
+@pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
+@pytest.mark.parametrize("n", [30, 600])
+def test_a1_bits_do_not_depend_on_the_number_of_threads(n, l1_ratio):
+    """With 30 rows, the systems have an equation for each row instead of each column."""
+    X, y = correlated(n)
+    fits = [
+        SparseClassifier(alpha=1e-3, l1_ratio=l1_ratio, random_state=0, n_jobs=n_jobs).fit(X, y) for n_jobs in (1, 2, 3)
+    ]
+    assert len({fit.coef_.tobytes() + fit.intercept_.tobytes() for fit in fits}) == 1
+
+
+def test_steps_take_no_longer_than_the_epochs_so_far(monkeypatch):
+    spent = []
+
+    def find(*arguments):
+        found = active_set.find_directions(*arguments)
+        spent.append((found is not None, arguments[-1]))
+        return found
+
+    monkeypatch.setattr("etesian.sparse.problems.exact_steps.find_directions", find)
+    monkeypatch.setattr("etesian.sparse.problems.exact_steps.SHORTEST_EPOCH", 0)
+    X, y = correlated(n_features=200)  # a system takes 600 * 140**2 multiplications, far more than an epoch
+    with pytest.warns(ConvergenceWarning):
+        SparseClassifier(alpha=ALPHA, random_state=0, n_jobs=1, max_iter=12).fit(X, y)
+    assert not any(was_taken for was_taken, _ in spent[:5])
+    assert any(was_taken for was_taken, _ in spent)
+
+
+def test_least_squares_of_many_features_is_solved_by_rows():
+    rng = np.random.default_rng(0)
+    X = csr_array(rng.normal(size=(50, 400)) * (rng.random((50, 400)) < 0.5))
+    y = rng.normal(size=50)
+    model = SparseRegressor(alpha=1e-3, fit_intercept=False, random_state=0, n_jobs=1, tol=1e-6).fit(X, y)
+    A = X.toarray()
+    best = A.T @ np.linalg.solve(A @ A.T + 1e-3 * 50 * np.eye(50), y)
+    np.testing.assert_allclose(model.coef_, best, rtol=1e-4, atol=1e-7)
+    assert model.n_iter_ <= 30
