@@ -64,9 +64,9 @@ class LinearRows:
         np.savez(path, **arrays | {"least": found.fun})
 
     def problem(self) -> Linear:
-        """Return least squares or logistic regression by SAGA."""
+        """Return least squares or logistic regression by SAGA, as the estimators run it by default."""
         loss = REGRESSION["squared"] if self.is_squared else CLASSIFICATION["logistic"]
-        return Linear(self.X, self.y, loss, L2(self.ridge), reduction="saga")
+        return Linear(self.X, self.y, loss, L2(self.ridge), reduction="saga", scales_steps=True, extrapolates=True)
 
     def solution(self, variables: Any) -> np.ndarray:
         """Return the coefficients."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from races.entries import MAX_EPOCHS, Entry
 
 SEED = 1_000_000
-MOST_TIMES_SERIAL = 10  # limit of epochs, relative to the serial run
+FEWEST, MOST_TIMES_SERIAL = 100, 40  # limit of epochs: at least, and relative to the serial run
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def tune_all(entries: Sequence[Entry], grid: Sequence[int]) -> list[Tuned]:
         limit = MAX_EPOCHS
         if tuned:
             least = min((n for n in next(iter(tuned.values())).work.values() if n is not None), default=MAX_EPOCHS)
-            limit = min(MAX_EPOCHS, max(20, MOST_TIMES_SERIAL * least))
+            limit = min(MAX_EPOCHS, max(FEWEST, MOST_TIMES_SERIAL * least))
         choice = [teacher.exponent] if teacher is not None and teacher.exponent is not None else grid
         tuned[entry.name] = tune(entry, choice, limit)
         print(f"  {entry.name}: {tuned[entry.name].work}", file=sys.stderr)

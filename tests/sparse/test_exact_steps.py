@@ -63,16 +63,17 @@ def test_steps_take_no_longer_than_the_epochs_so_far(monkeypatch):
 
     def find(*arguments):
         found = active_set.find_directions(*arguments)
-        spent.append((found is not None, arguments[-1]))
+        spent.append(isinstance(found, active_set.Directions))
         return found
 
     monkeypatch.setattr("etesian.sparse.problems.exact_steps.find_directions", find)
     monkeypatch.setattr("etesian.sparse.problems.exact_steps.SHORTEST_EPOCH", 0)
     X, y = correlated(n_features=200)  # a system takes 600 * 140**2 multiplications, far more than an epoch
     with pytest.warns(ConvergenceWarning):
-        SparseClassifier(alpha=ALPHA, random_state=0, n_jobs=1, max_iter=12).fit(X, y)
-    assert not any(was_taken for was_taken, _ in spent[:5])
-    assert any(was_taken for was_taken, _ in spent)
+        SparseClassifier(alpha=ALPHA, random_state=0, n_jobs=1, max_iter=25).fit(X, y)
+    assert not spent[0]
+    assert spent.count(False) <= 5  # each try takes passes over the data
+    assert any(spent)
 
 
 def test_least_squares_of_many_features_is_solved_by_rows():

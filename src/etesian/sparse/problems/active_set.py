@@ -52,7 +52,7 @@ def step_down(problem: Linear, point: Point, sum_over: SumOver, ridge: float) ->
     """
     most_products = max(MOST_PRODUCTS, PRODUCTS_PER_ENTRY * problem.X.nnz)
     found = find_directions(problem, point, sum_over, ridge, most_products)
-    return None if found is None else search(problem, point, found, sum_over)
+    return search(problem, point, found, sum_over) if isinstance(found, Directions) else None
 
 
 class Directions(NamedTuple):
@@ -67,8 +67,8 @@ class Directions(NamedTuple):
 
 def find_directions(
     problem: Linear, point: Point, sum_over: SumOver, ridge: float, most_products: float
-) -> Directions | None:
-    """Return the directions of a Newton step, or None if the systems take more multiplications than `most_products`."""
+) -> Directions | float:
+    """Return the directions of a Newton step, or the number of multiplications of its systems if that exceeds a limit."""
     n_rows, n_features = problem.X.shape
     slopes, bends = np.empty_like(point.predicted), np.empty_like(point.predicted)
     gradient, sign = np.empty_like(point.coef), np.empty_like(point.coef)
@@ -79,7 +79,7 @@ def find_directions(
     free = [np.flatnonzero(sign[:, k]) for k in range(problem.n_outputs)]
     products = sum(_products(problem, np.flatnonzero(bends[:, k] > 0), len(each)) for k, each in enumerate(free))
     if products > most_products:
-        return None
+        return products
     move, shift = np.zeros_like(point.coef), np.zeros(problem.n_outputs)
     for k, each in enumerate(free):
         solve = _solve_columns if len(each) <= (bends[:, k] > 0).sum() else _solve_rows

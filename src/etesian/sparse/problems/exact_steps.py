@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from etesian.sparse.problems.active_set import ROUNDING, Point, find_directions, search
+from etesian.sparse.problems.active_set import ROUNDING, Directions, Point, find_directions, search
 from etesian.sparse.problems.linear_multipliers import move_to
 from etesian.sparse.problems.linear_updates import State
 from etesian.sparse.problems.problem import SumOver
@@ -38,10 +38,14 @@ class ExactSteps:
         Number to add to the diagonal of the systems, which is at most 1.
     products : float
         Multiplications that may be spent: those in the time of the epochs so far, without those of the steps taken.
+    needed : float
+        Multiplications below which no step is tried: those of the last step that took too many, or four times those that could
+        be spent then, since a step takes fewer once coefficients are 0.
     """
 
     ridge: float = 1e-3
     products: float = 0.0
+    needed: float = 0.0
 
     def take(self, problem: Linear, state: State, sum_over: SumOver) -> None:
         """Take steps from the last point of the extrapolation, if there is time for one."""
@@ -49,9 +53,13 @@ class ExactSteps:
         assert last is not None
         self.products += max(SHORTEST_EPOCH, EPOCH_PRODUCTS * problem.X.nnz) * problem.n_outputs
         for _ in range(MOST_STEPS):
+            if self.products < self.needed:
+                return
             here = Point(last.coef, last.predicted, last.intercept, last.objective)
             found = find_directions(problem, here, sum_over, self.ridge, self.products - passes)
-            if found is None:
+            if not isinstance(found, Directions):
+                self.needed = min(found + passes, 4 * self.products)
+                self.products -= passes
                 return
             self.products -= found.products + passes
             there = search(problem, here, found, sum_over)
