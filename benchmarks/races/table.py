@@ -12,8 +12,8 @@ from etesian.bench.analysis import RaceAnalysis
 from etesian.bench.report.format import number, target_words, value_and_interval
 from etesian.bench.statistics import Estimate
 
-HEAD = """# Time to target of `etesian.sparse` and its peers
-
+TITLE = "# Time to target of `etesian.sparse` and its peers\n"
+METHOD = """
 Seconds to the target. Each run has a fresh process, and the runs of all entries are interleaved. On the clock:
 sampling an order, planning, data layout and all epochs, or the whole fit of a peer. Off the clock: loading,
 compilation, warm-up and scoring. Brackets contain 95% intervals. `serial` is Etesian on one core; `lock_free` is
@@ -33,11 +33,12 @@ COLUMNS = ("entry", "reached", "epochs", "seconds", "time / serial", "time / loc
 
 
 def write_readme(folder: Path) -> Path:
-    """Write README.md from all races in the folder."""
+    """Write README.md from all races in the folder; what was written before the method is kept."""
     races = sorted(path.parent for path in folder.glob("*/runs.jsonl"))
-    parts = [HEAD, *(_race(race) for race in races)]
     path = folder / "README.md"
-    path.write_text("\n".join(parts))
+    before = path.read_text() if path.exists() else ""
+    claim = before.partition(METHOD)[0] if METHOD in before else TITLE
+    path.write_text("\n".join([claim + METHOD, *(_race(race) for race in races)]))
     return path
 
 
