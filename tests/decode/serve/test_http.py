@@ -318,18 +318,20 @@ def test_other_paths_methods_and_types_are_refused(server):
     assert server.ask("/v1/chat/completions", b"a=b", Content_Type="application/x-www-form-urlencoded").status == 415
 
 
-def test_a_client_that_leaves_frees_its_slot():
+@pytest.mark.parametrize("when", ["before the first event", "in a stream", "waiting for all"])
+def test_a_client_that_leaves_frees_its_slot(when):
     """Otherwise, the text would take minutes."""
+    body = {"messages": [{"role": "user", "content": "abc"}], "max_tokens": 10**6, "speculate": False, **ENDLESS}
+    raw = json.dumps(body | {"stream": when != "waiting for all"}).encode()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with running(max_tokens=10**6) as server:
-        for stream in (True, False):
-            body = {"messages": [{"role": "user", "content": "abc"}], "max_tokens": 10**6, "stream": stream, **ENDLESS}
-            raw = json.dumps(body | {"speculate": False}).encode()
-            head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            head += f"Content-Length: {len(raw)}\r\n\r\n"
-            with socket.create_connection(("127.0.0.1", server.port)) as connection:
-                connection.sendall(head.encode() + raw)
-                wait_until(lambda: server.engine.n_running == 1)
-            wait_until(lambda: server.engine.n_running == 0)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
+            wait_until(lambda: server.engine.n_running == 1)
+            received = b""
+            while when == "in a stream" and b"data: {" not in received:
+                received += connection.recv(1 << 16)
+        wait_until(lambda: server.engine.n_running == 0)
 
 
 def wait_until(is_true, seconds=10.0):
