@@ -85,3 +85,13 @@ def test_least_squares_of_many_features_is_solved_by_rows():
     best = A.T @ np.linalg.solve(A @ A.T + 1e-3 * 50 * np.eye(50), y)
     np.testing.assert_allclose(model.coef_, best, rtol=1e-4, atol=1e-7)
     assert model.n_iter_ <= 30
+
+
+def test_singular_system_is_no_error(monkeypatch):
+    monkeypatch.setattr("etesian.sparse.problems.exact_steps.LEAST_RIDGE", 0.0)
+    X, y = correlated()
+    X = csr_array(np.hstack([X.toarray()] * 4))
+    model = SparseRegressor(alpha=0.0, random_state=0, n_jobs=1, max_iter=30, tol=None).fit(X, y.astype(float))
+    best = np.linalg.lstsq(np.column_stack([X.toarray(), np.ones(len(y))]), y, rcond=None)[0]
+    error = ((X @ model.coef_ + model.intercept_ - y) ** 2).mean()
+    assert error <= ((X @ best[:-1] + best[-1] - y) ** 2).mean() * (1 + 1e-6)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse import diags_array
 
 from etesian.sparse.problems import linear_sums as sums
@@ -68,7 +68,10 @@ class Directions(NamedTuple):
 def find_directions(
     problem: Linear, point: Point, sum_over: SumOver, ridge: float, most_products: float
 ) -> Directions | float:
-    """Return the directions of a Newton step, or the number of multiplications of its systems if that exceeds a limit."""
+    """Return the directions of a Newton step, or the number of multiplications of its systems if that exceeds a limit.
+
+    That number is infinite if a system is singular to rounding.
+    """
     n_rows, n_features = problem.X.shape
     slopes, bends = np.empty_like(point.predicted), np.empty_like(point.predicted)
     gradient, sign = np.empty_like(point.coef), np.empty_like(point.coef)
@@ -83,7 +86,10 @@ def find_directions(
     move, shift = np.zeros_like(point.coef), np.zeros(problem.n_outputs)
     for k, each in enumerate(free):
         solve = _solve_columns if len(each) <= (bends[:, k] > 0).sum() else _solve_rows
-        move[each, k], shift[k] = solve(problem, bends[:, k] / n_rows, -gradient[each, k], each, ridge)
+        try:
+            move[each, k], shift[k] = solve(problem, bends[:, k] / n_rows, -gradient[each, k], each, ridge)
+        except (LinAlgError, ValueError):  # the latter for infinite numbers
+            return np.inf
         shift[k] -= slopes[:, k].sum() / max(bends[:, k].sum(), 1e-300) if problem.fit_intercept else 0.0
     return Directions(move, shift, sign, -(gradient * move).sum(axis=0) / 2, products)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from etesian.sparse.problems.active_set import ROUNDING, Directions, Point, find_directions, search
 from etesian.sparse.problems.linear_multipliers import move_to
 from etesian.sparse.problems.linear_updates import State
@@ -60,6 +62,7 @@ class ExactSteps:
             if not isinstance(found, Directions):
                 self.needed = min(found + passes, 4 * self.products)
                 self.products -= passes
+                self.ridge = min(self.ridge * 10, LARGEST_RIDGE) if np.isinf(found) else self.ridge
                 return
             self.products -= found.products + passes
             there = search(problem, here, found, sum_over)
