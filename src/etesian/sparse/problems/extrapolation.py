@@ -96,10 +96,13 @@ class Extrapolation:
         if self._slope:
             start, first = self._lowest_start(evaluate, start, first)
             self._slope = []
-        at, objective = minimize_along(evaluate, start, first)
-        is_lower = objective <= self.objective
-        to_coef = np.where(is_lower, coef + np.einsum("jki,ki->jk", coef_moves, at[:, :-1]), self.coef)
+        at, _ = minimize_along(evaluate, start, first)
+        to_coef = coef + np.einsum("jki,ki->jk", coef_moves, at[:, :-1])
         to_predicted = self._predict(to_coef)  # recomputed, since sums of moves accumulate rounding errors
+        none = np.zeros((*to_coef.shape, 0)), np.zeros((*to_predicted.shape, 0))
+        objective = self._evaluate(to_coef, to_predicted, *none, at[:, -1:])[0]  # tiny moves feign decreases
+        is_lower = objective <= self.objective
+        to_coef, to_predicted = np.where(is_lower, to_coef, self.coef), np.where(is_lower, to_predicted, self.predicted)
         self._moves = [(to_coef - self.coef, to_predicted - self.predicted), *self._moves][: N_MOVES - 1]
         self.coef, self.predicted = to_coef, to_predicted
         self.intercept = np.where(is_lower, at[:, -1], self.intercept)
