@@ -67,8 +67,8 @@ def test_requests_share_passes(make_engine):
         has_all.wait(timeout=30)
         return logits_of(tokens)
 
-    model.logits_of = waiting
     engine = make_engine(make_decoder(model), slots=4)
+    model.logits_of = waiting  # after the engine's own first pass
     callers = [Caller(engine, prompt, max_tokens=50, speculate=False) for prompt in PROMPTS[:4]]
     has_all.set()
     total = sum(len(caller.result().token_ids) for caller in callers)
