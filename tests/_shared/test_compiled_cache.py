@@ -1,4 +1,4 @@
-"""Compiled loops run without a writable folder for compiled code, and on a full disk."""
+"""Compiled loops run without a writable folder for compiled code, on a full disk, and after an upgrade."""
 
 import errno
 import pickle
@@ -9,6 +9,8 @@ from numba import njit
 from numba.core import caching
 
 from etesian._shared import compiled_cache
+from etesian._shared.compiled_cache import code_digest
+from etesian.decode.models.cpu import forward, products
 
 SOURCE = """
 from numba import njit
@@ -80,3 +82,30 @@ def test_numba_calls_the_wrapped_methods():
     assert njit(cache=True)(lambda x: x) is not None
     for name in ("save_overload", "load_overload"):
         assert getattr(caching.FunctionCache, name).__name__ == "access_or_compile"
+
+
+FILES = {
+    "loops.py": "from package.low import steps\nfrom package import (\n    middle,\n)\nfrom numpy import add\n",
+    "low/__init__.py": "",
+    "low/steps.py": "from package.low.instructions import load\n",
+    "low/instructions.py": "load = 1\n",
+    "middle.py": "import numpy\n",
+    "other.py": "from package import loops\n",
+}
+
+
+@pytest.mark.parametrize("changed", FILES)
+def test_outdated_is_what_imports_a_changed_module_directly_or_not(changed, tmp_path):
+    digests = []
+    for version, text in enumerate(("", "more = 2\n")):
+        folder = tmp_path / str(version) / "package"
+        for name, content in FILES.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content + text * (name == changed))
+        digests.append(code_digest(folder / "loops.py", folder))
+    assert (digests[0] == digests[1]) == (changed == "other.py")
+
+
+def test_stamp_of_compiled_code_covers_what_it_imports():
+    stamp = forward.run_pass._cache._impl.locator.get_source_stamp()
+    assert stamp[1] == code_digest(Path(forward.__file__)) != code_digest(Path(products.__file__))

@@ -1,6 +1,8 @@
-"""A cache of compiled code that never stops a program: a temporary one where numba finds no writable folder, or none.
+"""A cache of compiled code that never stops a program and never returns outdated code.
 
-Importing this module registers both. Packages with compiled loops import it before they compile anything.
+Where numba finds no writable folder, the cache is temporary, or there is none. Compiled code holds the code of the functions that it
+calls, so it is outdated when its own file changes, or any module of this package that the file imports. Importing this module
+registers all this. Packages with compiled loops import it before they compile anything.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ import atexit
 import hashlib
 import logging
 import pickle
+import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from numba.core import caching
 
 _NOWHERE = "/nonexistent/etesian-compiled"  # numba looks for cached code there, and finds none
 _FAILURES = (OSError, EOFError, pickle.UnpicklingError)
+_PACKAGE = Path(__file__).resolve().parents[1]
+_IMPORT = re.compile(r"^from +([\w.]+) +import +(?:\(([^)]*)\)|(.*))", re.MULTILINE)
 
 
 class TemporaryLocator:
@@ -93,11 +98,53 @@ def _without_cache_errors(access: Callable[..., Any]) -> Callable[..., Any]:
     return access_or_compile
 
 
+def code_digest(source: Path, package: Path = _PACKAGE) -> str:
+    """Return a digest of a file and of all modules of its package that it imports, directly or not."""
+    found, waiting = dict[Path, bytes](), [source]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found[file] = _content(file)
+            waiting += _imported(found[file].decode(errors="replace"), package)
+    digest = hashlib.sha256()
+    for file in sorted(found):
+        digest.update(hashlib.sha256(found[file]).digest())
+    return digest.hexdigest()
+
+
+@cache
+def _content(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def _imported(text: str, package: Path) -> Iterator[Path]:
+    """Yield the files of a package that a text imports; `import etesian.module` without `from` is not used here."""
+    for module, listed, alone in _IMPORT.findall(text):
+        first, *parts = module.split(".")
+        if first == package.name:
+            folder = package.joinpath(*parts)
+            names = re.findall(r"\w+", listed or alone)
+            places = (folder.with_suffix(".py"), folder / "__init__.py", *(folder / f"{name}.py" for name in names))
+            yield from (place for place in places if place.is_file())
+
+
+def _with_imports(stamp: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Extend numba's stamp of a source file by the modules of this package that the file imports."""
+
+    def extended(self: Any) -> Any:
+        source = Path(self._py_file).resolve()
+        return (stamp(self), code_digest(source)) if _PACKAGE in source.parents else stamp(self)
+
+    return extended
+
+
 def _register() -> None:
     numba_caching: Any = caching
     places = numba_caching.FunctionCache._impl_class._locator_classes
     if TemporaryLocator not in places:
         places.append(TemporaryLocator)
+        backed = numba_caching._SourceFileBackedLocatorMixin
+        backed.get_source_stamp = _with_imports(backed.get_source_stamp)
         numba_caching.Cache.save_overload = _without_cache_errors(numba_caching.Cache.save_overload)
         numba_caching.Cache.load_overload = _without_cache_errors(numba_caching.Cache.load_overload)
 

@@ -1,7 +1,4 @@
-"""The compiled forward pass of a head, on one thread: one transformer layer over embeddings and states.
-
-After a change of `etesian.decode.models.cpu.products`, change this file as well: numba looks at no other.
-"""
+"""The compiled forward pass of a head, on one thread: one transformer layer over embeddings and states."""
 
 from __future__ import annotations
 

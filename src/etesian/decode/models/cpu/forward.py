@@ -2,8 +2,7 @@
 
 All sums of a row have one order, whatever other rows are in the pass, wherever its keys are, and for any number of threads: terms
 of a product in the order of the input, keys in the order of positions. Slots that a row does not see have a weight of exactly zero,
-which changes no bit. A row of a tree therefore has the bits of plain decoding. Functions that call each other share this file,
-because numba recompiles a function only when its own file changes: after a change of `products.py`, change this file as well.
+which changes no bit. A row of a tree therefore has the bits of plain decoding.
 """
 
 from __future__ import annotations

@@ -7,12 +7,10 @@ from typing import Any
 from llvmlite import ir
 from numba import njit, types
 
-from etesian.decode.models.cpu.instructions import BYTE, FLOAT, LONG, SHORT, WORD, call, data_of, instruction
+from etesian.decode.models.cpu.instructions import BYTE, FLOAT, LONG, WORD, call, data_of, instruction
 from etesian.decode.models.cpu.quantized.formats import BLOCK
-from etesian.decode.models.cpu.quantized.tiles import HOST
+from etesian.decode.models.cpu.quantized.tiles import LARGEST, RECORD_BYTES
 
-LEVEL_BYTES, RECORD_BYTES = HOST.level_bytes, HOST.record_bytes
-LARGEST = 127
 _MAGNITUDE, _INFINITY, _TINY = 0x7FFFFFFF, 0x7F800000, 1e-30
 _ROUNDER, _ROUNDER_BITS = 12582912.0, 0x4B400000
 """A number whose unit in the last place is 1; adding it rounds a small number to the nearest integer in the last bits."""
@@ -61,16 +59,11 @@ def _fill_record(builder: Any, numbers: Any, out: Any) -> None:
     scaled = builder.fmul(block, _broadcast(builder, inverse))
     rounded = builder.bitcast(builder.fadd(scaled, _constant(floats, _ROUNDER)), words)
     levels = builder.sub(rounded, _constant(words, _ROUNDER_BITS))
-    if LEVEL_BYTES == 1:
-        store(builder.trunc(levels, ir.VectorType(BYTE, BLOCK)), 0)
-    else:  # pairs of inputs 0, 2 and 1, 3 of every four
-        shorts = builder.trunc(levels, ir.VectorType(SHORT, BLOCK))
-        store(_picked(builder, shorts, [first + k for first in range(0, BLOCK, 4) for k in (0, 2, 1, 3)]), 0)
-    after = BLOCK * LEVEL_BYTES
-    store(scale, after)
+    store(builder.trunc(levels, ir.VectorType(BYTE, BLOCK)), 0)
+    store(scale, BLOCK)
     for half in range(2):
         part = _picked(builder, levels, range(half * BLOCK // 2, (half + 1) * BLOCK // 2))
-        store(call(builder, f"llvm.vector.reduce.add.v{BLOCK // 2}i32", WORD, part), after + 4 * (1 + half))
+        store(call(builder, f"llvm.vector.reduce.add.v{BLOCK // 2}i32", WORD, part), BLOCK + 4 * (1 + half))
 
 
 def _scale(builder: Any, largest_bits: Any) -> tuple[Any, Any]:

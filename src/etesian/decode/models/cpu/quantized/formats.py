@@ -32,6 +32,8 @@ class BlockFormat:
         True if a block has a minimum.
     offset : int
         The level of a zero weight; 0 for types with a minimum.
+    used_bits : int or None
+        Bits that levels have, if fewer than are stored.
     """
 
     name: str
@@ -40,6 +42,12 @@ class BlockFormat:
     is_nested: bool = False
     has_minimum: bool = False
     offset: int = 0
+    used_bits: int | None = None
+
+    @property
+    def largest(self) -> int:
+        """The largest level."""
+        return 2 ** (self.used_bits or self.bits) - 1
 
     @property
     def level_bytes(self) -> int:
@@ -93,13 +101,13 @@ FORMATS: dict[str, StripFormat] = {
         BlockFormat("Q8_0", 8, offset=128),
         BlockFormat("Q4_0", 4, offset=8),
         BlockFormat("Q4_1", 4, has_minimum=True),
-        BlockFormat("Q5_0", 6, offset=16),
-        BlockFormat("Q5_1", 6, has_minimum=True),
+        BlockFormat("Q5_0", 6, offset=16, used_bits=5),
+        BlockFormat("Q5_1", 6, has_minimum=True, used_bits=5),
         BlockFormat("IQ4_NL", 8, offset=128),
         BlockFormat("Q2_K", 4, n_parts=2, is_nested=True, has_minimum=True),
         BlockFormat("Q3_K", 4, n_parts=2, is_nested=True, offset=4),
         BlockFormat("Q4_K", 4, is_nested=True, has_minimum=True),
-        BlockFormat("Q5_K", 6, is_nested=True, has_minimum=True),
+        BlockFormat("Q5_K", 6, is_nested=True, has_minimum=True, used_bits=5),
         BlockFormat("Q6_K", 6, n_parts=2, is_nested=True, offset=32),
     )
 }

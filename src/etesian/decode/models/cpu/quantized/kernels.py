@@ -1,7 +1,6 @@
 """Compiled products of rows with one strip, one for each type. A pass calls them by address.
 
-They are compiled at first use and cached on disk, so a model waits only for the types that it has. After a change of `tiles.py`,
-change this file as well: numba looks at no other.
+They are compiled at first use and cached on disk, so a model waits only for the types that it has.
 """
 
 from __future__ import annotations

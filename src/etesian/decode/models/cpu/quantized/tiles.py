@@ -22,6 +22,11 @@ LINE = 64
 """Bytes that memory moves at once."""
 GROUP = 4
 """Inputs whose levels lie in one 32-bit word of a column."""
+LARGEST = 127
+"""The largest magnitude of an activation's level."""
+RECORD_BYTES = BLOCK + 12
+"""Bytes of a block of 32 activations: levels, scale (float32), sums of the levels of both halves (int32)."""
+_LARGEST_SHORT = 2**15 - 1
 
 
 @dataclass(frozen=True)
@@ -31,27 +36,17 @@ class Arithmetic:
     Parameters
     ----------
     name
-        ``"vnni512"`` and ``"vnni256"`` multiply four pairs of bytes per word, ``"madd"`` two pairs of 16-bit numbers;
-        ``"generic"`` compiles everywhere.
+        ``"vnni512"`` and ``"vnni256"`` add four products of bytes to each 32-bit word, ``"maddubs"`` two to each 16-bit number, which
+        as many products as fit share; ``"generic"`` compiles everywhere.
     lanes
         Columns of a vector.
     tile_rows
         Rows of the largest tile.
     """
 
-    name: Literal["vnni512", "vnni256", "madd", "generic"]
+    name: Literal["vnni512", "vnni256", "maddubs", "generic"]
     lanes: int
     tile_rows: int
-
-    @property
-    def level_bytes(self) -> int:
-        """Bytes of an activation's level: 1 in groups of four bytes, 2 in pairs of 16-bit numbers."""
-        return 1 if self.name.startswith("vnni") else 2
-
-    @property
-    def record_bytes(self) -> int:
-        """Bytes of a block of 32 activations: levels, scale (float32), sums of levels of both halves (int32)."""
-        return BLOCK * self.level_bytes + 12
 
 
 ARITHMETICS = {
@@ -59,7 +54,7 @@ ARITHMETICS = {
     for each in (
         Arithmetic("vnni512", 16, 6),
         Arithmetic("vnni256", 8, 4),
-        Arithmetic("madd", 8, 4),
+        Arithmetic("maddubs", 8, 4),
         Arithmetic("generic", 16, 4),
     )
 }
@@ -72,7 +67,7 @@ def best_arithmetic(features: Any = _FEATURES) -> Arithmetic:
         return ARITHMETICS["vnni512"]
     if features.get("avxvnni", False):
         return ARITHMETICS["vnni256"]
-    return ARITHMETICS["madd" if features.get("avx2", False) else "generic"]
+    return ARITHMETICS["maddubs" if features.get("avx2", False) else "generic"]
 
 
 HOST = best_arithmetic()
@@ -207,17 +202,16 @@ class _Block:
     """A step of a quantized tile: one block of all columns and all rows."""
 
     def __init__(self, tile: _Tile, form: BlockFormat, blocks: Any, step: Any) -> None:
-        builder, arithmetic = tile.builder, tile.arithmetic
+        builder = tile.builder
         self.tile, self.form = tile, form
         self.base = builder.gep(blocks, [builder.mul(step, LONG(form.block_bytes))])
         shared = builder.mul(builder.lshr(step, LONG(3)), LONG(form.superblock_bytes))
         self.superblock = builder.gep(tile.weights, [shared])
-        here = builder.mul(step, LONG(arithmetic.record_bytes))
+        here = builder.mul(step, LONG(RECORD_BYTES))
         self.records = [builder.gep(tile.rows, [builder.add(start, here)]) for start in tile.starts]
-        after_levels = BLOCK * arithmetic.level_bytes
-        self.scales = [tile.load(record, after_levels, FLOAT) for record in self.records]
+        self.scales = [tile.load(record, BLOCK, FLOAT) for record in self.records]
         self.level_sums = [
-            [tile.load(record, after_levels + 4 * (1 + half), WORD) for half in range(2)] for record in self.records
+            [tile.load(record, BLOCK + 4 * (1 + half), WORD) for half in range(2)] for record in self.records
         ]
         if form.n_parts == 1:
             self.level_sums = [[builder.add(*both)] for both in self.level_sums]
@@ -263,72 +257,89 @@ class _Block:
             if offset:
                 start = tile.broadcast(builder.mul(self.level_sums[row][scale], WORD(-offset)))
             sums.append([start] * len(parts))
-        is_paired = tile.arithmetic.level_bytes > 1
+        if tile.arithmetic.name == "maddubs":
+            return self._add_pairs(sums, parts, groups)
         for group in groups:
             factors = [self._levels(part, group) for part in parts]
-            for k in range(1 + is_paired):
-                for row in range(tile.n_rows):
-                    offset_bytes = (group * (1 + is_paired) + k) * 4
-                    x = tile.load(self.records[row], offset_bytes, WORD)
-                    sums[row] = [
-                        _add_products(tile, total, factor[k], x)
-                        for total, factor in zip(sums[row], factors, strict=True)
-                    ]
+            for row in range(tile.n_rows):
+                x = tile.load(self.records[row], group * GROUP, WORD)
+                sums[row] = [
+                    _add_products(tile, total, factor, x) for total, factor in zip(sums[row], factors, strict=True)
+                ]
         return sums
 
-    def _levels(self, part: int, group: int) -> list[Any]:
-        """Return the levels of four inputs: one word of four bytes, or two words of two 16-bit numbers (inputs 0, 2 and 1, 3)."""
+    def _add_pairs(self, sums: list[list[Any]], parts: range, groups: range) -> list[list[Any]]:
+        """Add products in pairs of 16 bits first, as many groups as fit; levels of 8 bits in halves of 4 bits."""
         tile, builder, form = self.tile, self.tile.builder, self.form
+        n_halves = 2 if form.bits == 8 else 1
+        largest = 15 if n_halves == 2 else form.largest
+        n_fitting = _LARGEST_SHORT // (2 * largest * LARGEST)
+        kind = ir.VectorType(SHORT, 2 * tile.words.count)
+        for first in range(groups.start, groups.stop, n_fitting):
+            pairs: dict[tuple[int, int, int], Any] = {}
+            for group in range(first, min(first + n_fitting, groups.stop)):
+                factors = [self._halves(part, group) for part in parts]
+                for row in range(tile.n_rows):
+                    x = _as_bytes(tile, tile.broadcast(tile.load(self.records[row], group * GROUP, WORD)))
+                    for i, halves in enumerate(factors):
+                        for half, levels in enumerate(halves):
+                            found = call(builder, "llvm.x86.avx2.pmadd.ub.sw", kind, _as_bytes(tile, levels), x)
+                            before = pairs.get((row, i, half))
+                            pairs[row, i, half] = found if before is None else builder.add(before, found)
+            for (row, i, half), pair in pairs.items():
+                weights = tile.constant(kind, 16**half)
+                total = call(builder, "llvm.x86.avx2.pmadd.wd", tile.words, pair, weights)
+                sums[row][i] = builder.add(sums[row][i], total)
+        return sums
+
+    def _halves(self, part: int, group: int) -> list[Any]:
+        """Return the levels of four inputs as a word of four bytes; levels of 8 bits as a word of low and one of high halves."""
+        word = self._levels(part, group)
+        return [_bits(self.tile, word, shift, 0x0F) for shift in (0, 4)] if self.form.bits == 8 else [word]
+
+    def _levels(self, part: int, group: int) -> Any:
+        """Return the levels of four inputs as a word of four bytes."""
+        tile, form = self.tile, self.form
         column = tile.parts[part]
         vector, lane = divmod(column, 16)  # levels lie in vectors of 16 columns
 
         def plane(start: int, n_vectors: int, index: int) -> Any:
             return tile.load(self.base, start + (vector * n_vectors + index) * LINE + lane * 4, tile.words)
 
-        kind = ir.VectorType(SHORT, 2 * tile.words.count)  # shifts by 16 bits at a time leave less to mask
-
-        def bits(word: Any, shift: int, mask: int) -> Any:
-            shorts = builder.bitcast(word, kind)
-            if shift:
-                move = builder.lshr if shift > 0 else builder.shl
-                shorts = move(shorts, tile.constant(kind, abs(shift)))
-            return builder.bitcast(builder.and_(shorts, tile.constant(kind, mask)), tile.words)
-
-        is_paired = tile.arithmetic.level_bytes > 1
-        spread = 0x0001 if is_paired else 0x0101
-        shifts = (0, 8) if is_paired else (0,)
         if form.bits == 8:
-            word = plane(0, 8, group)
-            return [bits(word, shift, 0xFF * spread) for shift in shifts] if is_paired else [word]
-        low = plane(0, 4, group // 2)
-        levels = [bits(low, shift + group % 2 * 4, 0x0F * spread) for shift in shifts]
+            return plane(0, 8, group)
+        low = _bits(tile, plane(0, 4, group // 2), group % 2 * 4, 0x0F)
         if form.bits == 4:
-            return levels
+            return low
         high = plane(STRIP * BLOCK // 2, 2, group // 4)
-        return [
-            builder.or_(level, bits(high, shift + group % 4 * 2 - 4, 0x30 * spread))
-            for level, shift in zip(levels, shifts, strict=True)
-        ]
+        return tile.builder.or_(low, _bits(tile, high, group % 4 * 2 - 4, 0x30))
+
+
+def _bits(tile: _Tile, word: Any, shift: int, mask: int) -> Any:
+    """Shift words to the right, or to the left if `shift` is negative, and mask their bytes."""
+    kind = ir.VectorType(SHORT, 2 * tile.words.count)  # shifts by 16 bits at a time leave less to mask
+    shorts = tile.builder.bitcast(word, kind)
+    if shift:
+        move = tile.builder.lshr if shift > 0 else tile.builder.shl
+        shorts = move(shorts, tile.constant(kind, abs(shift)))
+    return tile.builder.bitcast(tile.builder.and_(shorts, tile.constant(kind, mask * 0x0101)), tile.words)
+
+
+def _as_bytes(tile: _Tile, words: Any) -> Any:
+    return tile.builder.bitcast(words, ir.VectorType(BYTE, 4 * tile.words.count))
 
 
 def _add_products(tile: _Tile, total: Any, levels: Any, x: Any) -> Any:
-    """Add to each word the products of its numbers with those of the word `x`."""
-    builder, name, words = tile.builder, tile.arithmetic.name, tile.words
-    if name == "generic":
-        low = builder.ashr(builder.shl(x, WORD(16)), WORD(16))
-        high = builder.ashr(x, WORD(16))
-        first = builder.mul(builder.and_(levels, tile.constant(words, 0xFFFF)), tile.broadcast(low))
-        second = builder.mul(builder.lshr(levels, tile.constant(words, 16)), tile.broadcast(high))
-        return builder.add(total, builder.add(first, second))
-    factors = tile.broadcast(x)
-    if name == "madd":
-        shorts = ir.VectorType(SHORT, 16)
-        pairs = [builder.bitcast(each, shorts) for each in (levels, factors)]
-        return builder.add(total, call(builder, "llvm.x86.avx2.pmadd.wd", words, *pairs))
-    bits = 32 * words.count
-    bytes_ = ir.VectorType(BYTE, bits // 8)
-    quads = [builder.bitcast(each, bytes_) for each in (levels, factors)]
-    return call(builder, f"llvm.x86.avx512.vpdpbusd.{bits}", words, total, *quads)
+    """Add to each word the products of its bytes with those of the word `x`."""
+    builder, words = tile.builder, tile.words
+    if tile.arithmetic.name == "generic":
+        for byte in range(4):
+            factor = builder.ashr(builder.shl(x, WORD(24 - 8 * byte)), WORD(24))
+            level = builder.and_(builder.lshr(levels, tile.constant(words, 8 * byte)), tile.constant(words, 0xFF))
+            total = builder.add(total, builder.mul(level, tile.broadcast(factor)))
+        return total
+    quads = [_as_bytes(tile, each) for each in (levels, tile.broadcast(x))]
+    return call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * words.count}", words, total, *quads)
 
 
 def tile_function(module: Any, form: StripFormat, arithmetic: Arithmetic, n_rows: int) -> Any:
