@@ -143,7 +143,9 @@ def test_early_stopping_watches_rows_that_were_held_out():
 @pytest.mark.parametrize("make", [SparseRegressor, SparseClassifier])
 def test_early_stopping_keeps_the_epoch_with_the_lowest_held_out_loss(make, method):
     X, y = noisy_rows()
-    y = y if make is SparseRegressor else np.where(np.arange(len(y)) % 2, y < 0, y > 0)  # labels that X does not explain
+    y = (
+        y if make is SparseRegressor else np.where(np.arange(len(y)) % 2, y < 0, y > 0)
+    )  # labels that X does not explain
     options = {"early_stopping": True, "alpha": 1e-6, "method": method, "random_state": 0}
     model = make(n_iter_no_change=5, max_iter=200, **options).fit(X, y)
     best = int(np.argmin(model.validation_loss_)) + 1

@@ -1,8 +1,8 @@
 """A cache of compiled code that never stops a program and never returns outdated code.
 
-Where numba finds no writable folder, the cache is temporary, or there is none. Compiled code holds the code of the functions that it
-calls, so it is outdated when its own file changes, or any module of this package that the file imports. Importing this module
-registers all this. Packages with compiled loops import it before they compile anything.
+Where numba finds no writable folder, the cache is temporary, or there is none. Compiled code contains the functions that it calls,
+so it is outdated when its own file changes, or any module of this package that the file imports. Importing this module registers
+all this. Packages with compiled loops import it before they compile anything.
 """
 
 from __future__ import annotations

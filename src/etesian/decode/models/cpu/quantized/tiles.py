@@ -36,8 +36,8 @@ class Arithmetic:
     Parameters
     ----------
     name
-        ``"vnni512"`` and ``"vnni256"`` add four products of bytes to each 32-bit word, ``"maddubs"`` two to each 16-bit number, which
-        as many products as fit share; ``"generic"`` compiles everywhere.
+        ``"vnni512"`` and ``"vnni256"`` add four products of bytes to each 32-bit word. ``"maddubs"`` (AVX2) adds two to a 16-bit
+        number, and as many of these as cannot overflow; ``"generic"`` compiles everywhere.
     lanes
         Columns of a vector.
     tile_rows
@@ -186,7 +186,10 @@ def fill_block_tile(function: Any, form: BlockFormat, arithmetic: Arithmetic, n_
     builder, n_parts = tile.builder, len(tile.parts)
     n_superblocks = builder.lshr(tile.n_steps, LONG(3))
     blocks = builder.gep(tile.weights, [builder.mul(n_superblocks, LONG(form.superblock_bytes))])
-    at_once = max(min(n_parts, 4 // n_rows), 1)  # columns that share a load of activations, as registers allow
+    at_once = min(n_parts, 4 // n_rows)  # columns that share a load of activations, as registers allow
+    if arithmetic.name == "maddubs":  # those of a line of weights, and sums of 16 bits in addition
+        at_once = min(LINE // (4 * arithmetic.lanes), (8 if form.bits == 4 else 4) // n_rows)
+    at_once = max(at_once, 1)
 
     def body(step: Any, totals: list[Any]) -> list[Any]:
         block = _Block(tile, form, blocks, step)
