@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from etesian.decode.models.cpu.instructions import LONG, data_of, instruction
 from etesian.decode.models.cpu.quantized.activations import quantize_rows, record_stride
 from etesian.decode.models.cpu.quantized.tiles import HOST
-from etesian.decode.models.cpu.tiles import PANEL, TILE_ROWS, VECTOR, dot
+from etesian.decode.models.cpu.tiles import LEAST_TILES, PANEL, TILE_ROWS, VECTOR, dot
 
 STEPS_AHEAD = 16
 """Steps by which a single tile prefetches its panel, about 4 KB."""
@@ -152,7 +152,7 @@ def _multiply_panel(x, n_rows, n_in, lanes, packed, start, out, out_start):
     and prefetch the next one, so that memory transfers and arithmetic overlap.
     """
     stride, step, n_steps = stride_of(n_in), PANEL * lanes, n_in // lanes
-    n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
+    n_tiles = max((n_rows + TILE_ROWS - 1) // TILE_ROWS, min(n_rows, LEAST_TILES))
     longest = n_steps if n_tiles == 1 else SHORT_STRETCH if n_tiles <= FEW_TILES else LONG_STRETCH
     n_stretches = (n_steps + longest - 1) // longest
     for stretch in range(n_stretches):

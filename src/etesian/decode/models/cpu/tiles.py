@@ -37,9 +37,12 @@ LINES_AHEAD = 4
 
 _FEATURES = binding.get_host_cpu_features()
 _MULTIPLIES_BFLOAT = bool(_FEATURES.get("avx512bf16", False))
-TILE_ROWS = 6 if _FEATURES.get("avx512f", False) else 1
-"""Rows of the largest tile whose sums all fit into registers."""
-MIX_ROWS = min(TILE_ROWS, 5)
+_HAS_MANY_REGISTERS = bool(_FEATURES.get("avx512f", False))
+TILE_ROWS = 6 if _HAS_MANY_REGISTERS else 2
+"""Rows of the largest tile whose sums all fit into registers, those of half of the columns at a time where there are few."""
+LEAST_TILES = 1 if _HAS_MANY_REGISTERS else 2
+"""Fewest tiles for several rows: one row at a time takes the columns in the order of memory, which few rows wait for."""
+MIX_ROWS = 5 if _HAS_MANY_REGISTERS else 1
 """Rows of the largest tile that also sums its rows, which takes further registers."""
 
 _words, _floats = ir.VectorType(WORD, VECTOR), ir.VectorType(FLOAT, VECTOR)
@@ -91,10 +94,10 @@ def _add_pairs(builder: Any, x: Any, w: Any, total: Any) -> Any:
     return total
 
 
-def _load_columns(builder: Any, w_type: Any, is_paired: bool, data: Any, place: Any) -> list[Any]:
-    """Load the columns of a step: pairs of bfloat16 as words, or floats."""
+def _load_columns(builder: Any, w_type: Any, is_paired: bool, data: Any, place: Any, vectors: range) -> list[Any]:
+    """Load vectors of columns of a step: pairs of bfloat16 as words, or floats."""
     width = VECTOR * (2 if is_paired else 1)
-    starts = range(0, TILE_VECTORS * width, width)
+    starts = [vector * width for vector in vectors]
     if is_paired:
         return [_load(builder, data, place, _words, start) for start in starts]
     if w_type.dtype == types.float32:
@@ -104,13 +107,13 @@ def _load_columns(builder: Any, w_type: Any, is_paired: bool, data: Any, place: 
     return [builder.bitcast(builder.shl(builder.zext(short, _words), shift), _floats) for short in loaded]
 
 
-def _prefetch_lines(builder: Any, start: Any) -> None:
-    """Prefetch memory into the L1 cache of this core."""
+def _prefetch_lines(builder: Any, start: Any, lines: range) -> None:
+    """Prefetch lines into the L1 cache of this core."""
     start = builder.bitcast(start, BYTE.as_pointer())
     to_read, nearest, data = WORD(0), WORD(3), WORD(1)
     declared = ir.FunctionType(ir.VoidType(), [start.type, WORD, WORD, WORD])
     function = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
-    for line in range(LINES_AHEAD):
+    for line in lines:
         builder.call(function, [builder.gep(start, [LONG(line * LINE)]), to_read, nearest, data])
 
 
@@ -132,21 +135,33 @@ def _tile(module: Any, n_rows: int, x: Any, w: Any, *, is_summed: bool) -> Any:
 
 
 def _fill_tile(function: Any, n_rows: int, x: Any, w: Any, *, is_summed: bool) -> None:
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    n_parts = 1 if _HAS_MANY_REGISTERS or is_summed or n_rows == 1 else 2
+    for part in range(n_parts):
+        vectors = range(part * TILE_VECTORS // n_parts, (part + 1) * TILE_VECTORS // n_parts)
+        lines = range(part * LINES_AHEAD // n_parts, (part + 1) * LINES_AHEAD // n_parts)
+        _fill_columns(builder, n_rows, x, w, vectors, lines, is_summed=is_summed)
+    builder.ret_void()
+
+
+def _fill_columns(builder: Any, n_rows: int, x: Any, w: Any, vectors: range, lines: range, *, is_summed: bool) -> None:
+    """Generate the loop over the steps for some vectors of columns; the sum of the row follows the last one."""
+    function = builder.function
     xs, x_stride, ws, w_stride, n_steps, outs, out_stride, accumulates, ahead, ahead_stride = function.args
-    is_paired, n_vectors = x.dtype == types.uint16 == w.dtype, TILE_VECTORS + is_summed
+    is_paired = x.dtype == types.uint16 == w.dtype
     add = _add_pairs if is_paired else multiply_add
-    entry, loop, done = (function.append_basic_block(name) for name in ("entry", "loop", "done"))
-    builder = ir.IRBuilder(entry)
+    before_loop, loop, done = builder.block, *(function.append_basic_block(name) for name in ("loop", "done"))
     starts = [builder.mul(out_stride, LONG(r)) for r in range(n_rows)]
-    places = [builder.add(start, LONG(c * VECTOR)) for start in starts for c in range(n_vectors)]
+    columns_out = range(vectors.start, vectors.stop + is_summed)
+    places = [builder.add(start, LONG(c * VECTOR)) for start in starts for c in columns_out]
     zeros = ir.Constant(_floats, [0.0] * VECTOR)
     before = [builder.select(accumulates, _load(builder, outs, place, _floats), zeros) for place in places]
     builder.branch(loop)
     builder.position_at_end(loop)
     step, totals = builder.phi(LONG), [builder.phi(_floats) for _ in places]
-    columns = _load_columns(builder, w, is_paired, ws, builder.mul(step, w_stride))
+    columns = _load_columns(builder, w, is_paired, ws, builder.mul(step, w_stride), vectors)
     columns += [ir.Constant(_floats, [1.0] * VECTOR)] * is_summed
-    _prefetch_lines(builder, builder.gep(ahead, [builder.mul(step, ahead_stride)]))
+    _prefetch_lines(builder, builder.gep(ahead, [builder.mul(step, ahead_stride)]), lines)
     sums: list[Any] = []
     for r in range(n_rows):
         place = builder.add(builder.mul(x_stride, LONG(r)), builder.mul(step, LONG(2 if is_paired else 1)))
@@ -154,13 +169,12 @@ def _fill_tile(function: Any, n_rows: int, x: Any, w: Any, *, is_summed: bool) -
         sums += [add(builder, factor, column, totals[len(sums) + c]) for c, column in enumerate(columns)]
     following = builder.add(step, LONG(1))
     for phi, first, later in zip([step, *totals], [LONG(0), *before], [following, *sums], strict=True):
-        phi.add_incoming(first, entry)
+        phi.add_incoming(first, before_loop)
         phi.add_incoming(later, loop)
     builder.cbranch(builder.icmp_signed("<", following, n_steps), loop, done)
     builder.position_at_end(done)
     for place, total in zip(places, sums, strict=True):
         builder.store(total, builder.bitcast(builder.gep(outs, [place]), _floats.as_pointer()), align=4)
-    builder.ret_void()
 
 
 def _product(most_rows: int, *, is_summed: bool) -> Any:
