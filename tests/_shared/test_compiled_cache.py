@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,24 @@ def test_outdated_is_what_imports_a_changed_module_directly_or_not(changed, tmp_
 def test_stamp_of_compiled_code_covers_what_it_imports():
     stamp = forward.run_pass._cache._impl.locator.get_source_stamp()
     assert stamp[1] == code_digest(Path(forward.__file__)) != code_digest(Path(products.__file__))
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_person_at_a_terminal_is_told_once_that_functions_are_compiled(tmp_path, monkeypatch, caplog, is_terminal):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal, raising=False)
+    monkeypatch.setattr(compiled_cache, "_PATIENCE", 0.0)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        compiled_function(tmp_path / name)(1)
+        assert compiled_function(tmp_path / name)(2) == 4  # from the cache
+        assert len([text for text in caplog.messages if "can take a minute" in text]) == is_terminal
+
+
+def test_a_short_compilation_is_not_announced(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(compiled_cache, "_PATIENCE", 60.0)
+    compiled_function(tmp_path)(1)
+    for timer in [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]:
+        timer.join(timeout=1.0)
+        assert not timer.is_alive()
+    assert not caplog.messages

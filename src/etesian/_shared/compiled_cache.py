@@ -13,15 +13,18 @@ import logging
 import pickle
 import re
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
 from numba.core import caching
 
 _NOWHERE = "/nonexistent/etesian-compiled"  # numba looks for cached code there, and finds none
+_PATIENCE = 2.0  # seconds of compilation until a person at a terminal is told
 _FAILURES = (OSError, EOFError, pickle.UnpicklingError)
 _PACKAGE = Path(__file__).resolve().parents[1]
 _IMPORT = re.compile(r"^from +([\w.]+) +import +(?:\(([^)]*)\)|(.*))", re.MULTILINE)
@@ -98,6 +101,50 @@ def _without_cache_errors(access: Callable[..., Any]) -> Callable[..., Any]:
     return access_or_compile
 
 
+class _Notice:
+    """Tells a person at a terminal once that functions are being compiled, if that takes a while."""
+
+    def __init__(self) -> None:
+        self._function: Any = None  # the outermost one that is being compiled
+        self._timer = threading.Timer(0.0, _tell)
+
+    def begin(self, function: Any) -> None:
+        """Start to wait; `function` is its cache, as numba passes it."""
+        if self._function is None and sys.stderr is not None and sys.stderr.isatty():
+            self._function, self._timer = function, threading.Timer(_PATIENCE, _tell)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def end(self, function: Any) -> None:
+        """Stop waiting."""
+        if function is self._function:
+            self._timer.cancel()
+            self._function = None
+
+
+def _tell() -> None:
+    _note("functions are compiled for this processor at first use, which can take a minute; later runs start at once")
+
+
+def _announced(load: Callable[..., Any], save: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Wrap numba's access to its cache: compilation begins where nothing was found, and ends where the result is kept."""
+    notice = _Notice()
+
+    @wraps(load)
+    def load_or_begin(self: Any, *arguments: Any) -> Any:
+        found = load(self, *arguments)
+        if found is None:
+            notice.begin(self)
+        return found
+
+    @wraps(save)
+    def save_and_end(self: Any, *arguments: Any) -> Any:
+        notice.end(self)
+        return save(self, *arguments)
+
+    return load_or_begin, save_and_end
+
+
 def code_digest(source: Path, package: Path = _PACKAGE) -> str:
     """Return a digest of a file and of all modules of its package that it imports, directly or not."""
     found, waiting = dict[Path, bytes](), [source]
@@ -145,8 +192,10 @@ def _register() -> None:
         places.append(TemporaryLocator)
         backed = numba_caching._SourceFileBackedLocatorMixin
         backed.get_source_stamp = _with_imports(backed.get_source_stamp)
-        numba_caching.Cache.save_overload = _without_cache_errors(numba_caching.Cache.save_overload)
-        numba_caching.Cache.load_overload = _without_cache_errors(numba_caching.Cache.load_overload)
+        numba_caching.Cache.load_overload, numba_caching.Cache.save_overload = _announced(
+            _without_cache_errors(numba_caching.Cache.load_overload),
+            _without_cache_errors(numba_caching.Cache.save_overload),
+        )
 
 
 _register()
