@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any
@@ -145,34 +145,32 @@ def _announced(load: Callable[..., Any], save: Callable[..., Any]) -> tuple[Call
     return load_or_begin, save_and_end
 
 
+@cache
 def code_digest(source: Path, package: Path = _PACKAGE) -> str:
     """Return a digest of a file and of all modules of its package that it imports, directly or not."""
-    found, waiting = dict[Path, bytes](), [source]
+    found, waiting = dict[Path, str](), [source]
     while waiting:
         file = waiting.pop()
         if file not in found:
-            found[file] = _content(file)
-            waiting += _imported(found[file].decode(errors="replace"), package)
-    digest = hashlib.sha256()
-    for file in sorted(found):
-        digest.update(hashlib.sha256(found[file]).digest())
-    return digest.hexdigest()
+            found[file], imported = _read(file, package)
+            waiting += imported
+    return hashlib.sha256("".join(found[file] for file in sorted(found)).encode()).hexdigest()
 
 
 @cache
-def _content(file: Path) -> bytes:
-    return file.read_bytes()
-
-
-def _imported(text: str, package: Path) -> Iterator[Path]:
-    """Yield the files of a package that a text imports; `import etesian.module` without `from` is not used here."""
-    for module, listed, alone in _IMPORT.findall(text):
+def _read(file: Path, package: Path) -> tuple[str, list[Path]]:
+    """Return the digest of a file, and the files of a package that it imports; `import package.module` is not used for them."""
+    content, files = file.read_bytes(), list[Path]()
+    for module, listed, alone in _IMPORT.findall(content.decode(errors="replace")):
         first, *parts = module.split(".")
         if first == package.name:
             folder = package.joinpath(*parts)
-            names = re.findall(r"\w+", listed or alone)
-            places = (folder.with_suffix(".py"), folder / "__init__.py", *(folder / f"{name}.py" for name in names))
-            yield from (place for place in places if place.is_file())
+            if folder.is_dir():
+                names = ("__init__", *re.findall(r"\w+", listed or alone))
+                files += (place for name in names if (place := folder / f"{name}.py").is_file())
+            else:
+                files.append(folder.with_suffix(".py"))
+    return hashlib.sha256(content).hexdigest(), files
 
 
 def _with_imports(stamp: Callable[[Any], Any]) -> Callable[[Any], Any]:
