@@ -168,8 +168,8 @@ def _read(file: Path, package: Path) -> tuple[str, list[Path]]:
             if folder.is_dir():
                 names = ("__init__", *re.findall(r"\w+", listed or alone))
                 files += (place for name in names if (place := folder / f"{name}.py").is_file())
-            else:
-                files.append(folder.with_suffix(".py"))
+            elif (file_of_module := folder.with_suffix(".py")).is_file():
+                files.append(file_of_module)
     return hashlib.sha256(content).hexdigest(), files
 
 
