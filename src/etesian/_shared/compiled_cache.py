@@ -162,15 +162,20 @@ def _read(file: Path, package: Path) -> tuple[str, list[Path]]:
     """Return the digest of a file, and the files of a package that it imports; `import package.module` is not used for them."""
     content, files = file.read_bytes(), list[Path]()
     for module, listed, alone in _IMPORT.findall(content.decode(errors="replace")):
-        first, *parts = module.split(".")
-        if first == package.name:
-            folder = package.joinpath(*parts)
-            if folder.is_dir():
-                names = ("__init__", *re.findall(r"\w+", listed or alone))
-                files += (place for name in names if (place := folder / f"{name}.py").is_file())
-            elif (file_of_module := folder.with_suffix(".py")).is_file():
-                files.append(file_of_module)
+        if module.partition(".")[0] == package.name:
+            files += _files_of(module, listed or alone, package)
     return hashlib.sha256(content).hexdigest(), files
+
+
+@cache
+def _files_of(module: str, names: str, package: Path) -> list[Path]:
+    """Return the file of a module, or those of a package and of the modules among the imported names."""
+    place = package.parent.joinpath(*module.split("."))
+    if place.is_dir():
+        places = [place / f"{name}.py" for name in ("__init__", *re.findall(r"\w+", names))]
+    else:
+        places = [place.with_suffix(".py")]
+    return [file for file in places if file.is_file()]
 
 
 def _with_imports(stamp: Callable[[Any], Any]) -> Callable[[Any], Any]:
