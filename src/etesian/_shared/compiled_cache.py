@@ -24,7 +24,7 @@ from typing import Any
 from numba.core import caching
 
 _NOWHERE = "/nonexistent/etesian-compiled"  # numba looks for cached code there, and finds none
-_PATIENCE = 2.0  # seconds of compilation until a person at a terminal is told
+_PATIENCE = 2.0  # seconds of compilation after which a note is printed at a terminal
 _FAILURES = (OSError, EOFError, pickle.UnpicklingError)
 _PACKAGE = Path(__file__).resolve().parents[1]
 _IMPORT = re.compile(r"^from +([\w.]+) +import +(?:\(([^)]*)\)|(.*))", re.MULTILINE)
@@ -102,21 +102,21 @@ def _without_cache_errors(access: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Notice:
-    """Tells a person at a terminal once that functions are being compiled, if that takes a while."""
+    """Prints one note at a terminal if functions take a while to compile."""
 
     def __init__(self) -> None:
         self._function: Any = None  # the outermost one that is being compiled
         self._timer = threading.Timer(0.0, _tell)
 
     def begin(self, function: Any) -> None:
-        """Start to wait; `function` is its cache, as numba passes it."""
+        """Start the timer; `function` is the cache of the function that is about to be compiled."""
         if self._function is None and sys.stderr is not None and sys.stderr.isatty():
             self._function, self._timer = function, threading.Timer(_PATIENCE, _tell)
             self._timer.daemon = True
             self._timer.start()
 
     def end(self, function: Any) -> None:
-        """Stop waiting."""
+        """Stop the timer, unless the compilation of another function started it."""
         if function is self._function:
             self._timer.cancel()
             self._function = None

@@ -274,8 +274,7 @@ class _Block:
     def _add_pairs(self, sums: list[list[Any]], parts: range, groups: range) -> list[list[Any]]:
         """Add products in pairs of 16 bits first, as many groups as fit; levels of 8 bits in halves of 4 bits."""
         tile, builder, form = self.tile, self.tile.builder, self.form
-        n_halves = 2 if form.bits == 8 else 1
-        largest = 15 if n_halves == 2 else form.largest
+        largest = 15 if form.bits == 8 else form.largest
         n_fitting = _LARGEST_SHORT // (2 * largest * LARGEST)
         kind = ir.VectorType(SHORT, 2 * tile.words.count)
         for first in range(groups.start, groups.stop, n_fitting):
