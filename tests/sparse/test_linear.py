@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from conftest import WORKERS
@@ -147,6 +149,15 @@ def test_a4_without_a_penalty_a_mean_gradient_still_adds_up():
 def test_a4_first_missed_step_is_one_step_and_not_two():
     assert keep_and_gain(1, 0.25) == (pytest.approx(0.75), pytest.approx(1.0))
     assert keep_and_gain(2, 0.25) == (pytest.approx(0.5625), pytest.approx(1.75))
+
+
+@pytest.mark.parametrize("mu", [1e-9, 2e-6, 1e-4, 0.02, 0.12, 0.24, 0.26, 1.0])
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 12, 13, 700, 100_000])
+def test_a4_missed_steps_are_exact_to_rounding(n, mu):
+    with localcontext(prec=60):
+        keep = (1 - Decimal(mu)) ** n
+        gain = (1 - keep) / Decimal(mu)
+    assert keep_and_gain(n, mu) == (pytest.approx(float(keep), abs=4e-16), pytest.approx(float(gain), rel=4e-16))
 
 
 def test_a4_feature_that_no_row_has_decays_by_the_number_of_updates():

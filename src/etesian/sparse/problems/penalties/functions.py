@@ -110,31 +110,31 @@ def sets_zeros(penalty: Any) -> Any:
     raise NotImplementedError("for compiled loops only")
 
 
-@overload(value_of)
+@overload(value_of, jit_options={"forceinline": True})
 def _value_of(penalty, x):
     return _REGISTERED[penalty.instance_class].value
 
 
-@overload(slope_of)
+@overload(slope_of, jit_options={"forceinline": True})
 def _slope_of(penalty, x):
     return _REGISTERED[penalty.instance_class].slope
 
 
-@overload(take_step)
+@overload(take_step, jit_options={"forceinline": True})
 def _take_step(penalty, x, size, gradient):
     return _REGISTERED[penalty.instance_class].step
 
 
-@overload(prepare_steps)
+@overload(prepare_steps, jit_options={"forceinline": True})
 def _prepare_steps(penalty, n, size):
     return _REGISTERED[penalty.instance_class].prepare
 
 
-@overload(take_steps)
+@overload(take_steps, jit_options={"forceinline": True})
 def _take_steps(penalty, prepared, x, gradient):
     return _REGISTERED[penalty.instance_class].advance
 
 
-@overload(sets_zeros)
+@overload(sets_zeros, jit_options={"forceinline": True})
 def _sets_zeros(penalty):
     return _REGISTERED[penalty.instance_class].sets_zeros
