@@ -187,6 +187,7 @@ class Linear:
             self.X.shape[1],
             steps_of_copies,
             hot_curvature,
+            plan.n_workers > 1,
         )
 
     def _curvature_of_batch(self, hot: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:

@@ -49,6 +49,8 @@ class Rows(NamedTuple):
         Position of each row in its list, by which copies count steps.
     hot_curvature : array of shape (n_hot,)
         Bound on the curvature of a batch along each hot feature, in a merged plan; otherwise empty.
+    fetches_ahead : bool
+        True if other cores write the variables, too; asking for them in advance takes longer than it saves on one core.
     """
 
     indptr: NDArray[Any]
@@ -65,6 +67,7 @@ class Rows(NamedTuple):
     first_copy: int
     steps_of_copies: NDArray[Any]
     hot_curvature: NDArray[Any]
+    fetches_ahead: bool
 
 
 class State(NamedTuple):
@@ -117,6 +120,7 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
         first_copy,
         own,
         _,
+        fetches_ahead,
     ) = rows
     coef, intercept, mean_gradient, memory, caught_up = state
     value_of_loss, derivative, curvature, multiplier = curve
@@ -125,7 +129,7 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
     slope, size = np.empty(n_outputs), step_size
     for e in range(start, stop):
         step, first, last = steps[e], indptr[e], indptr[e + 1]
-        if e + AHEAD < stop:
+        if fetches_ahead and e + AHEAD < stop:
             if remembers:
                 prefetch_to_write(memory, (ids[e + AHEAD], 0))
             for position in range(indptr[e + AHEAD], indptr[e + AHEAD + 1]):
