@@ -17,8 +17,14 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-Evaluate = Callable[[Array, Array, Array, Array, Array], tuple[Array, Array, Array]]
-"""``evaluate(coef, predicted, coef_moves, predicted_moves, at)``: value, gradient, Hessian of each output at ``at``."""
+Evaluate = Callable[[Array], tuple[Array, Array, Array]]
+"""Value, gradient and Hessian of each output, by the coordinates along moves and by the intercept."""
+
+Along = Callable[[Array, Array, Array, Array], Evaluate]
+"""``along(coef, predicted, coef_moves, predicted_moves)``: the objective along moves from a point."""
+
+Value = Callable[[Array, Array, Array], Array]
+"""``value(coef, predicted, intercept)``: the objective of each output."""
 
 Predict = Callable[[Array], Array]
 """Predictions of shape (n_rows, n_outputs), without the intercept, from coefficients of shape (n_features, n_outputs)."""
@@ -37,8 +43,8 @@ class Extrapolation:
     ----------
     coef, predicted, intercept
         Starting point of the run.
-    evaluate, predict
-        See `Evaluate` and `Predict`.
+    along, value, predict
+        See `Along`, `Value` and `Predict`.
     constant_direction : array of shape (n_features,), optional
         Coefficients with nearly constant predictions.
     keeps_zeros
@@ -51,14 +57,15 @@ class Extrapolation:
         predicted: Array,
         intercept: NDArray[Any],
         *,
-        evaluate: Evaluate,
+        along: Along,
+        value: Value,
         predict: Predict,
         constant_direction: Array | None,
         keeps_zeros: bool,
     ) -> None:
         self.coef, self.predicted, self.intercept = coef, predicted.copy(), intercept.astype(np.float64)
         self.objective = np.full(len(intercept), np.inf)
-        self._evaluate, self._predict, self._keeps_zeros = evaluate, predict, keeps_zeros
+        self._along, self._value, self._predict, self._keeps_zeros = along, value, predict, keeps_zeros
         self._fixed: list[tuple[Array, Array]] = []
         self._moves: list[tuple[Array, Array]] = []
         self._slope: list[tuple[Array, Array]] = []
@@ -84,12 +91,9 @@ class Extrapolation:
         if self._keeps_zeros:
             is_set = coef != 0
             moves = [(move[0] * is_set, self._predict(move[0] * is_set)) for move in moves]
-        coef_moves, predicted_moves = (np.stack(each, axis=2) for each in zip(*moves, strict=True))
+        coef_moves, predicted_moves = (np.stack(each) for each in zip(*moves, strict=True))
         start = np.concatenate([np.zeros((len(self.intercept), len(moves))), self.intercept[:, None]], axis=1)
-
-        def evaluate(at: Array) -> tuple[Array, Array, Array]:
-            return self._evaluate(coef, predicted, coef_moves, predicted_moves, at)
-
+        evaluate = self._along(coef, predicted, coef_moves, predicted_moves)
         first = evaluate(start)
         if not first[0].sum() <= DIVERGED * np.abs(self.objective).sum():
             return False
@@ -97,10 +101,9 @@ class Extrapolation:
             start, first = self._lowest_start(evaluate, start, first)
             self._slope = []
         at, _ = minimize_along(evaluate, start, first)
-        to_coef = coef + np.einsum("jki,ki->jk", coef_moves, at[:, :-1])
+        to_coef = coef + np.einsum("ijk,ki->jk", coef_moves, at[:, :-1])
         to_predicted = self._predict(to_coef)  # recomputed, since sums of moves accumulate rounding errors
-        none = np.zeros((*to_coef.shape, 0)), np.zeros((*to_predicted.shape, 0))
-        objective = self._evaluate(to_coef, to_predicted, *none, at[:, -1:])[0]  # tiny moves feign decreases
+        objective = self._value(to_coef, to_predicted, at[:, -1])  # tiny moves feign decreases
         is_lower = objective <= self.objective
         to_coef, to_predicted = np.where(is_lower, to_coef, self.coef), np.where(is_lower, to_predicted, self.predicted)
         self._moves = [(to_coef - self.coef, to_predicted - self.predicted), *self._moves][: N_MOVES - 1]
@@ -110,7 +113,7 @@ class Extrapolation:
         return True
 
     def _lowest_start(
-        self, evaluate: Callable[[Array], tuple[Array, Array, Array]], start: Array, first: tuple[Array, Array, Array]
+        self, evaluate: Evaluate, start: Array, first: tuple[Array, Array, Array]
     ) -> tuple[Array, tuple[Array, Array, Array]]:
         """Choose for each output between the proposal, the last point, and the last point after the step of `point_down`."""
         for step in (0.0, 1.0):
@@ -127,9 +130,7 @@ class Extrapolation:
         return start, first
 
 
-def minimize_along(
-    evaluate: Callable[[Array], tuple[Array, Array, Array]], start: Array, first: tuple[Array, Array, Array]
-) -> tuple[Array, Array]:
+def minimize_along(evaluate: Evaluate, start: Array, first: tuple[Array, Array, Array]) -> tuple[Array, Array]:
     """Minimize a convex function of a few variables for each output, by a damped Newton method.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.sparse.problems import linear_sums as sums
-from etesian.sparse.problems.extrapolation import Extrapolation
+from etesian.sparse.problems.extrapolation import Evaluate, Extrapolation
 from etesian.sparse.problems.linear_updates import State
 from etesian.sparse.problems.newton import conjugate_gradients
+from etesian.sparse.problems.penalties import L2
 from etesian.sparse.problems.problem import SumOver
 
 if TYPE_CHECKING:
     from etesian.sparse.problems.linear import Linear
+
+SumsAt = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Value, gradient and lower triangle of the Hessian of each output at coordinates, in the layout of `sum_along`."""
 
 
 def extrapolate(problem: Linear, state: State, sum_over: SumOver) -> float | None:
@@ -26,7 +31,8 @@ def extrapolate(problem: Linear, state: State, sum_over: SumOver) -> float | Non
             coef,
             problem._predicted,
             state.intercept,
-            evaluate=partial(_along, problem, sum_over=sum_over),
+            along=partial(_along, problem, sum_over=sum_over),
+            value=partial(values_at, problem, sum_over=sum_over),
             predict=lambda coef: problem._predict(
                 np.ascontiguousarray(coef), np.empty_like(problem._predicted), sum_over
             ),
@@ -41,35 +47,62 @@ def extrapolate(problem: Linear, state: State, sum_over: SumOver) -> float | Non
 
 
 def _along(
-    problem: Linear, coef: Any, predicted: Any, coef_moves: Any, predicted_moves: Any, at: Any, sum_over: SumOver
-) -> tuple[Any, Any, Any]:
-    """Return objective, gradient and Hessian of each output, by coordinates along the moves and by the intercept."""
+    problem: Linear, coef: Any, predicted: Any, coef_moves: Any, predicted_moves: Any, *, sum_over: SumOver
+) -> Evaluate:
+    """Return the function that evaluates the objective of each output along moves from a point."""
     n_rows, n_features = problem.X.shape
-    n = at.shape[1]
+    n = len(coef_moves) + 1
     n_sums = (1 + n + n * (n + 1) // 2) * problem.n_outputs
     rows = (predicted, predicted_moves, problem.target, problem._weight, problem._curve)
     features = (coef, coef_moves, problem.penalty, float(problem.penalty.strong_convexity))
-    total = sum_over(sums.sum_along, n_rows, n_sums, rows, at) / n_rows
-    total = (total + sum_over(sums.sum_penalties_along, n_features, n_sums, features, at)).reshape(
-        problem.n_outputs, -1
-    )
-    gradient, hessian = total[:, 1 : n + 1], np.zeros((problem.n_outputs, n, n))
     lower = np.tril_indices(n)
-    hessian[:, lower[0], lower[1]] = hessian[:, lower[1], lower[0]] = total[:, n + 1 :]
-    if not problem.fit_intercept:
-        gradient[:, -1] = hessian[:, -1] = hessian[:, :, -1] = 0.0
-    return total[:, 0], gradient, hessian
+
+    def sum_losses(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        return sum_over(sums.sum_along, n_rows, n_sums, rows, at).reshape(problem.n_outputs, -1) / n_rows
+
+    def sum_penalties(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        return sum_over(sums.sum_penalties_along, n_features, n_sums, features, at).reshape(problem.n_outputs, -1)
+
+    losses = _quadratic(sum_losses, problem.n_outputs, n) if problem.loss.is_quadratic else sum_losses
+    penalties = _quadratic(sum_penalties, problem.n_outputs, n) if isinstance(problem.penalty, L2) else sum_penalties
+
+    def evaluate(at: NDArray[np.float64]) -> tuple[Any, Any, Any]:
+        total = losses(at) + penalties(at)
+        gradient, hessian = total[:, 1 : n + 1], np.zeros((problem.n_outputs, n, n))
+        hessian[:, lower[0], lower[1]] = hessian[:, lower[1], lower[0]] = total[:, n + 1 :]
+        if not problem.fit_intercept:
+            gradient[:, -1] = hessian[:, -1] = hessian[:, :, -1] = 0.0
+        return total[:, 0], gradient, hessian
+
+    return evaluate
+
+
+def _quadratic(sums_at: SumsAt, n_outputs: int, n: int) -> SumsAt:
+    """Return the sums of a quadratic function at any coordinates from those at 0, in the layout of `sum_along`."""
+    at_start = sums_at(np.zeros((n_outputs, n)))
+    lower = np.tril_indices(n)
+    hessian = np.zeros((n_outputs, n, n))
+    hessian[:, lower[0], lower[1]] = hessian[:, lower[1], lower[0]] = at_start[:, n + 1 :]
+
+    def found_at(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        bent = np.einsum("kij,kj->ki", hessian, at)
+        found = at_start.copy()
+        found[:, 0] += ((found[:, 1 : n + 1] + bent / 2) * at).sum(axis=1)
+        found[:, 1 : n + 1] += bent
+        return found
+
+    return found_at
 
 
 def values_at(
     problem: Linear, coef: NDArray[Any], predicted: NDArray[Any], intercept: NDArray[Any], sum_over: SumOver
 ) -> NDArray[np.float64]:
     """Return the objective of each output, with envelopes in place of a nonsmooth loss."""
-    coef_moves, predicted_moves = np.zeros((*coef.shape, 0)), np.zeros((*predicted.shape, 0))
-    values: NDArray[np.float64] = _along(
-        problem, coef, predicted, coef_moves, predicted_moves, intercept[:, None], sum_over
-    )[0]
-    return values
+    n_rows, n_features = problem.X.shape
+    rows = (predicted, problem.target, problem._weight, problem._curve)
+    losses = sum_over(sums.sum_values, n_rows, problem.n_outputs, rows, intercept)
+    penalties = sum_over(sums.sum_penalties, n_features, problem.n_outputs, (problem.penalty,), (coef,))
+    return losses / n_rows + penalties
 
 
 def _constant_direction(problem: Linear) -> NDArray[np.float64]:

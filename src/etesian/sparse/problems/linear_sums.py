@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from etesian.sparse._engine.kernels import FAST
 from etesian.sparse.problems.linear_updates import target_of
 from etesian.sparse.problems.penalties.functions import sets_zeros, slope_of, take_step, value_of
 from etesian.sparse.problems.smoothing import curve_slope, curve_value
@@ -16,10 +17,10 @@ def predict_rows(start, stop, data, variables, sums):
     (coef,) = variables
     for e in range(start, stop):
         for k in range(predicted.shape[1]):
-            predicted[e, k] = 0.0
-        for position in range(indptr[e], indptr[e + 1]):
-            for k in range(predicted.shape[1]):
-                predicted[e, k] += values[position] * coef[indices[position], k]
+            total = 0.0
+            for position in range(indptr[e], indptr[e + 1]):
+                total += values[position] * coef[indices[position], k]
+            predicted[e, k] = total
 
 
 def sum_slopes(start, stop, data, shift, sums):
@@ -59,6 +60,27 @@ def sum_losses(start, stop, data, state, sums):
             sums[0] += weight[e] * value(at, target_of(target[e], k, coef.shape[1]))
 
 
+def sum_values(start, stop, data, intercept, sums):
+    """Sum the losses, or their envelopes, for each output."""
+    predicted, target, weight, curve = data
+    value, derivative, curvature, multiplier = curve
+    for e in range(start, stop):
+        for k in range(predicted.shape[1]):
+            aim = target_of(target[e], k, predicted.shape[1])
+            around = multiplier[e, k] if len(multiplier) > 0 else 0.0
+            at = predicted[e, k] + intercept[k]
+            sums[k] += weight[e] * curve_value(value, derivative, curvature[0], around, at, aim)
+
+
+def sum_penalties(start, stop, data, variables, sums):
+    """Sum the penalties for each output."""
+    (penalty,) = data
+    (coef,) = variables
+    for j in range(start, stop):
+        for k in range(coef.shape[1]):
+            sums[k] += value_of(penalty, coef[j, k])
+
+
 def average_gradients(start, stop, data, variables, sums):
     """Fill the mean gradient of features from slopes of rows; `data` holds the columns and the pull to subtract."""
     indptr, indices, values, pull, slopes = data
@@ -72,59 +94,88 @@ def average_gradients(start, stop, data, variables, sums):
 
 
 NUDGE = 1e-5  # step of the finite difference that gives the second derivative of a loss
+BLOCK = 64  # rows whose derivatives are computed before they are summed, so that the sums vectorize
 
 
 def sum_along(start, stop, data, at, sums):
     """Sum the losses at the coordinates `at`, with first and second derivatives.
 
     The sums of an output are the value, the gradient, and the lower triangle of the Hessian by rows. The last
-    coordinate is the intercept; the others are along `moves`, of shape (n_rows, n_outputs, n_moves).
+    coordinate is the intercept; the others are along `moves`, of shape (n_moves, n_rows, n_outputs).
     """
     predicted, moves, target, weight, curve = data
+    n_outputs, n = predicted.shape[1], len(moves) + 1
+    along, slopes, bends = np.ones((n, BLOCK)), np.empty(BLOCK), np.empty(BLOCK)
+    for k in range(n_outputs):
+        own = sums[len(sums) // n_outputs * k :]
+        for first in range(start, stop, BLOCK):
+            n_rows = min(BLOCK, stop - first)
+            for e in range(n_rows):
+                slopes[e] = predicted[first + e, k] + at[k, n - 1]
+            for i in range(n - 1):
+                for e in range(n_rows):
+                    along[i, e] = moves[i, first + e, k]
+                    slopes[e] += at[k, i] * along[i, e]
+            own[0] += _derive(slopes, bends, first, n_rows, k, n_outputs, target, weight, curve)
+            _add_derivatives(slopes, bends, along, n_rows, own[1:])
+
+
+@njit(nogil=True, fastmath=set(FAST))
+def _derive(slopes, bends, first, n_rows, k, n_outputs, target, weight, curve):
+    """Replace predictions by slopes of the losses, fill the second derivatives, and return the sum of the losses."""
     value, derivative, curvature, multiplier = curve
-    n_outputs, n_moves = moves.shape[1], moves.shape[2]
-    n_sums, along = sums.shape[0] // n_outputs, np.ones(n_moves + 1)
-    for e in range(start, stop):
-        for k in range(n_outputs):
-            aim, to = target_of(target[e], k, n_outputs), predicted[e, k] + at[k, n_moves]
-            for i in range(n_moves):
-                along[i] = moves[e, k, i]
-                to += at[k, i] * along[i]
-            nudge = NUDGE * (1.0 + abs(to))
-            around = multiplier[e, k] if len(multiplier) > 0 else 0.0
-            slope = weight[e] * curve_slope(value, derivative, curvature[0], around, to, aim)
-            nudged = weight[e] * curve_slope(value, derivative, curvature[0], around, to + nudge, aim)
-            bend = (nudged - slope) / nudge
-            place = n_sums * k
-            sums[place] += weight[e] * curve_value(value, derivative, curvature[0], around, to, aim)
-            for i in range(n_moves + 1):
-                place += 1
-                sums[place] += slope * along[i]
-            for i in range(n_moves + 1):
-                for other in range(i + 1):
-                    place += 1
-                    sums[place] += bend * along[i] * along[other]
+    total = 0.0
+    for e in range(n_rows):
+        to, own = slopes[e], weight[first + e]
+        aim, nudge = target_of(target[first + e], k, n_outputs), NUDGE * (1.0 + abs(to))
+        around = multiplier[first + e, k] if len(multiplier) > 0 else 0.0
+        slope = curve_slope(value, derivative, curvature[0], around, to, aim)
+        nudged = curve_slope(value, derivative, curvature[0], around, to + nudge, aim)
+        total += own * curve_value(value, derivative, curvature[0], around, to, aim)
+        slopes[e], bends[e] = own * slope, own * (nudged - slope) / nudge
+    return total
+
+
+@njit(nogil=True, fastmath=set(FAST))
+def _add_derivatives(slopes, bends, along, n_rows, sums):
+    """Add the gradient of a block of rows, and the lower triangle of its Hessian."""
+    n = len(along)
+    place = n
+    for i in range(n):
+        total = 0.0
+        for e in range(n_rows):
+            total += slopes[e] * along[i, e]
+        sums[i] += total
+    for i in range(n):
+        for e in range(n_rows):
+            slopes[e] = bends[e] * along[i, e]
+        for other in range(i + 1):
+            total = 0.0
+            for e in range(n_rows):
+                total += slopes[e] * along[other, e]
+            sums[place] += total
+            place += 1
 
 
 def sum_penalties_along(start, stop, data, at, sums):
     """Sum the penalties at the coordinates `at`, with their derivatives, in the layout of `sum_along`."""
     coef, moves, penalty, bend = data
-    n_outputs, n_moves = moves.shape[1], moves.shape[2]
+    n_moves, n_outputs = moves.shape[0], coef.shape[1]
     n_sums = sums.shape[0] // n_outputs
     for j in range(start, stop):
         for k in range(n_outputs):
             to = coef[j, k]
             for i in range(n_moves):
-                to += at[k, i] * moves[j, k, i]
+                to += at[k, i] * moves[i, j, k]
             slope, place = slope_of(penalty, to), n_sums * k
             sums[place] += value_of(penalty, to)
             for i in range(n_moves):
-                sums[place + 1 + i] += slope * moves[j, k, i]
+                sums[place + 1 + i] += slope * moves[i, j, k]
             place += n_moves + 1
             for i in range(n_moves):
                 for other in range(i + 1):
                     place += 1
-                    sums[place] += bend * moves[j, k, i] * moves[j, k, other]
+                    sums[place] += bend * moves[i, j, k] * moves[other, j, k]
 
 
 def fill_slopes(start, stop, data, intercept, sums):

@@ -30,6 +30,8 @@ class Loss:
     curvature
         Upper bound on the second derivative. The step size ``"auto"`` depends on it. Infinity if there is none (hinge):
         the loss, which must then be 0 or more, is smoothed without changing the optimum, see `smoothing`.
+    is_quadratic
+        True if the second derivative is constant, which saves evaluations.
 
     Raises
     ------
@@ -42,6 +44,7 @@ class Loss:
     value: Function
     derivative: Function
     curvature: float
+    is_quadratic: bool = False
 
     def __post_init__(self) -> None:
         for role, function in (("value", self.value), ("derivative", self.derivative)):
@@ -116,7 +119,7 @@ def _falling_square_slope(prediction, target):
 
 
 REGRESSION: dict[str, Loss] = {
-    "squared": Loss(_squared, _squared_slope, 1.0),
+    "squared": Loss(_squared, _squared_slope, 1.0, is_quadratic=True),
     "huber": Loss(_huber, _huber_slope, 1.0),
 }
 """Regression losses. ``"squared"`` is half the squared error; ``"huber"`` is linear beyond an error of 1."""
@@ -128,5 +131,5 @@ CLASSIFICATION: dict[str, Loss] = {
 }
 """Classification losses, for labels -1 and 1."""
 
-FALLING_SQUARE = Loss(_falling_square, _falling_square_slope, 1.0)
+FALLING_SQUARE = Loss(_falling_square, _falling_square_slope, 1.0, is_quadratic=True)
 """Minus half the squared prediction. With enough ridge penalty the objective is convex (shift-and-invert)."""
