@@ -2,16 +2,22 @@
 
 import errno
 import pickle
+import sys
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from numba import njit
+from numba import njit, typeof
 from numba.core import caching
 
 from etesian._shared import compiled_cache
-from etesian._shared.compiled_cache import code_digest
+from etesian._shared.compiled_cache import code_digest, imported_files
 from etesian.decode.models.cpu import forward, products
+from etesian.sparse._engine.kernels import is_cacheable
+from etesian.sparse.problems import linear_merging, linear_sums, linear_updates
+from etesian.sparse.problems.penalties import L2
+from etesian.sparse.problems.penalties.functions import _REGISTERED
 
 SOURCE = """
 from numba import njit
@@ -110,6 +116,30 @@ def test_outdated_is_what_imports_a_changed_module_directly_or_not(changed, tmp_
 def test_stamp_of_compiled_code_covers_what_it_imports():
     stamp = forward.run_pass._cache._impl.locator.get_source_stamp()
     assert stamp[1] == code_digest(Path(forward.__file__)) != code_digest(Path(products.__file__))
+
+
+@pytest.mark.parametrize("loops", [linear_merging, linear_sums, linear_updates])
+def test_loops_that_contain_the_code_of_penalties_are_outdated_when_it_changes(loops):
+    penalties = {Path(sys.modules[kind.__module__].__file__) for kind in _REGISTERED if is_ours(kind)}
+    assert len(penalties) == 3
+    assert penalties <= imported_files(Path(loops.__file__)).keys()
+
+
+def is_ours(kind):
+    return kind.__module__.startswith("etesian.")
+
+
+class Foreign(NamedTuple):
+    """Stands for a penalty that another package registers."""
+
+    weight: float = 1.0
+
+
+def test_loops_that_contain_the_code_of_another_package_are_not_kept():
+    ours, foreign = typeof((1, (L2(),))), typeof((1, (Foreign(),)))
+    assert is_cacheable(linear_updates.update_rows, ours)
+    assert not is_cacheable(linear_updates.update_rows, foreign)
+    assert is_cacheable(is_ours, foreign)  # the cache notices changes of the function's own file
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

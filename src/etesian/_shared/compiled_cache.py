@@ -148,13 +148,19 @@ def _announced(load: Callable[..., Any], save: Callable[..., Any]) -> tuple[Call
 @cache
 def code_digest(source: Path, package: Path = _PACKAGE) -> str:
     """Return a digest of a file and of all modules of its package that it imports, directly or not."""
+    found = imported_files(source, package)
+    return hashlib.sha256("".join(found[file] for file in sorted(found)).encode()).hexdigest()
+
+
+def imported_files(source: Path, package: Path = _PACKAGE) -> dict[Path, str]:
+    """Return the digests of a file and of all modules of its package that it imports, directly or not."""
     found, waiting = dict[Path, str](), [source]
     while waiting:
         file = waiting.pop()
         if file not in found:
             found[file], imported = _read(file, package)
             waiting += imported
-    return hashlib.sha256("".join(found[file] for file in sorted(found)).encode()).hexdigest()
+    return found
 
 
 @cache

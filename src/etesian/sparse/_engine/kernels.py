@@ -6,7 +6,7 @@ in rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,7 +97,7 @@ def compile_update_range(update_range: Callable[..., None], data: types.Type, va
     loop = types.int64(
         types.FunctionType(signature), data, variables, types.float64, _offsets, _indices, types.boolean, _shared
     )
-    kept = is_cacheable(update_range)
+    kept = is_cacheable(update_range, data)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(update_range)
     keep_addresses(compiled, signature)
     return compiled, compiled_entry(njit(loop, nogil=True, cache=kept)(_run_plan))
@@ -113,17 +113,18 @@ def compile_merging(merging: Merging, data: types.Type, variables: types.Type) -
     merge_range, data, variables, step_size, offsets, hot, lists, worker, shared)``.
     """
     update, _ = compile_update_range(merging.update_range, data, variables)
+    kept = all(is_cacheable(function, data) for function in merging)
     number, real = types.int64, types.float64
     updating = types.void(number, number, data, variables, real)
     spreading = types.void(number, number, _list, number, variables)
     folding = types.void(number, number, _list, _list, data, variables, real)
     functions = [types.FunctionType(each) for each in (updating, spreading, folding)]
     loop = number(*functions, data, variables, real, _offsets, _list, _lists, number, _shared)
-    spread = njit(spreading, nogil=True, cache=is_cacheable(merging.spread_range))(merging.spread_range)
-    merge = njit(folding, nogil=True, cache=is_cacheable(merging.merge_range))(merging.merge_range)
+    spread = njit(spreading, nogil=True, cache=kept)(merging.spread_range)
+    merge = njit(folding, nogil=True, cache=kept)(merging.merge_range)
     keep_addresses(spread, spreading)
     keep_addresses(merge, folding)
-    run_plan = njit(loop, nogil=True, cache=is_cacheable(merging.update_range))(_run_plan_in_copies)
+    run_plan = njit(loop, nogil=True, cache=kept)(_run_plan_in_copies)
     return update, spread, merge, compiled_entry(run_plan)
 
 
@@ -135,7 +136,7 @@ def compile_sum_range(sum_range: Callable[..., None], data: types.Type, variable
     loop = types.void(
         types.FunctionType(signature), data, variables, _indices, _indices, _indices, _indices, table, _shared
     )
-    kept = is_cacheable(sum_range)
+    kept = is_cacheable(sum_range, data)
     compiled = njit(signature, nogil=True, cache=kept, fastmath=set(FAST))(sum_range)
     keep_addresses(compiled, signature)
     return compiled, compiled_entry(njit(loop, nogil=True, cache=kept)(_sum_chunks))
@@ -172,6 +173,22 @@ def compiled_entry(loop: Any) -> Any:
     return only.entry_point
 
 
-def is_cacheable(function: Callable[..., None]) -> bool:
-    """Return True if numba can cache a function on disk: false for closures and for functions defined in an interactive session."""
-    return function.__closure__ is None and Path(function.__code__.co_filename).is_file()
+def is_cacheable(function: Callable[..., None], data: types.Type) -> bool:
+    """Return True if numba can cache a function on disk, and its cache notices all changes of the code.
+
+    Closures and functions of an interactive session have no file. The code of a penalty is chosen by its class among the types
+    of `data`; changes in the file of such a class would go unnoticed, unless it belongs to this package or to the function.
+    """
+    if function.__closure__ is not None or not Path(function.__code__.co_filename).is_file():
+        return False
+    known = (__name__.partition(".")[0], function.__module__)
+    return all(module.partition(".")[0] == known[0] or module == known[1] for module in _modules(data))
+
+
+def _modules(kind: Any) -> Iterator[str]:
+    """Yield the modules that define the classes of the named tuples in a numba type."""
+    if isinstance(kind, types.BaseNamedTuple):
+        yield kind.instance_class.__module__  # type: ignore[attr-defined]
+    if isinstance(kind, types.BaseTuple):
+        for each in kind:  # type: ignore[attr-defined]
+            yield from _modules(each)

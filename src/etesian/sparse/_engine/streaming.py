@@ -212,7 +212,7 @@ def compile_stream(
     compiled, _ = compile_update_range(update_range, data, variables)
     updating = types.FunctionType(types.void(number, number, data, variables, types.float64))
     copying = types.void(number, types.int64[::1], data, data)
-    kept = is_cacheable(update_range) and is_cacheable(copy_range)
+    kept = is_cacheable(update_range, data) and is_cacheable(copy_range, data)
     copy = njit(copying, nogil=True, cache=kept)(copy_range)
     keep_addresses(copy, copying)
     loop = types.void(

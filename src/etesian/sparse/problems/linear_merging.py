@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from etesian.sparse.problems.penalties.functions import prepare_steps, sets_zeros, take_steps
+from etesian.sparse.problems.penalties import prepare_steps, sets_zeros, take_steps
 from etesian.sparse.problems.penalties.l2 import fast_expm1
 
 

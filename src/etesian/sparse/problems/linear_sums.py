@@ -7,7 +7,7 @@ from numba import njit
 
 from etesian.sparse._engine.kernels import FAST
 from etesian.sparse.problems.linear_updates import target_of
-from etesian.sparse.problems.penalties.functions import sets_zeros, slope_of, take_step, value_of
+from etesian.sparse.problems.penalties import sets_zeros, slope_of, take_step, value_of
 from etesian.sparse.problems.smoothing import curve_slope, curve_value
 
 

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from etesian._shared.atomics import prefetch_to_write
-from etesian.sparse.problems.penalties.functions import prepare_steps, take_step, take_steps, value_of
+from etesian.sparse.problems.penalties import prepare_steps, take_step, take_steps, value_of
 from etesian.sparse.problems.smoothing import curve_slope
 
 AHEAD = 4  # prefetch distance, in rows, for memory that another core wrote
