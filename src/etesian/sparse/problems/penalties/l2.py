@@ -68,29 +68,29 @@ def fast_log1m(mu):
     return -total * mu
 
 
-@njit(nogil=True, forceinline=True)
-def _few_terms(n, mu):
+@njit(nogil=True, forceinline=True, fastmath={"contract"})
+def _few_terms(along, mu):
     """Return (1 - (1 - mu)^n) / (n mu) by the binomial series, for n mu of at most 2^-10."""
-    share = 1.0 - (n - 4) * mu * (1 / 5)
-    share = 1.0 - (n - 3) * mu * (1 / 4) * share
-    share = 1.0 - (n - 2) * mu * (1 / 3) * share
-    return 1.0 - (n - 1) * mu * (1 / 2) * share
+    share = 1.0 - (along - 4 * mu) * (1 / 5)
+    share = 1.0 - (along - 3 * mu) * (1 / 4) * share
+    share = 1.0 - (along - 2 * mu) * (1 / 3) * share
+    return 1.0 - (along - mu) * (1 / 2) * share
 
 
-@njit(nogil=True, forceinline=True)
-def _more_terms(n, mu):
+@njit(nogil=True, forceinline=True, fastmath={"contract"})
+def _more_terms(along, mu):
     """Return the same for n mu of at most 2^-2."""
-    share = 1.0 - (n - 11) * mu * (1 / 12)
-    share = 1.0 - (n - 10) * mu * (1 / 11) * share
-    share = 1.0 - (n - 9) * mu * (1 / 10) * share
-    share = 1.0 - (n - 8) * mu * (1 / 9) * share
-    share = 1.0 - (n - 7) * mu * (1 / 8) * share
-    share = 1.0 - (n - 6) * mu * (1 / 7) * share
-    share = 1.0 - (n - 5) * mu * (1 / 6) * share
-    share = 1.0 - (n - 4) * mu * (1 / 5) * share
-    share = 1.0 - (n - 3) * mu * (1 / 4) * share
-    share = 1.0 - (n - 2) * mu * (1 / 3) * share
-    return 1.0 - (n - 1) * mu * (1 / 2) * share
+    share = 1.0 - (along - 11 * mu) * (1 / 12)
+    share = 1.0 - (along - 10 * mu) * (1 / 11) * share
+    share = 1.0 - (along - 9 * mu) * (1 / 10) * share
+    share = 1.0 - (along - 8 * mu) * (1 / 9) * share
+    share = 1.0 - (along - 7 * mu) * (1 / 8) * share
+    share = 1.0 - (along - 6 * mu) * (1 / 7) * share
+    share = 1.0 - (along - 5 * mu) * (1 / 6) * share
+    share = 1.0 - (along - 4 * mu) * (1 / 5) * share
+    share = 1.0 - (along - 3 * mu) * (1 / 4) * share
+    share = 1.0 - (along - 2 * mu) * (1 / 3) * share
+    return 1.0 - (along - mu) * (1 / 2) * share
 
 
 @njit(nogil=True)
@@ -99,7 +99,7 @@ def _gain(n, mu):
     return -fast_expm1(n * fast_log1m(mu)) / mu
 
 
-@njit(nogil=True, forceinline=True)
+@njit(nogil=True, forceinline=True, fastmath={"contract"})
 def keep_and_gain(n, mu):
     """Return the factors of x and of -nu after n times x <- (1 - mu) x - nu.
 
@@ -107,9 +107,9 @@ def keep_and_gain(n, mu):
     """
     along = n * mu
     if along <= 2.0**-10:
-        gain = n * _few_terms(n, mu)
+        gain = n * _few_terms(along, mu)
     elif along <= 2.0**-2:
-        gain = n * _more_terms(n, mu)
+        gain = n * _more_terms(along, mu)
     else:
         gain = _gain(n, mu)
     return 1.0 - mu * gain, gain
