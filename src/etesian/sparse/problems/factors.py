@@ -16,6 +16,9 @@ from etesian.sparse.schedules.makers import Plan
 
 AHEAD = 4  # prefetch distance, in updates
 LINE = 16  # float32 numbers in a cache line
+SPREAD = 0.05
+"""Standard deviation of the initial factors. On ratings with fewer planted factors than the model has, larger values remain as
+noise in the others; smaller ones take more epochs to grow."""
 
 
 def _rate_range(start, stop, data, variables, step_size):
@@ -179,7 +182,7 @@ class Ratings:
         """Return random factors with predictions near the mean rating, biases of 0, and the known rows."""
         self._steps.restart()
         n_rows, dtype = self.n_users + self.n_items, self.rating.dtype
-        factors = 0.1 * rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
+        factors = SPREAD * rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
         if not self.biased:  # <u, v> is then about n_factors level^2
             factors += dtype.type(np.sqrt(abs(self._mean_rating()) / self.n_factors))
         factors, bias = factors.astype(dtype, copy=False), np.zeros(n_rows if self.biased else 0, dtype)
