@@ -22,7 +22,7 @@ from pathlib import Path
 
 import data
 import numpy as np
-from races.entries import Entry
+from races.entries import MAX_EPOCHS, Entry
 from races.peers import NOT_COMPARED, entries_of
 from races.table import write_readme
 from races.tasks import CountedPairs, LinearRows, MeshMatrix, RatedPairs, Task
@@ -33,7 +33,7 @@ from etesian.bench.machine import usable_cores
 from etesian.bench.store import StoredRun
 from etesian.suite.words import load_counts, save_counts
 
-GRID = range(-6, 5)
+EXPONENTS = (-6, 4)
 NOISE = 0.5  # standard deviation of the noise of generated ratings
 LOGISTIC_RIDGE = 1e-4
 
@@ -170,12 +170,13 @@ def _file(settings: Settings, name: str | Path) -> Path:
     return file
 
 
-def race(task: Task, folder: Path, given: argparse.Namespace, *, grid: range) -> list[Run]:
+def race(task: Task, folder: Path, given: argparse.Namespace) -> list[Run]:
     """Tune all entries, run those that reach the target, and write the records and the tuning."""
     entries, missing = entries_of(task, given.workers)
     if given.entries:
         entries = [entry for entry in entries if entry.name in given.entries]
-    tuned = tune_all(entries, grid)
+    lowest, highest = (-1, 1) if given.toy else given.exponents
+    tuned = tune_all(entries, range(lowest, highest + 1), given.most_epochs)
     ready: list[Entry] = [each.entry for each in tuned if each.entry is not None]
     print(*missing, sep="\n", file=sys.stderr)
     suite = Suite(task.name, ready, task.target, given.budget)
@@ -212,6 +213,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder that contains graphs/, libsvm/ and ratings/")
     parser.add_argument("--ratings", type=int, default=2_000_000, help="synthetic ratings")
     parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument(
+        "--exponents", type=int, nargs=2, default=EXPONENTS, metavar=("LOW", "HIGH"), help="powers of two of step sizes"
+    )
+    parser.add_argument(
+        "--most-epochs", type=int, default=MAX_EPOCHS, help="epochs in which tuning must reach the target"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="timed runs of each entry")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds on the clock after which a run is stopped")
     parser.add_argument("--toy", action="store_true", help="seconds, to see that all works; measures nothing")
@@ -224,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
             title, kind, target = RACES[name](path, settings)
             print(f"{name}: {title}", file=sys.stderr)
             task = Task(name, title, kind, str(path), target)
-            race(task, given.out / name, given, grid=range(-1, 2) if given.toy else GRID)
+            race(task, given.out / name, given)
     print(write_readme(given.out).read_text())
 
 

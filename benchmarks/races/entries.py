@@ -120,7 +120,7 @@ class Ours(EpochEntry):
         self.plan, self._epochs = str(trial.plan), None
 
     def _start(self) -> Epochs:
-        method = SGD(self._data.base_step * 2.0 ** (self.exponent or 0))
+        method = SGD(self._data.base_step * 2.0 ** (self.exponent or 0), self._data.decay)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ScheduleWarning)  # the table shows the plan that was made
             return Epochs(self._problem, self._workers, method=method, schedule=self.schedule, random_state=self._seed)

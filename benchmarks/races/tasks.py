@@ -24,9 +24,13 @@ RANK, PENALTY, N_DIMENSIONS = 32, 0.03, 100
 
 
 class Data(Protocol):
-    """Contents of a task's file. `base_step` times a power of two is the step size of every entry that has one."""
+    """Contents of a task's file. `base_step` times a power of two is the step size of every entry that has one.
+
+    Our step sizes fall by the factor `decay` from epoch to epoch.
+    """
 
     base_step: float
+    decay: float
     n_updates: int
 
     def problem(self) -> Any:
@@ -41,6 +45,8 @@ class Data(Protocol):
 
 class LinearRows:
     """Rows of a linear problem; `excess` is the objective minus its minimum, as a share of the objective at 0."""
+
+    decay = 1.0
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         # scikit-learn takes no other indices
@@ -94,7 +100,7 @@ class LinearRows:
 class RatedPairs:
     """Ratings to complete; `test_rmse` is the error on the tenth that was held out."""
 
-    base_step = 0.02
+    base_step, decay = 0.02, 0.7
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         self.user, self.item, self.rating = arrays["user"], arrays["item"], arrays["rating"]
@@ -133,7 +139,7 @@ class RatedPairs:
 class CountedPairs:
     """Counts of word pairs; `r2` is the share of the weighted variance of log counts that vectors explain."""
 
-    base_step = 0.02
+    base_step, decay = 0.02, 1.0
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         self.left, self.right, self.count = arrays["left"], arrays["right"], arrays["count"]
@@ -172,7 +178,7 @@ class CountedPairs:
 class MeshMatrix:
     """A symmetric matrix; `residual` is |A v - value v| / value, 1 without a solution."""
 
-    base_step = 1.0
+    base_step, decay = 1.0, 1.0
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         ends, n = arrays["edges"], int(arrays["edges"].max()) + 1

@@ -40,15 +40,15 @@ class Tuned:
     plan: str
 
 
-def tune_all(entries: Sequence[Entry], grid: Sequence[int]) -> list[Tuned]:
-    """Tune every entry, the serial one first; entries that are tuned with another take its step size."""
+def tune_all(entries: Sequence[Entry], grid: Sequence[int], most: int = MAX_EPOCHS) -> list[Tuned]:
+    """Tune every entry with `most` epochs, the serial one first; entries that are tuned with another take its step size."""
     tuned: dict[str, Tuned] = {}
     for entry in entries:
         teacher = tuned.get(entry.tuned_with)
-        limit = MAX_EPOCHS
+        limit = most
         if tuned:
-            least = min((n for n in next(iter(tuned.values())).work.values() if n is not None), default=MAX_EPOCHS)
-            limit = min(MAX_EPOCHS, max(FEWEST, MOST_TIMES_SERIAL * least))
+            least = min((n for n in next(iter(tuned.values())).work.values() if n is not None), default=most)
+            limit = min(most, max(FEWEST, MOST_TIMES_SERIAL * least))
         choice = [teacher.exponent] if teacher is not None and teacher.exponent is not None else grid
         tuned[entry.name] = tune(entry, choice, limit)
         print(f"  {entry.name}: {tuned[entry.name].work}", file=sys.stderr)
