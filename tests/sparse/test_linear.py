@@ -14,6 +14,7 @@ from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
 from etesian.sparse import SGD, Epochs, Linear, Workers, make_plan, minimize
 from etesian.sparse.problems.intercept import SETTLED, find_rising_zero
+from etesian.sparse.problems.linear_subspace import _along, values_at
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
 from etesian.sparse.problems.penalties import L1, L2
 from etesian.sparse.problems.penalties import ElasticNet as ElasticNetPenalty
@@ -158,6 +159,26 @@ def test_a4_missed_steps_are_exact_to_rounding(n, mu):
         keep = (1 - Decimal(mu)) ** n
         gain = (1 - keep) / Decimal(mu)
     assert keep_and_gain(n, mu) == (pytest.approx(float(keep), abs=4e-16), pytest.approx(float(gain), rel=4e-16))
+
+
+def test_objective_along_moves_is_exact_near_the_start_though_the_targets_are_large():
+    rng = np.random.default_rng(0)
+    X, target = random_array((300, 20), density=0.3, rng=rng, format="csr"), 1e8 + rng.standard_normal(300)
+    problem = Linear(csr_array(X), target, REGRESSION["squared"], L2(0.1), fit_intercept=True)
+    coef, move = rng.standard_normal((20, 1)), rng.standard_normal((20, 1))
+    start, near = np.array([[0.0, 1e8]]), np.array([[0.25, 1e8 + 0.5]])
+    with Workers(1) as workers:
+        evaluate = _along(problem, coef, X @ coef, move[None], (X @ move)[None], start, sum_over=workers.sum)
+        moved = coef + 0.25 * move
+        assert evaluate(near)[0] == pytest.approx(
+            values_at(problem, moved, X @ moved, near[:, 1], workers.sum), rel=1e-7
+        )
+        assert evaluate(near)[1][0, 0] == pytest.approx(move[:, 0] @ gradient_of(problem, moved, near[0, 1]), rel=1e-6)
+
+
+def gradient_of(problem, coef, intercept):
+    error = problem.X @ coef[:, 0] + intercept - problem.target
+    return problem.X.T @ error / len(error) + problem.penalty.weight * coef[:, 0]
 
 
 def test_a4_feature_that_no_row_has_decays_by_the_number_of_updates():

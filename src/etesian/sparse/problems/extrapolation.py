@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 Evaluate = Callable[[Array], tuple[Array, Array, Array]]
 """Value, gradient and Hessian of each output, by the coordinates along moves and by the intercept."""
 
-Along = Callable[[Array, Array, Array, Array], Evaluate]
-"""``along(coef, predicted, coef_moves, predicted_moves)``: the objective along moves from a point."""
+Along = Callable[[Array, Array, Array, Array, Array], Evaluate]
+"""``along(coef, predicted, coef_moves, predicted_moves, start)``: the objective along moves, most exactly near `start`."""
 
 Value = Callable[[Array, Array, Array], Array]
 """``value(coef, predicted, intercept)``: the objective of each output."""
@@ -93,7 +93,7 @@ class Extrapolation:
             moves = [(move[0] * is_set, self._predict(move[0] * is_set)) for move in moves]
         coef_moves, predicted_moves = (np.stack(each) for each in zip(*moves, strict=True))
         start = np.concatenate([np.zeros((len(self.intercept), len(moves))), self.intercept[:, None]], axis=1)
-        evaluate = self._along(coef, predicted, coef_moves, predicted_moves)
+        evaluate = self._along(coef, predicted, coef_moves, predicted_moves, start)
         first = evaluate(start)
         if not first[0].sum() <= DIVERGED * np.abs(self.objective).sum():
             return False

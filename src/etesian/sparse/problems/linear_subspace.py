@@ -47,7 +47,7 @@ def extrapolate(problem: Linear, state: State, sum_over: SumOver) -> float | Non
 
 
 def _along(
-    problem: Linear, coef: Any, predicted: Any, coef_moves: Any, predicted_moves: Any, *, sum_over: SumOver
+    problem: Linear, coef: Any, predicted: Any, coef_moves: Any, predicted_moves: Any, start: Any, *, sum_over: SumOver
 ) -> Evaluate:
     """Return the function that evaluates the objective of each output along moves from a point."""
     n_rows, n_features = problem.X.shape
@@ -63,8 +63,8 @@ def _along(
     def sum_penalties(at: NDArray[np.float64]) -> NDArray[np.float64]:
         return sum_over(sums.sum_penalties_along, n_features, n_sums, features, at).reshape(problem.n_outputs, -1)
 
-    losses = _quadratic(sum_losses, problem.n_outputs, n) if problem.loss.is_quadratic else sum_losses
-    penalties = _quadratic(sum_penalties, problem.n_outputs, n) if isinstance(problem.penalty, L2) else sum_penalties
+    losses = _quadratic(sum_losses, start) if problem.loss.is_quadratic else sum_losses
+    penalties = _quadratic(sum_penalties, start) if isinstance(problem.penalty, L2) else sum_penalties
 
     def evaluate(at: NDArray[np.float64]) -> tuple[Any, Any, Any]:
         total = losses(at) + penalties(at)
@@ -77,17 +77,19 @@ def _along(
     return evaluate
 
 
-def _quadratic(sums_at: SumsAt, n_outputs: int, n: int) -> SumsAt:
-    """Return the sums of a quadratic function at any coordinates from those at 0, in the layout of `sum_along`."""
-    at_start = sums_at(np.zeros((n_outputs, n)))
+def _quadratic(sums_at: SumsAt, start: NDArray[np.float64]) -> SumsAt:
+    """Return the sums of a quadratic function at any coordinates from those at `start`, near which they are most exact."""
+    n_outputs, n = start.shape
+    at_start = sums_at(start)
     lower = np.tril_indices(n)
     hessian = np.zeros((n_outputs, n, n))
     hessian[:, lower[0], lower[1]] = hessian[:, lower[1], lower[0]] = at_start[:, n + 1 :]
 
     def found_at(at: NDArray[np.float64]) -> NDArray[np.float64]:
-        bent = np.einsum("kij,kj->ki", hessian, at)
+        move = at - start
+        bent = np.einsum("kij,kj->ki", hessian, move)
         found = at_start.copy()
-        found[:, 0] += ((found[:, 1 : n + 1] + bent / 2) * at).sum(axis=1)
+        found[:, 0] += ((found[:, 1 : n + 1] + bent / 2) * move).sum(axis=1)
         found[:, 1 : n + 1] += bent
         return found
 
