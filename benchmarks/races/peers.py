@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import StringIO
 from threading import Thread
 from typing import Any
 
@@ -112,7 +114,8 @@ class Libmf(FitEntry):
 
     def fit(self, iterations: int) -> Any:
         """Fit squared errors with our rank and penalty."""
-        from libmf.mf import MF
+        with redirect_stdout(StringIO()):  # it prints where it is installed
+            from libmf.mf import MF
 
         eta = 0.1 * 2.0 ** (self.exponent or 0)
         model = MF(k=self._data.rank, nr_iters=iterations, nr_threads=self._n_threads, eta=eta, lambda_p1=0.0, lambda_q1=0.0,
