@@ -87,6 +87,8 @@ class SklearnSGD(EpochEntry):
 class Libmf(FitEntry):
     """LIBMF: conflict-free blocks, its own adaptive step sizes from `eta`, all cores.
 
+    Its setup does not ask for AVX, which it is slow without: build it with ``-O3 -march=native -DUSEAVX``.
+
     With several threads, libmf 0.9.2 occasionally hangs (on small data, in one fit out of a hundred). Small data sets are
     therefore fitted with one thread. For large ones, the number of iterations is determined with one thread, and then
     increased until a fit with all threads reaches the target. A fit that does not return is a failed run.
