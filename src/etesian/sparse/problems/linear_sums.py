@@ -18,8 +18,8 @@ def predict_rows(start, stop, data, variables, sums):
     for e in range(start, stop):
         for k in range(predicted.shape[1]):
             total = 0.0
-            for position in range(indptr[e], indptr[e + 1]):
-                total += values[position] * coef[indices[position], k]
+            for position in range(np.uint64(indptr[e]), np.uint64(indptr[e + 1])):
+                total += values[position] * coef[np.uint64(indices[position]), k]
             predicted[e, k] = total
 
 
@@ -55,8 +55,8 @@ def sum_losses(start, stop, data, state, sums):
     for e in range(start, stop):
         for k in range(coef.shape[1]):
             at = float(intercept[k])
-            for position in range(indptr[e], indptr[e + 1]):
-                at += values[position] * coef[indices[position], k]
+            for position in range(np.uint64(indptr[e]), np.uint64(indptr[e + 1])):
+                at += values[position] * coef[np.uint64(indices[position]), k]
             sums[0] += weight[e] * value(at, target_of(target[e], k, coef.shape[1]))
 
 
@@ -76,9 +76,11 @@ def sum_penalties(start, stop, data, variables, sums):
     """Sum the penalties for each output."""
     (penalty,) = data
     (coef,) = variables
-    for j in range(start, stop):
-        for k in range(coef.shape[1]):
-            sums[k] += value_of(penalty, coef[j, k])
+    for k in range(coef.shape[1]):
+        total = 0.0
+        for j in range(np.uint64(start), np.uint64(stop)):
+            total += value_of(penalty, coef[j, k])
+        sums[k] += total
 
 
 def average_gradients(start, stop, data, variables, sums):
@@ -88,8 +90,8 @@ def average_gradients(start, stop, data, variables, sums):
     for j in range(start, stop):
         for k in range(slopes.shape[1]):
             total = 0.0
-            for position in range(indptr[j], indptr[j + 1]):
-                total += values[position] * slopes[indices[position], k]
+            for position in range(np.uint64(indptr[j]), np.uint64(indptr[j + 1])):
+                total += values[position] * slopes[np.uint64(indices[position]), k]
             mean_gradient[j, k] = total / len(slopes) - pull[j]
 
 
@@ -227,8 +229,8 @@ def sum_gradient_steps(start, stop, data, variables, sums):
     for j in range(start, stop):
         for k in range(coef.shape[1]):
             total = 0.0
-            for position in range(indptr[j], indptr[j + 1]):
-                total += values[position] * slopes[indices[position], k]
+            for position in range(np.uint64(indptr[j]), np.uint64(indptr[j + 1])):
+                total += values[position] * slopes[np.uint64(indices[position]), k]
             w = float(coef[j, k])
             if size[j] > 0.0:
                 step = w - take_step(penalty, w, size[j], total / len(slopes) - pull[j])
@@ -268,7 +270,7 @@ def enter_orthants(start, stop, data, variables, sums):
     """
     size, penalty = data
     coef, gradient, sign = variables
-    for j in range(start, stop):
+    for j in range(np.uint64(start), np.uint64(stop)):
         for k in range(coef.shape[1]):
             w = coef[j, k]
             if size[j] == 0.0:
@@ -288,7 +290,7 @@ def add_products(indptr, indices, data, bends, place, matrix, mean):
     for e in range(len(indptr) - 1):
         if not bends[e] > 0.0:
             continue
-        for first in range(indptr[e], indptr[e + 1]):
+        for first in range(np.uint64(indptr[e]), np.uint64(indptr[e + 1])):
             i = place[indices[first]]
             if i < 0:
                 continue

@@ -140,8 +140,8 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
                     prefetch_to_write(mean_gradient, (j, 0))
         for k in range(n_outputs):
             slope[k] = intercept[k]
-        for position in range(first, last):  # apply missed steps, and predict
-            j, value = indices[position], values[position]
+        for position in range(np.uint64(first), np.uint64(last)):  # apply missed steps, and predict
+            j, value = np.uint64(indices[position]), values[position]
             missed = (step if j < first_copy else own[e]) - caught_up[j]
             if missed > 0:  # below 0 only where lock-free workers overtake one another
                 if is_scaled:
@@ -162,8 +162,8 @@ def _update(start, stop, rows, state, step_size, n_outputs):  # noqa: C901, PLR0
             slope[k] = new - memory[ids[e], k] if remembers else new
             if learns_memory:
                 memory[ids[e], k] = new
-        for position in range(first, last):  # sparse part and dense part of this step
-            j, value = indices[position], values[position]
+        for position in range(np.uint64(first), np.uint64(last)):  # sparse part and dense part of this step
+            j, value = np.uint64(indices[position]), values[position]
             caught_up[j] = (step if j < first_copy else own[e]) + 1
             if is_scaled:
                 size = step_size * scale[j]
