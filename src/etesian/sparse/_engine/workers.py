@@ -167,7 +167,10 @@ class Workers:
         n, n_sums
             Number of updates, and number of sums.
         """
-        compiled, sum_chunks = compile_sum_range(sum_range, *_types(data, variables))
+        kind = sum_range, _shape_of(data), _shape_of(variables)
+        if kind not in _SUMS:  # looking up by numba types takes longer than a short sum
+            _SUMS[kind] = compile_sum_range(sum_range, *_types(data, variables))
+        compiled, sum_chunks = _SUMS[kind]
         sums = np.zeros((-(-n // CHUNK), n_sums))
         n_workers, shared = min(self.n_workers, len(sums)), new_shared()
 
@@ -239,6 +242,7 @@ def _types(*values: Any) -> tuple[Any, ...]:
 
 
 _SEEN: dict[Any, Any] = {}
+_SUMS: dict[Any, tuple[Any, Any]] = {}
 
 
 def _types_seen(kind: Any, value: Any) -> Any:
