@@ -1,4 +1,4 @@
-"""Newton steps with exact solutions of their linear systems, which minimize a smoothed linear problem between epochs.
+"""Newton steps that minimize a smoothed linear problem between epochs, with exact or approximate solutions of their systems.
 
 Near an optimum of a problem with a nonsmooth loss, few rows are at a kink of the loss and, with an L1 penalty, few
 coefficients are not 0. The smoothed objective is then a quadratic function of these coefficients, on the orthant of their
@@ -16,7 +16,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse import diags_array
 
 from etesian.sparse.problems import linear_sums as sums
-from etesian.sparse.problems.linear_subspace import values_at
+from etesian.sparse.problems.conjugate_gradients import MOST_ITERATIONS, conjugate_gradients
+from etesian.sparse.problems.linear_subspace import hessian_product, values_at
 from etesian.sparse.problems.problem import SumOver
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ MOST_PRODUCTS, PRODUCTS_PER_ENTRY = (
     200,
 )  # most multiplications to make and solve a system, the larger of the two
 SOLVED_TOGETHER = 45  # multiplications of a factorization in the time of one that makes the system
+LEAST_ITERATIONS, ITERATION_PRODUCTS = 3, 3  # of conjugate gradients; multiplications per entry of the matrix
+APPROXIMATE = (
+    0.3  # fraction of the gradient that an approximate step leaves, in the metric of the diagonal of the system
+)
 MOST_HALVINGS = 25
+GOOD = 0.75  # fraction of the promised decrease above which a step is not halved
 ROUNDING = 1e-13  # relative change of an objective that rounding errors may hide
 
 
@@ -51,27 +57,36 @@ def step_down(problem: Linear, point: Point, sum_over: SumOver, ridge: float) ->
     A small one leads to longer steps in these directions, which is right near the minimum and too far elsewhere.
     """
     most_products = max(MOST_PRODUCTS, PRODUCTS_PER_ENTRY * problem.X.nnz)
-    found = find_directions(problem, point, sum_over, ridge, most_products)
-    return search(problem, point, found, sum_over) if isinstance(found, Directions) else None
+    slopes = find_slopes(problem, point, sum_over)
+    found = solve(problem, slopes, ridge) if count_products(problem, slopes) <= most_products else None
+    return None if found is None else search(problem, point, found, sum_over)
+
+
+class Slopes(NamedTuple):
+    """First and second derivatives of the smoothed losses, the gradient, and the signs of the orthant: 0 for fixed coefficients."""
+
+    slopes: Array
+    bends: Array
+    gradient: Array
+    sign: Array
 
 
 class Directions(NamedTuple):
-    """Newton steps of coefficients and intercepts, the signs of the orthant, and the promised decreases of the objective."""
+    """Newton steps of coefficients and intercepts, the signs of the orthant, and the promised decreases of the objective.
+
+    `products` is the number of multiplications that it took to find them; `is_cut_off` is True if more were needed.
+    """
 
     move: Array
     shift: Array
     sign: Array
     promised: Array
     products: float
+    is_cut_off: bool = False
 
 
-def find_directions(
-    problem: Linear, point: Point, sum_over: SumOver, ridge: float, most_products: float
-) -> Directions | float:
-    """Return the directions of a Newton step, or the number of multiplications of its systems if that exceeds a limit.
-
-    That number is infinite if a system is singular to rounding.
-    """
+def find_slopes(problem: Linear, point: Point, sum_over: SumOver) -> Slopes:
+    """Return what a Newton step from a point needs."""
     n_rows, n_features = problem.X.shape
     slopes, bends = np.empty_like(point.predicted), np.empty_like(point.predicted)
     gradient, sign = np.empty_like(point.coef), np.empty_like(point.coef)
@@ -79,19 +94,54 @@ def find_directions(
     sum_over(sums.fill_bends, n_rows, problem.n_outputs, seen, point.intercept)
     sum_over(sums.average_gradients, n_features, 0, (*problem._columns, slopes), (gradient,))
     sum_over(sums.enter_orthants, n_features, 0, (problem._steps, problem.penalty), (point.coef, gradient, sign))
-    free = [np.flatnonzero(sign[:, k]) for k in range(problem.n_outputs)]
-    products = sum(_products(problem, np.flatnonzero(bends[:, k] > 0), len(each)) for k, each in enumerate(free))
-    if products > most_products:
-        return products
-    move, shift = np.zeros_like(point.coef), np.zeros(problem.n_outputs)
-    for k, each in enumerate(free):
-        solve = _solve_columns if len(each) <= (bends[:, k] > 0).sum() else _solve_rows
+    return Slopes(slopes, bends, gradient, sign)
+
+
+def count_products(problem: Linear, found: Slopes) -> float:
+    """Return how many multiplications it takes to make and solve the systems; infinity if one is too large."""
+    bent, n_free = [np.flatnonzero(each) for each in found.bends.T > 0], np.count_nonzero(found.sign, axis=0)
+    return sum((_products(problem, *each) for each in zip(bent, n_free.tolist(), strict=True)), start=0.0)
+
+
+def solve(problem: Linear, found: Slopes, ridge: float) -> Directions | None:
+    """Return the directions of a Newton step, or None if a system is singular to rounding."""
+    _, bends, gradient, sign = found
+    move, shift = np.zeros_like(gradient), np.zeros(problem.n_outputs)
+    for k, each in enumerate(map(np.flatnonzero, sign.T)):
+        solve_system = _solve_columns if len(each) <= (bends[:, k] > 0).sum() else _solve_rows
         try:
-            move[each, k], shift[k] = solve(problem, bends[:, k] / n_rows, -gradient[each, k], each, ridge)
+            move[each, k], shift[k] = solve_system(problem, bends[:, k] / len(bends), -gradient[each, k], each, ridge)
         except (LinAlgError, ValueError):  # the latter for infinite numbers
-            return np.inf
-        shift[k] -= slopes[:, k].sum() / max(bends[:, k].sum(), 1e-300) if problem.fit_intercept else 0.0
-    return Directions(move, shift, sign, -(gradient * move).sum(axis=0) / 2, products)
+            return None
+    return _directions(problem, found, move, shift, count_products(problem, found))
+
+
+def solve_approximately(
+    problem: Linear, found: Slopes, sum_over: SumOver, ridge: float, most_products: float
+) -> Directions | None:
+    """Return the directions of an inexact Newton step by conjugate gradients, or None if there is no time for one."""
+    products = ITERATION_PRODUCTS * problem.X.nnz * problem.n_outputs
+    most_iterations = min(int(most_products / products), MOST_ITERATIONS)
+    if most_iterations < LEAST_ITERATIONS:
+        return None
+    bends, is_free, steps = found.bends / len(found.bends), found.sign != 0, problem._steps[:, None]
+    damping = np.divide(ridge, steps, out=np.zeros_like(steps), where=steps > 0)
+    multiply = hessian_product(problem, found.bends, is_free, sum_over, damping)
+    move, n_iterations = conjugate_gradients(
+        multiply, -found.gradient * is_free, steps, enough=APPROXIMATE, most_iterations=most_iterations
+    )
+    shift = np.zeros(problem.n_outputs)
+    if problem.fit_intercept:
+        along = problem._predict(move, np.empty_like(bends), sum_over)
+        shift = -(bends * along).sum(axis=0) / np.maximum(bends.sum(axis=0), 1e-300)
+    directions = _directions(problem, found, move, shift, n_iterations * products)
+    return directions._replace(is_cut_off=n_iterations == most_iterations)
+
+
+def _directions(problem: Linear, found: Slopes, move: Array, shift: Array, products: float) -> Directions:
+    if problem.fit_intercept:
+        shift = shift - found.slopes.sum(axis=0) / np.maximum(found.bends.sum(axis=0), 1e-300)
+    return Directions(move, shift, found.sign, -(found.gradient * move).sum(axis=0) / 2, products)
 
 
 def _products(problem: Linear, bent: NDArray[np.intp], n_free: int) -> float:
@@ -143,8 +193,8 @@ def _solve_rows(
 
 
 def search(problem: Linear, point: Point, directions: Directions, sum_over: SumOver) -> Point:
-    """Halve the steps, cut off at the bounds of the orthant, while that lowers the objective of an output."""
-    move, shift, sign, promised, _ = directions
+    """Halve the steps, cut off at the bounds of the orthant, until they keep their promise or no longer lower it."""
+    move, shift, sign, promised = directions[:4]
     best, length = point, 1.0
     is_level = promised <= ROUNDING * np.abs(point.objective)
     is_open = np.ones(problem.n_outputs, bool)
@@ -163,7 +213,8 @@ def search(problem: Linear, point: Point, directions: Directions, sum_over: SumO
             np.where(is_lower, intercept, best.intercept),
             np.where(is_lower, objective, best.objective),
         )
-        is_open &= ~is_level & (is_lower | (best.objective >= point.objective))
+        has_kept = point.objective - best.objective >= GOOD * promised
+        is_open &= ~is_level & ~has_kept & (is_lower | (best.objective >= point.objective))
         if not is_open.any():
             break
         length /= 2

@@ -13,13 +13,13 @@ from scipy.sparse import csr_array
 from etesian.sparse.problems import linear_merging as merging
 from etesian.sparse.problems import linear_sums as sums
 from etesian.sparse.problems import linear_updates as updates
-from etesian.sparse.problems.exact_steps import ExactSteps
 from etesian.sparse.problems.extrapolation import Extrapolation
 from etesian.sparse.problems.intercept import SETTLED, find_rising_zero
 from etesian.sparse.problems.linear_multipliers import renew_multipliers
 from etesian.sparse.problems.linear_subspace import extrapolate, newton_step
 from etesian.sparse.problems.linear_updates import Rows, State
 from etesian.sparse.problems.losses import Loss
+from etesian.sparse.problems.newton_steps import NewtonSteps
 from etesian.sparse.problems.penalties import L2, Penalty
 from etesian.sparse.problems.problem import SumOver, Variables
 from etesian.sparse.problems.smoothing import Curve, Multipliers, natural_scale
@@ -62,7 +62,7 @@ class Linear:
         reciprocal of the smoothness of the least smooth row, whatever the units of the columns.
     extrapolates
         If True, minimize over a small subspace after each epoch, see `extrapolation`; with a reduction and a smooth loss, also
-        take Newton steps, see `exact_steps`.
+        take Newton steps, see `newton_steps`.
     pull : array of shape (n_features,), optional
         Vector that adds - <pull, w> to the objective; requires a reduction.
     initial : pair of arrays of shapes (n_features, n_outputs) and (n_outputs,), optional
@@ -119,7 +119,7 @@ class Linear:
             self._scale = self._scales()
         self._extrapolation: Extrapolation | None = None
         self._multipliers: Multipliers | None = None
-        self._exact_steps = ExactSteps()
+        self._newton_steps = NewtonSteps()
 
     @cached_property
     def _columns(self) -> tuple[NDArray[Any], ...]:
@@ -131,8 +131,9 @@ class Linear:
     @cached_property
     def _steps(self) -> NDArray[np.float64]:
         """Return the reciprocal of a bound on the curvature of each coefficient; 0 where the bound is 0."""
-        squares = self.X.multiply(self.X).T @ self._weight / self.X.shape[0]
-        curvature = self._steepest * np.asarray(squares).ravel() + self.penalty.strong_convexity
+        squares = np.square(self.X.data, dtype=np.float64) * np.repeat(self._weight, np.diff(self.X.indptr))
+        squares = np.bincount(self.X.indices, squares, self.X.shape[1])
+        curvature = self._steepest * squares / self.X.shape[0] + self.penalty.strong_convexity
         return np.divide(1.0, curvature, out=np.zeros_like(curvature), where=curvature > 0)
 
     def smoothness(self) -> float:
@@ -149,7 +150,7 @@ class Linear:
         constant = self._constant if self.fit_intercept else 0.0
         coef, intercept = self.initial or (np.zeros(shape), np.full(self.n_outputs, constant))
         remembered = 0 if self.reduction is None else 1
-        self._extrapolation, self._multipliers, self._exact_steps = None, None, ExactSteps()
+        self._extrapolation, self._multipliers, self._newton_steps = None, None, NewtonSteps()
         self._curve.multiplier[:] = 0.0
         if not self._is_smooth:
             self._stiffen(self._first_curvature)
@@ -222,7 +223,7 @@ class Linear:
             objective = extrapolate(self, state, sum_over)
             if self._is_smooth and self.reduction is not None and objective is not None:
                 assert self._extrapolation is not None
-                self._exact_steps.take(self, state, sum_over)
+                self._newton_steps.take(self, state, sum_over)
                 objective = float(self._extrapolation.objective.sum())
         elif self.fit_intercept:
             self._solve_intercept(state.intercept, sum_over)
@@ -263,7 +264,8 @@ class Linear:
         """Return the duality gap for a nonsmooth loss, else half the squared length of a proximal gradient step.
 
         The step is that of variables scaled to curvature 1. It estimates the suboptimality of the objective, exactly for
-        a quadratic objective with uncorrelated columns. SVRG has the gradient; SAGA's mean gradient is a rough estimate,
+        a quadratic objective with uncorrelated columns. With correlated columns it is more, at least about what the last
+        Newton step has gained, which is then returned. SVRG has the gradient; SAGA's mean gradient is a rough estimate,
         which is returned if it is far above `enough`.
         """
         state: State = variables  # type: ignore[assignment]
@@ -281,7 +283,7 @@ class Linear:
         columns = (*self._columns, slopes, self._steps, self.penalty)
         (length,) = sum_over(sums.sum_gradient_steps, self.X.shape[1], 1, columns, (state.coef,))
         along_intercept = (total**2).sum() / (self._steepest * self._weight.mean()) if self.fit_intercept else 0.0
-        return float(length + along_intercept) / 2
+        return max(float(length + along_intercept) / 2, self._newton_steps.gained)
 
     def advice(self) -> str:
         """Return a sentence that names a badly scaled column and the remedy, or an empty string."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.sparse.problems import linear_sums as sums
+from etesian.sparse.problems.conjugate_gradients import conjugate_gradients
 from etesian.sparse.problems.extrapolation import Evaluate, Extrapolation
 from etesian.sparse.problems.linear_updates import State
-from etesian.sparse.problems.newton import conjugate_gradients
 from etesian.sparse.problems.penalties import L2
 from etesian.sparse.problems.problem import SumOver
 
@@ -39,6 +39,11 @@ def extrapolate(problem: Linear, state: State, sum_over: SumOver) -> float | Non
             constant_direction=_constant_direction(problem) if problem.fit_intercept else None,
             keeps_zeros=problem.penalty.sets_zeros,
         )
+        if not problem.fit_intercept:  # there is nothing to minimize over yet
+            problem._extrapolation.objective = values_at(
+                problem, coef, problem._predicted, state.intercept.astype(np.float64), sum_over
+            )
+            return float(problem._extrapolation.objective.sum())
     found = problem._extrapolation
     if not found.advance(coef, problem._predicted):
         return None
@@ -116,22 +121,33 @@ def _constant_direction(problem: Linear) -> NDArray[np.float64]:
 def newton_step(problem: Linear, state: State, sum_over: SumOver) -> NDArray[np.float64]:
     """Return an inexact Newton step of the coefficients that are not held at 0; the intercept follows exactly."""
     n_rows, n_features = problem.X.shape
-    slopes, bends, along = (np.empty_like(problem._predicted) for _ in range(3))
+    slopes, bends = np.empty_like(problem._predicted), np.empty_like(problem._predicted)
     gradient = np.empty(state.coef.shape)
     seen = (problem._predicted, problem.target, problem._weight, problem._curve, slopes, bends)
-    total = sum_over(sums.fill_bends, n_rows, problem.n_outputs, seen, state.intercept.astype(np.float64))
+    sum_over(sums.fill_bends, n_rows, problem.n_outputs, seen, state.intercept.astype(np.float64))
     sum_over(sums.average_gradients, n_features, 0, (*problem._columns, slopes), (gradient,))
     sum_over(sums.add_penalty_slopes, n_features, 0, (problem.penalty,), (state.coef, gradient))
-    ridge, no_pull = problem.penalty.strong_convexity, np.zeros(n_features)
     is_free = state.coef != 0 if problem.penalty.sets_zeros else np.ones(state.coef.shape, bool)
+    multiply = hessian_product(problem, bends, is_free, sum_over)
+    move, _ = conjugate_gradients(multiply, -gradient * is_free, problem._steps[:, None])
+    return move
 
-    def multiply_by_hessian(move: NDArray[np.float64]) -> NDArray[np.float64]:
+
+def hessian_product(
+    problem: Linear, bends: Any, is_free: NDArray[np.bool_], sum_over: SumOver, damping: Any = 0.0
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return the function that multiplies a move of free coefficients by the damped Hessian; the intercept follows exactly."""
+    along, total = np.empty_like(bends), np.maximum(bends.sum(axis=0), 1e-300)
+    diagonal, no_pull = problem.penalty.strong_convexity + damping, np.zeros(problem.X.shape[1])
+
+    def multiply(move: NDArray[np.float64]) -> NDArray[np.float64]:
         problem._predict(move, along, sum_over)
         if problem.fit_intercept:
-            along[:] -= (bends * along).sum(axis=0) / np.maximum(total, 1e-300)
+            along[:] -= (bends * along).sum(axis=0) / total
         along[:] *= bends
         bent = np.empty_like(move)
-        sum_over(sums.average_gradients, n_features, 0, (*problem._columns[:3], no_pull, along), (bent,))
-        return (bent + ridge * move) * is_free
+        sum_over(sums.average_gradients, len(move), 0, (*problem._columns[:3], no_pull, along), (bent,))
+        bent += diagonal * move
+        return bent * is_free if problem.penalty.sets_zeros else bent
 
-    return conjugate_gradients(multiply_by_hessian, -gradient * is_free, problem._steps[:, None])
+    return multiply

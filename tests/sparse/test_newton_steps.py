@@ -1,4 +1,4 @@
-"""Exact Newton steps between epochs reach the optimum where variance reduction alone takes hundreds of epochs."""
+"""Newton steps between epochs reach the optimum where variance reduction alone takes hundreds of epochs."""
 
 import warnings
 
@@ -9,8 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from etesian.sparse import SparseClassifier, SparseRegressor
-from etesian.sparse.problems import active_set
-from etesian.sparse.problems.exact_steps import ExactSteps
+from etesian.sparse.problems import active_set, newton_steps
+from etesian.sparse.problems.newton_steps import NewtonSteps
 
 ALPHA = 1e-5
 
@@ -23,9 +23,9 @@ def correlated(n=600, n_features=40, rank=3, seed=0):
     return csr_array(X), y
 
 
-def objective(model, X, y):
+def objective(model, X, y, alpha=ALPHA):
     margin = y * model.decision_function(X)
-    return np.logaddexp(0, -margin).mean() + ALPHA / 2 * np.sum(model.coef_**2)
+    return np.logaddexp(0, -margin).mean() + alpha / 2 * np.sum(model.coef_**2)
 
 
 @pytest.mark.parametrize("method", ["saga", "svrg"])
@@ -40,7 +40,7 @@ def test_correlated_columns_and_a_weak_penalty_take_few_epochs(method):
 
 
 def test_without_them_the_epochs_do_not_suffice(monkeypatch):
-    monkeypatch.setattr(ExactSteps, "take", lambda *_: None)
+    monkeypatch.setattr(NewtonSteps, "take", lambda *_: None)
     X, y = correlated()
     with pytest.warns(ConvergenceWarning):
         SparseClassifier(alpha=ALPHA, random_state=0, n_jobs=1).fit(X, y)
@@ -48,9 +48,11 @@ def test_without_them_the_epochs_do_not_suffice(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::etesian.sparse.schedules.plan.ScheduleWarning")
 @pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
+@pytest.mark.parametrize("largest_system", [10, 2_000])
 @pytest.mark.parametrize("n", [30, 600])
-def test_a1_bits_do_not_depend_on_the_number_of_threads(n, l1_ratio):
-    """With 30 rows, the systems have an equation for each row instead of each column."""
+def test_a1_bits_do_not_depend_on_the_number_of_threads(n, l1_ratio, largest_system, monkeypatch):
+    """With 30 rows, the systems have an equation for each row instead of each column; larger ones are solved approximately."""
+    monkeypatch.setattr(active_set, "LARGEST_SYSTEM", largest_system)
     X, y = correlated(n)
     fits = [
         SparseClassifier(alpha=1e-3, l1_ratio=l1_ratio, random_state=0, n_jobs=n_jobs).fit(X, y) for n_jobs in (1, 2, 3)
@@ -58,22 +60,45 @@ def test_a1_bits_do_not_depend_on_the_number_of_threads(n, l1_ratio):
     assert len({fit.coef_.tobytes() + fit.intercept_.tobytes() for fit in fits}) == 1
 
 
-def test_steps_take_no_longer_than_the_epochs_so_far(monkeypatch):
-    spent = []
+@pytest.mark.parametrize("kind", ["solve", "solve_approximately"])
+def test_steps_take_little_longer_than_the_epochs_so_far(kind, monkeypatch):
+    """Exact systems of 200 columns take 600 * 140**2 multiplications, far more than an epoch."""
+    calls, spent = [], []
+    take, find = NewtonSteps.take, getattr(newton_steps, kind)
 
-    def find(*arguments):
-        found = active_set.find_directions(*arguments)
-        spent.append(isinstance(found, active_set.Directions))
+    def count(self, problem, *arguments):
+        calls.append(newton_steps.EPOCH_PRODUCTS * problem.X.nnz)
+        take(self, problem, *arguments)
+
+    def record(*arguments):
+        found = find(*arguments)
+        spent.append(0.0 if found is None else found.products)
+        assert sum(spent) <= sum(calls) + newton_steps.FAST_EPOCHS * calls[0]
         return found
 
-    monkeypatch.setattr("etesian.sparse.problems.exact_steps.find_directions", find)
-    monkeypatch.setattr("etesian.sparse.problems.exact_steps.SHORTEST_EPOCH", 0)
-    X, y = correlated(n_features=200)  # a system takes 600 * 140**2 multiplications, far more than an epoch
-    with pytest.warns(ConvergenceWarning):
-        SparseClassifier(alpha=ALPHA, random_state=0, n_jobs=1, max_iter=25).fit(X, y)
-    assert not spent[0]
-    assert spent.count(False) <= 5  # each try takes passes over the data
+    monkeypatch.setattr(NewtonSteps, "take", count)
+    monkeypatch.setattr(newton_steps, kind, record)
+    monkeypatch.setattr(newton_steps, "SHORTEST_EPOCH", 0)
+    X, y = correlated(n_features=200)
+    model = SparseClassifier(alpha=ALPHA, random_state=0, n_jobs=1, max_iter=25, tol=None).fit(X, y)
+    assert model.n_iter_ == 25
     assert any(spent)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # without the steps
+def test_systems_that_are_too_large_are_solved_approximately(monkeypatch):
+    monkeypatch.setattr(active_set, "LARGEST_SYSTEM", 10)
+    monkeypatch.setattr(newton_steps, "solve", None)  # is not called
+    X, y = correlated(n_features=200, rank=100)
+
+    def fit():
+        return SparseClassifier(alpha=1e-4, random_state=0, n_jobs=1, tol=1e-5, max_iter=200).fit(X, y)
+
+    approximate = fit()
+    monkeypatch.setattr(newton_steps, "solve_approximately", lambda *_: None)
+    assert 3 * approximate.n_iter_ < fit().n_iter_
+    reference = LogisticRegression(C=1e4 / len(y), tol=1e-10, max_iter=10_000).fit(X, y)
+    assert objective(approximate, X, y, 1e-4) <= objective(reference, X, y, 1e-4) * (1 + 1e-6)
 
 
 def test_least_squares_of_many_features_is_solved_by_rows():
@@ -88,7 +113,7 @@ def test_least_squares_of_many_features_is_solved_by_rows():
 
 
 def test_singular_system_is_no_error(monkeypatch):
-    monkeypatch.setattr("etesian.sparse.problems.exact_steps.LEAST_RIDGE", 0.0)
+    monkeypatch.setattr(newton_steps, "LEAST_RIDGE", 0.0)
     X, y = correlated()
     X = csr_array(np.hstack([X.toarray()] * 4))
     model = SparseRegressor(alpha=0.0, random_state=0, n_jobs=1, max_iter=30, tol=None).fit(X, y.astype(float))
