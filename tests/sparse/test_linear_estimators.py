@@ -120,7 +120,7 @@ def test_first_partial_fit_of_a_classifier_requires_all_classes():
 
 def test_warm_start_needs_fewer_epochs():
     X, y = separate_rows(n=1_000)
-    model = SparseRegressor(random_state=0, warm_start=True, alpha=0.1, tol=1e-6, max_iter=500).fit(X, y)
+    model = SparseRegressor(random_state=0, warm_start=True, alpha=1e-4, tol=1e-6, max_iter=500).fit(X, y)
     first = model.n_iter_
     assert model.fit(X, y).n_iter_ < first
 
