@@ -122,7 +122,7 @@ def test_step_of_a_rating_is_proportional_to_its_weight():
     def moved(weight):
         triples = np.array([0, 1]), np.array([0, 1]), np.array([1.0, 2.0])
         problem = Ratings(*triples, 2, 2, 3, penalty=0.1, biased=True, weight=weight, mean=0.0)
-        data = (problem.user, problem.item, problem.rating, problem._weight, problem.mean, np.float64(0.1))
+        data = (*problem.rows()[:-1], np.float64(0.1))
         after = tuple(array.copy() for array in before)
         problem.update_range(0, 2, data, after, 0.01)
         return [b - a for a, b in zip(before, after, strict=True)]

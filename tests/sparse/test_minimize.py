@@ -85,7 +85,7 @@ def test_rating_objective_is_the_formula():
     factors, bias = rng.standard_normal((100, 4)).astype("float32"), rng.standard_normal(100).astype("float32")
     with Workers(2) as workers:
         objective = problem.objective((factors, bias), workers.sum)
-    i, j = problem.user, problem.item
+    i, j = problem.user, problem.n_users + problem.item
     error = problem.rating - problem.mean - bias[i] - bias[j] - (factors[i] * factors[j]).sum(axis=1)
     norms = (factors[i] ** 2 + factors[j] ** 2).sum(axis=1) + bias[i] ** 2 + bias[j] ** 2
     assert objective == pytest.approx(np.mean(error**2 + 0.01 * norms), rel=1e-5)

@@ -37,7 +37,7 @@ def curvatures(problem, variables):
         ends, total = (squares, squares), problem.weight.sum()
         left, right = problem.left, problem.right
     else:
-        left, right, total = problem.user, problem.item, len(problem.rating)
+        left, right, total = problem.user, problem.n_users + problem.item, len(problem.rating)
         weight = np.ones(total) if problem.weight is None else problem.weight / problem.weight.mean()
         norms = (variables[0] ** 2).sum(axis=1) + problem.biased + problem.penalty
         ends = 2 * weight * norms[right], 2 * weight * norms[left]

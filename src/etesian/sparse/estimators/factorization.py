@@ -278,7 +278,7 @@ class MatrixFactorization(Recommending, Minimizer):
     ) -> None:
         n_users = problem.n_users
         is_met = np.zeros(len(factors), bool)
-        is_met[problem.user] = is_met[problem.item] = True
+        is_met[problem.touches.indices] = True
         if is_incremental and problem.known is not None:
             is_met[problem.known.rows] = True
         factors[~is_met] = 0

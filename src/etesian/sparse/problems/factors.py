@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian._shared.atomics import prefetch_to_read, prefetch_to_write
-from etesian.sparse.problems.pairs import KnownRows, copy_pairs, gather_pairs, pair_touches, room_for
+from etesian.sparse.problems.pairs import KnownRows, copy_pairs, gather_pairs, pair_touches, pairs_of, room_for
 from etesian.sparse.problems.problem import SumOver, Variables
 from etesian.sparse.problems.row_steps import ADVICE, RowSteps
 from etesian.sparse.schedules.makers import Plan
@@ -23,7 +23,7 @@ noise in the others; smaller ones take more epochs to grow."""
 
 def _rate_range(start, stop, data, variables, step_size):
     """Take half a gradient step of the squared error on both rows, as usual, each with the old value of the other."""
-    user, item, rating, weight, mean, penalty = data
+    pairs, rating, weight, mean, penalty = data
     factors, bias = variables
     n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
     whole_step = factors.dtype.type(step_size)
@@ -31,9 +31,9 @@ def _rate_range(start, stop, data, variables, step_size):
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_factors, LINE):
-                prefetch_to_write(factors, (user[e + AHEAD], column))
-                prefetch_to_write(factors, (item[e + AHEAD], column))
-        i, j = user[e], item[e]
+                prefetch_to_write(factors, (pairs[e + AHEAD, 0], column))
+                prefetch_to_write(factors, (pairs[e + AHEAD, 1], column))
+        i, j = pairs[e]
         predicted = mean
         if biased:
             predicted += bias[i] + bias[j]
@@ -53,15 +53,15 @@ def _rate_range(start, stop, data, variables, step_size):
 
 def _sum_rating_errors(start, stop, data, variables, sums):
     """Add weighted squared errors, and the squared norms that the updates penalize."""
-    user, item, rating, weight, mean, _ = data
+    pairs, rating, weight, mean, _ = data
     factors, bias = variables
     n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_factors, LINE):
-                prefetch_to_read(factors, (user[e + AHEAD], column))
-                prefetch_to_read(factors, (item[e + AHEAD], column))
-        i, j = user[e], item[e]
+                prefetch_to_read(factors, (pairs[e + AHEAD, 0], column))
+                prefetch_to_read(factors, (pairs[e + AHEAD, 1], column))
+        i, j = pairs[e]
         predicted, norm = mean, mean - mean
         if biased:
             predicted += bias[i] + bias[j]
@@ -81,7 +81,7 @@ def _sum_rating_errors(start, stop, data, variables, sums):
 
 def _sum_rating_steps(start, stop, data, variables, sums):
     """Add the squared gradient of each row over a bound of its curvature, both in units of a rating's update."""
-    indptr, ratings, user, item, rating, weight, mean, penalty = data
+    indptr, ratings, pairs, rating, weight, mean, penalty = data
     factors, bias = variables
     n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
     gradient = np.empty(n_factors)
@@ -90,7 +90,7 @@ def _sum_rating_steps(start, stop, data, variables, sums):
         of_bias, total, curvature = 0.0, 0.0, 0.0
         for position in range(indptr[row], indptr[row + 1]):
             e = ratings[position]
-            other = user[e] + item[e] - row
+            other = pairs[e, 0] + pairs[e, 1] - row
             predicted, norm = float(mean), float(penalty)
             if biased:
                 predicted += float(bias[row]) + float(bias[other])
@@ -161,9 +161,8 @@ class Ratings:
     room_for = staticmethod(room_for)
 
     def __post_init__(self) -> None:
-        self.user = self.user.astype(np.int32, copy=False)
-        self.item = (self.item + self.n_users).astype(np.int32)
-        self.touches = pair_touches(self.user, self.item, self.n_users + self.n_items)
+        self.touches = pair_touches(self.user, self.item + self.n_users, self.n_users + self.n_items)
+        self._pairs = pairs_of(self.touches)
         as_ratings = self.rating.dtype.type
         self._weight = np.empty(0, self.rating.dtype)
         if self.weight is not None:
@@ -193,13 +192,13 @@ class Ratings:
         return factors, bias
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
-        """Copy users, items, ratings and weights into plan order, followed by the mean and the penalty."""
-        pairs = gather_pairs(plan.order, self.user, self.item, self.rating, self._weight)
+        """Copy pairs of users and items, ratings and weights into plan order, followed by the mean and the penalty."""
+        pairs = gather_pairs(plan.order, self._pairs, self.rating, self._weight)
         return *pairs, self.mean, self._penalty()
 
     def rows(self) -> tuple[Any, ...]:
-        """Return users, items, ratings and weights as given, followed by the mean and the penalty."""
-        return self.user, self.item, self.rating, self._weight, self.mean, self._penalty()
+        """Return pairs of users and items, ratings and weights as given, followed by the mean and the penalty."""
+        return self._pairs, self.rating, self._weight, self.mean, self._penalty()
 
     def _penalty(self) -> Any:
         return self.rating.dtype.type(self.penalty)

@@ -22,50 +22,54 @@ def pair_touches(left: NDArray[np.integer], right: NDArray[np.integer], n_variab
     return csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=(len(left), n_variables))
 
 
+def pairs_of(touches: csr_array) -> NDArray[np.int32]:
+    """Return the variables of `pair_touches`, of shape (n_pairs, 2), in the same memory."""
+    return touches.indices.reshape(-1, 2)
+
+
 @njit(nogil=True, cache=True)
-def gather_pairs(order, left, right, value, weight):
+def gather_pairs(order, pairs, value, weight):
     """Copy pairs in the given order, all arrays in one pass; weights are optional (length 0)."""
     n, weighted = len(order), len(weight) > 0
-    new_left, new_right, new_value = np.empty(n, left.dtype), np.empty(n, right.dtype), np.empty(n, value.dtype)
+    new_pairs, new_value = np.empty((n, 2), pairs.dtype), np.empty(n, value.dtype)
     new_weight = np.empty(n if weighted else 0, weight.dtype)
     for e in range(n):
         if e + AHEAD < n:
             later = order[e + AHEAD]
-            prefetch_to_read(left, (later,))
-            prefetch_to_read(right, (later,))
+            prefetch_to_read(pairs, (later, 0))
             prefetch_to_read(value, (later,))
             if weighted:
                 prefetch_to_read(weight, (later,))
         source = order[e]
-        new_left[e], new_right[e], new_value[e] = left[source], right[source], value[source]
+        new_pairs[e, 0], new_pairs[e, 1], new_value[e] = pairs[source, 0], pairs[source, 1], value[source]
         if weighted:
             new_weight[e] = weight[source]
-    return new_left, new_right, new_value, new_weight
+    return new_pairs, new_value, new_weight
 
 
 def copy_pairs(first, rows, source, target):
     """Copy the pairs `rows` of `source` to `target`, from `first` on; weights are optional (length 0)."""
-    weighted = len(source[3]) > 0
+    pairs, value, weight = source[:3]
+    new_pairs, new_value, new_weight = target[:3]
+    weighted = len(weight) > 0
     for k in range(len(rows)):
         if k + AHEAD < len(rows):
             later = rows[k + AHEAD]
-            prefetch_to_read(source[0], (later,))
-            prefetch_to_read(source[1], (later,))
-            prefetch_to_read(source[2], (later,))
+            prefetch_to_read(pairs, (later, 0))
+            prefetch_to_read(value, (later,))
             if weighted:
-                prefetch_to_read(source[3], (later,))
+                prefetch_to_read(weight, (later,))
         row = rows[k]
-        target[0][first + k] = source[0][row]
-        target[1][first + k] = source[1][row]
-        target[2][first + k] = source[2][row]
+        new_pairs[first + k, 0], new_pairs[first + k, 1] = pairs[row, 0], pairs[row, 1]
+        new_value[first + k] = value[row]
         if weighted:
-            target[3][first + k] = source[3][row]
+            new_weight[first + k] = weight[row]
 
 
 def room_for(n: int, data: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Allocate n pairs of the types of `data`; values after the four arrays of pairs are shared."""
-    arrays = [np.empty(n if len(array) else 0, array.dtype) for array in data[:4]]
-    return (*arrays, *data[4:])
+    """Allocate n pairs of the types of `data`; values after pairs, values and weights are shared."""
+    arrays = [np.empty((n if len(array) else 0, *array.shape[1:]), array.dtype) for array in data[:3]]
+    return (*arrays, *data[3:])
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian._shared.atomics import prefetch_to_read, prefetch_to_write
-from etesian.sparse.problems.pairs import KnownRows, copy_pairs, gather_pairs, pair_touches, room_for
+from etesian.sparse.problems.pairs import KnownRows, copy_pairs, gather_pairs, pair_touches, pairs_of, room_for
 from etesian.sparse.problems.problem import SumOver, Variables
 from etesian.sparse.problems.row_steps import ADVICE, RowSteps
 from etesian.sparse.schedules.makers import Plan
@@ -20,16 +20,16 @@ LINE = 16  # float32 numbers in a cache line
 
 def _pull_range(start, stop, data, variables, step_size):
     """Take a gradient step of the squared error of a log count: both vectors move along their sum."""
-    left, right, log_count, weight = data
+    pairs, log_count, weight = data
     vectors, shift = variables
     n_dimensions = vectors.shape[1]
     step = vectors.dtype.type(4.0 * step_size)
     for e in range(start, stop):
         if e + AHEAD < stop:
             for column in range(0, n_dimensions, LINE):
-                prefetch_to_write(vectors, (left[e + AHEAD], column))
-                prefetch_to_write(vectors, (right[e + AHEAD], column))
-        i, j = left[e], right[e]
+                prefetch_to_write(vectors, (pairs[e + AHEAD, 0], column))
+                prefetch_to_write(vectors, (pairs[e + AHEAD, 1], column))
+        i, j = pairs[e]
         error = log_count[e] - shift[0]
         for t in range(n_dimensions):
             both = vectors[i, t] + vectors[j, t]
@@ -43,13 +43,13 @@ def _pull_range(start, stop, data, variables, step_size):
 
 def _sum_pair_errors(start, stop, data, variables, sums):
     """Add weighted errors and squared errors."""
-    left, right, log_count, weight = data
+    pairs, log_count, weight = data
     vectors, shift = variables
     for e in range(start, stop):
         if e + AHEAD < stop:  # left words are sorted, so their rows are in cache
             for column in range(0, vectors.shape[1], LINE):
-                prefetch_to_read(vectors, (right[e + AHEAD], column))
-        i, j = left[e], right[e]
+                prefetch_to_read(vectors, (pairs[e + AHEAD, 1], column))
+        i, j = pairs[e]
         error = log_count[e] - shift[0]
         for t in range(vectors.shape[1]):
             both = vectors[i, t] + vectors[j, t]
@@ -60,7 +60,7 @@ def _sum_pair_errors(start, stop, data, variables, sums):
 
 def _sum_pull_steps(start, stop, data, variables, sums):
     """Add the squared gradient of each vector over a bound of its curvature, both in units of a pair's update."""
-    indptr, pairs, left, right, log_count, weight, shift = data
+    indptr, pairs_of_row, pairs, log_count, weight, shift = data
     vectors, _ = variables
     n_dimensions = vectors.shape[1]
     gradient, both = np.empty(n_dimensions), np.empty(n_dimensions)
@@ -68,8 +68,8 @@ def _sum_pull_steps(start, stop, data, variables, sums):
         gradient[:] = 0.0
         curvature = 0.0
         for position in range(indptr[row], indptr[row + 1]):
-            e = pairs[position]
-            other, norm = left[e] + right[e] - row, 0.0
+            e = pairs_of_row[position]
+            other, norm = pairs[e, 0] + pairs[e, 1] - row, 0.0
             for t in range(n_dimensions):
                 both[t] = float(vectors[row, t]) + float(vectors[other, t])
                 norm += both[t] * both[t]
@@ -125,8 +125,8 @@ class WordPairs:
     room_for = staticmethod(room_for)
 
     def __post_init__(self) -> None:
-        self.left, self.right = self.left.astype(np.int32, copy=False), self.right.astype(np.int32, copy=False)
         self.touches = pair_touches(self.left, self.right, self.n_words)
+        self._pairs = pairs_of(self.touches)
         self.log_count = np.log(self.count).astype(self.dtype)
         self.weight = (np.minimum(self.count, self.max_weight) / self.max_weight).astype(self.dtype)
         self._total_weight = self.weight.sum(dtype=np.float64)
@@ -143,11 +143,11 @@ class WordPairs:
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
         """Copy pairs, logarithms of counts and weights into plan order."""
-        return gather_pairs(plan.order, self.left, self.right, self.log_count, self.weight)
+        return gather_pairs(plan.order, self._pairs, self.log_count, self.weight)
 
     def rows(self) -> tuple[Any, ...]:
         """Return pairs, logarithms of counts and weights as given."""
-        return self.left, self.right, self.log_count, self.weight
+        return self._pairs, self.log_count, self.weight
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> float:
         """Set C to the weighted mean of the residuals without it, and return the objective."""
