@@ -184,7 +184,7 @@ def find_components(updates, touches, stamp, scratch):
 @njit(nogil=True, cache=True)
 def assign_components(m, scratch):
     """Assign whole components of m updates to workers, largest first, each to the least loaded (the first of ties)."""
-    component, size, by_size = scratch.component, scratch.size, scratch.by_size
+    component, size, by_size, worker = scratch.component, scratch.size, scratch.by_size, scratch.worker
     buckets, load = scratch.buckets, scratch.load
     size[:m] = 0
     for a in range(m):
@@ -195,20 +195,23 @@ def assign_components(m, scratch):
         if size[a] > 0:
             buckets[m - size[a] + 1] += 1
             n_components += 1
-    for s in range(1, m + 1):
-        buckets[s] += buckets[s - 1]
+    total = 0
+    for s in range(m + 1):
+        total += buckets[s]
+        buckets[s] = total
     for a in range(m):
         if size[a] > 0:
-            by_size[buckets[m - size[a]]] = a
-            buckets[m - size[a]] += 1
+            place = m - size[a]
+            by_size[buckets[place]] = a
+            buckets[place] += 1
     load[:] = 0
     for rank in range(n_components):
-        least = 0
+        first, least = by_size[rank], 0
         for p in range(1, len(load)):
             if load[p] < load[least]:
                 least = p
-        scratch.worker[by_size[rank]] = least
-        load[least] += size[by_size[rank]]
+        worker[first] = least
+        load[least] += size[first]
 
 
 @njit(nogil=True, cache=True)
