@@ -32,8 +32,11 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     one-vs-rest, all classes in one pass.
 
     After each epoch, the objective is minimized exactly over the intercept and the last two moves, so it never rises for
-    a smooth loss. For sgd, an inexact Newton step is added to these moves, since its epochs alone approach the optimum
-    slowly; such an epoch takes up to 30 more passes over the rows. A nonsmooth loss (hinge) is smoothed around
+    a smooth loss. For saga and svrg, Newton steps follow, before the first epoch as well, while they gain more in their
+    time than epochs usually do, or take no longer than the epochs so far. Their linear systems are solved exactly, or by
+    conjugate gradients where that is faster (Nocedal and Wright 2006, sections 7.1 and 10.3). For sgd, an inexact Newton
+    step is added to the moves, since its epochs alone approach the optimum slowly; such an epoch takes up to 30 more
+    passes over the rows. A nonsmooth loss (hinge) is smoothed around
     multipliers that are renewed between epochs, so that the fit converges to the optimum of the loss itself (Rockafellar
     1976, section 4). Up to 10 Newton steps between epochs minimize the smoothed objective. Their linear systems have an
     equation for each row at a kink of the loss, or for each coefficient that is not 0, and are solved exactly up to 2,000

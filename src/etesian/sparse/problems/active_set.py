@@ -86,7 +86,7 @@ class Directions(NamedTuple):
 
 
 def find_slopes(problem: Linear, point: Point, sum_over: SumOver) -> Slopes:
-    """Return what a Newton step from a point needs."""
+    """Return the derivatives at a point that a Newton step needs."""
     n_rows, n_features = problem.X.shape
     slopes, bends = np.empty_like(point.predicted), np.empty_like(point.predicted)
     gradient, sign = np.empty_like(point.coef), np.empty_like(point.coef)

@@ -264,8 +264,8 @@ class Linear:
         """Return the duality gap for a nonsmooth loss, else half the squared length of a proximal gradient step.
 
         The step is that of variables scaled to curvature 1. It estimates the suboptimality of the objective, exactly for
-        a quadratic objective with uncorrelated columns. With correlated columns it is more, at least about what the last
-        Newton step has gained, which is then returned. SVRG has the gradient; SAGA's mean gradient is a rough estimate,
+        a quadratic objective with uncorrelated columns. With correlated columns it is more: at least about the gain of the last
+        Newton step, which is then returned. SVRG has the gradient; SAGA's mean gradient is a rough estimate,
         which is returned if it is far above `enough`.
         """
         state: State = variables  # type: ignore[assignment]

@@ -58,8 +58,8 @@ class NewtonSteps:
         Time that may be spent on steps with exact and approximate solutions: that of the epochs so far, without that of the
         steps taken.
     needed : float
-        Time below which no exact solution is tried: that of the last one that took too much, or four times what could be spent
-        then, since a step takes less once coefficients are 0.
+        Time below which no exact solution is tried: that of the last one that took too much, or four times the time there
+        was, since a step takes less once coefficients are 0.
     approximate_took : float
         Time of the last approximate solution; infinity if it was cut off.
     promised, took : float
