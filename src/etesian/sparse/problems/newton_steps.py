@@ -31,16 +31,12 @@ from etesian.sparse.problems.problem import SumOver
 if TYPE_CHECKING:
     from etesian.sparse.problems.linear import Linear
 
-EPOCH_PRODUCTS, SHORTEST_EPOCH = (
-    20,
-    500_000,
-)  # multiplications in the time of an epoch: per entry of the matrix, and at least
+EPOCH_PRODUCTS = 20  # multiplications in the time of an epoch, per entry of the matrix
+SHORTEST_EPOCH = 500_000  # fewest multiplications in that time
 PASSES = 10  # multiplications per entry of a step beside those of its system
 MOST_STEPS = 3  # between two epochs
-FAST, FAST_EPOCHS = (
-    0.5,
-    2,
-)  # what steps leave of the decrease promised, per time of an epoch; epochs' time for one of them
+FAST = 0.5  # steps are fast if each promises at most this share of the last, for each epoch in whose time it was taken
+FAST_EPOCHS = 2  # epochs whose time a fast step may take in advance
 ENOUGH = 1e-9  # promised decrease of the objective, relative to it, after which no further step is taken
 LARGEST_RIDGE, LEAST_RIDGE = 1.0, 1e-12
 BAD = 0.25  # fraction of the promised decrease below which the damping increases
