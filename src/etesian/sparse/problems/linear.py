@@ -131,8 +131,10 @@ class Linear:
     @cached_property
     def _steps(self) -> NDArray[np.float64]:
         """Return the reciprocal of a bound on the curvature of each coefficient; 0 where the bound is 0."""
-        squares = np.square(self.X.data, dtype=np.float64) * np.repeat(self._weight, np.diff(self.X.indptr))
-        squares = np.bincount(self.X.indices, squares, self.X.shape[1])
+        starts, rows, values, _ = self._columns
+        has_rows, squares = np.diff(starts) > 0, np.zeros(self.X.shape[1])
+        weighted = np.square(values, dtype=np.float64) * self._weight[rows]
+        squares[has_rows] = np.add.reduceat(weighted, starts[:-1][has_rows]) if len(values) else 0.0
         curvature = self._steepest * squares / self.X.shape[0] + self.penalty.strong_convexity
         return np.divide(1.0, curvature, out=np.zeros_like(curvature), where=curvature > 0)
 

@@ -284,6 +284,23 @@ def enter_orthants(start, stop, data, variables, sums):
             gradient[j, k] += slope_of(penalty, w)
 
 
+@njit(nogil=True, cache=True, fastmath=set(FAST))
+def multiply_by_hessian(indptr, indices, data, bends, move, bent):
+    """Fill `bent` with X' D X move, summed over rows, and return the sums of D X move, of shape (n_outputs,)."""
+    sums = np.zeros(bends.shape[1])
+    bent[:] = 0.0
+    for e in range(len(bends)):
+        for k in range(bends.shape[1]):
+            along = 0.0
+            for position in range(np.uint64(indptr[e]), np.uint64(indptr[e + 1])):
+                along += data[position] * move[np.uint64(indices[position]), k]
+            along *= bends[e, k]
+            sums[k] += along
+            for position in range(np.uint64(indptr[e]), np.uint64(indptr[e + 1])):
+                bent[np.uint64(indices[position]), k] += data[position] * along
+    return sums
+
+
 @njit(nogil=True, cache=True)
 def add_products(indptr, indices, data, bends, place, matrix, mean):
     """Add X' D X to the lower triangle of a matrix, and X' d to a vector, for the columns with a place."""
