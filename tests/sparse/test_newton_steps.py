@@ -8,9 +8,12 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from etesian.sparse import SparseClassifier, SparseRegressor
+from etesian.sparse import Linear, SparseClassifier, SparseRegressor
+from etesian.sparse._engine.workers import Workers
 from etesian.sparse.problems import active_set, newton_steps
+from etesian.sparse.problems.losses import CLASSIFICATION
 from etesian.sparse.problems.newton_steps import NewtonSteps
+from etesian.sparse.problems.penalties import L2
 
 ALPHA = 1e-5
 
@@ -120,3 +123,27 @@ def test_singular_system_is_no_error(monkeypatch):
     best = np.linalg.lstsq(np.column_stack([X.toarray(), np.ones(len(y))]), y, rcond=None)[0]
     error = ((X @ model.coef_ + model.intercept_ - y) ** 2).mean()
     assert error <= ((X @ best[:-1] + best[-1] - y) ** 2).mean() * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["by columns", "by rows", "approximately"])
+def test_step_is_that_of_coefficients_and_intercept_together(kind, monkeypatch):
+    """The intercept of an extrapolated point is not exactly at its optimum."""
+    X, y = correlated(n=30 if kind == "by rows" else 200, n_features=40, rank=40)
+    problem = Linear(X, y, CLASSIFICATION["logistic"], L2(0.1), reduction="saga", fit_intercept=True, scales_steps=True)
+    rng = np.random.default_rng(0)
+    coef, intercept = 0.1 * rng.normal(size=(40, 1)), np.array([0.7])
+    A = np.column_stack([X.toarray(), np.ones(len(y))])
+    chance = 1 / (1 + np.exp(y * (A @ np.append(coef, intercept))))
+    penalty = np.append(0.1 * np.ones(40), 0.0)
+    gradient = -A.T @ (y * chance) / len(y) + penalty * np.append(coef, 0.0)
+    hessian = A.T @ ((chance * (1 - chance))[:, None] * A) / len(y) + np.diag(penalty)
+    expected = np.linalg.solve(hessian, -gradient)
+    monkeypatch.setattr(active_set, "APPROXIMATE", 1e-9)
+    with Workers(1) as workers:
+        slopes = active_set.find_slopes(problem, active_set.Point(coef, X @ coef, intercept, np.zeros(1)), workers.sum)
+        if kind == "approximately":
+            found = active_set.solve_approximately(problem, slopes, workers.sum, 0.0, np.inf)
+        else:
+            found = active_set.solve(problem, slopes, 0.0)
+    np.testing.assert_allclose(np.append(found.move, found.shift), expected, rtol=1e-3, atol=1e-5)
+    assert found.promised[0] == pytest.approx(-gradient @ expected / 2, rel=1e-3)

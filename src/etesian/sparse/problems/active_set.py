@@ -17,7 +17,7 @@ from scipy.sparse import diags_array
 
 from etesian.sparse.problems import linear_sums as sums
 from etesian.sparse.problems.conjugate_gradients import MOST_ITERATIONS, conjugate_gradients
-from etesian.sparse.problems.linear_subspace import hessian_product, values_at
+from etesian.sparse.problems.linear_subspace import hessian_product, move_intercept, values_at
 from etesian.sparse.problems.problem import SumOver
 
 if TYPE_CHECKING:
@@ -63,9 +63,19 @@ def step_down(problem: Linear, point: Point, sum_over: SumOver, ridge: float) ->
 
 
 class Slopes(NamedTuple):
-    """First and second derivatives of the smoothed losses, the gradient, and the signs of the orthant: 0 for fixed coefficients."""
+    """Derivatives of the smoothed objective where a Newton step of the intercepts has been taken, to first order.
 
-    slopes: Array
+    Parameters
+    ----------
+    shift : array of shape (n_outputs,)
+        That step.
+    bends : array of shape (n_rows, n_outputs)
+        Second derivatives of the losses.
+    gradient, sign : arrays of shape (n_features, n_outputs)
+        Gradient, and signs of the orthant: 0 for fixed coefficients.
+    """
+
+    shift: Array
     bends: Array
     gradient: Array
     sign: Array
@@ -92,9 +102,10 @@ def find_slopes(problem: Linear, point: Point, sum_over: SumOver) -> Slopes:
     gradient, sign = np.empty_like(point.coef), np.empty_like(point.coef)
     seen = (point.predicted, problem.target, problem._weight, problem._curve, slopes, bends)
     sum_over(sums.fill_bends, n_rows, problem.n_outputs, seen, point.intercept)
+    shift = move_intercept(problem, slopes, bends)
     sum_over(sums.average_gradients, n_features, 0, (*problem._columns, slopes), (gradient,))
     sum_over(sums.enter_orthants, n_features, 0, (problem._steps, problem.penalty), (point.coef, gradient, sign))
-    return Slopes(slopes, bends, gradient, sign)
+    return Slopes(shift, bends, gradient, sign)
 
 
 def count_products(problem: Linear, found: Slopes) -> float:
@@ -121,7 +132,7 @@ def solve_approximately(
 ) -> Directions | None:
     """Return the directions of an inexact Newton step by conjugate gradients, or None if there is no time for one."""
     products = ITERATION_PRODUCTS * problem.X.nnz * problem.n_outputs
-    most_iterations = min(int(most_products / products), MOST_ITERATIONS)
+    most_iterations = int(min(most_products / products, MOST_ITERATIONS))
     if most_iterations < LEAST_ITERATIONS:
         return None
     bends, is_free, steps = found.bends / len(found.bends), found.sign != 0, problem._steps[:, None]
@@ -139,9 +150,8 @@ def solve_approximately(
 
 
 def _directions(problem: Linear, found: Slopes, move: Array, shift: Array, products: float) -> Directions:
-    if problem.fit_intercept:
-        shift = shift - found.slopes.sum(axis=0) / np.maximum(found.bends.sum(axis=0), 1e-300)
-    return Directions(move, shift, found.sign, -(found.gradient * move).sum(axis=0) / 2, products)
+    promised = (found.shift**2 * found.bends.mean(axis=0) - (found.gradient * move).sum(axis=0)) / 2
+    return Directions(move, found.shift + shift, found.sign, promised, products)
 
 
 def _products(problem: Linear, bent: NDArray[np.intp], n_free: int) -> float:

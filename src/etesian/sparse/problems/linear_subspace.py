@@ -126,12 +126,25 @@ def newton_step(problem: Linear, state: State, sum_over: SumOver) -> NDArray[np.
     gradient = np.empty(state.coef.shape)
     seen = (problem._predicted, problem.target, problem._weight, problem._curve, slopes, bends)
     sum_over(sums.fill_bends, n_rows, problem.n_outputs, seen, state.intercept.astype(np.float64))
+    move_intercept(problem, slopes, bends)
     sum_over(sums.average_gradients, n_features, 0, (*problem._columns, slopes), (gradient,))
     sum_over(sums.add_penalty_slopes, n_features, 0, (problem.penalty,), (state.coef, gradient))
     is_free = state.coef != 0 if problem.penalty.sets_zeros else np.ones(state.coef.shape, bool)
     multiply = hessian_product(problem, bends, is_free, sum_over)
     move, _ = conjugate_gradients(multiply, -gradient * is_free, problem._steps[:, None])
     return move
+
+
+def move_intercept(problem: Linear, slopes: Any, bends: Any) -> NDArray[np.float64]:
+    """Take a Newton step of the intercepts, after which the slopes sum to 0 to first order; return it, and change the slopes.
+
+    A Newton step of all variables is that of the coefficients from there, since the intercept follows them.
+    """
+    shift = np.zeros(problem.n_outputs)
+    if problem.fit_intercept:
+        np.divide(-slopes.sum(axis=0), bends.sum(axis=0), out=shift, where=bends.sum(axis=0) > 0)
+        slopes += bends * shift
+    return shift
 
 
 def hessian_product(
