@@ -5,7 +5,7 @@ each epoch (extrapolation and the objective); scikit-learn's has none. Neither s
 scikit-learn's newton-cholesky and from ridge regression by singular values. Least squares has no intercept, which scikit-learn's
 saga does not fit on sparse data. Example:
 
-    python benchmarks/sparse_epochs.py --data ../shared/data --out benchmarks/results/2026-11-29_sparse_epochs
+    python benchmarks/sparse_epochs.py --data ../shared/data --out benchmarks/results/2026-11-30_sparse_epochs
 """
 
 from __future__ import annotations
