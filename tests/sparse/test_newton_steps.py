@@ -147,3 +147,13 @@ def test_step_is_that_of_coefficients_and_intercept_together(kind, monkeypatch):
             found = active_set.solve(problem, slopes, 0.0)
     np.testing.assert_allclose(np.append(found.move, found.shift), expected, rtol=1e-3, atol=1e-5)
     assert found.promised[0] == pytest.approx(-gradient @ expected / 2, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::etesian.sparse.schedules.plan.ScheduleWarning")
+@pytest.mark.parametrize("method", ["saga", "svrg"])
+def test_rows_without_features_are_no_error(method):
+    X, y = csr_array((5, 3)), np.array([0, 1, 0, 1, 1])
+    model = SparseRegressor(method=method, random_state=0).fit(X, y)
+    assert model.intercept_ == pytest.approx(0.6)
+    assert not model.coef_.any()
+    assert SparseClassifier(method=method, random_state=0).fit(X, y).predict(X).tolist() == [1] * 5

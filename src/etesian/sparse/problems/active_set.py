@@ -131,7 +131,7 @@ def solve_approximately(
     problem: Linear, found: Slopes, sum_over: SumOver, ridge: float, most_products: float
 ) -> Directions | None:
     """Return the directions of an inexact Newton step by conjugate gradients, or None if there is no time for one."""
-    products = ITERATION_PRODUCTS * problem.X.nnz * problem.n_outputs
+    products = ITERATION_PRODUCTS * max(problem.X.nnz, 1) * problem.n_outputs
     most_iterations = int(min(most_products / products, MOST_ITERATIONS))
     if most_iterations < LEAST_ITERATIONS:
         return None
