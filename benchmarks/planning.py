@@ -5,7 +5,7 @@ schedule repeats a plan with its data laid out beforehand. Epochs are interleave
 compared round by round. The first epoch also deals the updates into blocks. The first update starts once `Epochs` is
 constructed and the first block is laid out. Example:
 
-    python benchmarks/planning.py --out benchmarks/results/2026-11-29_planning
+    python benchmarks/planning.py --out benchmarks/results/2026-11-30_planning
 """
 
 from __future__ import annotations
