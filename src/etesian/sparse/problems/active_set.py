@@ -17,7 +17,7 @@ from scipy.sparse import diags_array
 
 from etesian.sparse.problems import linear_sums as sums
 from etesian.sparse.problems.conjugate_gradients import MOST_ITERATIONS, conjugate_gradients
-from etesian.sparse.problems.linear_subspace import hessian_product, move_intercept, values_at
+from etesian.sparse.problems.linear_subspace import derivatives_at, hessian_product, values_at
 from etesian.sparse.problems.problem import SumOver
 
 if TYPE_CHECKING:
@@ -97,14 +97,9 @@ class Directions(NamedTuple):
 
 def find_slopes(problem: Linear, point: Point, sum_over: SumOver) -> Slopes:
     """Return the derivatives at a point that a Newton step needs."""
-    n_rows, n_features = problem.X.shape
-    slopes, bends = np.empty_like(point.predicted), np.empty_like(point.predicted)
-    gradient, sign = np.empty_like(point.coef), np.empty_like(point.coef)
-    seen = (point.predicted, problem.target, problem._weight, problem._curve, slopes, bends)
-    sum_over(sums.fill_bends, n_rows, problem.n_outputs, seen, point.intercept)
-    shift = move_intercept(problem, slopes, bends)
-    sum_over(sums.average_gradients, n_features, 0, (*problem._columns, slopes), (gradient,))
-    sum_over(sums.enter_orthants, n_features, 0, (problem._steps, problem.penalty), (point.coef, gradient, sign))
+    shift, bends, gradient = derivatives_at(problem, point.predicted, point.intercept, sum_over)
+    sign = np.empty_like(point.coef)
+    sum_over(sums.enter_orthants, len(sign), 0, (problem._steps, problem.penalty), (point.coef, gradient, sign))
     return Slopes(shift, bends, gradient, sign)
 
 
@@ -135,9 +130,9 @@ def solve_approximately(
     most_iterations = int(min(most_products / products, MOST_ITERATIONS))
     if most_iterations < LEAST_ITERATIONS:
         return None
-    bends, is_free, steps = found.bends / len(found.bends), found.sign != 0, problem._steps[:, None]
+    bends, is_free, steps = found.bends, found.sign != 0, problem._steps[:, None]
     damping = np.divide(ridge, steps, out=np.zeros_like(steps), where=steps > 0)
-    multiply = hessian_product(problem, found.bends, is_free, sum_over, damping)
+    multiply = hessian_product(problem, bends, is_free, sum_over, damping)
     move, n_iterations = conjugate_gradients(
         multiply, -found.gradient * is_free, steps, enough=APPROXIMATE, most_iterations=most_iterations
     )

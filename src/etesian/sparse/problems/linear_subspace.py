@@ -121,13 +121,8 @@ def _constant_direction(problem: Linear) -> NDArray[np.float64]:
 
 def newton_step(problem: Linear, state: State, sum_over: SumOver) -> NDArray[np.float64]:
     """Return an inexact Newton step of the coefficients that are not held at 0; the intercept follows exactly."""
-    n_rows, n_features = problem.X.shape
-    slopes, bends = np.empty_like(problem._predicted), np.empty_like(problem._predicted)
-    gradient = np.empty(state.coef.shape)
-    seen = (problem._predicted, problem.target, problem._weight, problem._curve, slopes, bends)
-    sum_over(sums.fill_bends, n_rows, problem.n_outputs, seen, state.intercept.astype(np.float64))
-    move_intercept(problem, slopes, bends)
-    sum_over(sums.average_gradients, n_features, 0, (*problem._columns, slopes), (gradient,))
+    n_features = problem.X.shape[1]
+    _, bends, gradient = derivatives_at(problem, problem._predicted, state.intercept.astype(np.float64), sum_over)
     sum_over(sums.add_penalty_slopes, n_features, 0, (problem.penalty,), (state.coef, gradient))
     is_free = state.coef != 0 if problem.penalty.sets_zeros else np.ones(state.coef.shape, bool)
     multiply = hessian_product(problem, bends, is_free, sum_over)
@@ -135,16 +130,23 @@ def newton_step(problem: Linear, state: State, sum_over: SumOver) -> NDArray[np.
     return move
 
 
-def move_intercept(problem: Linear, slopes: Any, bends: Any) -> NDArray[np.float64]:
-    """Take a Newton step of the intercepts, after which the slopes sum to 0 to first order; return it, and change the slopes.
+def derivatives_at(
+    problem: Linear, predicted: NDArray[np.float64], intercept: NDArray[np.float64], sum_over: SumOver
+) -> tuple[NDArray[np.float64], ...]:
+    """Take a Newton step of the intercepts; return it, the second derivatives of the losses, and their gradient, to first order.
 
     A Newton step of all variables is that of the coefficients from there, since the intercept follows them.
     """
-    shift = np.zeros(problem.n_outputs)
+    n_rows, n_features = problem.X.shape
+    slopes, bends = np.empty_like(predicted), np.empty_like(predicted)
+    gradient, shift = np.empty((n_features, problem.n_outputs)), np.zeros(problem.n_outputs)
+    seen = (predicted, problem.target, problem._weight, problem._curve, slopes, bends)
+    sum_over(sums.fill_bends, n_rows, problem.n_outputs, seen, intercept)
     if problem.fit_intercept:
         np.divide(-slopes.sum(axis=0), bends.sum(axis=0), out=shift, where=bends.sum(axis=0) > 0)
         slopes += bends * shift
-    return shift
+    sum_over(sums.average_gradients, n_features, 0, (*problem._columns, slopes), (gradient,))
+    return shift, bends, gradient
 
 
 def hessian_product(

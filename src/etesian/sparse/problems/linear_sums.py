@@ -307,7 +307,7 @@ def add_products(indptr, indices, data, bends, place, matrix, mean):
     for e in range(len(indptr) - 1):
         if not bends[e] > 0.0:
             continue
-        for first in range(np.uint64(indptr[e]), np.uint64(indptr[e + 1])):
+        for first in range(indptr[e], indptr[e + 1]):
             i = place[indices[first]]
             if i < 0:
                 continue
