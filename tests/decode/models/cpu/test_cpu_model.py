@@ -237,7 +237,7 @@ def test_an_interrupted_pass_leaves_the_model_usable():
     model = CpuModel.from_transformers(tiny_models.tiny_model("llama"), n_threads=3)
     tokens, parents = random_tokens(20), np.arange(-1, 19)
     expected = model.context().score(tokens, parents).logits
-    context, pool = model.context(), model._pool
+    context, pool = model.context(), model._team._pool
     submit, n_submitted = pool.submit, 0
 
     def interrupted(*arguments):
@@ -257,13 +257,13 @@ def test_an_interrupted_pass_leaves_the_model_usable():
 def test_passes_of_several_threads_do_not_wait_for_each_other():
     model = CpuModel.from_transformers(tiny_models.tiny_model("llama"), n_threads=3)
     tokens, parents = random_tokens(20), np.arange(-1, 19)
-    expected, submit, found = model.context().score(tokens, parents).logits, model._pool.submit, []
+    expected, submit, found = model.context().score(tokens, parents).logits, model._team._pool.submit, []
 
     def slowly(*arguments):
         time.sleep(0.01)  # so that the parts of both passes would mix in the pool
         return submit(*arguments)
 
-    model._pool.submit = slowly
+    model._team._pool.submit = slowly
     readers = [
         threading.Thread(target=lambda: found.append(model.context().score(tokens, parents).logits), daemon=True)
         for _ in range(2)

@@ -6,11 +6,8 @@ It runs the families of `etesian.decode.models.cpu.architecture`; `HuggingFaceMo
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -18,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian._shared.barrier import FAILED, new_shared
+from etesian._shared.barrier import new_shared
 from etesian.decode.models.batching import KeyValueBlock, ScoreRequest
 from etesian.decode.models.cpu import forward, together
 from etesian.decode.models.cpu.architecture import FAMILIES, Network, read_network
@@ -29,6 +26,7 @@ from etesian.decode.models.cpu.quantized.activations import record_stride
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
 from etesian.decode.models.cpu.quantized.network import pack_block_network
 from etesian.decode.models.cpu.quantized.rounding import quantized
+from etesian.decode.models.cpu.threads import ThreadTeam, default_threads
 from etesian.decode.models.cpu.tiles import LINE, MIX_ROWS, PANEL
 from etesian.decode.models.language_model import IntegerArray, ModelTraits, Scores
 from etesian.decode.models.row_exactness import probe_rows
@@ -40,8 +38,6 @@ MOST_PIECES = 512 // LONGEST_PASS
 """Last passes over a prompt whose hidden states are returned."""
 KEPT_ROW_BYTES = 16_000_000
 """Size of the converted rows of the embedding table that are kept."""
-SMALL_BYTES = 2_000_000
-"""Bytes of weights below which a second thread costs more than it saves."""
 
 
 class CpuModel:
@@ -72,9 +68,9 @@ class CpuModel:
         self._rotations = [(network.rotation_speeds, network.rotation_scale)]
         if network.second_rotation_speeds is not None:
             self._rotations.append((network.second_rotation_speeds, network.second_rotation_scale))
-        self.n_threads = n_threads or (default_threads() if self.weight_bytes > SMALL_BYTES else 1)
+        self.n_threads = n_threads or default_threads(self.weight_bytes)
         self._shared_scratch: tuple[int, forward.Scratch] | None = None
-        self._pool = _new_pool(self.n_threads)
+        self._team = ThreadTeam(self.n_threads)
         self._lock = Lock()
 
     @classmethod
@@ -219,7 +215,7 @@ class CpuModel:
             def work(worker: int) -> None:
                 forward.run_pass(worker, self.n_threads, self.shape, weights, cache, scratch, rows, logits)
 
-            self._on_all_threads(work, scratch.barrier)
+            self._team.run(work, scratch.barrier)
 
     def _table_rows(self, table: BlockMatrix, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return rows of the embedding table, flat; rows are kept, because converting them costs much of a small pass."""
@@ -231,19 +227,6 @@ class CpuModel:
         if missing:
             kept |= zip(missing, table.floats(np.array(missing)), strict=True)
         return np.concatenate([kept[token] for token in wanted])
-
-    def _on_all_threads(self, work: Callable[[int], None], barrier: NDArray[np.int64]) -> None:
-        try:
-            others = [self._pool.submit(work, worker) for worker in range(1, self.n_threads)]
-            work(0)
-        except BaseException:  # such as Ctrl-C: the other threads must not wait for this one
-            barrier[FAILED] = 1
-            self._pool.shutdown()
-            self._pool = _new_pool(self.n_threads)
-            barrier[:] = 0
-            raise
-        for other in others:
-            other.result()
 
 
 class CpuContext:
@@ -429,10 +412,6 @@ class CpuContext:
         self._scratch = new_scratch(model, capacity)
 
 
-def _new_pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(n_threads - 1, 1), thread_name_prefix="etesian-decode")
-
-
 def normed_rows(model: CpuModel, scratch: forward.Scratch, first: int, n_rows: int) -> NDArray[np.float32]:
     """Return the input of the output layer for rows of the last pass, shape (n_rows, width)."""
     width, stride = model.shape.width, forward.stride_of(model.shape.width)
@@ -511,14 +490,3 @@ def _packed(network: Network) -> tuple[forward.Shape, Weights | BlockWeights]:
     if isinstance(network.output.weight, StackedBlocks):
         return pack_block_network(network, default_threads())
     return pack_network(network)
-
-
-def default_threads() -> int:
-    """Return torch's number of threads if it has been imported, else the number of cores that this process may use."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        return int(torch.get_num_threads())
-    named = os.environ.get("OMP_NUM_THREADS", "")
-    if named.isdecimal() and int(named) > 0:
-        return int(named)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
