@@ -10,11 +10,21 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from etesian.decode import GREEDY, Decoder, FixedPolicy, LookupDrafter, Sampling, TableModel  # noqa: E402
+from etesian.decode import (  # noqa: E402
+    GREEDY,
+    Decoder,
+    DraftRequest,
+    FixedPolicy,
+    LookupDrafter,
+    Sampling,
+    TableModel,
+    TokenTree,
+)
 from etesian.decode.drafters.head.drafter import HeadDrafter  # noqa: E402
 from etesian.decode.drafters.head.folder import is_head_folder, read_head, write_head  # noqa: E402
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
 from etesian.decode.drafters.head.weights import HeadConfig, HeadWeights  # noqa: E402
+from etesian.decode.sampling import Chooser  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
 VOCABULARY, WIDTH, FEATURES = 24, 32, 24
@@ -279,8 +289,6 @@ def test_b4_a_head_that_knows_the_next_token_is_accepted_whole():
 
 
 def test_the_ranking_of_a_partial_vocabulary_is_that_of_the_whole_one():
-    from etesian.decode.sampling import Chooser
-
     rng = np.random.default_rng(2)
     logits = rng.normal(size=(2, len(OUTPUTS))).astype(np.float32)
     whole = np.full((2, VOCABULARY), -np.inf, np.float32)
@@ -292,3 +300,47 @@ def test_the_ranking_of_a_partial_vocabulary_is_that_of_the_whole_one():
         expected, shares = chooser.rank(whole, np.array([0, 1]), 3)
         assert tokens.tolist() == expected.tolist()
         assert confidences == pytest.approx(shares, abs=1e-6)
+
+
+class SureInTurn:
+    """Proposes a certain chain at every second call, so that no pass of the head is worth its time."""
+
+    stages = ("sure",)
+
+    def __init__(self):
+        self.n_calls = 0
+
+    def propose(self, request):
+        self.n_calls += 1
+        length = request.max_depth if self.n_calls % 2 == 0 else 0
+        return TokenTree.chain([7] * length, [1.0] * length, "sure")
+
+    def observe(self, tree, accepted):
+        """Learn nothing."""
+
+
+@pytest.mark.parametrize("n_accepted", [0, 1, 3])
+@pytest.mark.parametrize("inner", [None, SureInTurn], ids=["alone", "with passes that are not needed"])
+def test_a_draft_after_earlier_ones_is_that_of_a_fresh_drafter(n_accepted, inner):
+    features = np.random.default_rng(4).normal(size=(60, FEATURES)).astype(np.float32)
+    model, chooser = model_of(random_head()), Chooser(GREEDY, VOCABULARY, 0)
+
+    def proposed(drafter, text, n_states):
+        states = features[len(text) - 1 - n_states : len(text) - 1]
+        rate = 1e-9  # any pass is worth its time, unless it cannot add anything
+        request = DraftRequest(np.array(text, np.int32), 8, 4, chooser, rate, hidden_states=states)
+        return drafter.propose(request)
+
+    drafter, text = HeadDrafter(model, inner and inner()), [3, 1, 4, 1, 5]
+    n_new, n_compared = len(text) - 1, 0
+    for next_token in (2, 6, 5, 3, 5, 8):
+        tree = proposed(drafter, text, n_new)
+        if "head" in tree.origins:
+            expected = proposed(HeadDrafter(model), text, len(text) - 1)
+            assert tree.tokens.tolist() == expected.tokens.tolist()
+            assert tree.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+            n_compared += 1
+        accepted = tree.likeliest_path().tokens[:n_accepted].tolist()
+        text = [*text, *accepted, next_token]
+        n_new = len(accepted) + 1
+    assert n_compared == (6 if inner is None else 3)

@@ -79,10 +79,15 @@ class Reading:
         """Read all but the last of many missing tokens; return whether a pass ran."""
         if len(tokens) <= LONGEST_CATCH_UP:
             return False
-        self.context.extend(tokens[:-1])
-        self.text = np.concatenate([self.text, tokens[:-1]])
-        self._clear()
+        self.extend(tokens[:-1])
         return True
+
+    def extend(self, tokens: Tokens) -> None:
+        """Read and keep tokens that follow the kept text, without logits."""
+        if len(tokens):
+            self.context.extend(tokens)
+            self.text = np.concatenate([self.text, tokens])
+            self._clear()
 
     def score(self, tokens: Tokens, parents: Tokens, sources: Tokens, *, n_unranked: int = 0) -> None:
         """Read tokens that follow nodes, and rank the next tokens after all but the first `n_unranked`.

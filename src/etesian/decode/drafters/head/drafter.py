@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etesian.decode.drafters.combined import merge
-from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
+from etesian.decode.drafters.drafter import (
+    MOST_HIDDEN_STATES,
+    Drafter,
+    DraftRequest,
+    StageWork,
+    renewed,
+    work_by_stage,
+)
 from etesian.decode.drafters.head.model import HeadContext, HeadModel
 from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.reading import Reading
+from etesian.decode.sampling import Chooser
 from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.tree import TokenTree
 
@@ -59,6 +69,7 @@ class HeadDrafter:
 
     def propose(self, request: DraftRequest) -> TokenTree:
         """Ask the inner drafter, then grow the head's own tree unless no pass is worth its time; return the most probable nodes."""
+        self._head.receive(request)
         guess = TokenTree.empty() if self.inner is None else self.inner.propose(request)
         if self._head.is_sure(guess, request):
             return guess.likeliest(request.max_nodes)
@@ -88,25 +99,54 @@ class _HeadStage(ModelDrafter):
     """A `ModelDrafter` that gives the target's hidden states to its context before each proposal."""
 
     model: HeadModel
+    _states: _States | None = None
+
+    def receive(self, request: DraftRequest) -> None:
+        """Keep the hidden states of a request until the head reads them; those of the steps before may be waiting as well."""
+        if request.hidden_states is None or not len(request.hidden_states):
+            return
+        rows = np.asarray(request.hidden_states, np.float32)
+        new, old = _States(request.chooser, len(request.text) - 1 - len(rows), rows), self._states
+        if old is not None and old.chooser is new.chooser and old.stop == new.first:
+            rows = np.concatenate([old.rows, rows])[-MOST_HIDDEN_STATES:]
+            new = _States(new.chooser, new.stop - len(rows), rows)
+        self._states = new
 
     def is_sure(self, guess: TokenTree, request: DraftRequest) -> bool:
         """Return True if no pass of the head is worth its time."""
-        return request.hidden_states is None or self._is_sure(guess, request)
+        return self._states is None or self._is_sure(guess, request)
 
     def _new_reading(self) -> Reading:
         return Reading(self.model, self.n_children, 0, columns=self.model.output_tokens)
 
     def _drafted(self, reading: Reading, request: DraftRequest) -> TokenTree:
-        features, context = request.hidden_states, reading.context
-        if features is None or not len(features):
+        states, context = self._states, reading.context
+        if states is None or states.stop != len(request.text) - 1:
             return TokenTree.empty()
         assert isinstance(context, HeadContext)
-        first = len(request.text) - 1 - len(features)
-        # Accepted tokens are read again, with the target's states in place of the head's own.
-        reading.forget(min(len(reading.text), first + 1))
-        context.supply(first, np.asarray(features, np.float32))
+        self._states = None
+        # Accepted tokens are read again, with the target's states in place of the head's own; those before were read with them.
+        reading.follow(request.text, request.chooser)
+        reading.forget(min(len(reading.text), states.first + 1))
+        reading.extend(
+            request.text[len(reading.text) : states.first + 1]
+        )  # tokens without states, which the context skips
+        context.supply(states.first, states.rows)
         return super()._drafted(reading, request)
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
         """Learn the acceptance rates of the head."""
         self.calibration.observe(tree, accepted)
+
+
+class _States(NamedTuple):
+    """The target's hidden states of some tokens of a request, in order."""
+
+    chooser: Chooser
+    first: int
+    rows: NDArray[np.float32]
+
+    @property
+    def stop(self) -> int:
+        """Position after the last token."""
+        return self.first + len(self.rows)
