@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian._shared.barrier import new_shared
 from etesian.decode.drafters.head import passes
 from etesian.decode.drafters.head.weights import HeadWeights
 from etesian.decode.models.cpu import forward
@@ -19,6 +20,7 @@ from etesian.decode.models.cpu.quantized.activations import record_stride
 from etesian.decode.models.cpu.quantized.formats import BLOCK
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
 from etesian.decode.models.cpu.quantized.network import StripPacker
+from etesian.decode.models.cpu.threads import ThreadTeam, default_threads
 from etesian.decode.models.cpu.tiles import PANEL
 from etesian.decode.models.language_model import IntegerArray, LanguageModel, ModelTraits, Scores
 
@@ -55,10 +57,18 @@ class HeadModel:
         Length of the longest text of the target.
     type_name : str
         Block format to which the products are rounded, such as ``"Q8_0"``, or ``"F32"``.
+    n_threads : int, optional
+        Default: as for `CpuModel`.
     """
 
     def __init__(
-        self, weights: HeadWeights, embed: Embed, *, max_length: int | None = None, type_name: str = "Q8_0"
+        self,
+        weights: HeadWeights,
+        embed: Embed,
+        *,
+        max_length: int | None = None,
+        type_name: str = "Q8_0",
+        n_threads: int | None = None,
     ) -> None:
         self.config = weights.config
         self.output_tokens = weights.output_tokens
@@ -67,6 +77,7 @@ class HeadModel:
         self.embed: Embed = embed if table is None else table.__getitem__
         self.shape, self.packed, self.norms = _packed(weights, type_name)
         self.has_feature_norm = weights.feature_norm is not None
+        self.team = ThreadTeam(n_threads or default_threads(self.packed.packed.nbytes))
 
     @property
     def vocabulary_size(self) -> int:
@@ -123,11 +134,15 @@ class HeadContext:
         self._last_state = None if n_skipped else self._last_state
         for start in range(n_skipped, len(tokens), MOST_ROWS):
             piece = tokens[start : start + MOST_ROWS]
-            self.score(piece, np.arange(-1, len(piece) - 1))
+            self.score_last(piece, np.arange(-1, len(piece) - 1), 0)
             self.keep(np.arange(len(piece)))
 
     def score(self, tokens: IntegerArray, parents: IntegerArray) -> Scores:
         """Read each token after its ancestors; tokens that follow others of the same call need one pass per level."""
+        return self.score_last(tokens, parents, len(tokens))
+
+    def score_last(self, tokens: IntegerArray, parents: IntegerArray, n_scored: int) -> Scores:
+        """Read tokens like `score`, but compute only the logits of the last `n_scored`; the others' are undefined."""
         rows, first = np.asarray(tokens, np.int64), len(self._parents)
         self._add_nodes([int(parent) for parent in parents])
         logits = np.empty((len(rows), len(self._model.output_tokens)), np.float32)
@@ -135,7 +150,8 @@ class HeadContext:
         is_done = np.zeros(len(rows), bool)
         while waiting:
             ready = [row for row in waiting if self._set_state(states, row, first, is_done)][:MOST_ROWS]
-            self._run(rows, states, np.array(ready), first, logits)
+            n_unscored = sum(row < len(rows) - n_scored for row in ready)
+            self._run(rows, states, np.array(ready), first, logits, n_unscored)
             is_done[ready] = True
             waiting = [row for row in waiting if not is_done[row]]
         return Scores(logits, self._states[first:])
@@ -167,10 +183,15 @@ class HeadContext:
         norm, epsilon = model.norms[passes.FEATURE_NORM], model.shape.norm_epsilon
         for start in range(0, len(features), MOST_ROWS):
             rows = slice(start, start + MOST_ROWS)
-            passes.fuse_features(
+            arguments = (
                 model.packed, norm, epsilon, model.has_feature_norm, self._scratch, features[rows], states[rows]
-            )
+            )  # fmt: skip
+            self._on_all_threads(passes.fuse_features, *arguments)
         return states
+
+    def _on_all_threads(self, compiled: Callable[..., None], *arguments: Any) -> None:
+        team = self._model.team
+        team.run(lambda worker: compiled(worker, team.n_threads, *arguments), self._scratch.barrier)
 
     def _has_state(self, position: int) -> bool:
         """Return True if the target's hidden state of the token before a position is known."""
@@ -191,19 +212,32 @@ class HeadContext:
         return True
 
     def _run(
-        self, tokens: NDArray[np.int64], states: Floats, rows: NDArray[np.int64], first: int, logits: Floats
+        self,
+        tokens: NDArray[np.int64],
+        states: Floats,
+        rows: NDArray[np.int64],
+        first: int,
+        logits: Floats,
+        n_unscored: int,
     ) -> None:
         nodes, model = first + rows, self._model
         outputs = np.empty((len(rows), model.config.width), np.float32)
-        scored = np.empty(len(rows) * logits.shape[1], np.float32)
-        embeddings = np.ascontiguousarray(model.embed(tokens[rows]), np.float32)
-        positions = np.array(self._positions, np.int64)[nodes]
-        passes.run_head(
-            model.shape, model.packed, model.norms, self._cache, self._scratch, embeddings, states[rows], positions,
-            len(self._kept) + nodes, len(self._kept), self._is_seen[nodes], outputs, scored,
+        scored = np.empty((len(rows) - n_unscored, logits.shape[1]), np.float32)
+        head_rows = passes.HeadRows(
+            embeddings=np.ascontiguousarray(model.embed(tokens[rows]), np.float32),
+            states=states[rows],
+            positions=np.array(self._positions, np.int64)[nodes],
+            slots=len(self._kept) + nodes,
+            n_kept=len(self._kept),
+            is_seen=self._is_seen[nodes],
+            first_scored=n_unscored,
+        )
+        self._on_all_threads(
+            passes.run_head, model.shape, model.packed, model.norms, self._cache, self._scratch, head_rows, outputs,
+            scored.reshape(-1),
         )  # fmt: skip
         self._states[nodes] = outputs
-        logits[rows] = scored.reshape(len(rows), -1)
+        logits[rows[n_unscored:]] = scored
 
     def _add_nodes(self, parents: list[int]) -> None:
         """Record depths and ancestors of new nodes."""
@@ -250,28 +284,35 @@ def _new_cache(model: HeadModel, capacity: int) -> passes.HeadCache:
 
 
 def _new_scratch(model: HeadModel, capacity: int) -> passes.HeadScratch:
-    config, shape = model.config, model.shape
-    widest = max(2 * config.width, config.inner_width, config.n_features * config.feature_width)
-    widest = max(widest, config.n_heads * config.head_width)
-    first = (shape.n_heads + 2 * shape.n_key_heads) * shape.head_width + config.width
-    heads = max(first, 2 * config.inner_width)
+    config, shape, n_threads = model.config, model.shape, model.team.n_threads
+    attended = config.n_heads * config.head_width
+    widest = max(2 * config.width, config.n_features * config.feature_width)
+    longest = max(widest, shape.inner_width, attended)
+
+    def per_thread(n: int, dtype: Any = np.float32) -> NDArray[Any]:
+        return aligned_zeros(n_threads * n, dtype).reshape(n_threads, n)
+
     return passes.HeadScratch(
-        wide=aligned_zeros(MOST_ROWS * stride_of(widest), np.float32),
-        heads=aligned_zeros(MOST_ROWS * heads, np.float32),
-        panel=aligned_zeros(MOST_ROWS * PANEL, np.float32),
-        records=aligned_zeros(MOST_ROWS * record_stride(widest), np.uint8),
-        scores=aligned_zeros(capacity, np.float32),
+        wide=per_thread(MOST_ROWS * stride_of(widest)),
+        records=per_thread(MOST_ROWS * record_stride(longest), np.uint8),
+        panels=per_thread(MOST_ROWS * 2 * PANEL),
+        scores=per_thread(capacity),
+        heads=aligned_zeros(MOST_ROWS * (attended + 2 * config.n_key_heads * config.head_width + PANEL), np.float32),
+        inner=aligned_zeros(MOST_ROWS * stride_of(max(shape.inner_width, attended)), np.float32),
+        barrier=new_shared(),
     )
 
 
 def _packed(weights: HeadWeights, type_name: str) -> tuple[passes.HeadShape, Any, Any]:
     config, packer = weights.config, StripPacker(1)
-    residual = () if weights.residual is None else (weights.residual,)
-    attention_in = np.concatenate([weights.queries, weights.keys, weights.values, *residual])
+    heads = _in_panels(np.concatenate([weights.queries, weights.keys, weights.values]))
+    attention_in = heads if weights.residual is None else np.concatenate([heads, weights.residual])
+    gate, up, down = _in_panels(weights.gate), _in_panels(weights.up), _in_panels(weights.down.T).T
+    gate_and_up = np.stack([each.reshape(-1, PANEL, config.width) for each in (gate, up)], axis=1)
     packer.add_matrix(0, forward.ATTENTION_IN, _linear(attention_in, type_name))
     packer.add_matrix(0, forward.ATTENTION_OUT, _linear(weights.attention_out, type_name))
-    packer.add_matrix(0, forward.UP, _linear(np.concatenate([weights.gate, weights.up]), type_name))
-    packer.add_matrix(0, forward.DOWN, _linear(weights.down, type_name))
+    packer.add_matrix(0, forward.UP, _linear(gate_and_up.reshape(-1, config.width), type_name))
+    packer.add_matrix(0, forward.DOWN, _linear(down, type_name))
     packer.add_matrix(1, passes.OUTPUT, _linear(weights.output, type_name))
     packer.add_matrix(1, passes.FUSE, _linear(weights.fuse, type_name))
     absent = np.ones(1, np.float32)
@@ -284,7 +325,7 @@ def _packed(weights: HeadWeights, type_name: str) -> tuple[passes.HeadShape, Any
         n_heads=config.n_heads,
         n_key_heads=config.n_key_heads,
         head_width=config.head_width,
-        inner_width=config.inner_width,
+        inner_width=down.shape[1],
         n_outputs=len(weights.output_tokens),
         norm_epsilon=np.float32(config.norm_epsilon),
         norm_before_residual=config.norm_before_residual,
@@ -292,6 +333,11 @@ def _packed(weights: HeadWeights, type_name: str) -> tuple[passes.HeadShape, Any
         has_residual=weights.residual is not None,
     )
     return shape, packer.packed_weights(), tuple(np.ascontiguousarray(norm, np.float32) for norm in norms)
+
+
+def _in_panels(weight: Floats) -> Floats:
+    """Add rows of zeros up to whole panels."""
+    return np.pad(weight, ((0, -len(weight) % PANEL), (0, 0)))
 
 
 def _linear(weight: Floats, type_name: str) -> Linear:
