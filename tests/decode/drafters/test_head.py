@@ -25,6 +25,7 @@ from etesian.decode.drafters.head.folder import is_head_folder, read_head, write
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
 from etesian.decode.drafters.head.weights import HeadConfig, HeadWeights  # noqa: E402
 from etesian.decode.sampling import Chooser  # noqa: E402
+from etesian.decode.speculation.costs import PassCosts  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
 
 VOCABULARY, WIDTH, FEATURES = 24, 32, 24
@@ -34,6 +35,7 @@ CONFIG = HeadConfig(
 )  # fmt: skip
 OUTPUTS = np.array([0, 1, 2, 3, 5, 8, 9, 11, 13, 17, 20, 23])
 EMBEDDINGS = np.random.default_rng(9).normal(size=(VOCABULARY, WIDTH)).astype(np.float32)
+EMBEDDINGS = (EMBEDDINGS.view(np.uint32) & 0xFFFF0000).view(np.float32)  # exact in bfloat16
 
 
 def random_head(config=CONFIG, *, head_norms=False, seed=0):
@@ -344,3 +346,40 @@ def test_a_draft_after_earlier_ones_is_that_of_a_fresh_drafter(n_accepted, inner
         text = [*text, *accepted, next_token]
         n_new = len(accepted) + 1
     assert n_compared == (6 if inner is None else 3)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        GREEDY,
+        Sampling(temperature=0.8, seed=3),
+        Sampling(temperature=1.0, top_k=2, seed=3),
+        Sampling(temperature=0.9, top_p=0.6, seed=4),
+        Sampling(temperature=1.1, top_k=6, top_p=0.8, seed=5),
+        Sampling(temperature=0.7, min_p=0.3, seed=6),
+    ],
+    ids=["greedy", "temperature", "top-k", "top-p", "top-k and top-p", "min-p"],
+)
+@pytest.mark.parametrize("pass_seconds", [0.0, 0.004], ids=["free passes", "dear passes"])
+def test_a_draft_in_one_compiled_call_is_that_of_single_steps(monkeypatch, sampling, pass_seconds):
+    features = np.random.default_rng(7).normal(size=(20, FEATURES)).astype(np.float32)
+    model, chooser = model_of(random_head()), Chooser(sampling, VOCABULARY, 0)
+    trees = []
+    for is_plain in (True, False):
+        monkeypatch.setattr(Chooser, "is_plain", is_plain)
+        costs = PassCosts([1, 8], [0.01 * pass_seconds + 1e-9, pass_seconds + 1e-9])
+        monkeypatch.setattr(costs, "observe", lambda rows, seconds: None)
+        drafter, text = HeadDrafter(model, costs=costs), [3, 1, 4, 1, 5]
+        trees.append([])
+        for step in range(4):
+            rows = features[:4] if step == 0 else features[4 + step : 5 + step]
+            request = DraftRequest(np.array(text, np.int32), 12, 5, chooser, 100.0, hidden_states=rows)
+            tree = drafter.propose(request)
+            trees[-1].append(tree)
+            drafter.observe(tree, [0])
+            text = [*text, 7 + step]
+    assert sum(map(len, trees[0])) > 20
+    for one, other in zip(*trees, strict=True):
+        assert one.tokens.tolist() == other.tokens.tolist()
+        assert one.parents.tolist() == other.parents.tolist()
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)

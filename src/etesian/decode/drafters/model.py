@@ -155,15 +155,15 @@ class ModelDrafter:
         grown = self._grown(reading, request, end)
         while self._read_leaves(reading, request, grown):
             grown = self._grown(reading, request, end)
-        return self._proposal(grown)
+        return self._proposal(grown.numbers, grown.shares)
 
     def _grown(self, reading: Reading, request: DraftRequest, end: int) -> _Grown:
         """Return the tree of the most probable nodes below the text's last token, which is in slot `end`."""
         rankings = reading.ranked, reading.confidences, reading.sources, reading.children
         return _Grown(end, *grow_ranked(*rankings, self.calibration.table, end, request.max_nodes, request.max_depth))
 
-    def _proposal(self, grown: _Grown) -> TokenTree:
-        numbers, shares = grown.numbers.T.copy(), grown.shares.T.copy()
+    def _proposal(self, numbers: NDArray[np.int32], shares: NDArray[np.float32]) -> TokenTree:
+        numbers, shares = numbers.T.copy(), shares.T.copy()
         origins = tuple(self.stages[source] for source in numbers[SOURCE].tolist())
         tree = TokenTree(numbers[TOKEN], numbers[PARENT], shares[CHANCE], origins)
         return self.calibration.remember(tree, numbers[SOURCE], numbers[RANK], shares[CONFIDENCE])
@@ -272,9 +272,12 @@ class ModelDrafter:
             self.inner.observe(guess, _agreed(guess, reading.ranked[:, 0], below + 1, start))
 
     def _learn_trust(self, reading: Reading, ranked: slice) -> None:
-        confidences, sources = reading.confidences[ranked, 0], reading.sources[ranked, 0]
-        chances = self.calibration.chances(sources, np.zeros_like(sources), confidences)
-        self._trusts[self.calibration] = FORGETTING * self._trust + (1 - FORGETTING) * float(chances.mean())
+        self._learn_from(reading.confidences[ranked, 0], reading.sources[ranked, 0])
+
+    def _learn_from(self, confidences: NDArray[np.float32], sources: NDArray[np.int32], n_passes: int = 1) -> None:
+        """Learn the acceptance rate from the first choices of some passes."""
+        chances, kept = self.calibration.chances(sources, np.zeros_like(sources), confidences), FORGETTING**n_passes
+        self._trusts[self.calibration] = kept * self._trust + (1 - kept) * float(chances.mean())
 
     @property
     def _trust(self) -> float:

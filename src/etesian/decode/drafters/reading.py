@@ -86,8 +86,12 @@ class Reading:
         """Read and keep tokens that follow the kept text, without logits."""
         if len(tokens):
             self.context.extend(tokens)
-            self.text = np.concatenate([self.text, tokens])
-            self._clear()
+            self.keep_read(tokens)
+
+    def keep_read(self, tokens: Tokens) -> None:
+        """Record tokens that the context has already read and kept."""
+        self.text = np.concatenate([self.text, tokens])
+        self._clear()
 
     def score(self, tokens: Tokens, parents: Tokens, sources: Tokens, *, n_unranked: int = 0) -> None:
         """Read tokens that follow nodes, and rank the next tokens after all but the first `n_unranked`.

@@ -71,6 +71,11 @@ class Chooser:
         self._text = np.empty(0, np.int32)
         self._every = np.arange(vocabulary_size)
 
+    @property
+    def is_plain(self) -> bool:
+        """True if logits are used as they are, apart from temperature, truncation and the constraint of a grammar."""
+        return self._processors.changes_nothing and not self.sampling.forced_tokens
+
     def choose(self, logits: NDArray[np.float32], text: NDArray[np.int32]) -> Choice:
         """Decide the token that follows `text`, from the logits after its last token, of shape (vocabulary_size,)."""
         token = self._forced_or_best(logits, text)
@@ -118,7 +123,7 @@ class Chooser:
         count = min(count, logits.shape[1], self.vocabulary_size)
         tokens = np.empty((len(logits), count), np.int32)
         confidences = np.empty((len(logits), count), np.float32)
-        is_partial = columns is not None and self._processors.changes_nothing and not self.sampling.forced_tokens
+        is_partial = columns is not None and self.is_plain
         every = columns if columns is not None and is_partial else self._every
         for place, position in enumerate(np.asarray(positions).tolist()):
             row = logits[place]

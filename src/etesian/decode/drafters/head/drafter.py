@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,8 +18,10 @@ from etesian.decode.drafters.drafter import (
     renewed,
     work_by_stage,
 )
-from etesian.decode.drafters.head.model import HeadContext, HeadModel
-from etesian.decode.drafters.model import ModelDrafter
+from etesian.decode.drafters.growth import TOKEN
+from etesian.decode.drafters.head.drafting import N_GROWN, N_PASSES, STOP, ChoiceRule, DraftLimits
+from etesian.decode.drafters.head.model import MOST_ROWS, HeadContext, HeadModel
+from etesian.decode.drafters.model import BEST_CASE, ModelDrafter
 from etesian.decode.drafters.reading import Reading
 from etesian.decode.sampling import Chooser
 from etesian.decode.speculation.costs import PassCosts
@@ -132,7 +135,47 @@ class _HeadStage(ModelDrafter):
             request.text[len(reading.text) : states.first + 1]
         )  # tokens without states, which the context skips
         context.supply(states.first, states.rows)
-        return super()._drafted(reading, request)
+        if not request.chooser.is_plain:
+            return super()._drafted(reading, request)
+        return self._drafted_at_once(reading, context, request)
+
+    def _drafted_at_once(self, reading: Reading, context: HeadContext, request: DraftRequest) -> TokenTree:
+        """Draft in one compiled call, as `ModelDrafter` does step by step."""
+        missing = request.text[len(reading.text) :]
+        if len(missing) > MOST_ROWS:
+            reading.extend(missing[:-1])
+            missing = missing[-1:]
+        longest, n_rows = self.model.max_length, np.arange(self.max_rows + 1)
+        limits = DraftLimits(
+            n_missing=0,
+            n_kept=0,
+            max_nodes=request.max_nodes,
+            max_depth=request.max_depth if longest is None else min(request.max_depth, longest - len(request.text)),
+            best_case=BEST_CASE,
+            trust=self._trust,
+            required_rate=request.required_rate,
+            pass_seconds=self.costs.curve(n_rows) * (n_rows > 0),
+        )
+        if not len(missing) or request.max_nodes < 1 or limits.max_depth < 1:
+            return TokenTree.empty()
+        started = time.perf_counter()
+        draft = context.draft(
+            missing, limits, ChoiceRule.of(request.chooser.sampling), self.calibration.table, self.n_children
+        )
+        reading.keep_read(missing)
+        self._learn_costs(draft.rows_of_passes[: draft.counts[N_PASSES]].tolist(), time.perf_counter() - started)
+        ranked = slice(len(missing) - 1, draft.counts[STOP])
+        self._learn_from(draft.confidences[ranked, 0], draft.sources[ranked, 0], int(draft.counts[N_PASSES]))
+        numbers, shares = draft.numbers[: draft.counts[N_GROWN]], draft.shares[: draft.counts[N_GROWN]]
+        numbers[:, TOKEN] = self.model.output_tokens[numbers[:, TOKEN]]
+        return self._proposal(numbers, shares)
+
+    def _learn_costs(self, rows: list[int], seconds: float) -> None:
+        """Divide the time of a draft among its passes as their costs suggest."""
+        self._passes += len(rows)
+        expected = [self.costs.seconds(n) or 1.0 for n in rows]
+        for n, share in zip(rows, expected, strict=True):
+            self.costs.observe(n, seconds * share / sum(expected))
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
         """Learn the acceptance rates of the head."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian._shared.barrier import new_shared
-from etesian.decode.drafters.head import passes
+from etesian.decode.drafters.head import drafting, passes
 from etesian.decode.drafters.head.weights import HeadWeights
 from etesian.decode.models.cpu import forward
 from etesian.decode.models.cpu.architecture import Linear
@@ -90,6 +90,12 @@ class HeadModel:
         nbytes = self.packed.packed.nbytes
         return ModelTraits(weight_bytes=nbytes, fingerprint=f"head-{self.config!r}-{len(self.output_tokens)}-{nbytes}")
 
+    @cached_property
+    def output_embeddings(self) -> NDArray[np.uint16]:
+        """Embeddings of the tokens that the head proposes, flat, in bfloat16 as its bits."""
+        pieces = np.array_split(self.output_tokens, max(len(self.output_tokens) // MOST_ROWS, 1))
+        return np.concatenate([_bfloat_bits(np.asarray(self.embed(piece), np.float32)).reshape(-1) for piece in pieces])
+
     def context(self) -> HeadContext:
         """Open an empty text."""
         return HeadContext(self)
@@ -114,6 +120,7 @@ class HeadContext:
         self._is_seen = np.zeros((0, 0), np.bool_)
         self._states = np.empty((0, model.config.width), np.float32)
         self._cache, self._scratch = _new_cache(model, FIRST_CAPACITY), _new_scratch(model, FIRST_CAPACITY)
+        self._draft: drafting.Draft | None = None
 
     @property
     def n_reusable(self) -> int:
@@ -155,6 +162,36 @@ class HeadContext:
             is_done[ready] = True
             waiting = [row for row in waiting if not is_done[row]]
         return Scores(logits, self._states[first:])
+
+    def draft(
+        self,
+        tokens: NDArray[np.integer],
+        limits: drafting.DraftLimits,
+        rule: drafting.ChoiceRule,
+        calibration: NDArray[np.float32],
+        n_children: int,
+    ) -> drafting.Draft:
+        """Read and keep 1 to `MOST_ROWS` tokens whose preceding hidden states were provided, and grow a tree below them.
+
+        `n_missing` and `n_kept` of the limits are set here. The result is valid until the next call; see `Draft.numbers`.
+        """
+        self._drop_nodes()
+        n, n_kept, model = len(tokens), len(self._kept), self._model
+        draft = self._draft = _fitting(self._draft, model, limits.max_nodes, n_children)
+        self._make_room(max(self.length, n_kept) + len(draft.slots) + 1)
+        first_state = self.length - 1 - self._first
+        draft.embeddings[:n], draft.states[:n] = model.embed(tokens), self._given[first_state : first_state + n]
+        draft.positions[:n], draft.slots[:n] = self.length + np.arange(n), n_kept + np.arange(n)
+        draft.is_seen[:n, :n], draft.counts[:] = np.tri(n, dtype=np.bool_), (0, n, 0, 0)
+        self._on_all_threads(
+            drafting.draft_tree, model.shape, model.packed, model.norms, self._cache, self._scratch,
+            model.output_embeddings, model.output_tokens, draft, limits._replace(n_missing=n, n_kept=n_kept), rule,
+            calibration,
+        )  # fmt: skip
+        self._kept = np.append(self._kept, draft.positions[:n])
+        self._last_state = draft.outputs[n - 1].copy()
+        self.length += n
+        return draft
 
     def keep(self, nodes: IntegerArray) -> None:
         """Keep a path of nodes that starts at the kept text; drops all other nodes."""
@@ -268,6 +305,39 @@ class HeadContext:
             return
         self._cache, self._scratch = _new_cache(self._model, 2 * n_slots), _new_scratch(self._model, 2 * n_slots)
         self._cache.keys[:, :n_old], self._cache.values[:, :n_old] = old.keys, old.values
+
+
+def _fitting(draft: drafting.Draft | None, model: HeadModel, max_nodes: int, n_children: int) -> drafting.Draft:
+    """Return working memory for drafts with up to `max_nodes` nodes: the given one if it is large enough."""
+    n_children = min(n_children, len(model.output_tokens))
+    if draft is not None and len(draft.shares) >= max_nodes and draft.ranked.shape[1] == n_children:
+        return draft
+    n_rows, width = 2 * MOST_ROWS + max_nodes, model.config.width
+    ranked, sources, children = np.zeros((3, n_rows, n_children), np.int32)
+    embeddings, states, outputs = np.zeros((3, n_rows, width), np.float32)
+    return drafting.Draft(
+        positions=np.zeros(n_rows, np.int64),
+        slots=np.zeros(n_rows, np.int64),
+        is_seen=np.zeros((n_rows, n_rows), np.bool_),
+        embeddings=embeddings,
+        states=states,
+        outputs=outputs,
+        logits=np.zeros((MOST_ROWS, len(model.output_tokens)), np.float32),
+        ranked=ranked,
+        confidences=np.zeros((n_rows, n_children), np.float32),
+        sources=sources,
+        children=children,
+        numbers=np.zeros((max_nodes, 6), np.int32),
+        shares=np.zeros((max_nodes, 3), np.float32),
+        counts=np.zeros(4, np.int64),
+        rows_of_passes=np.zeros(drafting.MOST_PASSES, np.int64),
+    )
+
+
+def _bfloat_bits(values: Floats) -> NDArray[np.uint16]:
+    """Round to bfloat16."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
 
 def _new_cache(model: HeadModel, capacity: int) -> passes.HeadCache:

@@ -9,7 +9,6 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 from functools import cached_property
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,6 @@ class CpuModel:
         self.n_threads = n_threads or default_threads(self.weight_bytes)
         self._shared_scratch: tuple[int, forward.Scratch] | None = None
         self._team = ThreadTeam(self.n_threads)
-        self._lock = Lock()
 
     @classmethod
     def from_transformers(cls, model: Any, *, n_threads: int | None = None, quantize: str | None = None) -> CpuModel:
@@ -206,16 +204,15 @@ class CpuModel:
         logits: NDArray[np.float32],
     ) -> None:
         """Run one pass on all threads. Passes that several threads ask for run one after another."""
-        with self._lock:
-            weights = self.weights
-            if self._table is not None:  # its rows are looked up here, in the order of the tokens
-                weights = weights._replace(embedding=self._table_rows(self._table, rows.tokens))
-                rows = rows._replace(tokens=np.arange(len(rows.tokens)))
+        weights = self.weights
+        if self._table is not None:  # its rows are looked up here, in the order of the tokens
+            weights = weights._replace(embedding=self._table_rows(self._table, rows.tokens))
+            rows = rows._replace(tokens=np.arange(len(rows.tokens)))
 
-            def work(worker: int) -> None:
-                forward.run_pass(worker, self.n_threads, self.shape, weights, cache, scratch, rows, logits)
+        def work(worker: int) -> None:
+            forward.run_pass(worker, self.n_threads, self.shape, weights, cache, scratch, rows, logits)
 
-            self._team.run(work, scratch.barrier)
+        self._team.run(work, scratch.barrier)
 
     def _table_rows(self, table: BlockMatrix, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return rows of the embedding table, flat; rows are kept, because converting them costs much of a small pass."""

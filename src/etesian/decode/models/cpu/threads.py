@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,20 +28,25 @@ class ThreadTeam:
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
         self._pool = _new_pool(n_threads)
+        self._lock = Lock()
 
     def run(self, work: Callable[[int], None], barrier: NDArray[np.int64]) -> None:
-        """Call ``work(worker)`` on each thread; `barrier` is the one at which they wait for each other."""
-        try:
-            others = [self._pool.submit(work, worker) for worker in range(1, self.n_threads)]
-            work(0)
-        except BaseException:  # such as Ctrl-C: the other threads must not wait for this one
-            barrier[FAILED] = 1
-            self._pool.shutdown()
-            self._pool = _new_pool(self.n_threads)
-            barrier[:] = 0
-            raise
-        for other in others:
-            other.result()
+        """Call ``work(worker)`` on each thread; `barrier` is the one at which they wait for each other.
+
+        Calls from several threads run one after another, since each needs the whole team.
+        """
+        with self._lock:
+            try:
+                others = [self._pool.submit(work, worker) for worker in range(1, self.n_threads)]
+                work(0)
+            except BaseException:  # such as Ctrl-C: the other threads must not wait for this one
+                barrier[FAILED] = 1
+                self._pool.shutdown()
+                self._pool = _new_pool(self.n_threads)
+                barrier[:] = 0
+                raise
+            for other in others:
+                other.result()
 
 
 def default_threads(n_bytes: int | None = None) -> int:
