@@ -11,11 +11,12 @@ from typing import Any
 from etesian.decode.drafters.combined import CombinedDrafter
 from etesian.decode.drafters.drafter import Drafter
 from etesian.decode.drafters.head.folder import is_head_folder, read_head
+from etesian.decode.drafters.head.recognition import installed_head
 from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.drafters.registry import drafter_factory
-from etesian.decode.models.language_model import LanguageModel
+from etesian.decode.models.language_model import LanguageModel, TargetWithEmbeddings
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model
 from etesian.decode.models.loading.catalog import find_gguf
 from etesian.decode.models.loading.gguf import GgufTokenizer, load_gguf
@@ -75,8 +76,8 @@ def load_parts(
     source = folder / "target" if folder else name_or_path
     target = _load_model(source, options)
     drafter = _build_drafter(stages, target, source, options)
-    if is_automatic and not any(_is_model(stage) for stage in stages) and is_candidate(target.model):
-        drafter = _with_copy(drafter, target, source, options)
+    if is_automatic and not any(_is_model(stage) for stage in stages):
+        drafter = _with_automatic_draft(drafter, target, source, options)
     return DecoderParts(
         target=target.model,
         tokenizer=target.tokenizer,
@@ -187,6 +188,16 @@ def _copy_drafter(copy: LanguageModel, inner: Drafter | None) -> ModelDrafter:
     return ModelDrafter(copy, inner, name=SELF, costs=cached_pass_costs(copy))
 
 
+def _with_automatic_draft(
+    inner: Drafter | None, target: LoadedModel, source: Source, options: LoadOptions | None
+) -> Drafter | None:
+    """Add the head that comes with the package for this target, or a copy of a large target."""
+    head = installed_head(target.model)
+    if head is not None:
+        return _head_drafter(head, target.model, inner)
+    return _with_copy(inner, target, source, options) if is_candidate(target.model) else inner
+
+
 def _with_copy(
     inner: Drafter | None, target: LoadedModel, source: Source, options: LoadOptions | None
 ) -> Drafter | None:
@@ -202,7 +213,7 @@ def _with_copy(
 def _head_drafter(folder: Path, target: LanguageModel, inner: Drafter | None) -> Drafter:
     """Load a draft head for this target."""
     from etesian.decode.drafters.head.drafter import HeadDrafter
-    from etesian.decode.drafters.head.model import HeadModel, TargetWithEmbeddings
+    from etesian.decode.drafters.head.model import HeadModel
 
     weights = read_head(folder)
     if not isinstance(target, TargetWithEmbeddings):

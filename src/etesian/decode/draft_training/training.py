@@ -18,7 +18,8 @@ from etesian._shared.files import atomic_write
 from etesian.decode.draft_training.prompts import prompt_tokens, prompts
 from etesian.decode.draft_training.samples import Samples, sample_texts
 from etesian.decode.drafters.head.folder import read_json, write_head
-from etesian.decode.drafters.head.weights import HeadConfig
+from etesian.decode.drafters.head.recognition import embedding_sample
+from etesian.decode.drafters.head.weights import HeadConfig, HeadWeights
 from etesian.decode.models.cpu.architecture import Network
 from etesian.decode.models.cpu.model import CpuModel
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
@@ -211,7 +212,7 @@ def fit(
         fitting.curve.append(
             {"seconds": round(fitting.seconds, 1), "loss": round(loss, 4), "acceptance": _rounded(rates)}
         )
-        write_head(folder, module.weights(tokens))
+        write_head(folder, _without_embeddings(module.weights(tokens), target.model), embedding_sample(target.model))
         fitting.save()  # after the head, so that no finished run is without one
         rates_text = ", ".join(f"{rate:.1%}" for rate in rates)
         progress(
@@ -269,6 +270,12 @@ def output_rows(network: Network, tokens: NDArray[np.int64]) -> NDArray[np.float
         return np.ascontiguousarray(weight[tokens])
     rows: NDArray[np.float32] = weight[tokens.tolist()].detach().float().cpu().numpy()
     return rows
+
+
+def _without_embeddings(weights: HeadWeights, model: CpuModel) -> HeadWeights:
+    """Drop the output layer if it consists of the target's embeddings, as in models with tied weights."""
+    is_tied = weights.output is not None and np.array_equal(weights.output, model.embed(weights.output_tokens))
+    return replace(weights, output=None) if is_tied else weights
 
 
 def replace_path(options: TrainingOptions) -> dict[str, Any]:

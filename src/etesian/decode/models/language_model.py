@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,18 @@ class LanguageModel(Protocol):
 
     def context(self) -> Context:
         """Open an empty text."""
+
+
+@runtime_checkable
+class TargetWithEmbeddings(LanguageModel, Protocol):
+    """A target whose token embeddings a head can read."""
+
+    @property
+    def width(self) -> int:
+        """Width of the hidden states and of the embeddings."""
+
+    def embed(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the embeddings of tokens, float32 of shape (n_tokens, width)."""
 
 
 class Context(Protocol):

@@ -65,8 +65,11 @@ def _from_ours(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, ND
     return weights_of(folder, head, tensors)
 
 
-def write_head(folder: Path, weights: HeadWeights) -> None:
-    """Write a head, its weights in half precision; each file appears whole or not at all."""
+def write_head(folder: Path, weights: HeadWeights, target_sample: list[list[float]] | None = None) -> None:
+    """Write a head, its weights in half precision; each file appears whole or not at all.
+
+    `target_sample` comes from `embedding_sample`; without it, the head is not chosen automatically for its target.
+    """
     from safetensors.numpy import save
 
     arrays: dict[str, NDArray[Any]] = {}
@@ -79,7 +82,8 @@ def write_head(folder: Path, weights: HeadWeights) -> None:
     with atomic_write(folder / WEIGHTS, make_parents=True) as file:
         file.write(save(arrays))
     with atomic_write(folder / CONFIG, "w") as file:
-        json.dump({"model_type": MODEL_TYPE, **asdict(weights.config)}, file, indent=1)
+        sample = {} if target_sample is None else {"target_sample": target_sample}
+        json.dump({"model_type": MODEL_TYPE, **asdict(weights.config), **sample}, file, indent=1)
 
 
 def read_json(path: Path) -> dict[str, Any]:

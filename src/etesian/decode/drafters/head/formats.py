@@ -62,7 +62,9 @@ def from_foreign(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, 
         if name in _UNUSED:
             continue
         named[_renamed(folder, name)] = tensor
-    n_outputs = len(named["output"]) if "output" in named else 0
+    if "output" not in named:
+        raise InputError(f"the draft head in {str(folder)!r} lacks 'lm_head.weight'; copy or convert it again")
+    n_outputs = len(named["output"])
     offsets = named.pop("d2t", np.zeros(n_outputs, np.int64))
     named["output_tokens"] = np.arange(len(offsets), dtype=np.int64) + offsets
     return weights_of(folder, head, named)

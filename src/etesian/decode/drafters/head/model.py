@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlock
 from etesian.decode.models.cpu.quantized.network import StripPacker
 from etesian.decode.models.cpu.threads import ThreadTeam, default_threads
 from etesian.decode.models.cpu.tiles import PANEL
-from etesian.decode.models.language_model import IntegerArray, LanguageModel, ModelTraits, Scores
+from etesian.decode.models.language_model import IntegerArray, ModelTraits, Scores
 
 MOST_ROWS = 64
 """Rows per pass; more are split."""
@@ -30,18 +30,6 @@ FIRST_CAPACITY = 256
 Floats = NDArray[np.float32]
 Embed = Callable[[NDArray[np.integer]], Floats]
 """Returns the target's token embeddings, float32 of shape (n_tokens, width)."""
-
-
-@runtime_checkable
-class TargetWithEmbeddings(LanguageModel, Protocol):
-    """A target whose token embeddings a head can read."""
-
-    @property
-    def width(self) -> int:
-        """Width of the hidden states and of the embeddings."""
-
-    def embed(self, tokens: NDArray[np.integer]) -> Floats:
-        """Return the embeddings of tokens, float32 of shape (n_tokens, width)."""
 
 
 class HeadModel:
@@ -75,7 +63,10 @@ class HeadModel:
         self.max_length = max_length
         table = weights.embedding
         self.embed: Embed = embed if table is None else table.__getitem__
-        self.shape, self.packed, self.norms = _packed(weights, type_name)
+        output = weights.output
+        if output is None:
+            output = np.asarray(embed(weights.output_tokens), np.float32)
+        self.shape, self.packed, self.norms = _packed(weights, output, type_name)
         self.has_feature_norm = weights.feature_norm is not None
         self.team = ThreadTeam(n_threads or default_threads(self.packed.packed.nbytes))
 
@@ -373,7 +364,7 @@ def _new_scratch(model: HeadModel, capacity: int) -> passes.HeadScratch:
     )
 
 
-def _packed(weights: HeadWeights, type_name: str) -> tuple[passes.HeadShape, Any, Any]:
+def _packed(weights: HeadWeights, output: Floats, type_name: str) -> tuple[passes.HeadShape, Any, Any]:
     config, packer = weights.config, StripPacker(1)
     heads = _in_panels(np.concatenate([weights.queries, weights.keys, weights.values]))
     attention_in = heads if weights.residual is None else np.concatenate([heads, weights.residual])
@@ -383,7 +374,7 @@ def _packed(weights: HeadWeights, type_name: str) -> tuple[passes.HeadShape, Any
     packer.add_matrix(0, forward.ATTENTION_OUT, _linear(weights.attention_out, type_name))
     packer.add_matrix(0, forward.UP, _linear(gate_and_up.reshape(-1, config.width), type_name))
     packer.add_matrix(0, forward.DOWN, _linear(down, type_name))
-    packer.add_matrix(1, passes.OUTPUT, _linear(weights.output, type_name))
+    packer.add_matrix(1, passes.OUTPUT, _linear(output, type_name))
     packer.add_matrix(1, passes.FUSE, _linear(weights.fuse, type_name))
     absent = np.ones(1, np.float32)
     norms = (

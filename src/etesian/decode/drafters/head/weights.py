@@ -94,7 +94,8 @@ class HeadWeights:
     residual : ndarray, shape (width, 2 * width), or None
         Product of the same inputs that is added to the residual stream, which else starts from the state alone; None in EAGLE-3.
     attention_out, gate, up, down : ndarray
-    output : ndarray, shape (n_outputs, width)
+    output : ndarray, shape (n_outputs, width), or None
+        None for the target's embeddings of the tokens, where the target's output layer consists of its embeddings.
     output_tokens : ndarray of int64, shape (n_outputs,)
         Token of the target that each output scores.
     query_norm, key_norm : ndarray, shape (head_width,), or None
@@ -116,8 +117,8 @@ class HeadWeights:
     gate: Floats
     up: Floats
     down: Floats
-    output: Floats
     output_tokens: NDArray[np.int64]
+    output: Floats | None = None
     residual: Floats | None = None
     query_norm: Floats | None = None
     key_norm: Floats | None = None
@@ -167,7 +168,7 @@ def _shapes(config: HeadConfig, n_outputs: int) -> dict[str, tuple[int, ...]]:
 
 def weights_of(folder: Path, config: HeadConfig, tensors: Mapping[str, Any]) -> HeadWeights:
     """Build the weights from arrays by name, and name the missing and unknown ones."""
-    optional = {"residual", "query_norm", "key_norm", "embedding", "feature_norm"}
+    optional = {"output", "residual", "query_norm", "key_norm", "embedding", "feature_norm"}
     known = {field.name for field in fields(HeadWeights)} - {"config"}
     missing, unknown = known - optional - set(tensors), set(tensors) - known
     if missing or unknown:
