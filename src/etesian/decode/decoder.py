@@ -334,10 +334,10 @@ class Decoder:
             scores = context.score(*rows_of(request, tree))
         self.settle(request, context, tree, scores)
 
-    def propose(self, request: Request) -> TokenTree:
-        """Draft a tree that continues the text of a request."""
+    def propose(self, request: Request, *, allows_passes: bool = True) -> TokenTree:
+        """Draft a tree that continues the text of a request; without passes of draft models if `allows_passes` is False."""
         with request.recorder.draft:
-            return self._draft(request)
+            return self._draft(request, allows_passes)
 
     def settle(self, request: Request, context: Context, tree: TokenTree, scores: Scores) -> None:
         """Verify a scored tree, add the decided tokens to the text and keep the accepted nodes in the context."""
@@ -370,18 +370,18 @@ class Decoder:
             draft_seconds += recorder.draft.latest
         self.policy.observe(1 + len(tree), recorder.target.latest, verified.n_decided, draft_seconds)
 
-    def _draft(self, request: Request) -> TokenTree:
+    def _draft(self, request: Request, allows_passes: bool) -> TokenTree:
         """Draft the tokens that a grammar forces, and below them the drafter's tree without nodes that the grammar forbids."""
         constraint = request.chooser.constraint
         if constraint is None or not request.may_draft:
-            return self._drafted(request, [])
+            return self._drafted(request, [], allows_passes)
         output = request.text.tokens[request.chooser.prompt_length :]
         forced = constraint.forced(output)[: max(request.output.remaining - 1, 0)]
         request.n_forced = len(forced)
         chain = TokenTree.chain(forced, [1.0] * len(forced), GRAMMAR)
-        return constraint.pruned(chain.joined(self._drafted(request, forced)), output)
+        return constraint.pruned(chain.joined(self._drafted(request, forced, allows_passes)), output)
 
-    def _drafted(self, request: Request, forced: list[int]) -> TokenTree:
+    def _drafted(self, request: Request, forced: list[int], allows_passes: bool) -> TokenTree:
         """Ask for a tree within the policy's budget and the rest of the output, whose last token needs no draft."""
         if request.drafter is None:
             return TokenTree.empty()
@@ -400,7 +400,7 @@ class Decoder:
                 max_depth,
                 request.chooser,
                 budget.tokens_per_second,
-                budget.allows_passes,
+                budget.allows_passes and allows_passes,
                 None if forced else request.take_hidden_states(),
                 n_drafted=len(forced),
             )

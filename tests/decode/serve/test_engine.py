@@ -206,6 +206,39 @@ def test_an_error_ends_one_task_alone(make_engine, capsys):
     assert other.result().token_ids == plain("abc", GREEDY).token_ids
 
 
+class Asked(Shuffled):
+    """Records how many drafts may use passes, in all copies together."""
+
+    def __init__(self, counts=None):
+        super().__init__()
+        self.counts = {True: 0, False: 0} if counts is None else counts
+
+    def propose(self, request):
+        self.counts[request.allows_passes] += 1
+        return super().propose(request)
+
+    def fresh(self):
+        return Asked(self.counts)
+
+
+@pytest.mark.parametrize(("n_users", "with_passes"), [(1, True), (4, False)])
+def test_draft_models_run_for_few_requests_at_a_time(make_engine, n_users, with_passes):
+    decoder, drafter, has_all = make_decoder(), Asked(), threading.Event()
+    engine = make_engine(Decoder(decoder.target, drafter, decoder.tokenizer, end_tokens=[]), slots=4)
+    logits_of = decoder.target.logits_of
+
+    def waiting(tokens):
+        has_all.wait(timeout=30)
+        return logits_of(tokens)
+
+    decoder.target.logits_of = waiting
+    callers = [Caller(engine, prompt, max_tokens=30) for prompt in PROMPTS[:n_users]]
+    has_all.set()
+    for caller in callers:
+        caller.result()
+    assert drafter.counts[with_passes] > drafter.counts[not with_passes]
+
+
 def test_a_text_that_no_token_can_continue_is_the_clients_mistake(make_engine):
     everything = Sampling(banned_tokens=list(range(257)))
     failure = Caller(make_engine(), "ab", everything).result()

@@ -25,6 +25,8 @@ from etesian.decode.tree import ROOT, TokenTree
 from etesian.errors import InputError
 
 _T = TypeVar("_T")
+MOST_DRAFTING = 2
+"""Running requests up to which draft models run: each drafts for one request at a time, while a pass of the target serves all."""
 _IDLE_SECONDS = 0.05  # in which the last answer leaves
 _SHORTEST_RETRY, _LONGEST_RETRY = 1.0, 60.0  # seconds
 
@@ -241,7 +243,8 @@ class Engine:
     def _advance(self, ready: Sequence[Slot]) -> None:
         """Draft for every slot, score all trees in one pass, and let every slot decide."""
         began = time.perf_counter()
-        drafted = [(slot, tree) for slot in ready if (tree := self._attempt(slot, self._propose)) is not None]
+        propose = partial(self._propose, allows_passes=len(ready) <= MOST_DRAFTING)
+        drafted = [(slot, tree) for slot in ready if (tree := self._attempt(slot, propose)) is not None]
         trees = [tree for _, tree in drafted]
         slots = [slot for slot, _ in drafted]
         if len(slots) > 1:
@@ -259,8 +262,8 @@ class Engine:
             if slot.task is not None:
                 self._report(slot, seconds)
 
-    def _propose(self, slot: Slot) -> TokenTree:
-        return slot.decoder.propose(slot.request)
+    def _propose(self, slot: Slot, *, allows_passes: bool) -> TokenTree:
+        return slot.decoder.propose(slot.request, allows_passes=allows_passes)
 
     def _settle(self, slot: Slot, *, tree: TokenTree, scores: Scores) -> None:
         assert slot.context is not None
