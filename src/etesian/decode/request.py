@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.drafters.drafter import MOST_HIDDEN_STATES, Drafter
+from etesian.decode.drafters.drafter import Drafter
 from etesian.decode.generation import Output, Text
 from etesian.decode.output_text import Tokenizer
 from etesian.decode.sampling import Chooser
@@ -18,6 +18,7 @@ from etesian.decode.tree import ROOT, TokenTree
 from etesian.errors import InputError
 
 Prompt = str | Sequence[int]
+MOST_HIDDEN_STATES = 512
 
 
 @dataclass

@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from etesian.decode.sampling import Chooser
 from etesian.decode.tree import TokenTree
 
-MOST_HIDDEN_STATES = 512
-"""Rows of hidden states that are kept for a drafter; those of older tokens are dropped."""
-
 
 @dataclass(frozen=True, slots=True)
 class DraftRequest:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from etesian.decode.drafters.combined import merge
 from etesian.decode.drafters.drafter import (
-    MOST_HIDDEN_STATES,
     Drafter,
     DraftRequest,
     StageWork,
@@ -26,6 +25,9 @@ from etesian.decode.drafters.reading import Reading
 from etesian.decode.sampling import Chooser
 from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.tree import TokenTree
+
+MOST_STATES = 128
+"""Hidden states that are kept until the head reads them: of a long prompt, it reads the end only."""
 
 
 class HeadDrafter:
@@ -111,9 +113,9 @@ class _HeadStage(ModelDrafter):
         rows = np.asarray(request.hidden_states, np.float32)
         new, old = _States(request.chooser, len(request.text) - 1 - len(rows), rows), self._states
         if old is not None and old.chooser is new.chooser and old.stop == new.first:
-            rows = np.concatenate([old.rows, rows])[-MOST_HIDDEN_STATES:]
-            new = _States(new.chooser, new.stop - len(rows), rows)
-        self._states = new
+            rows = np.concatenate([old.rows, rows])
+        rows = rows[-MOST_STATES:]
+        self._states = _States(new.chooser, new.stop - len(rows), rows)
 
     def is_sure(self, guess: TokenTree, request: DraftRequest) -> bool:
         """Return True if no pass of the head is worth its time."""
