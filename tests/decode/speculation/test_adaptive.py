@@ -192,6 +192,16 @@ def test_prompts_that_a_useless_draft_model_reads_are_paid_for_by_later_requests
     assert decoding.slowdown < 1.03 + 5.0 / decoding.tokens
 
 
+def test_reading_the_prompt_does_not_use_up_the_credit_of_a_request():
+    decoding = Decoding(FLAT, Speculation(copied(FLAT)))
+    decoding.request(200, chain(16, 0.8), 0.1, 0)
+    decoding.policy.begin()
+    before = decoding.asked
+    decoding.advance(chain(4, 0.8), 1.5, 0)  # reads the prompt, and no token is accepted
+    decoding.advance(chain(4, 0.8), 0.1, 3)
+    assert decoding.asked == before + 2
+
+
 def test_a_first_draft_that_took_long_is_not_what_drafting_usually_takes():
     policy = Speculation(copied(STEEP))
     policy.begin()

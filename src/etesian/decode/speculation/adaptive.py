@@ -39,7 +39,8 @@ class Speculation:
     Losses are bounded for any drafter. While recent steps lost on balance, further drafts are paid from a credit: a request starts
     with at most `CREDIT` plain passes, reserved or gained by earlier requests, and earns `PROBING` per token. A draft that takes
     far longer than usual counts as `ACCIDENT` times the usual time or one plain pass, so that a single accident does not turn
-    useful drafts off; the rest is charged to later requests. Without credit, drafters that need no model are still tried, from a
+    useful drafts off, and the first draft of a request, for which a draft model reads the prompt, as the usual time; the rest is
+    charged to later requests. Without credit, drafters that need no model are still tried, from a
     credit of their own, so that a text that starts to repeat itself is noticed and a draft model that loses does not silence them.
 
     Parameters
@@ -60,6 +61,7 @@ class Speculation:
         self._saved, self._set_aside = CREDIT, 0.0  # for this request, and for later ones
         self._drafting: Literal["off", "free", "full"] = "off"  # in this step; "free" uses no draft model
         self._has_speculated = False  # with a model, in the previous step
+        self._reads_prompt = False  # in the next draft with a model
         self._free_gain, self._free_seconds, self._since_free, self._free_saved = 0.0, 0.0, 0, FREE_CREDIT
         self._drafts: deque[float] = deque(maxlen=USUAL)  # recent drafting times in seconds
         self._since_plain, self._patience = 0, SOONEST
@@ -72,7 +74,7 @@ class Speculation:
         self._saved += given
         self._set_aside -= given
         self._recent_gain = self._free_gain = self._tokens = self._seconds = 0.0
-        self._has_speculated = False
+        self._has_speculated, self._reads_prompt = False, True
 
     def budget(self) -> DraftBudget:
         """Return the limits of the next draft and the decoding rate that draft passes must beat."""
@@ -136,6 +138,9 @@ class Speculation:
         """Account for a step whose draft could use a model."""
         usual = self._usual_draft()
         drafting = min(draft_seconds, max(ACCIDENT * usual, plain))
+        if self._reads_prompt and self._drafts:
+            drafting = min(drafting, usual)
+        self._reads_prompt = False
         self._saved = min(self._saved + tokens - (drafting + target_seconds) / plain, MOST_CREDIT)
         self._set_aside = max(self._set_aside - (draft_seconds - drafting) / plain, -MOST_SET_ASIDE)
         # After plain steps a draft model reads the tokens it missed, which takes longer than usual.
