@@ -10,13 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.decode.drafters.combined import merge
-from etesian.decode.drafters.drafter import (
-    Drafter,
-    DraftRequest,
-    StageWork,
-    renewed,
-    work_by_stage,
-)
+from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
 from etesian.decode.drafters.growth import TOKEN
 from etesian.decode.drafters.head.drafting import N_GROWN, N_PASSES, STOP, ChoiceRule, DraftLimits
 from etesian.decode.drafters.head.model import MOST_ROWS, HeadContext, HeadModel
@@ -133,10 +127,9 @@ class _HeadStage(ModelDrafter):
         # Accepted tokens are read again, with the target's states in place of the head's own; those before were read with them.
         reading.follow(request.text, request.chooser)
         reading.forget(min(len(reading.text), states.first + 1))
-        reading.extend(
-            request.text[len(reading.text) : states.first + 1]
-        )  # tokens without states, which the context skips
         context.supply(states.first, states.rows)
+        without_states = request.text[len(reading.text) : states.first + 1]
+        reading.extend(without_states)  # the context skips them
         if not request.chooser.is_plain:
             return super()._drafted(reading, request)
         return self._drafted_at_once(reading, context, request)
