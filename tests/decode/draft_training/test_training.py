@@ -18,6 +18,7 @@ from etesian.decode import Decoder, FixedPolicy, Sampling  # noqa: E402
 from etesian.decode.draft_training import training  # noqa: E402
 from etesian.decode.draft_training.fitting import RIDGE, Corpus, Fitting, acceptance, fit_residual, unrolled  # noqa: E402
 from etesian.decode.draft_training.module import HeadModule  # noqa: E402
+from etesian.decode.draft_training.muon import Muon32  # noqa: E402
 from etesian.decode.draft_training.prompts import documentation_passages, library_functions, prompts, read_passages  # noqa: E402
 from etesian.decode.draft_training.samples import Samples, sample_texts  # noqa: E402
 from etesian.decode.draft_training.target import load_target  # noqa: E402
@@ -143,6 +144,8 @@ def test_training_lowers_the_loss_and_raises_acceptance(target, samples, tmp_pat
     last = fitting.run(corpus, 60, lambda: fitting.n_steps >= 80)
     assert last < 0.8 * first
     assert acceptance(fitting.module, corpus)[0] > before[0]
+    first = Corpus(Samples.joined(sampled(target, [[5, 9, 5, 7]], 0.0)), corpus.embed, corpus.output_index)
+    assert acceptance(fitting.module, corpus, 1) == pytest.approx(acceptance(fitting.module, first))
 
 
 def state_of(fitting, parameter):
@@ -253,3 +256,26 @@ def test_builtin_prompts_fill_all_fields():
     assert min(map(len, library_functions())) > 100
     for prompt in islice(prompts(None, np.random.default_rng(1)), 500):
         assert not re.search(r"\{(topic|name|place|passage|task|code|number)\}", prompt.text)
+
+
+def test_muon_in_float32_is_that_of_torch_up_to_the_rounding_of_bfloat16():
+    torch.manual_seed(0)
+    start = [torch.randn(shape) for shape in ((24, 40), (40, 24), (16, 16))]
+    moved = []
+    for make in (torch.optim.Muon, Muon32):
+        weights = [torch.nn.Parameter(weight.clone()) for weight in start]
+        optimizer = make(weights, 2e-3, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+        rng = torch.Generator().manual_seed(1)
+        for _ in range(4):
+            for weight in weights:
+                weight.grad = torch.randn(weight.shape, generator=rng)
+            optimizer.step()
+        moved.append([weight.detach() - first for weight, first in zip(weights, start, strict=True)])
+    for one, other in zip(*moved, strict=True):
+        assert (one - other).norm() < 0.02 * one.norm()
+
+
+def test_muon_in_float32_takes_no_closure():
+    optimizer = Muon32([torch.nn.Parameter(torch.ones(2, 2))])
+    with pytest.raises(ValueError, match="closure is not supported"):
+        optimizer.step(lambda: 0.0)

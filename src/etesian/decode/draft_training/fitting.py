@@ -18,6 +18,7 @@ from torch import Tensor
 
 from etesian._shared.files import atomic_write
 from etesian.decode.draft_training.module import HeadModule, KeysAndValues
+from etesian.decode.draft_training.muon import Muon32
 from etesian.decode.draft_training.samples import Samples
 
 MATRIX_RATE, VECTOR_RATE, WARM_UP_STEPS = 2e-3, 3e-3, 30
@@ -138,10 +139,13 @@ def fit_residual(module: HeadModule, corpus: Corpus) -> None:
         module.residual.copy_(torch.linalg.solve(gram, x.T @ y).T)
 
 
-def acceptance(module: HeadModule, corpus: Corpus) -> list[float]:
-    """Return how often the head's first choice is the target's, for the first, second and third draft token after the same text."""
+def acceptance(module: HeadModule, corpus: Corpus, most_texts: int | None = None) -> list[float]:
+    """Return how often the head's first choice is the target's, for the first, second and third draft token after the same text.
+
+    With `most_texts`, only the first ones are read.
+    """
     hits, n_places = np.zeros(len(STEP_WEIGHTS)), np.zeros(len(STEP_WEIGHTS))
-    n_texts = len(corpus.samples.lengths)
+    n_texts = min(len(corpus.samples.lengths), most_texts or len(corpus.samples.lengths))
     with torch.no_grad():
         for start in range(0, n_texts, BATCH_TEXTS):
             batch = corpus.batch(np.arange(start, min(start + BATCH_TEXTS, n_texts)))
@@ -170,8 +174,10 @@ class Fitting:
         self._waiting = list[NDArray[np.int64]]()
         matrices = [weight for weight in module.parameters() if weight.ndim == 2]
         vectors = [weight for weight in module.parameters() if weight.ndim == 1]
+        is_fast = all(is_bfloat_fast(weight.device.type) for weight in matrices)
+        muon = torch.optim.Muon if is_fast else Muon32
         self._optimizers: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(matrices, MATRIX_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            muon(matrices, MATRIX_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(vectors, VECTOR_RATE, betas=(0.9, 0.95), weight_decay=0.0),
         )
         torch.manual_seed(seed)

@@ -36,6 +36,8 @@ MOST_EXTRA = 64
 MOST_DRAWS = 10
 """Draws per prompt of a shard; prompts that leave no room for a text are skipped."""
 SAVE_SECONDS = 60.0
+CURVE_TEXTS = 96
+"""Held-out texts that the acceptance during the training is measured on; that at its end is measured on all."""
 Progress = Callable[[str], object]
 
 
@@ -208,7 +210,8 @@ def fit(
             limit,
             lambda: fitting.n_steps > first_step and time.perf_counter() >= end,  # noqa: B023
         )
-        rates = acceptance(module, corpora[1])
+        is_last = fitting.seconds >= limit
+        rates = acceptance(module, corpora[1], None if is_last else CURVE_TEXTS)
         fitting.curve.append(
             {"seconds": round(fitting.seconds, 1), "loss": round(loss, 4), "acceptance": _rounded(rates)}
         )
