@@ -168,7 +168,7 @@ class HeadContext:
         """
         self._drop_nodes()
         n, n_kept, model = len(tokens), len(self._kept), self._model
-        draft = self._draft = _fitting(self._draft, model, limits.max_nodes, n_children)
+        draft = self._draft = _fitting(self._draft, model, limits, n_children)
         self._make_room(max(self.length, n_kept) + len(draft.slots) + 1)
         first_state = self.length - 1 - self._first
         draft.embeddings[:n], draft.states[:n] = model.embed(tokens), self._given[first_state : first_state + n]
@@ -298,12 +298,19 @@ class HeadContext:
         self._cache.keys[:, :n_old], self._cache.values[:, :n_old] = old.keys, old.values
 
 
-def _fitting(draft: drafting.Draft | None, model: HeadModel, max_nodes: int, n_children: int) -> drafting.Draft:
-    """Return working memory for drafts with up to `max_nodes` nodes: the given one if it is large enough."""
-    n_children = min(n_children, len(model.output_tokens))
-    if draft is not None and len(draft.shares) >= max_nodes and draft.ranked.shape[1] == n_children:
+def _fitting(
+    draft: drafting.Draft | None, model: HeadModel, limits: drafting.DraftLimits, n_children: int
+) -> drafting.Draft:
+    """Return working memory for drafts within some limits: the given one if it is large enough."""
+    n_children, max_rows = min(n_children, len(model.output_tokens)), max(len(limits.pass_seconds) - 1, 1)
+    if (
+        draft is not None
+        and len(draft.shares) >= limits.max_nodes
+        and len(draft.logits) >= max_rows
+        and draft.ranked.shape[1] == n_children
+    ):
         return draft
-    n_rows, width = 2 * MOST_ROWS + max_nodes, model.config.width
+    n_rows, width = 2 * MOST_ROWS + limits.max_nodes, model.config.width
     ranked, sources, children = np.zeros((3, n_rows, n_children), np.int32)
     embeddings, states, outputs = np.zeros((3, n_rows, width), np.float32)
     return drafting.Draft(
@@ -313,13 +320,13 @@ def _fitting(draft: drafting.Draft | None, model: HeadModel, max_nodes: int, n_c
         embeddings=embeddings,
         states=states,
         outputs=outputs,
-        logits=np.zeros((MOST_ROWS, len(model.output_tokens)), np.float32),
+        logits=np.zeros((max_rows, len(model.output_tokens)), np.float32),
         ranked=ranked,
         confidences=np.zeros((n_rows, n_children), np.float32),
         sources=sources,
         children=children,
-        numbers=np.zeros((max_nodes, 6), np.int32),
-        shares=np.zeros((max_nodes, 3), np.float32),
+        numbers=np.zeros((limits.max_nodes, 6), np.int32),
+        shares=np.zeros((limits.max_nodes, 3), np.float32),
         counts=np.zeros(4, np.int64),
         rows_of_passes=np.zeros(drafting.MOST_PASSES, np.int64),
     )
