@@ -127,19 +127,20 @@ class _HeadStage(ModelDrafter):
         # Accepted tokens are read again, with the target's states in place of the head's own; those before were read with them.
         reading.follow(request.text, request.chooser)
         reading.forget(min(len(reading.text), states.first + 1))
-        context.supply(states.first, states.rows)
-        without_states = request.text[len(reading.text) : states.first + 1]
-        reading.extend(without_states)  # the context skips them
-        if not request.chooser.is_plain:
+        is_plain, n_missing = request.chooser.is_plain, len(request.text) - len(reading.text)
+        if not is_plain or n_missing != len(states.rows) or n_missing > MOST_ROWS:
+            context.supply(states.first, states.rows)
+            reading.extend(request.text[len(reading.text) : states.first + 1])  # without states: the context skips them
+        if not is_plain:
             return super()._drafted(reading, request)
-        return self._drafted_at_once(reading, context, request)
+        reading.extend(request.text[len(reading.text) : max(len(request.text) - MOST_ROWS, 0)])
+        return self._drafted_at_once(reading, context, request, states.rows)
 
-    def _drafted_at_once(self, reading: Reading, context: HeadContext, request: DraftRequest) -> TokenTree:
+    def _drafted_at_once(
+        self, reading: Reading, context: HeadContext, request: DraftRequest, features: NDArray[np.float32]
+    ) -> TokenTree:
         """Draft in one compiled call, as `ModelDrafter` does step by step."""
         missing = request.text[len(reading.text) :]
-        if len(missing) > MOST_ROWS:
-            reading.extend(missing[:-1])
-            missing = missing[-1:]
         longest, n_rows = self.model.max_length, np.arange(self.max_rows + 1)
         limits = DraftLimits(
             n_missing=0,
@@ -154,9 +155,9 @@ class _HeadStage(ModelDrafter):
         if not len(missing) or request.max_nodes < 1 or limits.max_depth < 1:
             return TokenTree.empty()
         started = time.perf_counter()
-        draft = context.draft(
-            missing, limits, ChoiceRule.of(request.chooser.sampling), self.calibration.table, self.n_children
-        )
+        rule = ChoiceRule.of(request.chooser.sampling)
+        features = np.ascontiguousarray(features[-len(missing) :])
+        draft = context.draft(missing, features, limits, rule, self.calibration.table, self.n_children)
         reading.keep_read(missing)
         self._learn_costs(draft.rows_of_passes[: draft.counts[N_PASSES]].tolist(), time.perf_counter() - started)
         ranked = slice(len(missing) - 1, draft.counts[STOP])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from etesian._shared.barrier import wait_for_all
 from etesian.decode.drafters.growth import DEPTH, PARENT, PATH, RANK, SLOT, TOKEN, UNSCORED, grow_ranked
-from etesian.decode.drafters.head.passes import HeadRows, run_head
+from etesian.decode.drafters.head.passes import FEATURE_NORM, HeadRows, fuse_features, run_head
 from etesian.decode.models.cpu.instructions import exponential, read
 from etesian.decode.sampling.noise import rank_places
 from etesian.decode.sampling.options import Sampling
@@ -81,13 +81,19 @@ class Draft(NamedTuple):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def draft_tree(
-    worker, n_workers, shape, weights, norms, cache, scratch, embeddings, output_tokens, draft, limits, rule,
-    calibration,
+    worker, n_workers, shape, weights, norms, has_feature_norm, cache, scratch, features, embeddings, output_tokens,
+    draft, limits, rule, calibration,
 ):  # fmt: skip
     """Run one thread's part of a draft.
 
-    `embeddings` holds those of all outputs, flat; `calibration` is the table of a `Calibration`.
+    `features` are the target's hidden states of the tokens before the missing ones, `embeddings` those of all outputs, flat, and
+    `calibration` is the table of a `Calibration`.
     """
+    fuse_features(
+        worker, n_workers, weights, norms[FEATURE_NORM], shape.norm_epsilon, has_feature_norm, scratch, features,
+        draft.states[: limits.n_missing],
+    )  # fmt: skip
+    wait_for_all(scratch.barrier, n_workers)
     while True:
         first, stop = draft.counts[FIRST], draft.counts[STOP]
         first_scored = max(first, limits.n_missing - 1)

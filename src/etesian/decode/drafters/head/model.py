@@ -27,6 +27,7 @@ from etesian.decode.models.language_model import IntegerArray, ModelTraits, Scor
 MOST_ROWS = 64
 """Rows per pass; more are split."""
 FIRST_CAPACITY = 256
+_COUNT, _LOWER_TRIANGLE = np.arange(MOST_ROWS), np.tri(MOST_ROWS, dtype=np.bool_)
 Floats = NDArray[np.float32]
 Embed = Callable[[NDArray[np.integer]], Floats]
 """Returns the target's token embeddings, float32 of shape (n_tokens, width)."""
@@ -157,29 +158,30 @@ class HeadContext:
     def draft(
         self,
         tokens: NDArray[np.integer],
+        features: Floats,
         limits: drafting.DraftLimits,
         rule: drafting.ChoiceRule,
         calibration: NDArray[np.float32],
         n_children: int,
     ) -> drafting.Draft:
-        """Read and keep 1 to `MOST_ROWS` tokens whose preceding hidden states were provided, and grow a tree below them.
+        """Read and keep 1 to `MOST_ROWS` tokens, and grow a tree below them.
 
-        `n_missing` and `n_kept` of the limits are set here. The result is valid until the next call; see `Draft.numbers`.
+        `features` are the target's hidden states of the tokens before these. `n_missing` and `n_kept` of the limits are set here.
+        The result is valid until the next call; see `Draft.numbers`.
         """
         self._drop_nodes()
         n, n_kept, model = len(tokens), len(self._kept), self._model
         draft = self._draft = _fitting(self._draft, model, limits, n_children)
         self._make_room(max(self.length, n_kept) + len(draft.slots) + 1)
-        first_state = self.length - 1 - self._first
-        draft.embeddings[:n], draft.states[:n] = model.embed(tokens), self._given[first_state : first_state + n]
-        draft.positions[:n], draft.slots[:n] = self.length + np.arange(n), n_kept + np.arange(n)
-        draft.is_seen[:n, :n], draft.counts[:] = np.tri(n, dtype=np.bool_), (0, n, 0, 0)
+        draft.embeddings[:n], draft.is_seen[:n, :n] = model.embed(tokens), _LOWER_TRIANGLE[:n, :n]
+        draft.positions[:n], draft.slots[:n] = _COUNT[:n] + self.length, _COUNT[:n] + n_kept
+        draft.counts[:] = 0, n, 0, 0
         self._on_all_threads(
-            drafting.draft_tree, model.shape, model.packed, model.norms, self._cache, self._scratch,
-            model.output_embeddings, model.output_tokens, draft, limits._replace(n_missing=n, n_kept=n_kept), rule,
-            calibration,
+            drafting.draft_tree, model.shape, model.packed, model.norms, model.has_feature_norm, self._cache,
+            self._scratch, features, model.output_embeddings, model.output_tokens, draft,
+            limits._replace(n_missing=n, n_kept=n_kept), rule, calibration,
         )  # fmt: skip
-        self._kept = np.append(self._kept, draft.positions[:n])
+        self._kept = np.concatenate([self._kept, draft.positions[:n]])
         self._last_state = draft.outputs[n - 1].copy()
         self.length += n
         return draft
