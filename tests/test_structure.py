@@ -37,7 +37,7 @@ ALLOWED = {
     ("_shared/files.py", "O_CLOEXEC"),
     ("_shared/files.py", "O_DIRECTORY"),
     ("bench/machine.py", "sched_getaffinity"),
-    ("decode/models/cpu/model.py", "sched_getaffinity"),
+    ("decode/models/cpu/threads.py", "sched_getaffinity"),
     ("decode/models/cpu/quantized/tiles.py", "type"),  # values of llvmlite
     ("bench/serve.py", "errno"),  # errors of the operating system
     ("sparse/estimators/classifier.py", "classes_"),  # scikit-learn: attributes that only a fitted estimator has

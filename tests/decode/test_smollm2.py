@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from etesian._shared import files
-from etesian.decode import Decoder
+from etesian.decode import Decoder, FixedPolicy
 from etesian.decode.models.loading import LoadOptions, catalog
 from etesian.decode.sampling import Sampling
 from etesian.errors import InputError, StorageError
@@ -38,6 +38,31 @@ def test_speculation_writes_the_text_of_plain_decoding(prompt, sampling, decoder
     plain = decoder.generate(PROMPTS[prompt], SAMPLINGS[sampling], max_tokens=48, speculate=False)
     assert drafted.token_ids == plain.token_ids
     assert len(drafted.token_ids) > 8
+
+
+def test_the_head_of_the_package_drafts_and_the_text_is_plain_decodings():
+    decoder = Decoder.load("smollm2", draft="head")
+    assert decoder.drafter.stages == ("lookup", "head")
+    drafting = Decoder(
+        decoder.target, decoder.drafter, decoder.tokenizer, end_tokens=decoder.end_tokens, policy=FixedPolicy(4, 3)
+    )
+    accepted = 0
+    for prompt in PROMPTS.values():
+        for sampling in SAMPLINGS.values():
+            drafted = drafting.generate(prompt, sampling, max_tokens=48)
+            assert drafted.token_ids == decoder.generate(prompt, sampling, max_tokens=48, speculate=False).token_ids
+            accepted += sum(stage.accepted for stage in drafted.stats.stages if stage.name == "head")
+    assert accepted > 40
+
+
+def test_the_head_is_the_default_where_additional_rows_are_cheap(decoder):
+    assert decoder.drafter.stages == ("lookup",)
+    assert Decoder.load("smollm2", options=LoadOptions(dtype="bf16")).drafter.stages == ("lookup", "head")
+
+
+def test_other_models_have_no_head_of_the_package():
+    with pytest.raises(InputError, match=r"no draft head for .*bundled.* comes with this package"):
+        Decoder.load("bundled", draft="head")
 
 
 def test_text_makes_sense(decoder):

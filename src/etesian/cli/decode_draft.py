@@ -23,7 +23,7 @@ def train(
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     text: Path | None = None,
     minutes: float = 60.0,
-    outputs: int = 8192,
+    outputs: int = 4096,
     tokens_per_text: int = 128,
     seed: int = 0,
     as_json: Annotated[bool, Parameter(name="--json")] = False,

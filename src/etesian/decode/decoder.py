@@ -111,9 +111,10 @@ class Decoder:
             ``"bundled"``, a folder with safetensors, a folder with subfolders ``target`` and ``draft``, or a hub name.
         draft : str, Path or None
             A draft model, given like the target; the folder of a draft head (`etesian draft train`, EAGLE-3 or speculators);
-            ``"self"`` or ``"self:q5_0"`` for a copy of the target in fewer bits. ``"auto"`` is the draft next to the target, the
-            head that comes with this package for SmolLM2-135M-Instruct, or a copy if the target is large, the memory suffices and
-            the measured pass costs predict a speed-up. None for no draft.
+            ``"head"`` for the head that comes with this package (SmolLM2-135M-Instruct); ``"self"`` or ``"self:q5_0"`` for a copy
+            of the target in fewer bits. ``"auto"`` is the draft next to the target, the head of this package if the target has 16
+            bits per weight, or a copy if the target is large, the memory suffices and the measured pass costs predict a speed-up.
+            None for no draft.
         ngram : str, Path or None
             A file written by `NgramDrafter.save`, used together with a `LookupDrafter`; ``"auto"`` for ``ngram.npz`` in the folder,
             if it exists; None for neither N-gram nor lookup.

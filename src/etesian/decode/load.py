@@ -28,14 +28,16 @@ from etesian.decode.models.loading.text_tokenizer import (
 )
 from etesian.decode.models.loading.tokenizer import tokens_not_shared
 from etesian.decode.output_text import ChatTemplate, Tokenizer
-from etesian.decode.self_draft import SELF, copy_format, is_candidate, is_worthwhile, load_copy
+from etesian.decode.self_draft import SELF, bits_per_weight, copy_format, is_candidate, is_worthwhile, load_copy
 from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.speculation.costs import cached_pass_costs
 from etesian.decode.speculation.policy import Policy
 from etesian.errors import InputError
 
 Source = str | Path
-AUTO, BUNDLED, LOOKUP = "auto", "bundled", "lookup"
+AUTO, BUNDLED, LOOKUP, HEAD = "auto", "bundled", "lookup", "head"
+BITS_FOR_HEAD = 12.0
+"""Bits per weight of the target from which on its head is used by default: with fewer, additional rows are too expensive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +143,9 @@ def _is_ngram(stage: Source) -> bool:
 
 def _is_model(stage: Source) -> bool:
     name = os.fspath(stage)
-    return not (_is_ngram(stage) or name == LOOKUP or copy_format(name) or _is_head(stage) or drafter_factory(name))
+    return not (
+        _is_ngram(stage) or name in (LOOKUP, HEAD) or copy_format(name) or _is_head(stage) or drafter_factory(name)
+    )
 
 
 def _is_head(stage: Source) -> bool:
@@ -164,6 +168,8 @@ def _build_drafter(
             drafter = _copy_drafter(load_copy(source, target.model, form, options), drafter)
         elif _is_head(stage):
             drafter = _head_drafter(Path(stage).expanduser(), target.model, drafter)
+        elif os.fspath(stage) == HEAD:
+            drafter = _head_drafter(_installed_head(target.model, source), target.model, drafter)
         elif factory is not None:
             drafter = factory(target.model, drafter)
         else:
@@ -192,8 +198,10 @@ def _with_automatic_draft(
     inner: Drafter | None, target: LoadedModel, source: Source, options: LoadOptions | None
 ) -> Drafter | None:
     """Add the head that comes with the package for this target, or a copy of a large target."""
+    from etesian.decode.models.cpu.model import CpuModel
+
     head = installed_head(target.model)
-    if head is not None:
+    if head is not None and isinstance(target.model, CpuModel) and bits_per_weight(target.model) >= BITS_FOR_HEAD:
         return _head_drafter(head, target.model, inner)
     return _with_copy(inner, target, source, options) if is_candidate(target.model) else inner
 
@@ -230,6 +238,16 @@ def _head_drafter(folder: Path, target: LanguageModel, inner: Drafter | None) ->
         )
     model = HeadModel(weights, target.embed, max_length=target.max_length)
     return HeadDrafter(model, inner, costs=cached_pass_costs(model))
+
+
+def _installed_head(target: LanguageModel, source: Source) -> Path:
+    """Return the folder of the head that comes with the package for this target."""
+    folder = installed_head(target)
+    if folder is None:
+        raise InputError(
+            f"no draft head for {os.fspath(source)!r} comes with this package; train one with `etesian draft train`"
+        )
+    return folder
 
 
 def _load_ngram(file: Path, vocabulary_sizes: set[int]) -> NgramDrafter:

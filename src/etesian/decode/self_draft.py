@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from etesian.decode.models.loading.network import load_network
 from etesian.decode.models.loading.options import QuantizedType
 from etesian.decode.speculation.costs import PassCosts
 from etesian.errors import InputError
+
+if TYPE_CHECKING:
+    from etesian.decode.models.cpu.model import CpuModel
 
 SELF = "self"
 DEFAULT_FORMAT = "q4_1"
@@ -67,9 +70,14 @@ def is_candidate(target: LanguageModel) -> bool:
     if not isinstance(target, CpuModel):
         return False
     n_parameters = count_parameters(target.architecture)
-    bits = 8 * target.weights.packed.nbytes / n_parameters
     needed = MEMORY_MARGIN * BITS_OF_COPY / 8 * n_parameters
-    return n_parameters >= FEWEST_PARAMETERS and bits >= FEWEST_BITS and needed <= available_bytes()
+    is_large = n_parameters >= FEWEST_PARAMETERS
+    return is_large and bits_per_weight(target) >= FEWEST_BITS and needed <= available_bytes()
+
+
+def bits_per_weight(target: CpuModel) -> float:
+    """Return the bits that a pass reads for each weight of the matrices."""
+    return 8 * target.weights.packed.nbytes / count_parameters(target.architecture)
 
 
 def count_parameters(architecture: Architecture) -> int:

@@ -60,7 +60,7 @@ class TrainingOptions:
 
     minutes: float = 60.0
     text: Path | None = None
-    n_outputs: int = 8192
+    n_outputs: int = 4096
     n_tokens: int = 128
     seed: int = 0
 

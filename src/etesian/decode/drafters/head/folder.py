@@ -39,9 +39,11 @@ def read_head(folder: Path) -> HeadWeights:
     InputError
         If a file is missing or damaged, the format is unknown, or weights do not fit the configuration.
     """
-    config, tensors = read_json(folder / CONFIG), read_tensors(folder)
+    config = read_json(folder / CONFIG)
+    foreign = is_foreign(config)
+    tensors = read_tensors(folder, with_torch=foreign)
     try:
-        return (from_foreign if is_foreign(config) else _from_ours)(folder, config, tensors)
+        return (from_foreign if foreign else _from_ours)(folder, config, tensors)
     except InputError:
         raise
     except _INVALID as error:
@@ -99,21 +101,39 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def read_tensors(folder: Path) -> dict[str, NDArray[Any]]:
-    """Read all tensors of a folder: integers as int64, all others as float32; safetensors only."""
+def read_tensors(folder: Path, *, with_torch: bool = True) -> dict[str, NDArray[Any]]:
+    """Read all tensors of a folder: integers as int64, all others as float32; safetensors only.
+
+    Without torch, which takes a second to import, tensors in bfloat16 cannot be read.
+    """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise InputError(f"{str(folder)!r} has no safetensors; convert the head's weights to this format")
     check_weights(files)
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     tensors: dict[str, NDArray[Any]] = {}
     for file in files:
         try:
-            found = load_file(file)
+            tensors |= (_read_with_torch if with_torch else _read_with_numpy)(file)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{str(file)!r} is damaged: {error}; copy or download it again") from error
-        for name, tensor in found.items():
-            tensors[name] = tensor.float().numpy() if tensor.is_floating_point() else tensor.long().numpy()
     return tensors
+
+
+def _read_with_torch(file: Path) -> dict[str, NDArray[Any]]:
+    from safetensors.torch import load_file
+
+    return {
+        name: tensor.float().numpy() if tensor.is_floating_point() else tensor.long().numpy()
+        for name, tensor in load_file(file).items()
+    }
+
+
+def _read_with_numpy(file: Path) -> dict[str, NDArray[Any]]:
+    from safetensors.numpy import load_file
+
+    return {
+        name: array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        for name, array in load_file(file).items()
+    }
