@@ -103,8 +103,8 @@ def generate(
     model
         Target model: "smollm2", "bundled", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
     draft
-        Draft model, folder of a draft head, or "self" for a copy of the target in fewer bits; "auto" uses the one next to the
-        target, or such a copy if it is faster; "none" uses none.
+        Draft model, folder of a draft head, "head" for the head that comes with Etesian, or "self" for a copy of the target in
+        fewer bits; "auto" uses the one next to the target, or the head or such a copy where it is faster; "none" uses none.
     ngram
         N-gram file that drafts for the draft model; "auto" uses the one next to the target, "none" uses none.
     stage

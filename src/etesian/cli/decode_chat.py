@@ -200,7 +200,8 @@ def chat(
     system
         System prompt.
     draft
-        Draft model; "auto" uses the one next to the target, "none" uses none.
+        Draft model, folder of a draft head, or "head" for the head that comes with Etesian; "auto" uses the one next to the target,
+        or such a head where it is faster; "none" uses none.
     ngram
         N-gram file that drafts for the draft model; "auto" uses the one next to the target, "none" uses none.
     stage

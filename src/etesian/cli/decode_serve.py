@@ -64,7 +64,8 @@ def serve(
     model
         Target model: "smollm2", a folder with safetensors, a GGUF file or the name of a model on the Hugging Face hub.
     draft
-        Draft model; "auto" uses the one beside the target, "none" uses none.
+        Draft model, folder of a draft head, or "head" for the head that comes with Etesian; "auto" uses the one beside the target,
+        or such a head where it is faster; "none" uses none.
     ngram
         N-gram file that drafts for the draft model; "auto" uses the one beside the target, "none" uses none.
     stage
