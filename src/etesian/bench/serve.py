@@ -139,6 +139,7 @@ class ReportServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    is_stopping = False
 
     def __init__(self, report: LiveReport, *, host: str = HOST, port: int = 0) -> None:
         self.report = report
@@ -187,8 +188,8 @@ class ReportServer(ThreadingHTTPServer):
             self._free_connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that disconnect during a response; report other errors as usual."""
-        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+        """Ignore clients that disconnect during a response, and all errors once the server stops; report others as usual."""
+        if not (self.is_stopping or isinstance(sys.exc_info()[1], ConnectionError | TimeoutError)):
             super().handle_error(request, client_address)
 
 
@@ -214,7 +215,10 @@ def serve(report: LiveReport, *, host: str = HOST, port: int = 0, announce: Call
     load_templates()
     with ReportServer(report, host=host, port=port) as server, contextlib.suppress(KeyboardInterrupt):
         announce(server.url)  # the user may interrupt from here on
-        server.serve_forever(poll_interval=0.2)
+        try:
+            server.serve_forever(poll_interval=0.2)
+        finally:
+            server.is_stopping = True  # connections end in the middle of requests
 
 
 class _RequestStream(io.RawIOBase):

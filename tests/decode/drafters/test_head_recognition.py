@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from random_heads import OUTPUTS, random_head  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
-from etesian.decode import bundled  # noqa: E402
+from etesian.decode.drafters.head import recognition  # noqa: E402
 from etesian.decode.drafters.head.folder import CONFIG, read_json, write_head  # noqa: E402
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
 from etesian.decode.drafters.head.recognition import embedding_sample, installed_head, is_head_of  # noqa: E402
@@ -42,7 +42,7 @@ def head_for(target):
 @pytest.fixture
 def heads(tmp_path, monkeypatch):
     """A folder of installed heads, with one for the first target."""
-    monkeypatch.setattr(bundled, "bundled_folder", lambda: tmp_path)
+    monkeypatch.setattr(recognition, "HEADS", tmp_path / "heads")
     target = CpuModel(network())
     write_head(tmp_path / "heads" / "first", head_for(target), embedding_sample(target))
     (tmp_path / "heads" / "README.md").write_text("no head")

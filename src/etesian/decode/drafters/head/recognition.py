@@ -13,6 +13,8 @@ from etesian.decode.models.language_model import LanguageModel, TargetWithEmbedd
 
 N_TOKENS, N_NUMBERS = 16, 16
 """Size of a sample: the first numbers of the embeddings of tokens that are evenly spaced over the vocabulary."""
+HEADS = Path(__file__).parents[2] / "heads"
+"""The heads of the package, in one folder each."""
 LEAST_COSINE = 0.97
 """Weights in 4 bits have 0.995 with the original, other models about 0."""
 
@@ -38,11 +40,9 @@ def is_head_of(config: Mapping[str, Any], target: TargetWithEmbeddings) -> bool:
 
 def installed_head(target: LanguageModel) -> Path | None:
     """Return the folder of the head for this target that comes with the package; None if there is none."""
-    from etesian.decode.bundled import bundled_folder
-
     if not isinstance(target, TargetWithEmbeddings):
         return None
-    for folder in sorted((bundled_folder() / "heads").glob("*")):
+    for folder in sorted(HEADS.glob("*")):
         if is_head_folder(folder) and is_head_of(read_json(folder / CONFIG), target):
             return folder
     return None
