@@ -12,7 +12,7 @@ from torch import Tensor
 class Muon32(torch.optim.Muon):
     """`torch.optim.Muon`, whose Newton-Schulz iterations run in bfloat16, with these iterations in float32.
 
-    Without bfloat16 instructions they take ten times as long as all else in a step. Options and state are those of the base class;
+    Without bfloat16 instructions they take most of the time of a step. Options and state are those of the base class;
     the rate is that of ``adjust_lr_fn="match_rms_adamw"``.
     """
 

@@ -141,14 +141,15 @@ class Chooser:
         weights /= np.float32(self._temperature)
         np.exp(weights, out=weights)
         rule = self._temperature, self._seed, position, count, not self.sampling.is_greedy
-        if not self.sampling.is_truncated:
-            return noise.rank(every, row, weights, *rule)
-        is_kept = row >= lowest_kept(row, self.sampling)
-        kept = np.flatnonzero(is_kept)
-        if len(kept) >= count:
-            return noise.rank(every[kept], row[kept], weights[kept], *rule)
-        weights[~is_kept] = 0
-        return noise.rank(every, row, weights, *rule)
+        if self.sampling.is_truncated:
+            is_kept = row >= lowest_kept(row, self.sampling)
+            kept = np.flatnonzero(is_kept)
+            if len(kept) >= count:
+                every, row, weights = every[kept], row[kept], weights[kept]
+            else:
+                weights[~is_kept] = 0
+        places, shares = noise.rank(every, row, weights, *rule)
+        return every[places].astype(np.int32), shares
 
     def _drafted(self, logits: NDArray[np.float32], position: int) -> NDArray[np.float32]:
         """Process a drafter's row as the target processes its own."""

@@ -104,27 +104,11 @@ def rank(
     position: int,
     count: int,
     is_noisy: bool,
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the `count` tokens with the highest logits / temperature + noise, and their shares of its exponentials.
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the places of the `count` tokens with the highest logits / temperature + noise, and their shares of its exponentials.
 
     `weights` are exp((logits - the highest) / temperature), 0 for tokens ruled out; they are overwritten.
     """
-    places, shares = rank_places(tokens, logits, weights, temperature, seed, position, count, is_noisy)
-    return tokens[places].astype(np.int32), shares
-
-
-@njit(nogil=True, cache=True)
-def rank_places(
-    tokens: NDArray[np.int64],
-    logits: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    temperature: float,
-    seed: np.uint64,
-    position: int,
-    count: int,
-    is_noisy: bool,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the places of the tokens that `rank` returns, and their shares."""
     key, highest = position_key(seed, position), float(np.max(logits)) / temperature
     total = _add_noise(tokens, weights, key) if is_noisy else _total(weights)
     places, scores = _select(tokens, logits, weights, temperature, highest, key, is_noisy, count)

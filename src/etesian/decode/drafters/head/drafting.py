@@ -12,7 +12,7 @@ from etesian._shared.barrier import wait_for_all
 from etesian.decode.drafters.growth import DEPTH, PARENT, PATH, RANK, SLOT, TOKEN, UNSCORED, grow_ranked
 from etesian.decode.drafters.head.passes import FEATURE_NORM, HeadRows, fuse_features, run_head
 from etesian.decode.models.cpu.instructions import exponential, read
-from etesian.decode.sampling.noise import rank_places
+from etesian.decode.sampling import noise
 from etesian.decode.sampling.options import Sampling
 from etesian.decode.tree import ROOT
 
@@ -128,7 +128,7 @@ def _rank(logits, node, output_tokens, draft, rule):
         for output in range(len(weights)):
             if weights[output] < lowest:
                 weights[output] = 0
-    places, shares = rank_places(
+    places, shares = noise.rank(
         output_tokens, logits, weights, rule.temperature, rule.seed, draft.positions[node] + 1, draft.ranked.shape[1],
         rule.is_noisy,
     )  # fmt: skip
