@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import time
 
@@ -48,6 +49,22 @@ def plain(prompt, sampling=None, max_tokens=16):
 
 def plain_chat(content, sampling=None, max_tokens=16):
     return plain(PlainChat().encode([{"role": "user", "content": content}]), sampling, max_tokens)
+
+
+def test_a_server_leaves_the_log_handlers_of_its_process_alone():
+    closed = []
+
+    class Handler(logging.Handler):
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    handler = Handler()
+    try:
+        with running():
+            assert closed == []
+    finally:
+        handler.close()
 
 
 def test_a_chat_completion_is_the_librarys_text(server):

@@ -87,6 +87,7 @@ def configure(app: Starlette, options: ServerOptions) -> uvicorn.Config:
         http=bounded_connections(options),
         loop="asyncio",
         ws="none",
+        log_config=None,  # the default closes every handler of the process, its own and other libraries'
         log_level="warning",
         access_log=False,
         server_header=False,
