@@ -405,6 +405,7 @@ class Decoder:
                 budget.allows_passes and allows_passes,
                 None if forced else request.take_hidden_states(),
                 n_drafted=len(forced),
+                node_seconds=budget.node_seconds,
             )
         )
         if not len(tree):

@@ -22,7 +22,7 @@ from etesian.decode import (  # noqa: E402
     TableModel,
     TokenTree,
 )
-from etesian.decode.drafters.head.drafter import HeadDrafter  # noqa: E402
+from etesian.decode.drafters.head.drafter import MOST_DECLINED, HeadDrafter  # noqa: E402
 from etesian.decode.drafters.head.folder import is_head_folder, read_head, write_head  # noqa: E402
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
 from etesian.decode.sampling import Chooser  # noqa: E402
@@ -321,8 +321,12 @@ def test_a_draft_after_earlier_ones_is_that_of_a_fresh_drafter(n_accepted, inner
     ],
     ids=["greedy", "temperature", "top-k", "top-p", "top-k and top-p", "min-p"],
 )
-@pytest.mark.parametrize("pass_seconds", [0.0, 0.004], ids=["free passes", "dear passes"])
-def test_a_draft_in_one_compiled_call_is_that_of_single_steps(monkeypatch, sampling, pass_seconds):
+@pytest.mark.parametrize(
+    ("pass_seconds", "node_seconds"),
+    [(0.0, 0.0), (0.004, 0.0), (0.0, 0.0002)],
+    ids=["free passes", "dear passes", "dear nodes"],
+)
+def test_a_draft_in_one_compiled_call_is_that_of_single_steps(monkeypatch, sampling, pass_seconds, node_seconds):
     features = np.random.default_rng(7).normal(size=(20, FEATURES)).astype(np.float32)
     model, chooser = model_of(random_head()), Chooser(sampling, VOCABULARY, 0)
     trees = []
@@ -334,7 +338,9 @@ def test_a_draft_in_one_compiled_call_is_that_of_single_steps(monkeypatch, sampl
         trees.append([])
         for step in range(4):
             rows = features[:4] if step == 0 else features[4 + step : 5 + step]
-            request = DraftRequest(np.array(text, np.int32), 12, 5, chooser, 100.0, hidden_states=rows)
+            request = DraftRequest(
+                np.array(text, np.int32), 12, 5, chooser, 100.0, hidden_states=rows, node_seconds=node_seconds
+            )
             tree = drafter.propose(request)
             trees[-1].append(tree)
             drafter.observe(tree, [0])
@@ -344,3 +350,31 @@ def test_a_draft_in_one_compiled_call_is_that_of_single_steps(monkeypatch, sampl
         assert one.tokens.tolist() == other.tokens.tolist()
         assert one.parents.tolist() == other.parents.tolist()
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def drafted_passes(drafter, n_steps, *, rate=1e-9, node_seconds=0.0):
+    """Propose for a text that grows by a token per step; returns the passes of the head in each step."""
+    features, chooser = np.random.default_rng(4).normal(size=(n_steps + 4, FEATURES)), Chooser(GREEDY, VOCABULARY, 0)
+    passes = []
+    for step in range(n_steps):
+        before = drafter.stage_statistics()["head"].passes
+        text, states = np.arange(step + 2, dtype=np.int32) % 7, features[step : step + 1]
+        drafter.propose(DraftRequest(text, 8, 4, chooser, rate, hidden_states=states, node_seconds=node_seconds))
+        passes.append(drafter.stage_statistics()["head"].passes - before)
+    return passes
+
+
+def test_a_head_that_gains_less_than_it_takes_drafts_seldom():
+    drafter = HeadDrafter(model_of(random_head()))
+    drafted_passes(drafter, 3)  # shows what drafts take
+    passes = drafted_passes(drafter, 2 * (MOST_DECLINED + 1), rate=1e9)
+    assert [n > 0 for n in passes] == 2 * ([False] * MOST_DECLINED + [True])
+    assert all(drafted_passes(drafter, 3))
+
+
+def test_leaves_whose_nodes_cost_more_than_they_gain_are_not_read():
+    dear, cheap = (
+        drafted_passes(HeadDrafter(model_of(random_head())), 3, rate=1e-6, node_seconds=cost) for cost in (1e6, 0.0)
+    )
+    assert dear == [1, 1, 1]
+    assert min(cheap) > 1

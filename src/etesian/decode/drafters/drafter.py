@@ -33,6 +33,8 @@ class DraftRequest:
     hidden_states : ndarray of float32, shape (n_read, width), or None
         The target's hidden states for the last `n_read` tokens before the last token of `text`, in order: those that it has read
         since the previous proposal, prompt included. None if the target does not provide them.
+    node_seconds : float
+        Time that each node adds to the target's pass; 0 if it is not known.
     n_drafted : int
         Number of tokens at the end of `text` that are drafted themselves and may be rejected: a draft model asks its inner drafter
         to continue its own tree. 0 for the text of the target.
@@ -46,11 +48,17 @@ class DraftRequest:
     allows_passes: bool = True
     hidden_states: NDArray[np.float32] | None = field(default=None, compare=False)
     n_drafted: int = 0
+    node_seconds: float = 0.0
 
     @property
     def required_rate(self) -> float:
         """The rate that a draft pass must beat, in tokens per second; 0 without a limit."""
         return self.tokens_per_second or 0.0
+
+    @property
+    def node_cost(self) -> float:
+        """The number of tokens that a node must be expected to add to be worth its time in the target's pass."""
+        return self.required_rate * self.node_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,8 @@ class ModelDrafter:
         if not len(leaves):
             return False
         # If the tree is full, a new node replaces the least probable one.
-        replaced = grown.shares[-1, PATH] if len(grown.shares) == request.max_nodes else 0.0
+        is_full = len(grown.shares) == request.max_nodes
+        replaced = max(request.node_cost, float(grown.shares[-1, PATH]) if is_full else 0.0)
         paths = grown.shares[leaves, PATH]
         best_case = BEST_CASE * (paths[0] * self._trust - replaced)
         if best_case <= request.required_rate * self.costs.seconds(1):

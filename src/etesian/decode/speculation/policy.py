@@ -21,12 +21,15 @@ class DraftBudget:
         limit on draft passes.
     allows_passes : bool
         True if draft models may run. If False, only drafters without a model propose tokens.
+    node_seconds : float
+        Time that each node adds to the target's pass, as far as it is known.
     """
 
     max_nodes: int
     max_depth: int
     tokens_per_second: float | None = None
     allows_passes: bool = True
+    node_seconds: float = 0.0
 
 
 NO_DRAFT = DraftBudget(max_nodes=0, max_depth=0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from statistics import median_low
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,11 @@ from etesian.decode.tree import TokenTree
 
 MOST_STATES = 128
 """Hidden states that are kept until the head reads them: of a long prompt, it reads the end only."""
+USUALLY_READ = 32
+"""Hidden states per draft up to which its time is typical."""
+MOST_DECLINED = 32
+"""Steps without a draft after which the head drafts once more, because acceptance changes with the text."""
+REMEMBERED = 16
 
 
 class HeadDrafter:
@@ -99,6 +106,11 @@ class _HeadStage(ModelDrafter):
 
     model: HeadModel
     _states: _States | None = None
+    _n_declined = 0  # proposals since the last draft
+
+    def __init__(self, model: HeadModel, **options: Any) -> None:
+        super().__init__(model, **options)
+        self._worths = {each: _Worth() for each in (self._calibrations.greedy, self._calibrations.sampled)}
 
     def receive(self, request: DraftRequest) -> None:
         """Keep the hidden states of a request until the head reads them; those of the steps before may be waiting as well."""
@@ -112,8 +124,26 @@ class _HeadStage(ModelDrafter):
         self._states = _States(new.chooser, new.stop - len(rows), rows)
 
     def is_sure(self, guess: TokenTree, request: DraftRequest) -> bool:
-        """Return True if no pass of the head is worth its time."""
-        return self._states is None or self._is_sure(guess, request)
+        """Return True if a draft is not worth its time: what drafts usually gain, where the guess fails within as many tokens."""
+        if self._states is None or not request.allows_passes:
+            return True
+        usual = self._worths[self._calibrations.of(request.chooser.sampling)]
+        if not usual.is_known or self._n_declined >= MOST_DECLINED:
+            return self._is_sure(guess, request)
+        reaching = guess.path_probabilities[guess.depths >= min(request.max_depth, 1 + round(usual.tokens))]
+        fails = 1.0 - float(reaching.max(initial=0.0))
+        is_sure = fails * usual.tokens < request.required_rate * usual.seconds
+        self._n_declined = self._n_declined + 1 if is_sure else 0
+        return is_sure
+
+    def propose(self, request: DraftRequest) -> TokenTree:
+        """Draft, and learn what that takes and is expected to gain."""
+        seconds, n_read = self._seconds, 0 if self._states is None else len(self._states.rows)
+        tree = super().propose(request)
+        if 0 < n_read <= USUALLY_READ:
+            gains = np.maximum(tree.path_probabilities - request.node_cost, 0.0)
+            self._worths[self.calibration].add(float(gains.sum()), self._seconds - seconds)
+        return tree
 
     def _new_reading(self) -> Reading:
         return Reading(self.model, self.n_children, 0, columns=self.model.output_tokens)
@@ -123,7 +153,7 @@ class _HeadStage(ModelDrafter):
         if states is None or states.stop != len(request.text) - 1:
             return TokenTree.empty()
         assert isinstance(context, HeadContext)
-        self._states = None
+        self._states, self._n_declined = None, 0
         # Accepted tokens are read again, with the target's states in place of the head's own; those before were read with them.
         reading.follow(request.text, request.chooser)
         reading.forget(min(len(reading.text), states.first + 1))
@@ -150,6 +180,7 @@ class _HeadStage(ModelDrafter):
             best_case=BEST_CASE,
             trust=self._trust,
             required_rate=request.required_rate,
+            node_cost=request.node_cost,
             pass_seconds=self.costs.curve(n_rows) * (n_rows > 0),
         )
         if not len(missing) or request.max_nodes < 1 or limits.max_depth < 1:
@@ -176,6 +207,31 @@ class _HeadStage(ModelDrafter):
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
         """Learn the acceptance rates of the head."""
         self.calibration.observe(tree, accepted)
+
+
+class _Worth:
+    """The time that recent drafts took, and the tokens that they were expected to add beyond the cost of their nodes."""
+
+    def __init__(self) -> None:
+        self._tokens, self._seconds = deque[float](maxlen=REMEMBERED), deque[float](maxlen=REMEMBERED)
+
+    def add(self, tokens: float, seconds: float) -> None:
+        """Remember a draft."""
+        self._tokens.append(tokens)
+        self._seconds.append(seconds)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there were enough drafts to tell; the first ones may have compiled code."""
+        return len(self._seconds) > 2
+
+    @property
+    def tokens(self) -> float:
+        return sum(self._tokens) / len(self._tokens)
+
+    @property
+    def seconds(self) -> float:
+        return median_low(self._seconds)
 
 
 class _States(NamedTuple):

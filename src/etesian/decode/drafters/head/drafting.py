@@ -56,6 +56,7 @@ class DraftLimits(NamedTuple):
     best_case: float  # tokens that a pass can add below a leaf
     trust: float  # acceptance rate of the head's first choices
     required_rate: float
+    node_cost: float  # tokens that a node must be expected to add
     pass_seconds: NDArray[np.float64]  # by number of rows, from 0 to the most that a pass reads
 
 
@@ -177,7 +178,9 @@ def _choose_rows(embeddings, draft, limits, calibration):
 @njit(nogil=True, cache=True, error_model="numpy")
 def _n_profitable(numbers, shares, most_rows, limits):
     """Return the number of best leaves whose expected gain exceeds the cost of their pass by most; 0 if none does."""
-    replaced = shares[-1, PATH] if len(shares) == limits.max_nodes else np.float32(0)  # new nodes replace the last ones
+    replaced = np.float32(limits.node_cost)
+    if len(shares) == limits.max_nodes:  # new nodes replace the last ones
+        replaced = max(replaced, shares[-1, PATH])
     n_rows, n_best, gain, best = 0, 0, 0.0, 0.0
     for node in range(len(shares)):
         if not _is_leaf(numbers[node], limits):
