@@ -25,6 +25,7 @@ from etesian.decode import (  # noqa: E402
 from etesian.decode.drafters.head.drafter import MOST_DECLINED, HeadDrafter  # noqa: E402
 from etesian.decode.drafters.head.folder import is_head_folder, read_head, write_head  # noqa: E402
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
+from etesian.decode.drafters.model import ModelDrafter  # noqa: E402
 from etesian.decode.sampling import Chooser  # noqa: E402
 from etesian.decode.speculation.costs import PassCosts  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
@@ -329,6 +330,7 @@ def test_a_draft_after_earlier_ones_is_that_of_a_fresh_drafter(n_accepted, inner
 def test_a_draft_in_one_compiled_call_is_that_of_single_steps(monkeypatch, sampling, pass_seconds, node_seconds):
     features = np.random.default_rng(7).normal(size=(20, FEATURES)).astype(np.float32)
     model, chooser = model_of(random_head()), Chooser(sampling, VOCABULARY, 0)
+    monkeypatch.setattr(ModelDrafter, "_learn_from", lambda *_: None)  # single steps learn after each pass
     trees = []
     for is_plain in (True, False):
         monkeypatch.setattr(Chooser, "is_plain", is_plain)

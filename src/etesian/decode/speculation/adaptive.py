@@ -15,19 +15,13 @@ from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.speculation.policy import NO_DRAFT, DraftBudget
 from etesian.decode.tree import TokenTree
 
-PROBING = 0.007  # share of its passes that a request may spend on trying drafts again
-SET_ASIDE = 0.007  # share of them that is reserved for the start of later requests
-CREDIT = 0.7  # plain passes that a request may lose before any gain: 0.7 + 0.007 * 64 is 1.8% of 64
-FREE_CREDIT, FREE_PROBING = (
-    0.5,
-    0.005,
-)  # credit of drafts without a model once that of all drafts is spent, and its growth per token
-MOST_CREDIT = 1.0  # upper bound of the credit, in plain passes: what a request may lose of earlier gains
-PATIENCE = 10.0  # steps of the usual gain that a request may lose on top, because acceptance varies from step to step
-MOST_PATIENCE = 2.0  # upper bound of it, in plain passes
-CLAIMED = 5.0  # weight of what the first draft claims to gain, in steps; what drafts gained outweighs it later
-REMEMBERING = 0.98  # decay of the usual gain per step: about the last fifty count, those of earlier texts included
-MOST_SET_ASIDE = 2.0  # upper bound of what is reserved for later requests, and of their debt
+PROBING = 0.01  # share of its passes that a request may spend on trying drafts again
+SET_ASIDE = 0.01  # share of them that is reserved for the start of later requests
+CREDIT = 2.5  # plain passes that a request may lose before any gain, as drafts that gain on the whole do now and then
+FREE_CREDIT = 0.5  # credit of drafts without a model once that of all drafts is spent
+FREE_PROBING = 0.005  # its growth per token
+MOST_CREDIT = 3.0  # upper bound of the credit, in plain passes: what a request may lose of earlier gains
+MOST_SET_ASIDE = 4.0  # upper bound of what is reserved for later requests, and of their debt
 ASKING = 0.005  # share of the time for drafts without a model, while other drafts are off
 TRIED = 4  # minimum number of nodes while drafts of a model lose, so that an improvement is noticed
 CHEAP = 0.05  # plain passes that a draft without a model takes at most; it is tried where its own confidence says so
@@ -71,8 +65,6 @@ class Speculation:
         self._drafts: deque[float] = deque(maxlen=USUAL)  # recent drafting times in seconds
         self._since_plain, self._patience = 0, SOONEST
         self._tokens = self._seconds = 0.0  # of recent speculative steps
-        self._steps = self._gained = 0.0  # of steps with full drafts, those of earlier texts included
-        self._claim = 0.0  # expected gain of the tree in this step
 
     def begin(self) -> None:
         """Start a request: refill its credit, and forget the gains and losses of the previous text."""
@@ -93,7 +85,7 @@ class Speculation:
             return NO_DRAFT
         if self._drafting == "free":
             return DraftBudget(self.max_nodes, self.max_depth, allows_passes=False)
-        self._since_plain, self._claim = self._since_plain + 1, 0.0
+        self._since_plain += 1
         rate = self._tokens / self._seconds if self._seconds > 0 else 0.0
         node_seconds = (self.costs.seconds(1 + TYPICAL) - plain) / TYPICAL
         return DraftBudget(
@@ -111,10 +103,8 @@ class Speculation:
         if plain <= 0:
             return tree
         may_lose = self._recent_gain <= 0
-        credit = max(self._saved + self._may_lose_more, 0.0) + max(self._free_saved, 0.0)
-        limit = plain * (1 + credit) if may_lose else np.inf
-        best, tokens = _best_size(tree.path_probabilities, *self.costs.arrays(), drafting, limit)
-        self._claim = tokens - (drafting + self.costs.seconds(1 + best)) / plain
+        limit = plain * (1 + max(self._saved, 0.0) + max(self._free_saved, 0.0)) if may_lose else np.inf
+        best = _best_size(tree.path_probabilities, *self.costs.arrays(), drafting, limit)
         is_tried = may_lose and not is_free and drafting > CHEAP * plain
         return tree.likeliest(max(best, TRIED if is_tried else 0))
 
@@ -136,16 +126,11 @@ class Speculation:
         self._has_speculated, self._drafting = self._drafting == "full", "off"
 
     def _chosen(self, plain: float) -> Literal["off", "free", "full"]:
-        if self._recent_gain > 0 or self._saved + self._may_lose_more > 0:
+        if self._recent_gain > 0 or self._saved > 0:
             return "full" if self._since_plain < self._patience else "off"
         self._since_free += 1
         is_due = self._since_free >= LATEST or ASKING * self._since_free * plain > self._free_seconds
         return "free" if self._free_gain > 0 or (is_due and self._free_saved > 0) else "off"
-
-    @property
-    def _may_lose_more(self) -> float:
-        """Plain passes that a request may lose beyond its credit, because drafts usually gain."""
-        return min(max(PATIENCE * self._gained / max(self._steps, 1.0), 0.0), MOST_PATIENCE)
 
     def _usual_draft(self) -> float:
         """Return the lower median of recent drafting times in seconds; 0 before any."""
@@ -166,12 +151,7 @@ class Speculation:
         else:
             drafting = min(drafting, usual)
         spent = drafting + target_seconds
-        gain = tokens - spent / plain
-        self._recent_gain = FORGETTING * self._recent_gain + gain
-        if self._steps == 0:
-            self._steps, self._gained = CLAIMED, CLAIMED * self._claim
-        self._steps = REMEMBERING * self._steps + 1
-        self._gained = REMEMBERING * self._gained + gain
+        self._recent_gain = FORGETTING * self._recent_gain + tokens - spent / plain
         self._tokens = FORGETTING * self._tokens + tokens
         self._seconds = FORGETTING * self._seconds + spent
 
@@ -187,13 +167,13 @@ class Speculation:
 
 
 @njit(nogil=True, cache=True)
-def _best_size(chances: Any, rows: Any, seconds: Any, drafting: Any, limit: Any) -> tuple[int, float]:
-    """Return the number of nodes with the most tokens per second among those whose pass ends before `limit`, and those tokens.
+def _best_size(chances: Any, rows: Any, seconds: Any, drafting: Any, limit: Any) -> int:
+    """Return the number of nodes with the most tokens per second among those whose pass ends before `limit`.
 
     The cost of a pass is interpolated between `rows`, and proportional to the rows beyond; see `PassCosts`.
     """
     likeliest_first = np.sort(chances)[::-1]
-    tokens, best, best_tokens, highest, place = 1.0, 0, 1.0, 0.0, 0
+    tokens, best, highest, place = 1.0, 0, 0.0, 0
     for n_nodes in range(len(chances) + 1):
         if n_nodes > 0:
             tokens += likeliest_first[n_nodes - 1]
@@ -208,5 +188,5 @@ def _best_size(chances: Any, rows: Any, seconds: Any, drafting: Any, limit: Any)
         if n_nodes > 0 and drafting + cost > limit:
             break
         if tokens / (drafting + cost) > highest:
-            best, best_tokens, highest = n_nodes, tokens, tokens / (drafting + cost)
-    return best, best_tokens
+            best, highest = n_nodes, tokens / (drafting + cost)
+    return best

@@ -26,8 +26,10 @@ MOST_STATES = 128
 """Hidden states that are kept until the head reads them: of a long prompt, it reads the end only."""
 USUALLY_READ = 32
 """Hidden states per draft up to which its time is typical."""
-MOST_DECLINED = 32
+MOST_DECLINED = 64
 """Steps without a draft after which the head drafts once more, because acceptance changes with the text."""
+MOST_LATE = 16
+"""Hidden states that the head then reads of all that it has missed."""
 REMEMBERED = 16
 
 
@@ -120,7 +122,7 @@ class _HeadStage(ModelDrafter):
         new, old = _States(request.chooser, len(request.text) - 1 - len(rows), rows), self._states
         if old is not None and old.chooser is new.chooser and old.stop == new.first:
             rows = np.concatenate([old.rows, rows])
-        rows = rows[-MOST_STATES:]
+        rows = rows[-(MOST_LATE if self._n_declined else MOST_STATES) :]
         self._states = _States(new.chooser, new.stop - len(rows), rows)
 
     def is_sure(self, guess: TokenTree, request: DraftRequest) -> bool:
