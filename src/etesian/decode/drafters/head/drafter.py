@@ -27,10 +27,11 @@ MOST_STATES = 128
 USUALLY_READ = 32
 """Hidden states per draft up to which its time is typical."""
 MOST_DECLINED = 64
-"""Steps without a draft after which the head drafts once more, because acceptance changes with the text."""
+"""Steps without a draft after which the head drafts once more, as at the start of each text, because acceptance changes."""
 MOST_LATE = 16
 """Hidden states that the head then reads of all that it has missed."""
-REMEMBERED = 16
+REMEMBERED, REMEMBERED_SECONDS = 6, 16
+"""Drafts whose expected tokens, and whose time, count."""
 
 
 class HeadDrafter:
@@ -108,6 +109,7 @@ class _HeadStage(ModelDrafter):
 
     model: HeadModel
     _states: _States | None = None
+    _chooser: Chooser | None = None  # of the current request
     _n_declined = 0  # proposals since the last draft
 
     def __init__(self, model: HeadModel, **options: Any) -> None:
@@ -120,6 +122,9 @@ class _HeadStage(ModelDrafter):
             return
         rows = np.asarray(request.hidden_states, np.float32)
         new, old = _States(request.chooser, len(request.text) - 1 - len(rows), rows), self._states
+        if self._n_declined and new.chooser is not self._chooser:
+            self._n_declined = MOST_DECLINED  # another text
+        self._chooser = new.chooser
         if old is not None and old.chooser is new.chooser and old.stop == new.first:
             rows = np.concatenate([old.rows, rows])
         rows = rows[-(MOST_LATE if self._n_declined else MOST_STATES) :]
@@ -215,7 +220,7 @@ class _Worth:
     """The time that recent drafts took, and the tokens that they were expected to add beyond the cost of their nodes."""
 
     def __init__(self) -> None:
-        self._tokens, self._seconds = deque[float](maxlen=REMEMBERED), deque[float](maxlen=REMEMBERED)
+        self._tokens, self._seconds = deque[float](maxlen=REMEMBERED), deque[float](maxlen=REMEMBERED_SECONDS)
 
     def add(self, tokens: float, seconds: float) -> None:
         """Remember a draft."""
@@ -229,10 +234,12 @@ class _Worth:
 
     @property
     def tokens(self) -> float:
-        return sum(self._tokens) / len(self._tokens)
+        """The mean, or the tokens of the latest draft if they are more: so that one good draft brings the next."""
+        return max(sum(self._tokens) / len(self._tokens), self._tokens[-1])
 
     @property
     def seconds(self) -> float:
+        """The median."""
         return median_low(self._seconds)
 
 
