@@ -144,12 +144,18 @@ def message(text: str) -> dict[str, str]:
 
 def session(asked: argparse.Namespace) -> dict[str, Any]:
     """Describe a call and the machine."""
-    arguments = {name: value.name if isinstance(value, Path) else value for name, value in vars(asked).items()}
+    arguments = {name: named(value) for name, value in vars(asked).items()}
     return {
         "session": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
         "arguments": arguments,
         "machine": machine.describe(),
     }
+
+
+def named(value: Any) -> Any:
+    """Return a folder's name in place of its path, which says nothing on other machines."""
+    is_path = isinstance(value, Path) or (isinstance(value, str) and Path(value).is_absolute())
+    return Path(value).name if is_path else value
 
 
 def append(file: Path, record: dict[str, Any]) -> None:
