@@ -207,7 +207,7 @@ def test_a_trained_head_drafts_and_the_text_is_plain_decodings(folder, target, t
 
 def _load_for_another_target(head):
     from etesian.decode.drafters.head.folder import read_json
-    from etesian.decode.load import _head_drafter
+    from etesian.decode.load import _load_head
 
     class Other:
         vocabulary_size, max_length, width, traits = 300, None, 16, None
@@ -216,7 +216,7 @@ def _load_for_another_target(head):
         def embed(self, tokens): ...
 
     assert read_json(head / "config.json")["feature_width"] == 48
-    _head_drafter(head, Other(), None)
+    _load_head(head, Other())
 
 
 def test_the_command_trains_and_refuses_a_missing_folder(folder, tmp_path, monkeypatch):
