@@ -54,22 +54,6 @@ def test_old_tests_are_forgotten():
         assert chance(calibration, 0.25) == pytest.approx(float(taken), abs=0.02)
 
 
-def test_a_source_that_fails_in_this_text_is_doubted_until_proposals_have_passed():
-    calibration = Calibration(2)
-    zeros, sure = np.zeros(50, np.int32), np.full(50, 0.8, np.float32)
-    for _ in range(40):  # the rates are known: four of five are accepted
-        calibration.learn(zeros, zeros, sure, np.arange(50) % 5 > 0)
-    usual = chance(calibration, 0.8)
-    assert usual == pytest.approx(0.8, abs=0.05)
-    calibration.learn(zeros[:6], zeros[:6], sure[:6], np.zeros(6, bool))
-    assert chance(calibration, 0.8) < 0.8 * usual
-    assert chance(calibration, 0.8, source=1) == pytest.approx(0.8, abs=1e-3)
-    nothing = np.empty(0, np.int32)
-    for _ in range(100):
-        calibration.remember(TokenTree.empty(), nothing, nothing, np.empty(0, np.float32))
-    assert chance(calibration, 0.8) == pytest.approx(usual, abs=0.03)
-
-
 def test_one_test_worked_by_hand():
     # 0.25 is the knot 8 of 16: 4 tests by prior, one of them taken; then one more that was taken
     calibration = Calibration(prior=4.0, memory=1e9)

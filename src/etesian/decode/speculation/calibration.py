@@ -16,17 +16,12 @@ RANKS = 4  # the best sibling, the second, the third, and all others
 KNOTS = 17  # knots over the confidence, denser near 0
 PRIOR = 4.0  # weight of the drafter's own confidence, in observations
 MEMORY = 400.0  # observations after which an old one has a weight of 1/e, because texts change
-RECENT = 0.95  # decay per observation, and per proposal, of what tells whether the current text follows the rates
-PATIENCE = 3.0  # expected acceptances that must fail before the rates are halved
 
 Places = NDArray[np.int32]
 
 
 class Calibration:
     """Observed acceptance rates by source, rank among siblings and the drafter's own confidence.
-
-    Where recent candidates of a source were accepted more seldom than these rates, its rates are reduced in proportion: texts
-    differ, and the rates change slowly. The reduction fades with every proposal, so that a text that changes again is noticed.
 
     Parameters
     ----------
@@ -50,9 +45,7 @@ class Calibration:
     ) -> None:
         factors = np.ones(n_sources) if trust is None else np.asarray(trust, np.float64)
         expected = np.multiply.outer(factors, np.square(np.linspace(0.0, 1.0, KNOTS)))[:, None, :].repeat(RANKS, 1)
-        self._rates = expected.astype(np.float32)
-        self._expected, self._accepted = np.zeros((2, n_sources))  # of recent candidates
-        self.table = self._rates.copy()
+        self.table = expected.astype(np.float32)
         """Acceptance rates at the knots, float32 of shape (n_sources, RANKS, KNOTS), for compiled tree growth."""
         self._tests = np.full(self.table.shape, prior)
         self._taken = prior * expected
@@ -77,9 +70,6 @@ class Calibration:
     ) -> TokenTree:
         """Remember the evidence of a proposal until it is verified, and return the proposal."""
         self._proposal, self._evidence = proposal, (sources, ranks, confidences)
-        self._expected *= RECENT
-        self._accepted *= RECENT
-        self._reduce()
         return proposal
 
     def observe(self, tree: TokenTree, accepted: Sequence[int]) -> None:
@@ -95,13 +85,7 @@ class Calibration:
 
     def learn(self, sources: Places, ranks: Places, confidences: NDArray[np.float32], taken: NDArray[np.bool_]) -> None:
         """Record which of the scored candidates were accepted."""
-        recent = self._expected, self._accepted
-        _count(self._rates, self._tests, self._taken, *recent, self._keep, sources, ranks, confidences, taken)
-        self._reduce()
-
-    def _reduce(self) -> None:
-        factors = np.minimum((self._accepted + PATIENCE) / (self._expected + PATIENCE), 1.0)
-        np.multiply(self._rates, factors[:, None, None], out=self.table, casting="same_kind")
+        _count(self.table, self._tests, self._taken, self._keep, sources, ranks, confidences, taken)
 
 
 class CalibrationByChoice:
@@ -166,14 +150,10 @@ def _chances_of(table: Any, sources: Any, ranks: Any, confidences: Any) -> NDArr
 
 @njit(nogil=True, cache=True)
 def _count(
-    table: Any, tests: Any, taken: Any, expected: Any, accepted: Any, keep: Any, sources: Any, ranks: Any,
-    confidences: Any, was_taken: Any,
-) -> None:  # fmt: skip
+    table: Any, tests: Any, taken: Any, keep: Any, sources: Any, ranks: Any, confidences: Any, was_taken: Any
+) -> None:
     """Distribute each observation over the two adjacent knots, with exponential forgetting."""
     for k in range(len(confidences)):
-        chance = chance_of(table, sources[k], ranks[k], confidences[k])
-        expected[sources[k]] = RECENT * expected[sources[k]] + chance
-        accepted[sources[k]] = RECENT * accepted[sources[k]] + was_taken[k]
         below, share = _between(confidences[k])
         for knot, weight in ((below, 1.0 - share), (below + 1, share)):
             cell = (sources[k], min(ranks[k], RANKS - 1), knot)
