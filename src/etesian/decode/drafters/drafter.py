@@ -33,11 +33,11 @@ class DraftRequest:
     hidden_states : ndarray of float32, shape (n_read, width), or None
         The target's hidden states for the last `n_read` tokens before the last token of `text`, in order: those that it has read
         since the previous proposal, prompt included. None if the target does not provide them.
-    node_seconds : float
-        Time that each node adds to the target's pass; 0 if it is not known.
     n_drafted : int
         Number of tokens at the end of `text` that are drafted themselves and may be rejected: a draft model asks its inner drafter
         to continue its own tree. 0 for the text of the target.
+    node_seconds : float
+        Time that each node adds to the target's pass; 0 if it is not known.
     """
 
     text: NDArray[np.int32]

@@ -80,7 +80,7 @@ class HeadDrafter:
         """Ask the inner drafter, then grow the head's own tree unless no pass is worth its time; return the most probable nodes."""
         self._head.receive(request)
         guess = TokenTree.empty() if self.inner is None else self.inner.propose(request)
-        if self._head.is_sure(guess, request):
+        if self._head.declines(guess, request):
             return guess.likeliest(request.max_nodes)
         own = self._head.propose(request)
         trees = [tree for tree in (guess, own) if len(tree)]
@@ -130,8 +130,11 @@ class _HeadStage(ModelDrafter):
         rows = rows[-(MOST_LATE if self._n_declined else MOST_STATES) :]
         self._states = _States(new.chooser, new.stop - len(rows), rows)
 
-    def is_sure(self, guess: TokenTree, request: DraftRequest) -> bool:
-        """Return True if a draft is not worth its time: what drafts usually gain, where the guess fails within as many tokens."""
+    def declines(self, guess: TokenTree, request: DraftRequest) -> bool:
+        """Return True if a draft is not worth its time.
+
+        A draft gains what drafts usually gain, but only where the guess of the other drafter fails within as many tokens.
+        """
         if self._states is None or not request.allows_passes:
             return True
         usual = self._worths[self._calibrations.of(request.chooser.sampling)]
@@ -139,9 +142,9 @@ class _HeadStage(ModelDrafter):
             return self._is_sure(guess, request)
         reaching = guess.path_probabilities[guess.depths >= min(request.max_depth, 1 + round(usual.tokens))]
         fails = 1.0 - float(reaching.max(initial=0.0))
-        is_sure = fails * usual.tokens < request.required_rate * usual.seconds
-        self._n_declined = self._n_declined + 1 if is_sure else 0
-        return is_sure
+        declines = fails * usual.tokens < request.required_rate * usual.seconds
+        self._n_declined = self._n_declined + 1 if declines else 0
+        return declines
 
     def propose(self, request: DraftRequest) -> TokenTree:
         """Draft, and learn what that takes and is expected to gain."""
@@ -229,17 +232,17 @@ class _Worth:
 
     @property
     def is_known(self) -> bool:
-        """Whether there were enough drafts to tell; the first ones may have compiled code."""
+        """True after three drafts. The first ones may have taken longer, because code was compiled."""
         return len(self._seconds) > 2
 
     @property
     def tokens(self) -> float:
-        """The mean, or the tokens of the latest draft if they are more: so that one good draft brings the next."""
+        """The mean over recent drafts, or the number for the latest one if it is higher: one good draft is followed by another."""
         return max(sum(self._tokens) / len(self._tokens), self._tokens[-1])
 
     @property
     def seconds(self) -> float:
-        """The median."""
+        """Median time of recent drafts."""
         return median_low(self._seconds)
 
 
