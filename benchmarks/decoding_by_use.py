@@ -2,10 +2,12 @@
 
 Each prompt is continued by all entries in turn, in an order that rotates, so that ratios are taken under the same load. Runs are
 appended to `runs.jsonl` in `--out`; a call skips runs that are there already and stops after `--seconds`, so short calls add up.
-`table.md` is regenerated from all runs. Examples:
+`table.md` is regenerated from all runs. Peers, which are modules of `benchmarks/decoders`, continue the same tokens in processes of
+their own, greedily or with top-k sampling. Examples:
 
     python benchmarks/decoding_by_use.py q4_1 smollm2 --out runs/uses --seconds 240
     python benchmarks/decoding_by_use.py bf16 runs/smollm2-bf16 --draft self --out runs/uses --seconds 240
+    python benchmarks/decoding_by_use.py q4_1 smollm2 --peers gguf_with_llama_cpp --peer-python ../llama/bin/python --out runs/uses
     python benchmarks/decoding_by_use.py "762M bf16" runs/smollm2-762m --draft self --prompts 2 --out runs/uses --seconds 300
 """
 
@@ -13,18 +15,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from decoders.serving import Peer
+from decoders.written import Choosing, Written
 from timing import cell, spread
 
 from etesian.bench import machine
 from etesian.decode import GREEDY, Decoder, LoadOptions, LookupDrafter, Sampling, Speculation
+from etesian.decode.models.loading.catalog import find_gguf
 from etesian.decode.speculation.costs import cached_pass_costs
 
 USES = Path(__file__).parent / "decoders" / "uses.json"
@@ -33,6 +40,7 @@ SAMPLINGS = {
     "top-p": Sampling(temperature=0.8, top_p=0.95, seed=1),
     "top-k 50": Sampling(temperature=1.0, top_k=50, seed=1),
 }
+PEER_SAMPLINGS = {"greedy": Choosing(), "top-k 50": Choosing(50, 1)}
 PLAIN = "plain"
 WARM_UP_TOKENS = 48
 
@@ -55,27 +63,41 @@ def main(arguments: list[str] | None = None) -> str:
     file = asked.out / "runs.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {Run(*(line[name] for name in Run._fields)) for line in lines if "entry" in line}
-    missing = [run for run in planned(asked) if run not in done]
-    if missing:
-        decoders = load(asked)
-        warm_up(decoders, asked.tokens)
-        lines.append(session(asked))
-        append(file, lines[-1])
-        for record in race(decoders, missing, asked):
-            lines.append(record)
-            append(file, record)
+    with ExitStack() as stack:
+        peers = start_peers(asked, stack)
+        missing = [run for run in planned(asked, list(peers)) if run not in done]
+        if missing:
+            decoders = load(asked)
+            warm_up(decoders, peers, asked.tokens)
+            lines.append(session(asked))
+            append(file, lines[-1])
+            for record in race(decoders, peers, missing, asked):
+                lines.append(record)
+                append(file, record)
     table = as_text([line for line in lines if "entry" in line])
     (asked.out / "table.md").write_text(table + "\n")
     print(table)
     return table
 
 
-def planned(asked: argparse.Namespace) -> Iterator[Run]:
+def start_peers(asked: argparse.Namespace, stack: ExitStack) -> dict[str, Peer]:
+    """Start the peers, and return them by the names of their entries."""
+    model = find_gguf(asked.model) or Path(asked.model)
+    peers: dict[str, Peer] = {}
+    for module in asked.peers:
+        peer = Peer(module, [str(model.resolve()), str(asked.threads)], str(asked.peer_python or sys.executable))
+        stack.callback(peer.close)
+        peers |= dict.fromkeys(peer.names, peer)
+    return peers
+
+
+def planned(asked: argparse.Namespace, peers: Sequence[str] = ()) -> Iterator[Run]:
     """Yield all runs of a call, those of one prompt together, the kinds of use in turn."""
-    names = entries_of(asked)
+    ours = entries_of(asked)
     for number in range(asked.rounds):
         for prompt in range(asked.prompts):
             for sampling in asked.samplings:
+                names = [*ours, *(peers if sampling in PEER_SAMPLINGS else ())]
                 for turn, use in enumerate(asked.uses):
                     start = (number + prompt + turn) % len(names)
                     for entry in names[start:] + names[:start]:
@@ -103,14 +125,20 @@ def load(asked: argparse.Namespace) -> dict[str, Decoder]:
     return {name: decoder(drafter) for name, drafter in zip(entries_of(asked), drafters, strict=False)}
 
 
-def warm_up(decoders: dict[str, Decoder], n_tokens: int) -> None:
+def warm_up(decoders: dict[str, Decoder], peers: Mapping[str, Peer], n_tokens: int) -> None:
     """Continue one prompt with each entry, so that costs and acceptance are known."""
+    for name, peer in peers.items():
+        peer.write(
+            name, prompt_tokens(decoders[PLAIN], "Name three rivers."), Choosing(), min(n_tokens, WARM_UP_TOKENS)
+        )
     for decoder in decoders.values():
         for sampling in SAMPLINGS.values():
             decoder.chat([message("Name three rivers.")], sampling, max_tokens=min(n_tokens, WARM_UP_TOKENS))
 
 
-def race(decoders: dict[str, Decoder], missing: Sequence[Run], asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def race(
+    decoders: dict[str, Decoder], peers: Mapping[str, Peer], missing: Sequence[Run], asked: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
     """Yield the records of missing runs until the time is over; runs of one prompt stay together."""
     prompts = json.loads(USES.read_text("utf-8"))
     started, texts = time.monotonic(), dict[tuple[Any, ...], tuple[int, ...]]()
@@ -119,8 +147,15 @@ def race(decoders: dict[str, Decoder], missing: Sequence[Run], asked: argparse.N
         if run[:4] != previous and time.monotonic() - started > asked.seconds:
             return
         previous = run[:4]
-        sampling = SAMPLINGS[run.sampling]
-        out = decoders[run.entry].chat([message(prompts[run.use][run.prompt])], sampling, max_tokens=asked.tokens)
+        sampling, text = SAMPLINGS[run.sampling], prompts[run.use][run.prompt]
+        if run.entry in peers:
+            tokens = prompt_tokens(decoders[PLAIN], text)
+            written: Written = peers[run.entry].write(run.entry, tokens, PEER_SAMPLINGS[run.sampling], asked.tokens)
+            same = tuple(written.tokens) == texts.get((*run[:4], run.round), ())
+            record = {"tokens": written.timed_tokens, "seconds": written.seconds, "same_text": same}
+            yield {**run._asdict(), "is_peer": True, **record}
+            continue
+        out = decoders[run.entry].chat([message(text)], sampling, max_tokens=asked.tokens)
         expected = texts.setdefault((*run[:4], run.round), out.token_ids)
         stats = out.stats
         yield {
@@ -135,6 +170,12 @@ def race(decoders: dict[str, Decoder], missing: Sequence[Run], asked: argparse.N
             "stages": [asdict(stage) for stage in stats.stages],
             "same_text": out.token_ids == expected,
         }
+
+
+def prompt_tokens(decoder: Decoder, text: str) -> list[int]:
+    """Return the tokens of a user's message in the chat template."""
+    assert decoder.chat_template is not None
+    return decoder.chat_template.encode([message(text)])
 
 
 def message(text: str) -> dict[str, str]:
@@ -195,15 +236,19 @@ def _row(entry: str, uses: Sequence[str], runs: Sequence[dict[str, Any]]) -> lis
         medians += [float(np.median(ratios))] if ratios else []
     own = [run for run in runs if run["entry"] == entry]
     total = sum(run["seconds"] for run in own)
+    mean = f"{np.mean(medians):.2f}" if medians else ""
+    same = f"{sum(run['same_text'] for run in own)} of {len(own)}"
+    if any(run.get("is_peer") for run in own):
+        return [entry, *cells, mean, "", "", "", same]
     weights = [run["relative_weight_bytes"] for run in own if run["relative_weight_bytes"] is not None]
     return [
         entry,
         *cells,
-        f"{np.mean(medians):.2f}" if medians else "",
+        mean,
         f"{sum(run['tokens'] for run in own) / max(sum(run['passes'] for run in own), 1):.2f}",
         f"{np.mean(weights):.2f}" if weights else "",
         f"{sum(run['draft_seconds'] + run['verify_seconds'] for run in own) / max(total, 1e-9):.1%}",
-        f"{sum(run['same_text'] for run in own)} of {len(own)}",
+        same,
     ]
 
 
@@ -218,6 +263,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--draft-name", help="name of the draft in the table")
     add("--dtype", default="auto")
     add("--quantize", default=None)
+    add("--peers", nargs="*", default=[], help="modules of benchmarks/decoders that continue prompts, too")
+    add("--peer-python", type=Path, help="interpreter of the peers' environment; default: this one")
+    add("--threads", type=int, default=2, help="threads of the peers")
     add("--out", type=Path, required=True)
     add("--uses", nargs="+", choices=uses, default=uses)
     add("--samplings", nargs="+", choices=list(SAMPLINGS), default=list(SAMPLINGS))

@@ -32,6 +32,35 @@ def test_runs_add_up_over_calls_and_are_compared_with_plain(model, tmp_path):
     assert table.count("| lookup |") == 2
 
 
+def test_peers_continue_the_same_tokens(model, tmp_path, monkeypatch):
+    class Peer:
+        names = ("peer", "peer lookup")
+
+        def __init__(self, module, arguments, python):
+            assert (module, arguments[0]) == ("toy_peer", str(model.resolve()))
+
+        def write(self, name, prompt, choosing, n_tokens):
+            received.append((name, tuple(prompt), choosing.top_k))
+            return decoding_by_use.Written([1] * n_tokens, n_tokens - 1, 0.5)
+
+        def close(self):
+            received.append("closed")
+
+    received = []
+    monkeypatch.setattr(decoding_by_use, "Peer", Peer)
+    toy = ["toy", str(model), "--out", str(tmp_path), "--tokens", "6", "--uses", "chat", "--prompts", "1"]
+    table = decoding_by_use.main([*toy, "--samplings", "greedy", "top-p", "top-k 50", "--peers", "toy_peer"])
+    assert received.pop() == "closed"
+    text = json.loads(decoding_by_use.USES.read_text("utf-8"))["chat"][0]
+    assert {(name, top_k) for name, prompt, top_k in received[2:]} == {
+        ("peer", None), ("peer lookup", None), ("peer", 50), ("peer lookup", 50)
+    }  # fmt: skip
+    assert {len(prompt) for _, prompt, _ in received[2:]} == {len(text.encode())}
+    assert table.count("| peer lookup |") == 2
+    row = next(line for line in table.splitlines() if line.startswith("| peer |"))
+    assert row.endswith("|  |  |  | 0 of 1 |")
+
+
 def test_ratios_are_medians_over_prompts_of_tokens_per_second():
     def run(entry, prompt, seconds):
         return {
