@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -97,6 +100,44 @@ def test_an_ngram_of_another_vocabulary_is_refused(bundle, tmp_path):
     NgramDrafter.count([[1, 2, 3, 1, 2]], 4_096).save(tmp_path / "other.npz")
     with pytest.raises(InputError, match=r"other\.npz' has a vocabulary of 4096 tokens, the model one of 257"):
         Decoder.load(bundle / "target", ngram=tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1.0, top_k=20, seed=4)], ids=str)
+def test_b1_holds_for_a_head_that_reads_three_layers(bundle, tmp_path, sampling):
+    write_eagle_head(tmp_path, layers=[1, 0, 2])
+    loaded = Decoder.load(bundle / "target", draft=tmp_path)
+    decoder = Decoder(loaded.target, loaded.drafter, loaded.tokenizer, policy=FixedPolicy(12, 5))
+    plain = decoder.generate("Straße", sampling, max_tokens=60, speculate=False)
+    drafted = decoder.generate("Straße", sampling, max_tokens=60)
+    assert drafted.token_ids == plain.token_ids
+    assert any(stage.name == "head" and stage.passes for stage in drafted.stats.stages)
+
+
+def test_a_head_that_reads_layers_beyond_the_target_is_refused(bundle, tmp_path):
+    write_eagle_head(tmp_path, layers=[1, 2, 3])
+    with pytest.raises(InputError, match=r"does not fit this target: layers must be from 0 to 2; got 3"):
+        Decoder.load(bundle / "target", draft=tmp_path)
+
+
+def write_eagle_head(folder, *, layers):
+    """A head in the format of EAGLE-3 for the bundle's target, with random weights."""
+    width, inner, n_outputs = 32, 64, 200
+    shapes = {
+        "fc": (width, 3 * width), "lm_head": (n_outputs, width), "midlayer.mlp.gate_proj": (inner, width),
+        "midlayer.mlp.up_proj": (inner, width), "midlayer.mlp.down_proj": (width, inner),
+        "midlayer.self_attn.o_proj": (width, width),
+    }  # fmt: skip
+    shapes |= {f"midlayer.self_attn.{name}_proj": (width, 2 * width) for name in "qkv"}
+    norms = ("norm", "midlayer.input_layernorm", "midlayer.hidden_norm", "midlayer.post_attention_layernorm")
+    shapes |= dict.fromkeys(norms, (width,))
+    torch.manual_seed(5)
+    tensors = {f"{name}.weight": torch.randn(shape) * shape[-1] ** -0.5 for name, shape in shapes.items()}
+    save_file(tensors | {"d2t": torch.arange(n_outputs) // 10}, folder / "model.safetensors")
+    config = {
+        "hidden_size": width, "num_attention_heads": 4, "intermediate_size": inner, "vocab_size": END + 1,
+        "draft_vocab_size": n_outputs, "eagle_aux_hidden_state_layer_ids": layers,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def test_a_drafter_of_another_package_is_a_stage_by_name(bundle, monkeypatch):

@@ -16,7 +16,7 @@ from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.drafters.model import ModelDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.drafters.registry import drafter_factory
-from etesian.decode.models.language_model import LanguageModel, TargetWithEmbeddings
+from etesian.decode.models.language_model import LanguageModel, TargetOfHeads
 from etesian.decode.models.loading import LoadOptions, load_tokenizer, load_transformers_model
 from etesian.decode.models.loading.catalog import find_gguf
 from etesian.decode.models.loading.gguf import GgufTokenizer, load_gguf
@@ -228,7 +228,7 @@ def _load_head(folder: Path, target: LanguageModel) -> HeadModel:
     from etesian.decode.drafters.head.model import HeadModel
 
     weights = read_head(folder)
-    if not isinstance(target, TargetWithEmbeddings):
+    if not isinstance(target, TargetOfHeads):
         raise InputError(f"draft head {str(folder)!r} needs a target that runs in the CPU engine")
     sizes = weights.config.vocabulary_size, weights.config.feature_width
     if sizes != (target.vocabulary_size, target.width):
@@ -236,10 +236,10 @@ def _load_head(folder: Path, target: LanguageModel) -> HeadModel:
             f"draft head {str(folder)!r} is for a target with {sizes[0]} tokens and hidden states of {sizes[1]}; this one has "
             f"{target.vocabulary_size} and {target.width}"
         )
-    if weights.config.n_features > 1:
-        raise InputError(
-            f"draft head {str(folder)!r} reads hidden states of {weights.config.n_features} layers; targets provide the last only"
-        )
+    try:
+        target.keep_layers(weights.config.layers_of(target.n_layers))
+    except ValueError as error:
+        raise InputError(f"draft head {str(folder)!r} does not fit this target: {error}") from error
     return HeadModel(weights, target.embed, max_length=target.max_length)
 
 

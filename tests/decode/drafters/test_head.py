@@ -178,6 +178,19 @@ def test_heads_of_other_projects_are_read(tmp_path, config, layer):
             assert np.array_equal(getattr(head, name), value), name
 
 
+def test_layers_to_read_are_those_of_the_format(tmp_path):
+    weights = random_head(replace(CONFIG, n_features=3))
+    config = EAGLE3 | {"eagle_config": {"eagle_aux_hidden_state_layer_ids": [1, 11, 20]}}
+    write_foreign(tmp_path, config, foreign_tensors(weights, "midlayer"))
+    assert read_head(tmp_path).config.feature_layers == (2, 12, 21)  # it names layers by their outputs
+    assert replace(CONFIG, n_features=3).layers_of(32) == (2, 16, 29)
+    assert CONFIG.layers_of(32) == ()
+    with pytest.raises(ValueError, match="must name the 2 layers"):
+        replace(CONFIG, n_features=2).layers_of(32)
+    with pytest.raises(ValueError, match="must name 3 layers; got 2"):
+        replace(CONFIG, n_features=3, feature_layers=(1, 2))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -186,6 +199,7 @@ def test_heads_of_other_projects_are_read(tmp_path, config, layer):
         ({"intermediate_size": 32}, "must be floats of shape"),
         ({"speculators_model_type": "mlp_speculator"}, "only 'eagle3'"),
         ({"rope_scaling": True}, r"config.json' does not describe the head \('bool' object has no attribute 'get'\)"),
+        ({"eagle_aux_hidden_state_layer_ids": [1, 2]}, "feature_layers must name 3 layers; got 2"),
         ({"eagle_aux_hidden_state_layer_ids": ["x"]}, "does not describe the head .invalid literal for int"),
         ({"rope_theta": float("nan")}, "does not describe the head .rope_theta must be a positive number; got nan"),
         ({"rope_theta": 10**39}, "does not describe the head .rope_theta must be a positive number; got 1e"),

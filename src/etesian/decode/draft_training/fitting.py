@@ -24,7 +24,7 @@ from etesian.decode.draft_training.samples import Samples
 MATRIX_RATE, VECTOR_RATE, WARM_UP_STEPS = 2e-3, 3e-3, 30
 STEP_WEIGHTS = (1.0, 0.8, 0.6)
 """Weights of the losses of the first, second and third draft token."""
-FIRST_STEP_SHARE = 0.6
+FIRST_STEP_SHARE = 0.45
 """Share of the time in which only the first draft token is trained, in a third of the time per text."""
 BATCH_TEXTS, LONGEST = 24, 256
 POOL = 8
@@ -90,7 +90,7 @@ def unrolled(
     """
     features = batch["features"]
     if noise:
-        features = features + noise * features.std() * torch.randn_like(features)
+        features = features + noise * features.std((0, 1), keepdim=True) * torch.randn_like(features)
     embeddings = batch["embeddings"].roll(-1, 1)
     known = batch["is_known"].roll(-1, 1)
     known[:, -1] = False

@@ -24,31 +24,40 @@ class HeadModule(nn.Module):
     config : HeadConfig
     output : ndarray, shape (n_outputs, width)
         Rows of the target's output layer, which are not trained.
-    feature_scale : float
-        Root mean square of the target's hidden states, the first scale of the final norm.
+    feature_scales : ndarray, shape (n_features * feature_width,)
+        Root mean square of each number of the target's hidden states. The head continues those of the last layer that it reads.
     """
 
-    def __init__(self, config: HeadConfig, output: NDArray[np.float32], feature_scale: float) -> None:
+    def __init__(self, config: HeadConfig, output: NDArray[np.float32], feature_scales: NDArray[np.float32]) -> None:
         super().__init__()
         self.config = config
         attended, keys = config.n_heads * config.head_width, config.n_key_heads * config.head_width
         width, features = config.width, config.n_features * config.feature_width
-        self.fuse = _product(width, features)
+        last = feature_scales[-config.feature_width :]
+        scale = max(float(np.sqrt(np.mean(np.square(last)))), 1e-6)
+        self.fuse = nn.Parameter(torch.zeros(width, features))
         self.embedding_norm, self.state_norm, self.inner_norm = (nn.Parameter(torch.ones(width)) for _ in range(3))
-        self.final_norm = nn.Parameter(torch.full((width,), feature_scale))
+        self.final_norm = nn.Parameter(torch.full((width,), scale))
         self.residual = nn.Parameter(torch.zeros(width, 2 * width))
         self.queries, self.keys, self.values = (_product(n, 2 * width) for n in (attended, keys, keys))
         self.attention_out = nn.Parameter(torch.zeros(width, attended))
         self.gate, self.up = _product(config.inner_width, width), _product(config.inner_width, width)
         self.down = nn.Parameter(torch.zeros(width, config.inner_width))
         self.register_buffer("output", torch.from_numpy(output))
-        if features == width:
-            with torch.no_grad():
-                self.fuse.copy_(torch.eye(width) / max(feature_scale, 1e-6))
+        # Layers differ in scale by orders of magnitude; the last one keeps the proportions of its numbers.
+        scales = np.concatenate(
+            [np.maximum(feature_scales[: features - len(last)], 1e-3 * scale), np.full_like(last, scale)]
+        )
+        self.register_buffer("feature_scales", torch.from_numpy(scales.astype(np.float32)))
+        with torch.no_grad():
+            self.fuse[:, features - len(last) :].copy_(torch.eye(width, len(last)))
 
     def states(self, features: Tensor) -> Tensor:
         """Fuse the target's hidden states, shape (batch, length, features)."""
-        return (features @ self.fuse.T).to(features.dtype)  # the residual stream stays float32 under autocast
+        scales: Any = self.feature_scales
+        return ((features / scales) @ self.fuse.T).to(
+            features.dtype
+        )  # the residual stream stays float32 under autocast
 
     def inputs(self, embeddings: Tensor, states: Tensor) -> Tensor:
         """Return what the layer's first products read: the normalized embeddings, then the normalized states."""
@@ -79,6 +88,7 @@ class HeadModule(nn.Module):
     def weights(self, output_tokens: NDArray[np.int64]) -> HeadWeights:
         """Return the weights as arrays."""
         arrays = {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+        arrays["fuse"] /= arrays["feature_scales"]
         known = {field.name for field in fields(HeadWeights)}
         kept = {name: array for name, array in arrays.items() if name in known}
         return HeadWeights(config=self.config, output_tokens=output_tokens, **kept)

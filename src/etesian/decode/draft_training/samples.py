@@ -33,8 +33,8 @@ class Samples:
     ----------
     tokens : ndarray of int32, shape (n_tokens,)
     lengths, prompt_lengths : ndarray of int64, shape (n_texts,)
-    hidden_states : ndarray of float16, shape (n_tokens, width)
-        State of the target after each token; 0 after the last token of each text, which the target has not read.
+    hidden_states : ndarray of float16, shape (n_tokens, n_features * width)
+        States of the target's kept layers after each token; 0 after the last token of each text, which the target has not read.
     top_tokens : ndarray of int32, shape (n_tokens, n_top)
         Most probable tokens after each token, best first; only from the last token of the prompt on.
     top_logprobs : ndarray of float16, shape (n_tokens, n_top)
@@ -145,7 +145,7 @@ class _Text:
         tokens, logprobs = np.zeros(n_top, np.int32), np.zeros(n_top, np.float32)
         chosen = _draw(logits, self.temperature, self.uniforms[place], scratch, tokens, logprobs)
         self.top.append((tokens, logprobs.astype(np.float16)))
-        self.hidden_states.append(hidden_state.astype(np.float16))
+        self.hidden_states.append(_halved(hidden_state))
         self.context.keep([0])
         self.tokens.append(int(chosen))
 
@@ -160,7 +160,7 @@ class _Text:
         """Return the text as `Samples`. For long prompts, only the last hidden states are known; the others are zero."""
         n, first, before = len(self.tokens), self.n_prompt - 1, self._before
         hidden_states = np.zeros((n, before.shape[1]), np.float16)
-        hidden_states[first - len(before) : first] = before
+        hidden_states[first - len(before) : first] = _halved(before)
         top_tokens = np.zeros((n, len(self.top[0][0])), np.int32)
         top_logprobs = np.full(top_tokens.shape, -np.inf, np.float16)
         for place, ((tokens, logprobs), state) in enumerate(
@@ -169,6 +169,12 @@ class _Text:
             hidden_states[place], top_tokens[place], top_logprobs[place] = state, tokens, logprobs
         lengths, prompts = np.array([n]), np.array([self.n_prompt])
         return Samples(np.array(self.tokens, np.int32), lengths, prompts, hidden_states, top_tokens, top_logprobs)
+
+
+def _halved(states: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Round to half precision; single numbers of inner layers can be beyond its range."""
+    largest = np.finfo(np.float16).max
+    return np.clip(states, -largest, largest).astype(np.float16)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from etesian.decode.draft_training.training import Target
+from etesian.decode.draft_training.training import Target, feature_layers
 from etesian.decode.load import load_parts, target_source
 from etesian.decode.models.cpu.model import CpuModel
 from etesian.decode.models.loading import LoadOptions
@@ -14,7 +14,7 @@ from etesian.errors import InputError
 
 
 def load_target(source: str | Path, options: LoadOptions | None = None) -> Target:
-    """Load a target with its weights.
+    """Load a target with its weights; its contexts return the hidden states of the layers that a head reads.
 
     Raises
     ------
@@ -24,6 +24,7 @@ def load_target(source: str | Path, options: LoadOptions | None = None) -> Targe
     parts = load_parts(source, draft=None, ngram=None, options=options)
     if not isinstance(parts.target, CpuModel):
         raise InputError(f"drafts are trained for targets that run in the CPU engine; {os.fspath(source)!r} does not")
+    parts.target.keep_layers(feature_layers(parts.target.n_layers))
     return Target(
         name=Path(source).name,
         network=load_network(target_source(source), options),

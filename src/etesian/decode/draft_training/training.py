@@ -192,8 +192,8 @@ def fit(
     tokens, share = frequent_tokens(train, options.n_outputs)
     index = np.full(target.model.vocabulary_size, -1)
     index[tokens] = np.arange(len(tokens))
-    scale = float(np.sqrt(np.mean(np.square(train.hidden_states[:2048].astype(np.float32)))))
-    module = HeadModule(head_config(target), output_rows(target.network, tokens), scale).to(device)
+    scales = np.sqrt(np.mean(np.square(train.hidden_states[:2048].astype(np.float32)), axis=0))
+    module = HeadModule(head_config(target), output_rows(target.network, tokens), scales).to(device)
     corpora = [Corpus(samples, target.model.embed, index, device) for samples in (train, held_out)]
     fitting = Fitting(module, work, options.seed)
     if fitting.resume():
@@ -250,7 +250,15 @@ def head_config(target: Target) -> HeadConfig:
         inner_width=inner_width,
         feature_width=architecture.width,
         vocabulary_size=architecture.vocabulary_size,
+        n_features=len(layers := feature_layers(architecture.n_layers)),
+        feature_layers=layers,
     )
+
+
+def feature_layers(n_layers: int) -> tuple[int, ...]:
+    """Return the layers whose inputs a head reads: two inner ones, where there are, and the output layer."""
+    inner = {round(n_layers / 3), round(2 * n_layers / 3)} - {0, n_layers}
+    return (*sorted(inner), n_layers)
 
 
 def frequent_tokens(samples: Samples, n_outputs: int) -> tuple[NDArray[np.int64], float]:
@@ -290,7 +298,8 @@ def replace_path(options: TrainingOptions) -> dict[str, Any]:
 
 def _check_same_run(work: Path, target: Target, options: TrainingOptions) -> None:
     """Write the options of a new run; refuse to continue a run of another target or with other options but the time."""
-    run = {"target": target.model.fingerprint, **replace_path(replace(options, minutes=1.0))}
+    layers = list(target.model.kept_layers)
+    run = {"target": target.model.fingerprint, "layers": layers, **replace_path(replace(options, minutes=1.0))}
     path = work / "run.json"
     if not path.is_file():
         _write_json(path, run)

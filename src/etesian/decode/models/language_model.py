@@ -45,7 +45,8 @@ class Scores:
     logits : ndarray of float32, shape (n_new, vocabulary_size)
         Logits of the token that follows each node.
     hidden_states : ndarray of float32, shape (n_new, width), or None
-        Input of the output layer for each node, for draft heads; None if the model does not provide it.
+        Input of the output layer for each node, or those of the layers that a head reads (`TargetOfHeads.keep_layers`); None if
+        the model does not provide it.
     """
 
     logits: NDArray[np.float32]
@@ -72,12 +73,22 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
-class TargetWithEmbeddings(LanguageModel, Protocol):
-    """A target whose token embeddings a head can read."""
+class TargetOfHeads(LanguageModel, Protocol):
+    """A target whose token embeddings and layers a head can read."""
 
     @property
     def width(self) -> int:
         """Width of the hidden states and of the embeddings."""
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+
+    def keep_layers(self, layers: Sequence[int]) -> None:
+        """Let the hidden states of contexts opened from now on be the inputs of these layers, one after another in each row.
+
+        Layer 0 reads the embeddings; `n_layers` stands for the input of the output layer, which is the default.
+        """
 
     def embed(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the embeddings of tokens, float32 of shape (n_tokens, width)."""

@@ -69,6 +69,34 @@ def test_logits_are_those_of_transformers(family, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_kept_layers_are_the_hidden_states_of_transformers(family, dtype):
+    tokens, layers = random_tokens(80), [2, 0, 3, 1]
+    reference = tiny_models.tiny_model(family).to(getattr(torch, dtype))
+    with torch.no_grad():
+        states = reference(torch.tensor(tokens)[None], output_hidden_states=True).hidden_states
+    expected = torch.cat([states[layer][0] for layer in layers], -1).float().numpy()
+    model = CpuModel.from_transformers(reference, n_threads=1)
+    model.keep_layers(layers)
+    context = model.context()
+    read = context.extend(tokens[:70])
+    scored = context.score(tokens[70:], np.arange(10) - 1).hidden_states
+    close = {"atol": 2 * TOLERANCES[dtype], "rtol": 0.02}
+    np.testing.assert_allclose(read, expected[:70], **close)
+    np.testing.assert_allclose(scored, expected[70:], **close)
+    alone = model.context()
+    alone.extend(tokens[:79])
+    np.testing.assert_array_equal(alone.score(tokens[79:], [-1]).hidden_states, scored[-1:])
+    assert alone.extend([]).shape == (0, expected.shape[1])
+
+
+@pytest.mark.parametrize("layer", [-1, 4])
+def test_layers_that_the_model_lacks_are_refused(layer):
+    with pytest.raises(ValueError, match=f"layers must be from 0 to 3; got {layer}"):
+        packed("llama", "bfloat16").keep_layers([1, layer])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", tiny_models.FAMILIES)
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(n_kept=st.integers(0, 70), parents=trees(), seed=st.integers(0, 2**31))

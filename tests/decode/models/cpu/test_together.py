@@ -56,6 +56,19 @@ def test_rows_of_common_passes_have_the_bits_of_passes_of_their_own(family, dtyp
             np.testing.assert_array_equal(read_on(context, [root]), read_on(other, [root]))
 
 
+def test_common_passes_keep_the_same_layers():
+    model = CpuModel.from_transformers(tiny_models.tiny_model("llama").to(torch.bfloat16), n_threads=1)
+    model.keep_layers([1, 2, 3])
+    contexts, alone = ([opened(model, [3, 1, 4]), opened(model, [1, 5])] for _ in range(2))
+    trees = [([9, 2, 6], [-1, 0, 0]), ([5, 3], [-1, -1])]
+    together = model.score_together(
+        [ScoreRequest(context, *tree) for context, tree in zip(contexts, trees, strict=True)]
+    )
+    for context, scores, tree in zip(alone, together, trees, strict=True):
+        assert scores.hidden_states.shape == (len(tree[0]), 3 * model.width)
+        np.testing.assert_array_equal(scores.hidden_states, context.score(*tree).hidden_states)
+
+
 @pytest.mark.parametrize("n_threads", [2])
 def test_common_passes_on_several_threads_change_no_bit(n_threads):
     reference = tiny_models.tiny_model("llama").to(torch.bfloat16)

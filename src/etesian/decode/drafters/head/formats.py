@@ -100,9 +100,6 @@ def _config(
         raise InputError(f"the draft head in {str(folder)!r} uses {layer['hidden_act']!r}; only 'silu' is supported")
     parameters = layer.get("rope_parameters") or {}
     feature_width = int(config.get("target_hidden_size") or width)
-    layers = config.get("eagle_aux_hidden_state_layer_ids") or (config.get("eagle_config") or {}).get(
-        "eagle_aux_hidden_state_layer_ids"
-    )
     n_features = tensors["fc.weight"].shape[1] // feature_width if "fc.weight" in tensors else 3
     return HeadConfig(
         width=width,
@@ -113,8 +110,21 @@ def _config(
         feature_width=feature_width,
         vocabulary_size=vocabulary_size,
         n_features=n_features,
-        feature_layers=tuple(int(each) for each in layers) if layers else None,
+        feature_layers=_layers(config),
         rope_theta=float(parameters.get("rope_theta") or layer.get("rope_theta") or 10_000.0),
         norm_epsilon=float(layer.get("rms_norm_eps", 1e-6)),
         norm_before_residual=config.get("norm_before_residual", False),
     )
+
+
+def _layers(config: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the layers whose inputs the head reads.
+
+    In speculators, and in vLLM, a number names the layer that reads the states; in ``eagle_config``, which SGLang reads, the layer
+    that returns them.
+    """
+    name = "eagle_aux_hidden_state_layer_ids"
+    if read := config.get(name):
+        return tuple(int(each) for each in read)
+    returned = (config.get("eagle_config") or {}).get(name)
+    return tuple(int(each) + 1 for each in returned) if returned else None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from etesian.decode.drafters.head.folder import CONFIG, is_head_folder, read_json
-from etesian.decode.models.language_model import LanguageModel, TargetWithEmbeddings
+from etesian.decode.models.language_model import LanguageModel, TargetOfHeads
 
 N_TOKENS, N_NUMBERS = 16, 16
 """Size of a sample: the first numbers of the embeddings of tokens that are evenly spaced over the vocabulary."""
@@ -19,13 +19,13 @@ LEAST_COSINE = 0.97
 """Rounding to 4 bits changes the cosine little; that of unrelated models is near 0."""
 
 
-def embedding_sample(target: TargetWithEmbeddings) -> list[list[float]]:
+def embedding_sample(target: TargetOfHeads) -> list[list[float]]:
     """Return the sample of a target for `write_head`."""
     tokens = np.linspace(0, target.vocabulary_size - 1, N_TOKENS).astype(np.int64)
     return [[round(float(value), 4) for value in row] for row in target.embed(tokens)[:, :N_NUMBERS]]
 
 
-def is_head_of(config: Mapping[str, Any], target: TargetWithEmbeddings) -> bool:
+def is_head_of(config: Mapping[str, Any], target: TargetOfHeads) -> bool:
     """Return True if a head with this configuration was trained on the target, or on its weights in another number type."""
     if (config.get("vocabulary_size"), config.get("feature_width")) != (target.vocabulary_size, target.width):
         return False
@@ -40,7 +40,7 @@ def is_head_of(config: Mapping[str, Any], target: TargetWithEmbeddings) -> bool:
 
 def installed_head(target: LanguageModel) -> Path | None:
     """Return the folder of the head for this target that comes with the package; None if there is none."""
-    if not isinstance(target, TargetWithEmbeddings):
+    if not isinstance(target, TargetOfHeads):
         return None
     for folder in sorted(HEADS.glob("*")):
         if is_head_folder(folder) and is_head_of(read_json(folder / CONFIG), target):

@@ -43,7 +43,8 @@ class HeadConfig:
     n_features : int
         Number of hidden states per token, concatenated.
     feature_layers : tuple of int, length n_features, or None
-        Layers of the target whose inputs are read; None for the input of its output layer, or, for three, the layers of EAGLE-3.
+        Layers of the target whose inputs are read; its number of layers stands for the input of the output layer. None for the
+        input of the output layer alone, or, for three features, the layers of EAGLE-3.
     vocabulary_size : int
         Vocabulary of the target.
     rope_theta, norm_epsilon : float
@@ -78,6 +79,21 @@ class HeadConfig:
             raise ValueError(f"norm_before_residual must be true or false; got {self.norm_before_residual!r:.40}")
         if self.n_heads % self.n_key_heads or self.head_width % 2:
             raise ValueError("n_heads must be a multiple of n_key_heads, and head_width even")
+        if self.feature_layers is not None and len(self.feature_layers) != self.n_features:
+            raise ValueError(f"feature_layers must name {self.n_features} layers; got {len(self.feature_layers)}")
+
+    def layers_of(self, n_layers: int) -> tuple[int, ...]:
+        """Return the layers to read of a target with `n_layers` layers; empty for the input of its output layer alone.
+
+        Without `feature_layers`, three features are those of EAGLE-3: inputs of the third, the middle and the third last layer.
+        """
+        if self.feature_layers is not None:
+            return self.feature_layers
+        if self.n_features == 1:
+            return ()
+        if self.n_features != len(eagle := (2, n_layers // 2, n_layers - 3)):
+            raise ValueError(f"its configuration must name the {self.n_features} layers that it reads")
+        return eagle
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,8 @@ class Scratch(NamedTuple):
     scores: NDArray[np.float32]
     mixed: NDArray[np.float32]
     records: NDArray[np.uint8]  # rows as quantized weights read them
+    kept_layers: NDArray[np.int64]  # layers whose inputs are kept; `n_layers` is the input of the output layer
+    kept_states: NDArray[np.float32]  # (row, kept layer * width)
     barrier: NDArray[np.int64]
 
 
@@ -124,6 +126,7 @@ def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
     """
     _embed(worker, n_workers, shape, weights, scratch, rows)
     for layer in range(shape.n_layers):
+        _keep_states(worker, n_workers, shape, layer, scratch, rows)
         _normalize(worker, n_workers, shape, weights, layer, FIRST_NORM, scratch, rows, scratch.normed)
         if shape.is_parallel:
             _normalize(worker, n_workers, shape, weights, layer, SECOND_NORM, scratch, rows, scratch.normed_twice)
@@ -149,8 +152,10 @@ def run_pass(worker, n_workers, shape, weights, cache, scratch, rows, logits):
         wait_for_all(scratch.barrier, n_workers)
         if shape.has_out_norms:
             _add_branch(worker, n_workers, shape, weights, layer, DOWN_NORM, scratch, rows)
-    if len(logits) > 0:
+    if len(logits) > 0 or len(scratch.kept_layers) > 0:
         _normalize(worker, n_workers, shape, weights, shape.n_layers, FINAL_NORM, scratch, rows, scratch.normed)
+        _keep_states(worker, n_workers, shape, shape.n_layers, scratch, rows)
+    if len(logits) > 0:
         wait_for_all(scratch.barrier, n_workers)
         _project_logits(worker, n_workers, shape, weights, scratch, rows, logits)
 
@@ -166,6 +171,22 @@ def _embed(worker, n_workers, shape, weights, scratch, rows):
             if shape.rotary_width == 0:
                 value += read(weights.positions, place + i)
             write(scratch.hidden, row * shape.width + i, value)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _keep_states(worker, n_workers, shape, layer, scratch, rows):
+    """Copy the inputs of a layer, or of the output layer, if they are to be kept."""
+    width, n_kept = shape.width, len(scratch.kept_layers)
+    for place in range(n_kept):
+        if scratch.kept_layers[place] != layer:
+            continue
+        for row in range(worker, len(rows.tokens), n_workers):
+            start, target = row * width, (row * n_kept + place) * width
+            if layer == shape.n_layers:
+                start = row * stride_of(width)
+            for i in range(width):
+                value = read(scratch.normed, start + i) if layer == shape.n_layers else read(scratch.hidden, start + i)
+                write(scratch.kept_states, target + i, value)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
@@ -429,6 +450,8 @@ def _scratch_of(caches, text, shape, scratch):
         scratch.scores,
         scratch.mixed,
         scratch.records,
+        scratch.kept_layers,
+        scratch.kept_states,
         scratch.barrier,
     )
 

@@ -68,6 +68,7 @@ class CpuModel:
         if network.second_rotation_speeds is not None:
             self._rotations.append((network.second_rotation_speeds, network.second_rotation_scale))
         self.n_threads = n_threads or default_threads(self.weight_bytes)
+        self.kept_layers: tuple[int, ...] = ()
         self._shared_scratch: tuple[int, forward.Scratch] | None = None
         self._team = ThreadTeam(self.n_threads)
 
@@ -141,6 +142,18 @@ class CpuModel:
         """Width of the hidden states."""
         return self.shape.width
 
+    def keep_layers(self, layers: Sequence[int]) -> None:
+        """Let hidden states be those of some layers; see `TargetOfHeads`. Contexts that are open keep theirs."""
+        wrong = [layer for layer in layers if not 0 <= layer <= self.shape.n_layers]
+        if wrong:
+            raise ValueError(f"layers must be from 0 to {self.shape.n_layers}; got {wrong[0]}")
+        self.kept_layers, self._shared_scratch = tuple(layers), None
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return self.shape.n_layers
+
     def embed(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the embeddings of tokens, float32 of the shape of `tokens` and (width,), unscaled."""
         if self._table is not None:
@@ -181,7 +194,7 @@ class CpuModel:
         caches, rows = together.joined(parts)
         self.run(caches, scratch, rows, logits.reshape(-1))
         return [
-            Scores(logits[start : start + n], normed_rows(self, scratch, start, n).copy())
+            Scores(logits[start : start + n], hidden_rows(self, scratch, start, n).copy())
             for start, n in zip(starts, counts, strict=False)
         ]
 
@@ -253,9 +266,10 @@ class CpuContext:
             positions = np.arange(self.length, self.length + len(piece))
             is_seen = np.tri(len(piece), dtype=np.uint8)
             self._run(piece, positions, is_seen, np.empty(0, np.float32))
-            hidden_states.append(self._residual_rows(len(piece)))
+            hidden_states.append(self._last_rows(len(piece)))
             self.length += len(piece)
-        return self._model.normalized(np.concatenate(hidden_states)) if hidden_states else self._residual_rows(0)
+        rows = np.concatenate(hidden_states) if hidden_states else self._last_rows(0)
+        return rows if len(self._scratch.kept_layers) else self._model.normalized(rows)
 
     def score(self, tokens: IntegerArray, parents: IntegerArray) -> Scores:
         """Read each token after its ancestors and the kept text, in one pass."""
@@ -263,13 +277,14 @@ class CpuContext:
         first = len(self._parents)
         self._add_nodes(np.asarray(parents, np.int64), len(tokens))
         logits = np.empty((len(tokens), self._model.vocabulary_size), np.float32)
-        hidden_states = np.empty((len(tokens), self._model.shape.width), np.float32)
+        n_kept = max(len(self._scratch.kept_layers), 1)
+        hidden_states = np.empty((len(tokens), n_kept * self._model.shape.width), np.float32)
         for start in range(0, len(tokens), LONGEST_PASS):
             stop = min(start + LONGEST_PASS, len(tokens))
             positions = np.array(self._positions[: first + stop], np.int64)
             is_seen = np.ascontiguousarray(self._is_seen[first + start : first + stop, : first + stop])
             self._run(tokens[start:stop], positions, is_seen, logits[start:stop].reshape(-1))
-            hidden_states[start:stop] = self._normed_rows(stop - start)
+            hidden_states[start:stop] = hidden_rows(self._model, self._scratch, 0, stop - start)
         return Scores(logits, hidden_states)
 
     def keep(self, nodes: IntegerArray) -> None:
@@ -295,8 +310,10 @@ class CpuContext:
         self.length = length
         self._drop_nodes()
 
-    def _residual_rows(self, n_rows: int) -> NDArray[np.float32]:
-        """Return a copy of the residual stream after the last layer of the last pass, shape (n_rows, width)."""
+    def _last_rows(self, n_rows: int) -> NDArray[np.float32]:
+        """Return a copy of the kept layers' states in the last pass, or of its residual stream after the last layer."""
+        if len(self._scratch.kept_layers):
+            return hidden_rows(self._model, self._scratch, 0, n_rows).copy()
         width = self._model.shape.width
         return self._scratch.hidden[: n_rows * width].reshape(n_rows, width).copy()
 
@@ -344,9 +361,6 @@ class CpuContext:
             self._cache.keys.reshape(n_heads, capacity // PANEL, n_steps, PANEL, shape.lanes),
             self._cache.values.reshape(n_heads, capacity, shape.value_width),
         )
-
-    def _normed_rows(self, n_rows: int) -> NDArray[np.float32]:
-        return normed_rows(self._model, self._scratch, 0, n_rows)
 
     def _checked(self, tokens: IntegerArray) -> NDArray[np.int64]:
         checked: NDArray[np.int64] = np.asarray(tokens, np.int64)
@@ -409,8 +423,11 @@ class CpuContext:
         self._scratch = new_scratch(model, capacity)
 
 
-def normed_rows(model: CpuModel, scratch: forward.Scratch, first: int, n_rows: int) -> NDArray[np.float32]:
-    """Return the input of the output layer for rows of the last pass, shape (n_rows, width)."""
+def hidden_rows(model: CpuModel, scratch: forward.Scratch, first: int, n_rows: int) -> NDArray[np.float32]:
+    """Return the hidden states of rows of the last pass: of the kept layers, else the inputs of the output layer."""
+    if n_kept := len(scratch.kept_layers):
+        width = n_kept * model.shape.width
+        return scratch.kept_states[first * width : (first + n_rows) * width].reshape(n_rows, width)
     width, stride = model.shape.width, forward.stride_of(model.shape.width)
     rows = scratch.normed[first * stride : (first + n_rows) * stride].reshape(n_rows, stride)[:, :width]
     if rows.dtype == np.uint16:  # the bits of bfloat16
@@ -474,6 +491,8 @@ def new_scratch(model: CpuModel, capacity: int) -> forward.Scratch:
         records=aligned_zeros(n_threads * (n_rows * record_stride(longest) if has_blocks else LINE), np.uint8).reshape(
             n_threads, -1
         ),
+        kept_layers=np.array(model.kept_layers, np.int64),
+        kept_states=aligned_zeros(n_rows * len(model.kept_layers) * shape.width, np.float32),
         barrier=new_shared(),
     )
 
