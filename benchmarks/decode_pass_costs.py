@@ -25,7 +25,8 @@ from timing import cell, seconds_of, spread
 from etesian import __version__
 from etesian.bench import machine
 from etesian.decode.models.cpu import forward, products
-from etesian.decode.models.cpu.model import CpuContext, CpuModel
+from etesian.decode.models.cpu.context import CpuContext
+from etesian.decode.models.cpu.model import CpuModel
 from etesian.decode.models.cpu.tiles import PANEL, TILE_ROWS
 
 ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 64)
@@ -137,7 +138,7 @@ def bandwidth(n_bytes: int) -> float:
 def operations_a_second(model: CpuModel, repeats: int) -> float:
     """Return the operations per second of a panel that stays in the cache, on all threads together."""
     width, n_rows = 1_024, 8 * TILE_ROWS
-    x = np.zeros(n_rows * forward.stride_of(width), np.uint16)
+    x = np.zeros(n_rows * products.stride_of(width), np.uint16)
     panel = np.zeros(width * PANEL, np.uint16)
     outs = [np.zeros(n_rows * PANEL, np.float32) for _ in range(model.n_threads)]
 

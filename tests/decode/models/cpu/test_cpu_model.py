@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from etesian.decode import ModelTraits, Scores
-from etesian.decode.models.cpu.model import LONGEST_PASS, CpuModel
+from etesian.decode.models.cpu.model import CpuModel
+from etesian.decode.models.cpu.pass_memory import LONGEST_PASS
 from etesian.decode.models.row_exactness import probe_rows
 
 torch = pytest.importorskip("torch")

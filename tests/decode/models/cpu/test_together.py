@@ -8,7 +8,8 @@ import tiny_models
 from test_cpu_model import packed, random_tokens
 
 from etesian.decode.models.batching import BatchedModel, CopiesBlocks, ScoreRequest
-from etesian.decode.models.cpu.model import LONGEST_PASS, CpuModel
+from etesian.decode.models.cpu.model import CpuModel
+from etesian.decode.models.cpu.pass_memory import LONGEST_PASS
 
 torch = pytest.importorskip("torch")
 

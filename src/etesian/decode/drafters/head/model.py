@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from etesian._shared.barrier import new_shared
 from etesian.decode.drafters.head import drafting, passes
 from etesian.decode.drafters.head.weights import HeadWeights
-from etesian.decode.models.cpu import forward
+from etesian.decode.models.cpu import pass_arrays
 from etesian.decode.models.cpu.architecture import Linear
 from etesian.decode.models.cpu.packing import aligned_zeros
 from etesian.decode.models.cpu.products import stride_of
@@ -379,10 +379,10 @@ def _packed(weights: HeadWeights, output: Floats, type_name: str) -> tuple[passe
     attention_in = heads if weights.residual is None else np.concatenate([heads, weights.residual])
     gate, up, down = _in_panels(weights.gate), _in_panels(weights.up), _in_panels(weights.down.T).T
     gate_and_up = np.stack([each.reshape(-1, PANEL, config.width) for each in (gate, up)], axis=1)
-    packer.add_matrix(0, forward.ATTENTION_IN, _linear(attention_in, type_name))
-    packer.add_matrix(0, forward.ATTENTION_OUT, _linear(weights.attention_out, type_name))
-    packer.add_matrix(0, forward.UP, _linear(gate_and_up.reshape(-1, config.width), type_name))
-    packer.add_matrix(0, forward.DOWN, _linear(down, type_name))
+    packer.add_matrix(0, pass_arrays.ATTENTION_IN, _linear(attention_in, type_name))
+    packer.add_matrix(0, pass_arrays.ATTENTION_OUT, _linear(weights.attention_out, type_name))
+    packer.add_matrix(0, pass_arrays.UP, _linear(gate_and_up.reshape(-1, config.width), type_name))
+    packer.add_matrix(0, pass_arrays.DOWN, _linear(down, type_name))
     packer.add_matrix(1, passes.OUTPUT, _linear(output, type_name))
     packer.add_matrix(1, passes.FUSE, _linear(weights.fuse, type_name))
     absent = np.ones(1, np.float32)

@@ -9,8 +9,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from etesian._shared.barrier import wait_for_all
-from etesian.decode.models.cpu.forward import ATTENTION_IN, ATTENTION_OUT, DOWN, UP
 from etesian.decode.models.cpu.instructions import exponential
+from etesian.decode.models.cpu.pass_arrays import ATTENTION_IN, ATTENTION_OUT, DOWN, UP
 from etesian.decode.models.cpu.products import multiply, prepare, share, stride_of
 from etesian.decode.models.cpu.tiles import PANEL
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.models.cpu import forward, products
+from etesian.decode.models.cpu import pass_arrays, products
 from etesian.decode.models.cpu.architecture import Architecture, Linear, Network
 from etesian.decode.models.cpu.packing import Packer, aligned_zeros, shape_of, whole_panels
 from etesian.decode.models.cpu.tiles import PANEL
 
 
-def pack_network(network: Network) -> tuple[forward.Shape, products.Weights]:
+def pack_network(network: Network) -> tuple[pass_arrays.Shape, products.Weights]:
     """Pack all weights for `etesian.decode.models.cpu.forward.run_pass`.
 
     Parameters

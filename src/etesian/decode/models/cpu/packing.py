@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.models.cpu import forward
+from etesian.decode.models.cpu import pass_arrays
 from etesian.decode.models.cpu.architecture import Architecture, Layer, Linear, Network
 from etesian.decode.models.cpu.tiles import LINE, PANEL
 
@@ -25,7 +25,7 @@ class Packer(ABC):
 
     def __init__(self, n_layers: int) -> None:
         self.matrix_starts = np.zeros((n_layers + 1, 4), np.int64)
-        self.vector_starts = np.zeros((n_layers + 1, forward.N_VECTORS), np.int64)
+        self.vector_starts = np.zeros((n_layers + 1, pass_arrays.N_VECTORS), np.int64)
         self._vectors: list[NDArray[np.float32]] = []
         self._n_vectors = 0
 
@@ -33,24 +33,24 @@ class Packer(ABC):
     def add_matrix(self, layer: int, kind: int, *parts: Linear) -> None:
         """Add the matrices of one product, whose panels alternate, and their biases."""
 
-    def add_network(self, network: Network, shape: forward.Shape) -> forward.Shape:
+    def add_network(self, network: Network, shape: pass_arrays.Shape) -> pass_arrays.Shape:
         """Add all matrices and norms, layer by layer; return the shape with the norms that the layers have."""
         n_layers = network.architecture.n_layers
         for index in range(n_layers):
             layer = network.read_layer(index)
-            self.add_matrix(index, forward.ATTENTION_IN, layer.attention_in)
-            self.add_matrix(index, forward.ATTENTION_OUT, layer.attention_out)
-            self.add_matrix(index, forward.UP, *([layer.up] if layer.gate is None else [layer.gate, layer.up]))
-            self.add_matrix(index, forward.DOWN, layer.down)
-            self._add_norm(index, forward.FIRST_NORM, layer.first_norm)
-            self._add_norm(index, forward.SECOND_NORM, layer.second_norm)
-            self._add_norm(index, forward.QUERY_NORM, layer.query_norm)
-            self._add_norm(index, forward.KEY_NORM, layer.key_norm)
-            self._add_norm(index, forward.ATTENTION_OUT_NORM, layer.attention_out_norm)
-            self._add_norm(index, forward.DOWN_NORM, layer.down_norm)
+            self.add_matrix(index, pass_arrays.ATTENTION_IN, layer.attention_in)
+            self.add_matrix(index, pass_arrays.ATTENTION_OUT, layer.attention_out)
+            self.add_matrix(index, pass_arrays.UP, *([layer.up] if layer.gate is None else [layer.gate, layer.up]))
+            self.add_matrix(index, pass_arrays.DOWN, layer.down)
+            self._add_norm(index, pass_arrays.FIRST_NORM, layer.first_norm)
+            self._add_norm(index, pass_arrays.SECOND_NORM, layer.second_norm)
+            self._add_norm(index, pass_arrays.QUERY_NORM, layer.query_norm)
+            self._add_norm(index, pass_arrays.KEY_NORM, layer.key_norm)
+            self._add_norm(index, pass_arrays.ATTENTION_OUT_NORM, layer.attention_out_norm)
+            self._add_norm(index, pass_arrays.DOWN_NORM, layer.down_norm)
             shape = _with_norms(shape, layer)
-        self.add_matrix(n_layers, forward.OUTPUT, network.output)
-        self._add_norm(n_layers, forward.FINAL_NORM, network.final_norm)
+        self.add_matrix(n_layers, pass_arrays.OUTPUT, network.output)
+        self._add_norm(n_layers, pass_arrays.FINAL_NORM, network.final_norm)
         return shape
 
     def add_biases(self, layer: int, kind: int, *parts: Linear) -> None:
@@ -100,7 +100,7 @@ def whole_panels(n: int) -> int:
     return -(-n // PANEL) * PANEL
 
 
-def shape_of(architecture: Architecture, lanes: int, embedding_scale: np.float32) -> forward.Shape:
+def shape_of(architecture: Architecture, lanes: int, embedding_scale: np.float32) -> pass_arrays.Shape:
     """Return the numbers that the pass needs.
 
     Raises
@@ -112,7 +112,7 @@ def shape_of(architecture: Architecture, lanes: int, embedding_scale: np.float32
     for name, width in (("width", architecture.width), ("inner_width", architecture.inner_width), ("heads", attended)):
         if width % lanes or architecture.head_width % 2:
             raise ValueError(f"{name} must be even in bfloat16, as must head_width; got {width}")
-    return forward.Shape(
+    return pass_arrays.Shape(
         n_layers=architecture.n_layers,
         n_heads=architecture.n_heads,
         n_key_heads=architecture.n_key_heads,
@@ -123,7 +123,7 @@ def shape_of(architecture: Architecture, lanes: int, embedding_scale: np.float32
         vocabulary_size=architecture.vocabulary_size,
         rotary_width=architecture.rotary_width or 0,
         lanes=lanes,
-        activation=forward.ACTIVATIONS.index(architecture.activation),
+        activation=pass_arrays.ACTIVATIONS.index(architecture.activation),
         is_rms=architecture.norm == "rms",
         is_gated=architecture.is_gated,
         is_parallel=architecture.is_parallel,
@@ -141,7 +141,7 @@ def shape_of(architecture: Architecture, lanes: int, embedding_scale: np.float32
     )
 
 
-def _with_norms(shape: forward.Shape, layer: Layer) -> forward.Shape:
+def _with_norms(shape: pass_arrays.Shape, layer: Layer) -> pass_arrays.Shape:
     """Record which norms a layer has; all layers have the same."""
     n_normed = 0 if layer.query_norm is None else len(layer.query_norm.weight)
     return shape._replace(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.models.cpu import forward
+from etesian.decode.models.cpu import pass_arrays
 from etesian.decode.models.cpu.architecture import Linear, Network
 from etesian.decode.models.cpu.packing import Packer, aligned_zeros, shape_of
 from etesian.decode.models.cpu.products import BlockWeights
@@ -25,7 +25,7 @@ MARGIN = 8192
 """Bytes behind the last strip that kernels may ask memory for."""
 
 
-def pack_block_network(network: Network, n_threads: int) -> tuple[forward.Shape, BlockWeights]:
+def pack_block_network(network: Network, n_threads: int) -> tuple[pass_arrays.Shape, BlockWeights]:
     """Pack all weights; see `etesian.decode.models.cpu.packed_network.pack_network`.
 
     Parameters
