@@ -77,6 +77,9 @@ def run(arguments: Sequence[str], *, handles_interrupts: bool = False) -> int:
     except (InputError, cyclopts.CycloptsError) as error:
         note(f"error: {' '.join(str(error).split())}")
         return EXIT_FAILED if isinstance(error, StorageError) else EXIT_MISTAKE
+    except MemoryError as error:
+        note(f"error: the memory does not suffice ({error or 'no more can be allocated'}): use smaller data or options")
+        return EXIT_MISTAKE
     except OSError as error:
         if error.filename is not None and error.errno in _FILE_ERRORS:
             note(f"error: {os.fsdecode(error.filename)} cannot be used: {error.strerror}")

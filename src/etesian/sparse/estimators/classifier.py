@@ -187,6 +187,10 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
         check_classification_targets(y)
         start = self.warm_start and hasattr(self, "classes_") and np.array_equal(np.unique(y), self.classes_)
+        if start and X.shape[1] != len(self._coef):
+            raise ValueError(
+                f"X has {X.shape[1]} features; the fit that warm_start continues had {len(self._coef)}: set warm_start=False"
+            )
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"y must contain at least two classes; got only one class: {self.classes_.tolist()[0]!r}")
@@ -219,10 +223,19 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     def _fit_classes(self, X: Any, y: Any, sample_weight: Any, *, start: bool, max_iter: int | None) -> Self:
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         number = np.searchsorted(self.classes_, y)
-        of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        if isinstance(self.class_weight, str):  # "balanced", or the call above has raised an error
+        if self.class_weight == "balanced":  # by the sums of sample weights
             totals = np.bincount(number, weights=weight, minlength=len(self.classes_))
             of_class = np.divide(totals.sum() / len(totals), totals, out=np.zeros_like(totals), where=totals > 0)
+        else:
+            of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        wrong = np.flatnonzero(~(np.isfinite(of_class) & (of_class >= 0)))
+        if len(wrong):
+            place = int(wrong[0])
+            raise ValueError(
+                f"class_weight must be finite numbers, 0 or more; got {of_class[place]} for class {self.classes_.tolist()[place]!r}"
+            )
+        if not of_class[number].any():
+            raise ValueError("class_weight must not be 0 for all classes that occur")
         is_binary = len(self.classes_) == 2
         target = 2.0 * number - 1.0 if is_binary else number.astype(np.float64)
         n_outputs = 1 if is_binary else len(self.classes_)

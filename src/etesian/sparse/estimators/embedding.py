@@ -13,7 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from etesian._shared.files import atomic_write
-from etesian.sparse.arguments import check_integer
+from etesian.sparse.arguments import check_integer, check_number
 from etesian.sparse.cooccurrence import Cooccurrence, add_cooccurrences, as_sentences, count_cooccurrences
 from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.held_out import hold_out
@@ -168,8 +168,7 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
 
     def _check_parameters(self) -> None:
         check_integer("n_dimensions", self.n_dimensions, at_least=1)
-        if not self.max_weight > 0:
-            raise ValueError(f"max_weight must be above 0; got {self.max_weight}")
+        check_number("max_weight", self.max_weight, "above 0", lambda value: value > 0)
         self._check_stopping()
 
     def _count(self, sentences: Sentences | Cooccurrence, keep: Collection[str] = ()) -> Cooccurrence:
@@ -267,6 +266,8 @@ class WordEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Minimizer
         """Return the n words with the highest cosine similarity to a word or vector, with their cosines in descending order."""
         check_integer("n", n, at_least=1)
         given = self.vector(word) if isinstance(word, str) else np.asarray(word)
+        if given.dtype.kind not in "iuf" or given.shape != self.vectors_.shape[1:]:
+            raise ValueError(f"word must be a word, or a vector of {self.vectors_.shape[1]} numbers; got {word!r:.60}")
         lengths = np.linalg.norm(self.vectors_, axis=1) * np.linalg.norm(given)
         cosine = self.vectors_ @ given / np.maximum(lengths, np.finfo(np.float32).tiny)
         order = np.argsort(-cosine, kind="stable")

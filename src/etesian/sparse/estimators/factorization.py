@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from etesian.sparse.arguments import check_integer
+from etesian.sparse.arguments import check_integer, check_number, is_non_negative
 from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.estimators.feedback import preferences
 from etesian.sparse.estimators.held_out import hold_out
@@ -206,9 +206,7 @@ class MatrixFactorization(Recommending, Minimizer):
         if self.feedback not in ("explicit", "implicit"):
             raise ValueError(f"feedback must be 'explicit' or 'implicit'; got {self.feedback!r}")
         for name in ("regularization", "alpha"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a finite number, 0 or more; got {value}")
+            check_number(name, getattr(self, name), "a finite number, 0 or more", is_non_negative)
         if self.dtype not in _DTYPES:
             raise ValueError(f"dtype must be 'float32' or 'float64'; got {self.dtype!r}")
         self._check_stopping()

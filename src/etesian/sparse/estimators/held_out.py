@@ -29,7 +29,7 @@ def hold_out(
     """
     n = len(left)
     held = np.zeros(n, bool)
-    held[rng.permutation(n)[: int(np.ceil(fraction * n))]] = True
+    held[rng.permutation(n)[: min(int(np.ceil(fraction * n)), n - 1)]] = True
     for side in (left, right):
         is_met = np.bincount(side[~held], minlength=side.max() + 1) > 0
         held &= is_met[side]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from etesian.sparse._engine.workers import Workers, count_workers
-from etesian.sparse.arguments import check_integer, check_tol
+from etesian.sparse.arguments import check_integer, check_number, check_seed, check_tol
 from etesian.sparse.driver import Result, minimize
 from etesian.sparse.epochs import Order, Seed
 from etesian.sparse.methods import SGD
@@ -106,8 +107,13 @@ class Minimizer(BaseEstimator):
         check_integer("max_iter", self.max_iter, at_least=1)
         check_integer("n_iter_no_change", self.n_iter_no_change, at_least=1)
         check_tol(self.tol)
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be between 0 and 1; got {self.validation_fraction}")
+        check_number("validation_fraction", self.validation_fraction, "between 0 and 1", lambda value: 0 < value < 1)
+        if self.step_size != "auto":
+            check_number("step_size", self.step_size, "a finite number above 0", lambda value: 0 < value < math.inf)
+        check_number("step_decay", self.step_decay, "above 0 and at most 1", lambda value: 0 < value <= 1)
+        check_seed(self.random_state)
+        if not (self.callback is None or callable(self.callback)):
+            raise ValueError(f"callback must be None or a function; got {self.callback!r}")
 
     def _generator(self, epochs_before: int = 0) -> np.random.Generator:
         """Return the generator of a fit, which depends on the number of epochs before if the seed is an integer."""

@@ -219,6 +219,11 @@ class Recommending:
     def _predict_folded(self, user: FoldedUser, item: NDArray[np.int64] | None = None) -> NDArray[np.floating]:
         """Predict all items, or those at some indices, where -1 is an unknown item."""
         dtype = self.item_factors_.dtype.type
+        if user.factors.shape != self.item_factors_.shape[1:]:
+            n_factors = self.item_factors_.shape[1]
+            raise ValueError(
+                f"the user must be folded in by a model of {n_factors} factors; got one of {len(user.factors)}"
+            )
         unknown = dtype(self.mean_ + user.bias)
         every = unknown + self.item_bias_ + self.item_factors_ @ user.factors
         return every if item is None else np.where(item >= 0, every[item], unknown)
