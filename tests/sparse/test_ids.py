@@ -181,3 +181,81 @@ def test_every_form_of_a_column_gives_the_same_ids(form, values):
     expected = number_ids(as_ids(values, "item"), "item")
     found = number_ids(as_ids(FORMS[form](values), "item"), "item")
     assert [each.tolist() for each in found] == [each.tolist() for each in expected]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.array(["ab", "cd", "ab"], dtype="string"),
+        pd.Series(["ab", "cd", "ab"], dtype="string").values,
+        pd.Categorical(["ab", "cd", "ab"]),
+        pd.arrays.SparseArray([12, 34, 12]),
+        pd.Series(pd.arrays.SparseArray([12, 34, 12])),
+        pd.array([12, 34, 12], dtype="Int64"),
+        pd.Series([12, 34, 12], dtype="int64[pyarrow]").array,
+        pd.Index([12, 34, 12]),
+    ],
+    ids=lambda column: f"{type(column).__name__} of {column.dtype}",
+)
+def test_extension_arrays_hold_one_id_per_element(column):
+    assert [str(each) for each in as_ids(column, "user").values()] == [str(each) for each in column]
+    model = fitted(column, [1, 2, 3])
+    assert len(model.predict((column, [1, 2, 3]))) == 3
+    items, _ = model.recommend(pd.unique(column), n=1)
+    assert len(items) == 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a", float("nan")],
+        ["a", 1.5],
+        ["a", True],
+        [1, True],
+        ["a", None],
+        ["a", pd.NA],
+        np.array(["a", pd.NA], object),
+    ],
+)
+def test_lists_of_several_types_are_refused_like_arrays_of_objects(values):
+    with pytest.raises(ValueError, match=r"user ids must be integers or text; got .* at position 1"):
+        as_ids(values, "user")
+
+
+def test_floats_in_a_list_with_text_are_integers():
+    assert as_ids(["a", 3.0, 4], "user").values().tolist() == ["a", "3", "4"]
+    model = fitted([1, 2, 2], ["a", "b", "a"])
+    assert model.predict([[1.0, "a"], [2, "b"]]).tolist() == model.predict(([1, 2], ["a", "b"])).tolist()
+
+
+@pytest.mark.parametrize("values", [{1, 2}, {1: 2}, 7])
+def test_ids_without_an_order_are_refused(values):
+    with pytest.raises(ValueError, match="user ids must be a sequence; got a"):
+        as_ids(values, "user")
+
+
+def test_missing_values_of_a_dictionary_and_unsupported_columns_are_named():
+    dictionary = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array([5, None]))
+    with pytest.raises(ValueError, match="the id at position 1 is null"):
+        as_ids(dictionary, "user")
+    with pytest.raises(ValueError, match="Int128 cannot be read: cast it"):
+        as_ids(pl.Series([1, 2], dtype=pl.Int128), "user")
+
+
+def test_small_unsigned_categories_are_ordinary_integers():
+    model = fitted(pd.Series([1, 2, 1], dtype="uint8").astype("category"), [1, 2, 3])
+    assert model.user_ids_.dtype == np.int64
+    model.partial_fit(([-1], [1], [3.0]))
+    assert model.user_ids_.tolist() == [-1, 1, 2]
+
+
+def test_known_integers_are_found_as_pandas_writes_them_next_to_missing_values():
+    assert find_ids(["1.0", "2.00", "1.5", "01.0", "1e0"], np.array([1, 2]), "user").tolist() == [0, 1, -1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    "rating", [np.array([1j, 2, 3]), np.array(["2020-01-01"] * 3, "datetime64[ns]"), pd.to_datetime(["2020"] * 3)]
+)
+def test_ratings_that_are_not_real_numbers_are_refused(rating):
+    with pytest.raises(ValueError, match="ratings must be numbers"):
+        fitted([1, 2, 3], [1, 2, 3], rating)

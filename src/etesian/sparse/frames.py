@@ -53,10 +53,16 @@ def as_arrow(column: Any) -> Any:
     """Return a column as a chunked array of pyarrow, without conversion to floats."""
     import pyarrow as pa
 
-    if hasattr(column, "iloc") or hasattr(column, "array"):  # a Series or Index of pandas
-        found = pa.array(column, from_pandas=True)
+    if type(column).__module__.partition(".")[0] == "pandas":  # a Series, an Index or an extension array
+        is_sparse = str(getattr(column, "dtype", "")).startswith("Sparse")
+        found = pa.array(np.asarray(column) if is_sparse else column, from_pandas=True)
     elif hasattr(column, "to_arrow"):  # a Series of polars
-        found = column.to_arrow()
+        try:
+            found = column.to_arrow()
+        except Exception as error:  # of its own kinds, for types that Arrow does not have
+            raise ValueError(
+                f"a column of type {column.dtype} cannot be read: cast it to integers of 64 bits or to text"
+            ) from error
     elif isinstance(column, pa.Array | pa.ChunkedArray):
         found = column
     else:

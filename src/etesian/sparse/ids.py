@@ -15,6 +15,7 @@ from etesian.sparse.frames import as_arrow, is_foreign
 IdType = Literal["text", "int"]
 
 _CANONICAL = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_WHOLE = re.compile(r"(0|-?[1-9][0-9]{0,18})\.0+")  # as pandas writes integers of a column with missing values
 _DIGITS = re.compile(r"[+-]?[0-9]+")
 _INT64 = np.iinfo(np.int64)
 
@@ -65,12 +66,21 @@ def as_ids(values: Any, kind: str) -> IdColumn:
         return values
     if is_foreign(values) and not isinstance(getattr(values, "dtype", None), np.dtype):
         return _from_arrow(as_arrow(values), kind)
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"{kind} ids must be a sequence; got an array of shape {array.shape}")
-    if array.dtype.kind == "f" and isinstance(values, list | tuple) and all(isinstance(v, Integral) for v in values):
-        array = np.array(values, object)  # numpy converts integers without a common integer type to floats
+    array = as_array(values)
+    if array.ndim != 1 or isinstance(values, set | frozenset | dict):
+        got = f"an array of shape {array.shape}" if array.ndim > 1 else f"a {type(values).__name__}"
+        raise ValueError(f"{kind} ids must be a sequence; got {got}")
     return _from_array(array, kind)
+
+
+def as_array(values: Any) -> NDArray[Any]:
+    """Return a sequence as an array: of objects if types differ or numpy would convert integers to floats."""
+    array = np.asarray(values)
+    if not isinstance(values, list | tuple):
+        return array
+    kinds = {type(each) for value in values for each in (value if isinstance(value, list | tuple) else (value,))}
+    has_floats = array.dtype.kind == "f" and any(issubclass(kind, Integral) for kind in kinds)
+    return np.array(values, object) if len(kinds) > 1 or has_floats else array
 
 
 def _from_array(array: NDArray[Any], kind: str) -> IdColumn:
@@ -116,10 +126,9 @@ def _from_objects(values: list[Any], kind: str) -> IdColumn:
     places: dict[Any, int] = {}
     codes = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int64, len(values))
     names = list(places)
-    for name in names:
-        is_id = isinstance(name, str | Integral) or (isinstance(name, float) and name.is_integer())
-        if not is_id or isinstance(name, bool | np.bool_):
-            raise ValueError(f"{kind} ids must be integers or text; got {name!r} at position {values.index(name)}")
+    wrong = next((place for place, value in enumerate(values) if not _is_id(value)), None)
+    if wrong is not None:
+        raise ValueError(f"{kind} ids must be integers or text; got {values[wrong]!r} at position {wrong}")
     floats = [name for name in names if isinstance(name, float)]
     if floats:
         _exact_integers(np.array(floats), kind)
@@ -128,6 +137,12 @@ def _from_objects(values: list[Any], kind: str) -> IdColumn:
         texts = [name if isinstance(name, str) else str(int(name)) for name in names]
         return IdColumn(codes, np.array(texts, np.str_))
     return IdColumn(codes, np.array(integers, np.int64))
+
+
+def _is_id(value: Any) -> bool:
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, str | Integral) and not isinstance(value, bool)
 
 
 def _from_arrow(column: Any, kind: str) -> IdColumn:
@@ -150,8 +165,16 @@ def _from_arrow(column: Any, kind: str) -> IdColumn:
     joined = column.unify_dictionaries().combine_chunks()
     joined = joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
     codes = joined.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    if (
+        joined.dictionary.null_count
+        and (codes == (missing := pc.index(pc.is_null(joined.dictionary), True).as_py())).any()
+    ):
+        raise ValueError(
+            f"{kind} ids must not be missing; the id at position {int(np.argmax(codes == missing))} is null"
+        )
     if pa.types.is_integer(joined.type.value_type):
-        return IdColumn(codes, joined.dictionary.to_numpy())
+        inner = _from_array(pc.fill_null(joined.dictionary, 0).to_numpy(zero_copy_only=False), kind)
+        return IdColumn(inner.codes[codes], inner.names)
     inner = _from_objects(joined.dictionary.to_pylist(), kind)
     return IdColumn(inner.codes[codes], inner.names)
 
@@ -226,6 +249,9 @@ def find_ids(wanted: Any, known: NDArray[Any], kind: str, ids: IdType | None = N
     elif names.dtype.kind in "iu":
         found = _integer_places(names, known)
     else:
+        names = np.array(
+            [name.partition(".")[0] if _WHOLE.fullmatch(name) else name for name in names.tolist()], np.str_
+        )
         numbers, is_integer = _integers(names, _DIGITS if ids == "int" else _CANONICAL)
         found = np.where(is_integer, _integer_places(numbers, known), -1)
     return found[column.codes]

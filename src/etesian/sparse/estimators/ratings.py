@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, issparse
 
 from etesian.sparse.columns import find_columns
 from etesian.sparse.frames import as_numbers, columns_of, is_frame
-from etesian.sparse.ids import IdColumn, IdType, as_ids, first_text, joined_ids, number_ids, type_of
+from etesian.sparse.ids import IdColumn, IdType, as_array, as_ids, first_text, joined_ids, number_ids, type_of
 
 _FORMS = (
     "a scipy sparse matrix of shape (n_users, n_items), a frame with columns user, item and rating, a tuple "
@@ -103,6 +103,8 @@ def _wanted_type(column: IdColumn, kind: str, ids: IdType | None, known: NDArray
 
 
 def _read_matrix(ratings: Any, dtype: Any, sample_weight: Any) -> RatingTriples:
+    if len(ratings.shape) != 2:
+        raise ValueError(f"ratings must be {_FORMS}; got a sparse array of shape {ratings.shape}")
     matrix: Any = ratings.tocoo()
     weight = _checked_weights(sample_weight, matrix.nnz)
     user_ids, item_ids = (np.arange(n) for n in matrix.shape)
@@ -143,7 +145,7 @@ def _columns(data: Any, roles: tuple[str, ...], name: str, forms: str) -> tuple[
     if is_frame(data):
         return _frame_columns(data, roles, name)
     if not isinstance(data, tuple):
-        data = np.asarray(data)
+        data = as_array(data)
         if data.ndim != 2 or data.shape[1] != len(roles):
             raise ValueError(f"{name} must be {forms}; got an array of shape {data.shape}")
         return tuple(data.T)
@@ -175,6 +177,8 @@ def _checked_values(values: NDArray[Any], dtype: Any) -> NDArray[np.floating]:
     if len(values) == 0:
         raise ValueError("ratings must include at least one rating; got none")
     try:
+        if values.dtype.kind in "cmM":  # numpy would drop the imaginary part, or count nanoseconds
+            raise TypeError
         values = values.astype(dtype)
     except (TypeError, ValueError):
         raise ValueError(f"ratings must be numbers; got {values.dtype} such as {values[0]!r}") from None
