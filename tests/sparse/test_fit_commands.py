@@ -23,7 +23,7 @@ from etesian.cli.sparse import FOR_PROGRAMS
 from etesian.cli.sparse_progress import EpochProgress, describe_epoch
 from etesian.cli.sparse_tasks import TASKS, Task
 from etesian.sparse import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
-from etesian.sparse.io import load_model
+from etesian.sparse.io import load_model, save_model
 
 N_ROWS = 400
 SENTENCES = "the cat sat on the mat\nthe dog sat on the cat\n" * 20
@@ -354,3 +354,41 @@ def test_terminal_shows_epochs_objective_and_time_left() -> None:
 
 def test_last_epoch_has_no_time_left() -> None:
     assert describe_epoch(0.25, 1.0, 0.0) == "objective 0.25, 1.00 s"
+
+
+def test_arrays_count_from_0_though_the_first_column_is_empty(folder):
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    model = SparseRegressor(random_state=0, schedule="serial").fit(X, X @ [1, 2, 3, 4] + 1)
+    save_model(model, "m.npz")
+    X[:, 0] = 0
+    np.savez("Z.npz", X=X[:4])
+    sparse.save_npz("S.npz", sparse.csr_array(X[:4]))
+    for name in ("Z.npz", "S.npz"):
+        result = etesian("predict", "m.npz", name)
+        assert [float(line) for line in result.stdout.splitlines()] == pytest.approx(model.predict(X[:4]), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "exit_code", "message"),
+    [
+        (np.array([b"yes", b"no"] * 20), 0, ""),
+        (np.array([b"\xff", b"no"] * 20), 2, "y must contain text in UTF-8 or numbers"),
+        (
+            np.array(["2020-01-01", "2021-01-01"] * 20, "datetime64[D]"),
+            2,
+            "y must contain numbers or text; it contains datetime64",
+        ),
+    ],
+)
+def test_labels_of_arrays_are_numbers_or_text(labels, exit_code, message):
+    np.savez("y.npz", X=np.random.default_rng(0).normal(size=(40, 3)), y=labels)
+    result = etesian("fit", "logistic", "y.npz", "-o", "m.npz")
+    assert (result.exit_code, message in result.stderr) == (exit_code, True)
+    assert exit_code or load_model("m.npz").classes_.tolist() == ["no", "yes"]
+
+
+def test_factors_that_do_not_fit_the_memory_are_refused():
+    result = etesian("fit", "ratings", "ratings.csv.gz", "--n-factors", "100000000000", "-o", "m.npz")
+    assert result.exit_code == 2
+    assert "memory" in result.stderr
+    assert "Traceback" not in result.stderr

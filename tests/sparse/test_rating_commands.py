@@ -188,3 +188,36 @@ def test_one_huge_index_costs_no_memory():
         )
         assert done.returncode == 0, done.stderr
     assert load_model("m.npz").features_.tolist() == [1, 2, 3, 2147483647]
+
+
+@pytest.mark.parametrize("sign", ["#", "%"])
+@pytest.mark.parametrize("separator", [",", "\t", " "])
+@pytest.mark.parametrize("header", [True, False])
+def test_ids_may_begin_or_end_with_the_sign_of_a_comment(sign, separator, header):
+    names = ["user", "item", "rating"] if header else None
+    rows = [(f"{sign}{k}", item, rating) for k in range(15) for item, rating in ((f"c{sign}", 5), ("c", 1))]
+    lines = [separator.join(map(str, row)) for row in ([names] if names else []) + rows]
+    Path("r.csv").write_text("\n".join([f"{sign} a comment", *lines]) + "\n")
+    fit("r.csv")
+    model = load_model("m.npz")
+    assert model.user_ids_.tolist() == sorted(f"{sign}{k}" for k in range(15))
+    Path("p.csv").write_text(f"{sign}1{separator}c{sign}\n{sign}2{separator}c\n")
+    high, low = predicted("p.csv")
+    assert high > low + 2
+
+
+def test_a_header_of_other_words_is_known_by_the_given_columns():
+    rows = [(f"anna{k}", thing, score) for k in range(15) for thing, score in (("alien", 5), ("heat", 1))]
+    Path("r.csv").write_text("person,thing,score\n" + "".join(f"{p},{t},{s}\n" for p, t, s in rows))
+    fit("r.csv", "--columns", "user=person,item=thing,rating=score")
+    Path("p.csv").write_text("person,thing\nanna1,alien\nanna2,heat\n")
+    assert len(predicted("p.csv", "--columns", "user=person,item=thing")) == 2
+
+
+def test_a_comma_is_a_decimal_point_only_if_no_rating_has_a_point():
+    Path("r.tsv").write_text("a\tb\t2,5\nb\tb\t1,234\nb\ta\t3\n")
+    assert fit("r.tsv").exit_code == 0
+    Path("r.tsv").write_text("a\tb\t2.5\nb\tb\t1,234\n")
+    result = etesian("fit", "ratings", "r.tsv", *OPTIONS)
+    assert result.exit_code == 2
+    assert "r.tsv:2: the rating must be a finite number; got '1,234'" in result.stderr

@@ -134,7 +134,7 @@ def _features_of(estimator: Any, rows: LabeledRows) -> NDArray[np.int64]:
         return estimator.features_
     first = getattr(estimator, "first_index_", None)  # models written before version 2 of the format have it
     if first is None:  # the model was fitted on a matrix: a file that has index 0 counts from 0
-        first = int(len(rows.features) == 0 or rows.features[0] > 0)
+        first = int(not rows.counts_from_0 and (len(rows.features) == 0 or rows.features[0] > 0))
     return first + np.arange(estimator.n_features_in_)
 
 

@@ -89,3 +89,14 @@ def test_unusable_headers_are_refused(tmp_path, text, complaint):
     (tmp_path / "m.mtx").write_text(f"%%MatrixMarket {text}")
     with pytest.raises(MalformedFileError, match=complaint):
         read_file(tmp_path / "m.mtx")
+
+
+def test_repeated_entries_are_summed_as_in_scipy(tmp_path):
+    path = tmp_path / "repeated.mtx"
+    path.write_text("%%MATRIXMARKET MATRIX COORDINATE REAL GENERAL\n2 2 4\n1 1 2\n1 1 2\n2 2 1\n1 2 3\n")
+    read = read_file(path)
+    assert sorted(zip(read.first.values(), read.second.values(), read.value, strict=True)) == [
+        (1, 1, 4),
+        (1, 2, 3),
+        (2, 2, 1),
+    ]

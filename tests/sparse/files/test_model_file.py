@@ -267,3 +267,11 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path, name, attribute, 
     changed(path, attribute, change)
     with pytest.raises(InputError, match=rf"model\.npz is a damaged model file \(.*({complaint})"):
         load_model(path)
+
+
+def test_labels_that_a_file_cannot_hold_are_refused_before_it_is_written(tmp_path):
+    days = np.array(["2020-01-01", "2021-01-01"] * 4, "datetime64[D]")
+    model = SparseClassifier(random_state=0, schedule="serial").fit(np.eye(8), days)
+    with pytest.raises(TypeError, match="cannot hold an array of datetime64"):
+        save_model(model, tmp_path / "m.npz")
+    assert not (tmp_path / "m.npz").exists()

@@ -16,6 +16,9 @@ from etesian.sparse.ids import as_ids
 from etesian.sparse.io.contents import LabeledRows, Triples, occurring_features
 from etesian.sparse.io.source import ZIP, Source
 
+LABELS = "biufU"
+"""Kinds of labels that a model file can hold."""
+
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -49,7 +52,7 @@ def read_npz(source: Source) -> LabeledRows | Triples:
         raise InputError(f"{source.path}: the matrix must contain finite numbers; it contains NaN or infinity")
     y = _labels(source, arrays, X.shape[0])
     X, features = occurring_features(X)
-    return LabeledRows(X, y, features)
+    return LabeledRows(X, y, features, counts_from_0=True)
 
 
 def load_arrays(source: Source) -> dict[str, NDArray[Any]]:
@@ -132,6 +135,15 @@ def _labels(source: Source, arrays: Arrays, n_rows: int) -> NDArray[Any] | None:
     y = arrays.get("y")
     if y is not None and y.shape != (n_rows,):
         raise InputError(f"{source.path}: y must have shape ({n_rows},), a label for each row; got {y.shape}")
+    if y is not None and y.dtype.kind == "S":
+        try:
+            y = np.char.decode(y, "utf-8")
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{source.path}: y must contain text in UTF-8 or numbers; it contains other bytes"
+            ) from None
+    if y is not None and y.dtype.kind not in LABELS:
+        raise InputError(f"{source.path}: y must contain numbers or text; it contains {y.dtype}")
     return y
 
 

@@ -26,11 +26,14 @@ class LabeledRows:
         Labels or target values, if the file has them.
     features : array of shape (n_columns,)
         Index in the file of the feature of each column, in ascending order.
+    counts_from_0 : bool
+        True if the format determines that the first feature has index 0, as in arrays.
     """
 
     X: csr_array
     y: NDArray[Any] | None
     features: NDArray[np.int64]
+    counts_from_0: bool = False
 
     def among(self, features: NDArray[np.int64]) -> csr_array:
         """Return the rows with a column for each of the given features; other features are dropped."""

@@ -48,10 +48,10 @@ def detect_format(source: Source, accepted: Collection[Format] = tuple(FORMATS))
     head = source.head()
     if source.is_npz():
         return "npz"
-    if head.startswith(BANNER):
+    if head[: len(BANNER)].lower() == BANNER.lower():
         return "matrixmarket"
     lines = _lines(source, head)
-    data = [line for line in lines if not is_comment(line)]
+    data = [line for line in lines if not is_comment(line)] or lines
     if any(map(_LIBSVM.match, data)):
         return "libsvm"
     if len(head) >= HEAD and b"\n" not in head:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from etesian.errors import InputError
@@ -70,7 +70,7 @@ def split_line(line: str, delimiter: str) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def find_dialect(source: Source, lines: Sequence[tuple[int, str]]) -> Dialect:
+def find_dialect(source: Source, lines: Sequence[tuple[int, str]], names: Collection[str] = ()) -> Dialect:
     """Detect the delimiter and the header of a table with two ids and an optional number per row.
 
     Parameters
@@ -79,13 +79,15 @@ def find_dialect(source: Source, lines: Sequence[tuple[int, str]]) -> Dialect:
         File, for error messages.
     lines
         First nonblank lines of the file, with their numbers.
+    names
+        Names or numbers of columns that the user gave; a first row with all of the names is the header.
 
     Raises
     ------
     InputError
         If the lines do not have at least two columns.
     """
-    comments = sum(1 for _ in _leading_comments(lines))
+    comments = _count_comments(lines)
     data = list(lines[comments:])
     if comments and is_header(split_line(lines[comments - 1][1].lstrip(" #%"), best_delimiter(data) or SPACES)):
         comments -= 1  # the header is a comment
@@ -99,15 +101,28 @@ def find_dialect(source: Source, lines: Sequence[tuple[int, str]]) -> Dialect:
             f"{', '.join(map(repr, DELIMITERS))} or by spaces; its first line is {data[0][1][:40]!r}"
         )
     rows = [split_line(line, delimiter) for _, line in data]
-    if not _has_header(rows):
+    named = {name for name in names if not name.isdecimal()}
+    if not _has_header(rows) and not (named and named <= set(rows[0])):
         return Dialect(delimiter, len(rows[0]), None, data[0][0])
     first_line = data[1][0] if len(data) > 1 else data[0][0] + 1
     return Dialect(delimiter, len(rows[0]), tuple(rows[0]), first_line)
 
 
-def _leading_comments(lines: Sequence[tuple[int, str]]) -> Sequence[tuple[int, str]]:
+def _count_comments(lines: Sequence[tuple[int, str]]) -> int:
+    """Return the number of leading comments. Lines that begin with an id such as "#7" are rows: they resemble those below."""
     end = next((place for place, (_, line) in enumerate(lines) if not is_comment(line)), len(lines))
-    return lines[:end]
+    delimiter = best_delimiter(lines[end:] or lines)
+    if delimiter is None:
+        return end
+    below = [split_line(line, delimiter) for _, line in lines[end : end + SAMPLE]]
+    widths = Counter(map(len, below)).most_common(1)
+    for place, (_, line) in reversed(list(enumerate(lines[:end]))):
+        row = split_line(line, delimiter)
+        has_sign_alone = line.lstrip().lstrip("#%")[:1].strip() == ""
+        resembles = not widths or len(row) == widths[0][0]
+        if has_sign_alone or not resembles or is_header([row[0].lstrip("#%"), *row[1:]]):
+            return place + 1
+    return 0
 
 
 def best_delimiter(data: Sequence[tuple[int, str]]) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
 
 from etesian.errors import InputError
 from etesian.sparse.ids import IdColumn
@@ -79,7 +80,7 @@ def read_matrix_market(source: Source) -> Triples:
         At the first entry that does not follow the header.
     """
     header = _read_header(source)
-    rows, columns, values = _expanded(header, _joined(source, header))
+    rows, columns, values = _summed(_expanded(header, _joined(source, header)))
     if not len(rows):
         raise InputError(f"{source.path} is empty: the matrix must contain at least one entry")
     return Triples(_ids(rows), _ids(columns), values, is_graph=False)
@@ -209,6 +210,19 @@ def _expanded(header: Header, entries: Entries) -> Entries:
         others = -values[mirrored] if header.is_skew else values[mirrored]
         values = np.concatenate([values, others])
     return Entries(np.concatenate([rows, columns[mirrored]]), np.concatenate([columns, rows[mirrored]]), values)
+
+
+def _summed(entries: Entries) -> Entries:
+    """Sum the values of repeated entries, as scipy does."""
+    rows, columns, values = entries
+    if values is None or not len(rows):
+        return entries
+    matrix = coo_array((values, (rows, columns)))
+    summed = csr_array(matrix)
+    if summed.nnz == len(rows):
+        return entries
+    matrix = summed.tocoo()
+    return Entries(matrix.row, matrix.col, matrix.data)
 
 
 def _ids(indices: NDArray[Any]) -> IdColumn:

@@ -23,7 +23,7 @@ from etesian._shared.files import atomic_write
 from etesian.errors import InputError
 from etesian.sparse.cooccurrence import Cooccurrence
 from etesian.sparse.estimators import MatrixFactorization, SparseClassifier, SparseRegressor, WordEmbedding
-from etesian.sparse.io.arrays import load_arrays
+from etesian.sparse.io.arrays import LABELS, load_arrays
 from etesian.sparse.io.model_checks import check_model
 from etesian.sparse.io.source import Source
 
@@ -138,6 +138,8 @@ def _packed(value: Any, arrays: Arrays) -> Any:
         return {"cooccurrence": [_packed(getattr(value, each.name), arrays) for each in dataclasses.fields(value)]}
     if isinstance(value, np.ndarray):
         is_text = value.dtype.kind in "OU"
+        if not is_text and value.dtype.kind not in LABELS:
+            raise TypeError(f"a model file holds numbers and text; it cannot hold an array of {value.dtype}")
         return {"text": _packed(_as_utf8(value), arrays)} if is_text else {"array": _put_aside(value, arrays)}
     raise TypeError(f"a model file holds numbers and text; it cannot hold a {type(value).__name__}: {value!r}")
 

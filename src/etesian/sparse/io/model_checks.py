@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from etesian.sparse.cooccurrence import Cooccurrence
+from etesian.sparse.io.arrays import LABELS
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class _Array:
     is_ascending: bool = False
 
 
-_NUMBERS, _IDS, _LABELS = "f", "iuU", "biufU"
+_NUMBERS, _IDS, _LABELS = "f", "iuU", LABELS
 _LINEAR = {"features_": _Array("iu", ("features",), is_ascending=True)}
 _ARRAYS: dict[str, dict[str, _Array]] = {
     "SparseClassifier": {

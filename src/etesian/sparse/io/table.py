@@ -23,6 +23,8 @@ from etesian.sparse.io.source import MalformedFileError, Source, shortened
 LONGEST_ID = 1_000  # characters
 _UNIT_SEPARATOR = "\x1f"  # replaces delimiters of two characters
 _POSITIONS = ("user", "item", "rating")
+_COMMENT = re.compile(rb"(?m)(?:^|(?<=[ \t]))[#%]+(?=\s|$)[^\n]*")  # ids may begin with these signs
+_EDGE_COMMENT = re.compile(rb"[#%][^\n]*")
 
 
 def read_ratings(source: Source, *, columns: Mapping[str, str] | None = None) -> Triples:
@@ -44,9 +46,9 @@ def read_ratings(source: Source, *, columns: Mapping[str, str] | None = None) ->
     MalformedFileError
         At the first row with a different number of columns, an empty id, or a rating that is not a finite number.
     """
-    dialect = find_dialect(source, source.head_lines())
+    dialect = find_dialect(source, source.head_lines(), (columns or {}).values())
     places = _places(source, dialect, columns)
-    user, item, rating = _read_columns(source, dialect, places, comments=b"#%" if dialect.delimiter == SPACES else b"")
+    user, item, rating = _read_columns(source, dialect, places, comments=_COMMENT)
     return Triples(user, item, rating, is_graph=False, columns=_description(dialect, places))
 
 
@@ -61,7 +63,8 @@ def read_edges(source: Source) -> Triples:
         raise MalformedFileError(source.path, number, f"has {n_columns} columns; an edge needs two ids")
     dialect = Dialect(SPACES, n_columns, None, number)
     places = dict(zip(_POSITIONS[: min(n_columns, 3)], range(3), strict=False))
-    return Triples(*_read_columns(source, dialect, places, comments=b"#%", words=("id", "id", "weight")), is_graph=True)
+    found = _read_columns(source, dialect, places, comments=_EDGE_COMMENT, words=("id", "id", "weight"))
+    return Triples(*found, is_graph=True)
 
 
 def _places(source: Source, dialect: Dialect, columns: Mapping[str, str] | None) -> dict[str, int]:
@@ -92,7 +95,7 @@ def _read_columns(
     dialect: Dialect,
     places: Mapping[str, int],
     *,
-    comments: bytes,
+    comments: re.Pattern[bytes],
     words: tuple[str, ...] = _POSITIONS,
 ) -> tuple[IdColumn, IdColumn, NDArray[np.float64] | None]:
     wanted = [places[role] for role in _POSITIONS if role in places]
@@ -108,7 +111,7 @@ def _read_columns(
     return user, item, np.concatenate(chunks[2]) if with_ratings else None
 
 
-def _data_blocks(source: Source, dialect: Dialect, comments: bytes) -> Iterator[tuple[int, bytes]]:
+def _data_blocks(source: Source, dialect: Dialect, comments: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield blocks of rows without the header, with single-byte delimiters, and the number of their first line."""
     for first, block in _records(source, dialect):
         skipped = max(0, min(dialect.first_line - first, block.count(b"\n")))
@@ -137,10 +140,10 @@ def _records(source: Source, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
         raise MalformedFileError(source.path, line, "has a quoted field that is never closed: add the second quote")
 
 
-def _simplified(text: bytes, dialect: Dialect, comments: bytes) -> bytes:
+def _simplified(text: bytes, dialect: Dialect, comments: re.Pattern[bytes]) -> bytes:
     if dialect.delimiter == SPACES:
-        if comments and any(sign in text for sign in comments):
-            text = re.sub(rb"[" + comments + rb"][^\n]*" if dialect.header is None else rb"(?m)^\s*[#%].*$", b"", text)
+        if b"#" in text or b"%" in text:
+            text = comments.sub(b"", text)
         text = re.sub(rb"[ \t\v\f]+", b"\t", text.replace(b"{}", b""))
         return re.sub(rb"(?m)^\t|\t$", b"", text)
     if len(dialect.delimiter) > 1:
@@ -251,7 +254,9 @@ class _Block:
         try:
             numbers = pc.cast(names, pa.float64()).to_numpy()
         except pa.ArrowInvalid:
-            numbers = np.array([_number(name, self.dialect.delimiter) for name in names.to_pylist()])
+            texts = names.to_pylist()
+            may_have_commas = self.dialect.delimiter != "," and not any("." in text for text in texts)
+            numbers = np.array([_number(text, may_have_commas) for text in texts])
         wrong = np.flatnonzero(~np.isfinite(numbers))
         if len(wrong):
             self._refuse(
@@ -275,9 +280,9 @@ def _trimmed(column: Any) -> Any:
     return pa.DictionaryArray.from_arrays(merged.indices.take(column.indices), merged.dictionary)
 
 
-def _number(text: str, delimiter: str) -> float:
-    """Convert text to a number, or NaN if it is invalid. A comma is a decimal point unless it separates columns."""
-    if delimiter != "," and text.count(",") == 1 and "." not in text:
+def _number(text: str, may_have_commas: bool) -> float:
+    """Convert text to a number, or NaN if it is invalid; a comma may be a decimal point."""
+    if may_have_commas and text.count(",") == 1:
         text = text.replace(",", ".")
     try:
         return math.nan if "_" in text else float(text)  # Python accepts 1_000
