@@ -327,3 +327,39 @@ def test_result_is_the_same_for_any_number_of_threads():
 
 def test_every_loss_is_covered():
     assert set(LOSSES) == set(REGRESSION | CLASSIFICATION)
+
+
+@pytest.mark.parametrize("method", ["saga", "svrg", "sgd"])
+@pytest.mark.parametrize(("offset", "scale"), [(10.0, 1.0), (-1e8, 1.0), (3e3, 1e3)])
+def test_huber_reaches_an_optimum_where_all_errors_were_beyond_the_quadratic_part(method, offset, scale):
+    rng = np.random.default_rng(3)
+    X = csr_array(rng.normal(size=(150, 3)))
+    y = offset + scale * (X @ [1.0, -2.0, 0.5] + 0.3 * rng.normal(size=150))
+    fitted = SparseRegressor("huber", method=method, alpha=1e-3, max_iter=2_000, random_state=0, n_jobs=1).fit(X, y)
+
+    def objective(point):
+        error = np.abs(X @ point[:3] + point[3] - y)
+        return np.where(error <= 1, error**2 / 2, error - 0.5).mean() + 5e-4 * point[:3] @ point[:3]
+
+    found = objective(np.append(fitted.coef_, fitted.intercept_))
+    start = np.append(np.zeros(3), np.median(y))
+    best = scipy_minimize(objective, start, method="Powell", options={"xtol": 1e-10, "ftol": 1e-13, "maxiter": 20_000})
+    assert found <= best.fun * (1 + 1e-5) + 1e-9 * abs(offset) * np.finfo(float).eps
+    assert fitted.outcome_ == "converged"
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_an_intercept_of_any_size_is_found(average):
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    for offset in (1e4, -1e7, 1e12):
+        fitted = SparseRegressor(average=average, random_state=0, n_jobs=1).fit(X, X[:, 0] + offset)
+        assert fitted.intercept_ == pytest.approx(offset, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [50.0, 0.1, 1.6e9])
+def test_an_exact_fit_has_converged(value):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    assert SparseRegressor(random_state=0, n_jobs=1).fit(X, np.full(60, value)).outcome_ == "converged"
+    fitted = SparseRegressor(alpha=0, random_state=0, n_jobs=1).fit(X, value * X @ [1.0, 2.0, 3.0])
+    assert fitted.outcome_ == "converged"
+    assert fitted.coef_ == pytest.approx(value * np.array([1.0, 2.0, 3.0]))

@@ -319,3 +319,56 @@ def test_bad_options_are_named(options, message):
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match=message):
         SparseClassifier(**options).fit(X, y)
+
+
+@pytest.mark.parametrize("estimator", [SparseRegressor, SparseClassifier])
+def test_a_warm_start_without_intercept_has_none(estimator):
+    X = np.random.default_rng(0).normal(size=(80, 3))
+    y = X[:, 0] + 7 if estimator is SparseRegressor else np.r_[np.zeros(70), np.ones(10)]
+    model = estimator(warm_start=True, random_state=0).fit(X, y).set_params(fit_intercept=False).fit(X, y)
+    assert np.all(model.intercept_ == 0)
+    cold = estimator(random_state=0, fit_intercept=False).fit(X, y)
+    assert model.coef_ == pytest.approx(cold.coef_, abs=1e-3)
+    assert np.all(model.partial_fit(X, y).intercept_ == 0)
+
+
+@pytest.mark.parametrize("weights", [{0: -1, 1: 1}, {0: np.nan, 1: 1}, {0: 0, 1: 0}])
+def test_class_weights_that_give_no_minimum_are_refused(weights):
+    X, y = np.eye(4), [0, 1, 0, 1]
+    with pytest.raises(ValueError, match="class_weight must"):
+        SparseClassifier(class_weight=weights).fit(X, y)
+
+
+def test_balanced_batches_may_lack_a_class():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    model = SparseClassifier(class_weight="balanced", random_state=0)
+    model.partial_fit(X, np.r_[np.zeros(10), np.ones(10)], classes=[0, 1])
+    assert model.partial_fit(X, np.zeros(20)).coef_.shape == (1, 3)
+
+
+def test_numbers_whose_squares_overflow_are_refused():
+    with pytest.raises(ValueError, match="squares are finite"):
+        SparseRegressor().fit([[1e155], [2e155]], [1, 2])
+
+
+def test_held_out_rows_must_have_weight():
+    X, y = np.random.default_rng(0).normal(size=(80, 2)), np.tile([0, 1], 40)
+    with pytest.raises(ValueError, match="held-out rows with a weight above 0"):
+        SparseClassifier(early_stopping=True, random_state=0).fit(X, y, np.r_[np.zeros(79), 1])
+
+
+def test_a_warm_start_with_other_columns_is_refused():
+    model = SparseClassifier(warm_start=True).fit(np.eye(4), [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="X has 3 features; the fit that warm_start continues had 4"):
+        model.fit(np.eye(4)[:, :3], [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("alpha", "x"), ("alpha", None), ("alpha", [1]), ("l1_ratio", "a"), ("step_size", None), ("step_size", "x"), ("step_decay", 2),
+     ("step_decay", "x"), ("inverse_scaling", "x"), ("validation_fraction", "x"), ("callback", 5), ("random_state", -1),
+     ("random_state", "a"), ("random_state", 0.5), ("alpha", np.inf), ("step_size", 0.0)],
+)  # fmt: skip
+def test_a_wrong_parameter_is_named(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        SparseRegressor(**{name: value}).fit(np.eye(4), [1, 2, 3, 4])

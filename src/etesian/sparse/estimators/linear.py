@@ -9,14 +9,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from etesian.sparse.arguments import check_number, is_non_negative
 from etesian.sparse.estimators.held_out import hold_out_rows
 from etesian.sparse.estimators.minimizer import Minimizer
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems.linear import Linear
-from etesian.sparse.problems.losses import CLASSIFICATION, Loss
+from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION, Loss
 from etesian.sparse.problems.penalties import elastic_net
 
 Method = Literal["sgd", "svrg", "saga"]
+LARGEST = 1e150
+FAR = 100.0
+"""Multiple of the spread of targets beyond which their mean is subtracted."""
 METHODS: tuple[Method, ...] = ("sgd", "svrg", "saga")
 _STEPS_PER_SMOOTHNESS = {"sgd": 1 / 2, "svrg": 1 / 2, "saga": 1 / 3}
 
@@ -41,10 +45,10 @@ class SparseLinear(Minimizer):
     def _check_parameters(self) -> Loss:
         if self.method not in METHODS:
             raise ValueError(f"method must be {', '.join(map(repr, METHODS))}; got {self.method!r}")
-        if not (np.isfinite(self.alpha) and self.alpha >= 0):
-            raise ValueError(f"alpha must be a finite number, 0 or more; got {self.alpha}")
-        if not 0 <= self.l1_ratio <= 1:
-            raise ValueError(f"l1_ratio must be between 0 and 1; got {self.l1_ratio}")
+        check_number("alpha", self.alpha, "a finite number, 0 or more", is_non_negative)
+        check_number("l1_ratio", self.l1_ratio, "between 0 and 1", lambda value: 0 <= value <= 1)
+        if self.inverse_scaling != "auto":
+            check_number("inverse_scaling", self.inverse_scaling, "a finite number, 0 or more", is_non_negative)
         self._check_stopping()
         if isinstance(self.loss, Loss):
             return self.loss
@@ -66,16 +70,27 @@ class SparseLinear(Minimizer):
         """Fit coefficients of shape (n_features, n_outputs), starting from the current ones if `start`."""
         loss = self._check_parameters()
         rows = as_rows(X)
+        if float(np.abs(rows.data).max(initial=0)) > LARGEST:
+            raise ValueError(
+                f"X must contain values up to {LARGEST:g} in absolute value, whose squares are finite; scale the columns"
+            )
         means = center_full_columns(rows, weight) if self.fit_intercept else np.zeros(rows.shape[1])
+        shift = far_offset(target, weight) if self.fit_intercept and loss in REGRESSION.values() else 0.0
+        target = target - shift
         is_held = np.zeros(len(target), bool)
         if self.early_stopping and max_iter is None:
             is_held = self._hold_out(target)
+            if not weight[is_held].any():
+                raise ValueError(
+                    f"early_stopping needs held-out rows with a weight above 0; got 0 for all {is_held.sum()}: leave out rows "
+                    "of weight 0, or set a larger validation_fraction"
+                )
 
         def problem(chosen: NDArray[np.bool_], **options: Any) -> Linear:
             part = rows if chosen.all() else rows[chosen]
             return Linear(part, target[chosen], loss, weight=weight[chosen], n_outputs=n_outputs, **options)
 
-        initial = (self._coef, self._intercept + means @ self._coef) if start else None
+        initial = self._last_point(means, shift) if start else None
         options = self._options() | ({} if max_iter is None else {"extrapolates": False})  # of a part of the data only
         fitted = problem(~is_held, **options, initial=initial)
         result = self._minimize(
@@ -87,9 +102,14 @@ class SparseLinear(Minimizer):
         )
         state: Any = result.variables
         self._coef = state.coef
-        self._intercept = state.intercept - (means @ state.coef).astype(state.intercept.dtype)
+        self._intercept = state.intercept - (means @ state.coef - shift).astype(state.intercept.dtype)
         self._publish(self._coef, self._intercept)
         return self._finish(result)
+
+    def _last_point(self, means: NDArray[np.float64], shift: float) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the last coefficients and intercept, for columns and targets from which `means` and `shift` are subtracted."""
+        intercept = self._intercept + means @ self._coef - shift
+        return self._coef, intercept if self.fit_intercept else np.zeros_like(intercept)
 
     def _options(self) -> dict[str, Any]:
         """Return the options of `Linear`; a given step size applies to all coefficients."""
@@ -139,6 +159,15 @@ def as_rows(X: Any) -> csr_array:
     rows = csr_array(X, copy=issparse(X))
     rows.sum_duplicates()
     return rows
+
+
+def far_offset(target: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    """Return the mean of targets that differ little from it, which would cost digits of the errors; else 0."""
+    if not weight.any():
+        return 0.0
+    mean = float(np.average(target, weights=weight))
+    spread = float(np.sqrt(np.average((target - mean) ** 2, weights=weight)))
+    return mean if abs(mean) > FAR * spread else 0.0
 
 
 def center_full_columns(rows: csr_array, weight: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,22 +10,26 @@ from numpy.typing import NDArray
 SETTLED = 1e-3
 """Fraction of an intercept's slope that may remain, since the coefficients of the next epoch move the root by more."""
 
+MOST_GROWTHS = 100
+"""Most times that the bracket grows by a factor of 4."""
+
 
 def find_rising_zero(
     function: Any, start: NDArray[np.float64], *, width: float = 1.0, keep: float = 0.0
 ) -> NDArray[np.float64]:
     """Return the root of each of several non-decreasing functions, by the Illinois variant of regula falsi.
 
-    The bracket extends from `start` by `width` times the value there, and grows until it contains the root. The search
-    stops at a distance of about a million from `start`. Values are reduced to the fraction `keep` of the initial ones,
-    or to rounding.
+    The bracket extends from `start` by `width` times the value there, and grows until it contains the root, or a value of 0 by
+    underflow where there is none. Values are reduced to the fraction `keep` of the initial ones, or to rounding.
     """
     at_start = function(start)
     enough = np.maximum(keep * np.abs(at_start), 1e-13)
     near, at_near, far, at_far = start, at_start, start, at_start
     reach = -width * at_start
-    while np.abs(reach).max() < 1e6 and (at_far * at_start > 0).any():
+    for _ in range(MOST_GROWTHS):
         is_short = at_far * at_start > 0
+        if not is_short.any():
+            break
         near, at_near = np.where(is_short, far, near), np.where(is_short, at_far, at_near)
         far = np.where(is_short, start + reach, far)
         at_far, reach = function(far), 4 * reach

@@ -228,7 +228,7 @@ class Linear:
                 self._newton_steps.take(self, state, sum_over)
                 objective = float(self._extrapolation.objective.sum())
         elif self.fit_intercept:
-            self._solve_intercept(state.intercept, sum_over)
+            self.solve_intercept(state.intercept, self._predicted, sum_over)
         if not self._is_smooth:
             objective = renew_multipliers(self, state, sum_over)
         if renews:
@@ -268,7 +268,8 @@ class Linear:
         The step is that of variables scaled to curvature 1. It estimates the suboptimality of the objective, exactly for
         a quadratic objective with uncorrelated columns. With correlated columns it is more: at least about the gain of the last
         Newton step, which is then returned. SVRG has the gradient; SAGA's mean gradient is a rough estimate,
-        which is returned if it is far above `enough`.
+        which is returned if it is far above `enough`. Where few rows' losses have curvature, as those of Huber's loss with large
+        errors have none, the step is longer accordingly. What rounding explains counts as 0.
         """
         state: State = variables  # type: ignore[assignment]
         if self._multipliers is not None:
@@ -276,16 +277,38 @@ class Linear:
         if self.reduction is not None:
             known = (state.mean_gradient, self._steps, self.penalty)
             (length,) = sum_over(sums.sum_known_steps, self.X.shape[1], 1, known, (state.coef,))
-            if length / 2 > ROUGH * enough:
+            if length / 2 > max(ROUGH * enough, self._rounding(state)):
                 return float(length) / 2
         n_rows, slopes = self.X.shape[0], np.empty_like(self._predicted)
         self._predict(state.coef, self._predicted, sum_over)
         seen = (self._predicted, self.target, self._weight, self._curve, slopes)
         total = sum_over(sums.fill_slopes, n_rows, self.n_outputs, seen, state.intercept.astype(np.float64)) / n_rows
-        columns = (*self._columns, slopes, self._steps, self.penalty)
+        bent = 1.0 if self.loss.is_quadratic else self._share_of_curvature(state, sum_over)
+        ridge = self.penalty.strong_convexity
+        steps = self._steps if bent == 1.0 else 1 / (bent * (1 / np.maximum(self._steps, TINY) - ridge) + ridge + TINY)
+        columns = (*self._columns, slopes, np.where(self._steps > 0, steps, 0.0), self.penalty)
         (length,) = sum_over(sums.sum_gradient_steps, self.X.shape[1], 1, columns, (state.coef,))
-        along_intercept = (total**2).sum() / (self._steepest * self._weight.mean()) if self.fit_intercept else 0.0
-        return max(float(length + along_intercept) / 2, self._newton_steps.gained)
+        along_intercept = (
+            (total**2).sum() / (bent * self._steepest * self._weight.mean()) if self.fit_intercept else 0.0
+        )
+        found = max(float(length + along_intercept) / 2, self._newton_steps.gained)
+        return 0.0 if found <= self._rounding(state) else found
+
+    def _share_of_curvature(self, state: State, sum_over: SumOver) -> float:
+        """Return the mean second derivative of the losses over its bound if that is small, else 1."""
+        bends = np.empty_like(self._predicted)
+        seen = (self._predicted, self.target, self._weight, self._curve, np.empty_like(bends), bends)
+        total = sum_over(sums.fill_bends, len(bends), self.n_outputs, seen, state.intercept.astype(np.float64))
+        share = float(total.sum() / (self._steepest * max(float(self._weight.sum()), TINY) * self.n_outputs))
+        return 1.0 if share >= FLAT else max(share, FLATTEST)
+
+    def _rounding(self, state: State) -> float:
+        """Return the suboptimality that rounding errors of the predictions can feign."""
+        at = self._predicted + state.intercept
+        errors = (
+            ROUNDINGS * np.finfo(state.coef.dtype).eps * max(float(np.abs(at).max()), float(np.abs(self.target).max()))
+        )
+        return self._steepest * float(self._weight.mean()) * self.n_outputs * errors**2 / 2
 
     def advice(self) -> str:
         """Return a sentence that names a badly scaled column and the remedy, or an empty string."""
@@ -317,9 +340,11 @@ class Linear:
             self.X, self._weight, curvature=self._steepest, strong_convexity=self.penalty.strong_convexity
         )
 
-    def _solve_intercept(self, intercept: NDArray[Any], sum_over: SumOver, keep: float = SETTLED) -> None:
-        """Solve for the intercept at which the slopes of the losses sum to 0, up to a fraction `keep`."""
-        data = (self._predicted, self.target, self._weight, self._curve)
+    def solve_intercept(
+        self, intercept: NDArray[Any], predicted: NDArray[np.float64], sum_over: SumOver, keep: float = SETTLED
+    ) -> None:
+        """Solve in place for the intercept at which the slopes of the losses sum to 0, up to a fraction `keep`."""
+        data = (predicted, self.target, self._weight, self._curve)
 
         def slopes(shift: NDArray[np.float64]) -> NDArray[np.float64]:
             return sum_over(sums.sum_slopes, len(self.target), self.n_outputs, data, shift) / len(self.target)
@@ -330,6 +355,14 @@ class Linear:
 
 ROUGH = 100.0
 """Factor by which SAGA's mean gradient, up to one epoch old, must exceed the tolerance to rule out the optimum."""
+
+FLAT, FLATTEST = 1e-2, 1e-12
+"""Share of the curvature's bound below which losses count as flat, and the least that they are taken to have."""
+
+ROUNDINGS = 4.0
+"""Rounding errors of a prediction, each of its precision, that the slopes at an exact fit are attributed to."""
+
+TINY = 1e-300
 
 CAUTION: dict[Reduction | None, float] = {None: 0.5, "svrg": 0.5, "saga": 2.0}
 """Factor of the bound on the curvature of a batch, which limits the sum of the changes of lists.

@@ -84,7 +84,7 @@ def _measure(problem: Linear, state: State, sum_over: SumOver) -> _Measured:
     found = problem._multipliers
     assert found is not None
     if problem.fit_intercept:  # exactly, since the slopes of a feasible dual point sum to 0
-        problem._solve_intercept(state.intercept, sum_over, keep=0.0)
+        problem.solve_intercept(state.intercept, problem._predicted, sum_over, keep=0.0)
     seen = (problem._predicted, problem.target, problem._weight, problem._curve, found.slopes, found.weighted)
     intercept = state.intercept.astype(np.float64)
     losses, conjugates, apart = sum_over(sums.fill_multipliers, n_rows, 3, seen, intercept) / n_rows

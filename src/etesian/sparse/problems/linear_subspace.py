@@ -13,6 +13,7 @@ from etesian.sparse._engine.workers import CHUNK
 from etesian.sparse.problems import linear_sums as sums
 from etesian.sparse.problems.conjugate_gradients import conjugate_gradients
 from etesian.sparse.problems.extrapolation import Evaluate, Extrapolation
+from etesian.sparse.problems.intercept import SETTLED
 from etesian.sparse.problems.linear_updates import State
 from etesian.sparse.problems.penalties import L2
 from etesian.sparse.problems.problem import SumOver
@@ -48,8 +49,25 @@ def extrapolate(problem: Linear, state: State, sum_over: SumOver) -> float | Non
     found = problem._extrapolation
     if not found.advance(coef, problem._predicted):
         return None
+    if problem.fit_intercept and not problem.loss.is_quadratic:
+        _settle_intercept(problem, found, sum_over)
     state.coef[:], state.intercept[:], problem._predicted[:] = found.coef, found.intercept, found.predicted
     return float(found.objective.sum())
+
+
+def _settle_intercept(problem: Linear, found: Extrapolation, sum_over: SumOver) -> None:
+    """Solve for the intercept if the Newton steps have not, as where no row's loss has curvature."""
+    n_rows, slopes = problem.X.shape[0], np.empty_like(found.predicted)
+    seen = (found.predicted, problem.target, problem._weight, problem._curve, slopes)
+    total = sum_over(sums.fill_slopes, n_rows, problem.n_outputs, seen, found.intercept)
+    if (np.abs(total) <= SETTLED * np.abs(slopes).sum(axis=0)).all():
+        return
+    intercept = found.intercept.copy()
+    problem.solve_intercept(intercept, found.predicted, sum_over)
+    objective = values_at(problem, found.coef, found.predicted, intercept, sum_over)
+    is_lower = objective < found.objective
+    found.intercept = np.where(is_lower, intercept, found.intercept)
+    found.objective = np.where(is_lower, objective, found.objective)
 
 
 def _along(
