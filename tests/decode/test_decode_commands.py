@@ -19,6 +19,7 @@ import pytest
 from command_line import Result, run_command
 from tiny_bundle import byte_tokenizer
 
+from etesian.cli.app import run
 from etesian.cli.decode import FOR_PROGRAMS, MAX_TOKENS, generate
 from etesian.cli.decode_output import COLORS, TARGET_COLOR, PieceWriter, color_of, legend
 from etesian.decode import GREEDY, Decoder, FixedPolicy, Generation, Piece, Sampling
@@ -352,6 +353,15 @@ def write_files(folder: Path, bundle: Path) -> None:
         ("generate --prompt-file none", "none cannot be read: No such file or directory"),
         ("generate --prompt-file latin", "latin must be UTF-8 text; byte 2 is invalid"),
         ("generate --model models --prompt-file nothing", "prompt must hold at least one token"),
+        ("generate t\udcff", "PROMPT must be UTF-8 text; character 2 is invalid"),
+        ("generate a --stop \udcff", "stop must be UTF-8 text; character 1 is invalid"),
+        ("chat --system \udcff", "--system must be UTF-8 text; character 1 is invalid"),
+        ("ngram show models/ngram.npz --after \udcff", "--after must be UTF-8 text; character 1 is invalid"),
+        (
+            "generate a --model models --stage lookup --stage lookup",
+            "different names; got lookup, lookup; use each stage once",
+        ),
+        ("generate a --model models --stage self --stage self", "inner stages, self; got 'self'; use the stage once"),
         ("generate a --temperature -1", "temperature must be 0 or above"),
         ("generate a --top-k 0", "top_k must be"),
         ("generate a --model models --max-tokens -1", "max_tokens must be"),
@@ -372,6 +382,7 @@ def write_files(folder: Path, bundle: Path) -> None:
         ("ngram build -o no/a.npz", "there is no folder no"),
         ("ngram build -o a.bin", "the name of an N-gram file must end in .npz"),
         ("ngram build -o a.npz --model models --tokens 0", "n_tokens and length must be at least 1"),
+        ("ngram build -o a.npz --model models --seed -1", "seed must be a whole number, at least 0; got -1"),
         ("ngram build -o a.npz --model models --starts nothing", "nothing must hold beginnings of texts"),
         ("ngram build -o a.npz --model models --starts latin", "latin cannot be read: "),
     ],
@@ -382,6 +393,36 @@ def test_user_error_gives_one_line_and_exit_code_2(folder: Path, bundle: Path, a
     assert (result.exit_code, result.stdout) == (2, "")
     assert complaint in " ".join(result.stderr.replace("│", " ").split())
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stream"),
+    [
+        ("generate -", "stdin"),
+        ("chat --top-k 0", "stdin"),
+        ("generate a --top-k 0", "stdout"),
+        ("chat --top-k 0", "stdout"),
+        ("serve --port 70000", "stdout"),
+        ("draft train --target models -o out --minutes 0", "stdout"),
+        ("ngram build -o a.bin", "stdout"),
+        ("ngram show none.npz", "stdout"),
+        ("models list", "stdout"),
+        ("models pull nothing", "stdout"),
+    ],
+)
+def test_closed_stream_is_the_first_error(arguments: str, stream: str, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, stream, None)
+    assert run(arguments.split()) == 2
+    name = {"stdin": "standard input", "stdout": "standard output"}[stream]
+    assert capsys.readouterr().err.startswith(f"error: {name} is closed; ")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_characters_that_standard_output_lacks_are_replaced(encoding: str, monkeypatch) -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", output)
+    assert run(["generate", "\u98a8 wind", "--model", "models", "--echo", "--max-tokens", "24"]) == 0
+    assert output.buffer.getvalue().startswith(b"? wind")
 
 
 def test_prompt_that_is_too_long_is_told_with_both_lengths() -> None:

@@ -40,7 +40,19 @@ def test_max_tokens_is_exact_even_inside_an_accepted_block(max_tokens):
         ([-1], "got -1"),
         ([0] * 12, "shorter than 12 tokens, the longest text that the model reads; got 12"),
         ("abc", "no tokenizer"),
+        ([1.7, 2.2], "whole numbers, the tokens; got 1.7"),
+        (np.array([1.0, 2.0]), "whole numbers, the tokens; got 1.0"),
+        ([float("nan")], "whole numbers, the tokens; got nan"),
+        ([1, True], "whole numbers, the tokens; got True"),
+        (["The"], "whole numbers, the tokens; got 'The'"),
+        ([[1, 2]], r"whole numbers, the tokens; got \[1, 2\]"),
+        (np.array([[1, 2]]), r"whole numbers, the tokens; got \[1, 2\]"),
+        ([None], "whole numbers, the tokens; got None"),
+        (b"abc", "text or a sequence of tokens; got b'abc'"),
+        (None, "text or a sequence of tokens; got None"),
+        (np.array(5), "text or a sequence of tokens"),
     ],
+    ids=str,
 )
 def test_a_prompt_that_cannot_be_read_is_refused(prompt, message):
     decoder = Decoder(TableModel(VOCABULARY, max_length=12))
@@ -49,14 +61,34 @@ def test_a_prompt_that_cannot_be_read_is_refused(prompt, message):
     assert len(decoder.generate([0] * 11).token_ids) == 1
 
 
+@pytest.mark.parametrize(
+    "prompt", [(1, 2), range(1, 3), np.array([1, 2], np.uint8), [np.int64(1), np.int32(2)]], ids=repr
+)
+def test_tokens_of_a_prompt_may_be_whole_numbers_of_any_kind(prompt):
+    assert (
+        Decoder(MODEL).generate(prompt, max_tokens=4).token_ids
+        == Decoder(MODEL).generate([1, 2], max_tokens=4).token_ids
+    )
+
+
 def test_other_requests_that_cannot_be_carried_out_are_refused():
     decoder = Decoder(MODEL)
     with pytest.raises(InputError, match="stop strings need a tokenizer"):
         decoder.generate([1], Sampling(stop=["a"]))
-    with pytest.raises(InputError, match="max_tokens must be a whole number, at least 0; got -1"):
-        decoder.generate([1], max_tokens=-1)
+    for max_tokens in (-1, None, 2.5):
+        with pytest.raises(InputError, match=f"max_tokens must be a whole number, at least 0; got {max_tokens}"):
+            decoder.generate([1], max_tokens=max_tokens)
+    with pytest.raises(InputError, match="sampling must be a Sampling; got None"):
+        decoder.generate([1], None)
     with pytest.raises(InputError, match=f"below the vocabulary size {VOCABULARY}; got 77"):
         decoder.generate([1], Sampling(banned_tokens=[77]))
+
+
+@pytest.mark.parametrize("messages", ["hi", ["hi"], None, [None], {"role": "user", "content": "hi"}], ids=str)
+def test_messages_of_another_type_are_refused(messages):
+    decoder = Decoder(MODEL, chat_template=Letters())
+    with pytest.raises(InputError, match="messages must be a sequence of mappings with 'role' and 'content'; got "):
+        decoder.chat(messages)
 
 
 def test_a_prompt_may_be_text():

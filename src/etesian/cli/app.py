@@ -71,7 +71,8 @@ def run(arguments: Sequence[str], *, handles_interrupts: bool = False) -> int:
     try:
         with printed_notes():
             code = _run(arguments, handles_interrupts=handles_interrupts)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except (InputError, cyclopts.CycloptsError) as error:

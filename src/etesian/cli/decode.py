@@ -16,9 +16,10 @@ from rich.console import Console
 from etesian._shared.limits import DOCUMENT_BYTES
 from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, print_json
 from etesian.cli.decode_models import AUTO, SMOLLM2, ModelChoice
-from etesian.cli.decode_output import PieceWriter, legend, statistics_table
+from etesian.cli.decode_output import PieceWriter, legend, prepare_output, statistics_table
 from etesian.cli.decode_remote import RemoteStream
 from etesian.cli.derive import options_from
+from etesian.decode.checks import check_text
 from etesian.decode.comparison import Comparison, compare_with_plain
 from etesian.decode.decoder import Decoder, Stream
 from etesian.decode.generation import Generation
@@ -124,6 +125,7 @@ def generate(
     as_json
         Print one JSON object instead of text.
     """
+    prepare_output()
     console = Console(stderr=True, highlight=False)
     text = read_prompt(prompt, prompt_file)
     loading = LoadOptions(**{name: options.pop(name) for name in LOADING})
@@ -159,7 +161,10 @@ def read_prompt(prompt: str | None, file: Path | None) -> str:
         given = "neither" if prompt is None else "both"
         raise InputError(f"the text to continue must be given as PROMPT or by --prompt-file; got {given}")
     if prompt is not None and prompt != "-":
+        check_text("PROMPT", prompt)
         return prompt
+    if file is None and sys.stdin is None:
+        raise InputError("standard input is closed; give the text as PROMPT or by --prompt-file")
     name = "standard input" if file is None else str(file)
     try:
         with nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as content:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from etesian._shared.text import printable
 from etesian.cli.console import print_json
+from etesian.cli.decode_output import prepare_output
 from etesian.decode.models.loading.catalog import CATALOG, pull
 
 app = App(name="models", help="List or download models with a short name.")
@@ -25,6 +26,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -
     as_json
         Print one JSON array instead of a table.
     """
+    prepare_output()
     rows = [
         {
             "name": model.name,
@@ -55,6 +57,7 @@ def pull_model(name: str, /) -> None:
     name
         Name of the model, such as smollm2.
     """
+    prepare_output()
     with Console(stderr=True, highlight=False).status(Text(f"downloading {printable(name)}")):
         path = pull(name)
     print(printable(str(path)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,9 +15,10 @@ from etesian._shared.text import printable
 from etesian.cli.console import note
 from etesian.cli.decode import FOR_PROGRAMS, LOADING, MAX_TOKENS, write_to_the_end
 from etesian.cli.decode_models import AUTO, ModelChoice
-from etesian.cli.decode_output import PieceWriter, legend, statistics_table
+from etesian.cli.decode_output import PieceWriter, legend, prepare_output, statistics_table
 from etesian.cli.decode_remote import RemoteDecoder
 from etesian.cli.derive import options_from
+from etesian.decode.checks import check_text
 from etesian.decode.decoder import Decoder
 from etesian.decode.generation import Generation
 from etesian.decode.models.loading import LoadOptions
@@ -106,10 +108,13 @@ class Session:
             if line == "/exit":
                 return
             try:
+                check_text("a line", line)
                 if line.startswith("/"):
                     self.carry_out(line)
                 elif line:
                     self.answer(line)
+            except InputError as error:
+                note(f"error: {error}")
             except KeyboardInterrupt:  # before the answer begins, or after it
                 self.conversation.drop_question()
                 self.console.print("\nended by Ctrl-C")
@@ -213,6 +218,10 @@ def chat(
     show_origins
         Color each token by the drafter that proposed it.
     """
+    prepare_output()
+    _prepare_input()
+    if system is not None:
+        check_text("--system", system)
     console = Console(stderr=True, highlight=False)
     loading = LoadOptions(**{name: options.pop(name) for name in LOADING})
     sampling = Sampling(**options)
@@ -233,6 +242,14 @@ def chat(
         note(f"chatting with {model}; /help lists commands, Ctrl-D ends the session")
     session.run(_read_line)
     return 0
+
+
+def _prepare_input() -> None:
+    """Read standard input as UTF-8, with a lone surrogate for each byte that is not valid, which `Session` reports."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed; connect it to a terminal, a pipe or a file")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def _stages(decoder: Decoder | RemoteDecoder) -> tuple[str, ...]:

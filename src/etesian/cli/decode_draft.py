@@ -10,6 +10,8 @@ from cyclopts import App, Parameter
 
 from etesian.cli.console import EXIT_INTERRUPTED, note, print_json
 from etesian.cli.decode_models import LIBRARIES
+from etesian.cli.decode_output import prepare_output
+from etesian.decode.checks import check_whole
 from etesian.decode.models.loading import LoadOptions
 from etesian.errors import InputError
 
@@ -55,9 +57,12 @@ def train(
     as_json
         Print the record of the training as JSON.
     """
+    prepare_output()
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         raise InputError(f"training needs {', '.join(missing)}: pip install 'etesian[decode]'")
+    check_whole("outputs", outputs, at_least=1)
+    check_whole("tokens_per_text", tokens_per_text, at_least=1)
     if text is not None and not text.is_dir():
         raise InputError(f"--text must be a folder; got {text}")
     from etesian.decode.draft_training.target import load_target

@@ -13,6 +13,8 @@ from etesian._shared.documents import read_text
 from etesian._shared.files import check_output
 from etesian.cli.console import note, print_json
 from etesian.cli.decode_models import BUNDLED, NONE, ModelChoice, draft_beside
+from etesian.cli.decode_output import prepare_output
+from etesian.decode.checks import check_text
 from etesian.decode.decoder import Decoder
 from etesian.decode.drafters.ngram import SAMPLING_TEMPERATURE, NgramDrafter, build_ngram
 from etesian.decode.drafters.ngram_table import NgramTable
@@ -59,6 +61,7 @@ def build(
     as_json
         Print one JSON object instead of text.
     """
+    prepare_output()
     console = Console(stderr=True, highlight=False)
     _check_output(output)
     lines = None if starts is None else _lines_of(starts)
@@ -94,9 +97,11 @@ def show(file: Path, /, *, after: str | None = None, model: str = BUNDLED, as_js
     as_json
         Print one JSON object instead of text.
     """
+    prepare_output()
     table = NgramDrafter.load(file).table
     found = _described(table, file)
     if after is not None:
+        check_text("--after", after)
         console = Console(stderr=True, highlight=False)
         decoder = ModelChoice(model=draft_beside(model), draft=NONE, ngram=NONE).load(console)
         found["expected"] = _expected(table, decoder, after)

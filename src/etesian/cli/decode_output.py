@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from rich.text import Text
 from etesian._shared.text import printable
 from etesian.decode.generation import Generation, Piece
 from etesian.decode.statistics import TARGET, Statistics
+from etesian.errors import InputError
 
 COLORS = ("green", "cyan", "magenta", "blue")
 """Colors of the drafter's stages from the innermost on. Further stages start again with the first color."""
@@ -23,6 +25,20 @@ _CODES = {"green": "\x1b[32m", "cyan": "\x1b[36m", "magenta": "\x1b[35m", "blue"
 
 _CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {127: 0x2421}
 _CONTROL |= dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
+
+
+def prepare_output() -> None:
+    """Let standard output replace characters that its encoding lacks.
+
+    Raises
+    ------
+    InputError
+        If standard output is closed.
+    """
+    if sys.stdout is None:
+        raise InputError("standard output is closed; connect it to a terminal, a pipe or a file")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def color_of(origin: str, stages: Sequence[str]) -> str:

@@ -75,8 +75,7 @@ class RemoteDecoder:
         assert self._parts.hostname is not None
         connection = kind(self._parts.hostname, self._parts.port, timeout=_SECONDS)
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
-        if key is not None:
+        if (key := _api_key()) is not None:
             headers["Authorization"] = f"Bearer {key}"
         try:
             connection.request(method, self._prefix + path, None if body is None else json.dumps(body), headers)
@@ -190,6 +189,17 @@ class RemoteStream:
 
 _FOREIGN = "its response is not one of an OpenAI-compatible server"
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, http.client.HTTPException)
+
+
+def _api_key() -> str | None:
+    """Return the API key; refuse one that no header can hold, without quoting it."""
+    for name in KEY_VARIABLES:
+        key = os.environ.get(name, "").strip()
+        if any(ord(sign) > 0xFF or not sign.isprintable() for sign in key):
+            raise InputError(f"{name} must hold an API key of printable characters of Latin-1; its value has others")
+        if key:
+            return key
+    return None
 
 
 def _message(response: http.client.HTTPResponse) -> str:

@@ -13,7 +13,9 @@ from rich.console import Console
 from etesian.cli.console import note
 from etesian.cli.decode import LOADING
 from etesian.cli.decode_models import AUTO, NONE, ModelChoice
+from etesian.cli.decode_output import prepare_output
 from etesian.cli.derive import options_from
+from etesian.decode.checks import check_text, check_whole
 from etesian.decode.models.loading import LoadOptions
 from etesian.decode.serve.engine import Engine
 from etesian.decode.serve.options import EngineOptions
@@ -110,9 +112,13 @@ def serve(
         raise InputError(f"--replicas must be at least 1, and needs --on ray; got {replicas}")
     from etesian.decode.serve.http import ServerOptions, listen, read_api_keys
 
+    prepare_output()
+    check_whole("cache_mb", cache_mb, at_least=0)
+    model_name = name or Path(model).stem
+    check_text("--name", model_name)
     engine_options = EngineOptions(slots=slots, queue=queue, cache_bytes=cache_mb << 20, context=context)
     server_options = ServerOptions(
-        model_name=name or Path(model).stem,
+        model_name=model_name,
         host=host,
         port=port,
         allowed_hosts=allow_host,

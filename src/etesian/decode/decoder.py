@@ -266,12 +266,16 @@ class Decoder:
         """Answer the last message of a conversation piece by piece; see `chat` and `stream`."""
         if self.chat_template is None:
             raise InputError("the model has no chat template; use generate, or load an instruction-tuned model")
+        if not isinstance(messages, Sequence) or not all(isinstance(message, Mapping) for message in messages):
+            raise InputError(f"messages must be a sequence of mappings with 'role' and 'content'; got {messages!r:.60}")
         tokens = self.chat_template.encode(messages)
         return self.stream(tokens, sampling, max_tokens=max_tokens, speculate=speculate)
 
     def open(self, prompt: Prompt, sampling: Sampling, *, max_tokens: int, speculate: bool = True) -> Request:
         """Check a prompt and its options, and return the state of a request that has not begun; see `generate`."""
         check_whole("max_tokens", max_tokens, at_least=0)
+        if not isinstance(sampling, Sampling):
+            raise InputError(f"sampling must be a Sampling; got {sampling!r:.60}")
         vocabulary_size = self.target.vocabulary_size
         tokens = prompt_tokens(prompt, self.tokenizer, vocabulary_size, self.target.max_length)
         if sampling.stop and self.tokenizer is None:

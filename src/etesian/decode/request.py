@@ -69,14 +69,14 @@ def prompt_tokens(
     Raises
     ------
     InputError
-        If the prompt is empty or too long, or holds tokens outside the vocabulary.
+        If the prompt is neither text nor a sequence of whole numbers, is empty or too long, or holds tokens outside the vocabulary.
     """
     if isinstance(prompt, str):
         if tokenizer is None:
             raise InputError("prompt must be a sequence of tokens, because the decoder has no tokenizer; got a string")
         tokens = list(tokenizer.encode(prompt))
     else:
-        tokens = [int(token) for token in prompt]
+        tokens = _whole_numbers(prompt)
     if not tokens:
         raise InputError("prompt must hold at least one token; got none")
     strange = [token for token in tokens if not 0 <= token < vocabulary_size]
@@ -87,3 +87,13 @@ def prompt_tokens(
             f"prompt must be shorter than {max_length} tokens, the longest text that the model reads; got {len(tokens)}"
         )
     return tokens
+
+
+def _whole_numbers(prompt: Sequence[int]) -> list[int]:
+    given = prompt if isinstance(prompt, Sequence) else np.asarray(prompt).tolist()  # an array or a tensor
+    if not isinstance(given, Sequence) or isinstance(given, bytes | bytearray | memoryview):
+        raise InputError(f"prompt must be text or a sequence of tokens; got {prompt!r:.60}")
+    strange = [token for token in given if isinstance(token, bool) or not isinstance(token, int | np.integer)]
+    if strange:
+        raise InputError(f"prompt must hold whole numbers, the tokens; got {strange[0]!r:.60}")
+    return [int(token) for token in given]

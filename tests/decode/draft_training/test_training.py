@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -22,7 +23,13 @@ from etesian.decode.draft_training.muon import Muon32  # noqa: E402
 from etesian.decode.draft_training.prompts import documentation_passages, library_functions, prompts, read_passages  # noqa: E402
 from etesian.decode.draft_training.samples import Samples, sample_texts  # noqa: E402
 from etesian.decode.draft_training.target import load_target  # noqa: E402
-from etesian.decode.draft_training.training import TrainingOptions, head_config, output_rows, train_draft  # noqa: E402
+from etesian.decode.draft_training.training import (  # noqa: E402
+    TrainingOptions,
+    _sampled,
+    head_config,
+    output_rows,
+    train_draft,
+)
 from etesian.decode.drafters.head.folder import read_head  # noqa: E402
 from etesian.decode.drafters.head.model import HeadModel  # noqa: E402
 from etesian.errors import InputError  # noqa: E402
@@ -238,6 +245,78 @@ def test_the_command_trains_and_refuses_a_missing_folder(folder, tmp_path, monke
     done = run_command("draft", "train", "--target", str(folder), "-o", str(tmp_path / "x"), "--text", "missing")
     assert done.exit_code == 2
     assert "--text must be a folder; got missing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed must be a whole number, at least 0; got -1"),
+        ({"seed": 2**64}, f"seed must be below 2\\*\\*64; got {2**64}"),
+        ({"seed": None}, "seed must be a whole number, at least 0; got None"),
+        ({"minutes": float("nan")}, "minutes must be above 0; got nan"),
+        ({"minutes": "1"}, "minutes must be above 0; got '1'"),
+        ({"n_outputs": 0}, "n_outputs must be a whole number, at least 1; got 0"),
+        ({"n_tokens": 2.5}, "n_tokens must be a whole number, at least 1; got 2.5"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_work_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        TrainingOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seed", "-1"], "seed must be a whole number, at least 0; got -1"),
+        (["--outputs", "0"], "outputs must be a whole number, at least 1; got 0"),
+        (["--tokens-per-text", "0"], "tokens_per_text must be a whole number, at least 1; got 0"),
+    ],
+    ids=str,
+)
+def test_the_command_refuses_options_before_anything_is_written(folder, tmp_path, options, message):
+    done = run_command("draft", "train", "--target", str(folder), "-o", str(tmp_path / "out"), *options)
+    assert (done.exit_code, done.stderr) == (2, f"error: {message}\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_created_is_refused(target, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nothing")
+    for name in ("file", "file/head", "dangling/head"):
+        with pytest.raises(InputError, match=r"cannot be created: (File exists|Not a directory); give another folder"):
+            train_draft(target, tmp_path / name, OPTIONS, lambda _: None)
+
+
+def test_options_that_fail_leave_no_run_behind(target, tmp_path, monkeypatch):
+    class Silent:
+        def encode(self, text):
+            return []
+
+    monkeypatch.setattr(training, "SHARD_PROMPTS", 2)
+    (tmp_path / "empty").mkdir()
+    for failing, options, message in (
+        (replace(target, tokenizer=Silent()), OPTIONS, "no prompt has tokens of this target"),
+        (target, replace(OPTIONS, n_tokens=10_000), "leaves room for 10000 more"),
+        (target, replace(OPTIONS, text=tmp_path / "empty"), "must hold text files"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train_draft(failing, tmp_path / "head", options, lambda _: None)
+    options = replace(OPTIONS, minutes=0.001)
+    train_draft(target, tmp_path / "head", options, lambda _: None)
+    with pytest.raises(InputError, match="holds a run with seed 0, not 1"):
+        train_draft(target, tmp_path / "head", replace(options, seed=1), lambda _: None)
+
+
+def test_prompts_without_tokens_are_left_out(target, tmp_path, monkeypatch):
+    class Selective:
+        def encode(self, text):
+            return [5, 9][: len(text) % 3]
+
+    monkeypatch.setattr(training, "SHARD_PROMPTS", 6)
+    found = _sampled(replace(target, tokenizer=Selective(), chat_template=None), OPTIONS, np.random.default_rng(0))
+    lengths = np.concatenate([samples.prompt_lengths for parts in found.values() for samples in parts])
+    assert set(lengths) == {1, 2}
 
 
 def test_passages_of_a_folder_are_prompts(tmp_path):

@@ -10,6 +10,7 @@ from etesian.decode.drafters.combined import CombinedDrafter, merge
 from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.drafters.ngram import NgramDrafter
 from etesian.decode.tree import ROOT, TokenTree
+from etesian.errors import InputError
 
 
 def chances_by_path(tree):
@@ -106,7 +107,7 @@ def test_each_drafter_learns_from_what_it_proposed():
 
 
 def test_drafters_that_cannot_be_told_apart_are_refused():
-    with pytest.raises(ValueError, match="must have different names"):
+    with pytest.raises(InputError, match="must have different names; got lookup, lookup; use each stage once"):
         CombinedDrafter([LookupDrafter(), LookupDrafter()])
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(InputError, match="at least one"):
         CombinedDrafter([])

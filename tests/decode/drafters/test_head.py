@@ -234,7 +234,16 @@ def drafter_of(inner=None):
     return HeadDrafter(model_of(random_head(config)), inner)
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.0, seed=5), Sampling(temperature=0.7, top_k=5)])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        GREEDY,
+        Sampling(temperature=1.0, seed=5),
+        Sampling(temperature=0.7, top_k=5),
+        Sampling(temperature=0.7, top_k=2**63),
+        Sampling(temperature=0.7, seed=np.int64(5)),
+    ],
+)
 @pytest.mark.parametrize("inner", [None, LookupDrafter()], ids=["alone", "with lookup"])
 def test_b1_a_head_gives_plain_decodings_text(inner, sampling):
     decoder = Decoder(TARGET, drafter_of(inner), policy=FixedPolicy(8, 4))
@@ -243,6 +252,11 @@ def test_b1_a_head_gives_plain_decodings_text(inner, sampling):
         drafted = decoder.generate(prompt, sampling, max_tokens=25)
         assert drafted.token_ids == expected
     assert any(stage.name == "head" and stage.passes for stage in drafted.stats.stages)
+
+
+def test_two_heads_need_different_names():
+    with pytest.raises(InputError, match="name must differ from those of the inner stages, head; got 'head'"):
+        drafter_of(drafter_of())
 
 
 def test_b4_a_head_that_knows_the_next_token_is_accepted_whole():

@@ -15,6 +15,7 @@ from etesian.decode.models.table import TableModel
 from etesian.decode.sampling import GREEDY, Chooser, Sampling
 from etesian.decode.speculation.costs import PassCosts
 from etesian.decode.tree import ROOT, TokenTree
+from etesian.errors import InputError
 
 VOCABULARY = 8
 FREE = None  # no limit on draft passes
@@ -401,7 +402,7 @@ def test_work_is_told_by_stage():
 
 
 def test_options_that_cannot_work_are_refused():
-    with pytest.raises(ValueError, match="name must differ"):
+    with pytest.raises(InputError, match="name must differ from those of the inner stages, draft; got 'draft'"):
         ModelDrafter(TableModel(4), LookupDrafter(name="draft"))
     with pytest.raises(ValueError, match="at least 1"):
         ModelDrafter(TableModel(4), n_children=0)

@@ -123,6 +123,29 @@ def test_a_model_without_an_end_token_is_refused():
         decoder(end_tokens=[]).generate("ab", Sampling(grammar=GRAMMARS["regex"]))
 
 
-def test_an_unknown_kind_is_refused():
-    with pytest.raises(InputError, match="kind of a grammar must be 'json_schema', 'lark' or 'regex'; got 'yaml'"):
-        Grammar("yaml", "a: b")
+@pytest.mark.parametrize(
+    ("kind", "source", "message"),
+    [
+        ("yaml", "a: b", "kind of a grammar must be 'json_schema', 'lark' or 'regex'; got 'yaml'"),
+        ("lark", 'start: "a\ud800"', "source of a grammar must be UTF-8 text; character 10 is invalid"),
+        ("regex", "\ud800", "source of a grammar must be UTF-8 text; character 1 is invalid"),
+        ("json_schema", '{"const": "\udc80"}', "source of a grammar must be UTF-8 text; character 12 is invalid"),
+        ("regex", 5, "source of a grammar must be text; got 5"),
+    ],
+)
+def test_unknown_kinds_and_sources_that_are_not_text_are_refused(kind, source, message):
+    with pytest.raises(InputError, match=message):
+        Grammar(kind, source)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), {(1, 2): 3}], ids=lambda value: type(value).__name__)
+def test_a_schema_that_is_not_json_is_refused(value):
+    with pytest.raises(InputError, match="the JSON schema cannot be written as JSON: "):
+        Grammar.json_schema({"a": value})
+
+
+def test_a_schema_that_contains_itself_is_refused():
+    schema = {}
+    schema["not"] = schema
+    with pytest.raises(InputError, match="the JSON schema cannot be written as JSON: Circular reference"):
+        Grammar.json_schema(schema)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from etesian.decode import GREEDY, Sampling
+from etesian.decode import GREEDY, Decoder, NgramDrafter, Sampling, TableModel
 from etesian.decode.sampling import Chooser
 from etesian.errors import InputError
 
@@ -39,11 +39,26 @@ from etesian.errors import InputError
         ({"forced_tokens": {-1: 5}}, "an index of forced_tokens must be a whole number, at least 0; got -1"),
         ({"stop": "end"}, "stop must be a list of strings, none of them empty; got 'end'"),
         ({"stop": ["end", ""]}, "stop must be a list of strings, none of them empty; got ['end', '']"),
+        ({"stop": None}, "stop must be a list of strings, none of them empty; got None"),
+        ({"stop": 5}, "stop must be a list of strings, none of them empty; got 5"),
+        ({"stop": ["a", "b\ud800"]}, "stop must be UTF-8 text; character 2 is invalid"),
+        ({"logit_bias": None}, "logit_bias must be a mapping; got None"),
+        ({"logit_bias": [1, 2]}, "logit_bias must be a mapping; got [1, 2]"),
+        ({"logit_bias": {3: None}}, "logit_bias[3] must be between -1e38 and 1e38"),
+        ({"logit_bias": {None: 1}}, "must be a whole number, at least 0; got None"),
+        ({"forced_tokens": [1]}, "forced_tokens must be a mapping; got [1]"),
+        ({"banned_tokens": None}, "banned_tokens must be a list of tokens; got None"),
+        ({"banned_tokens": [None]}, "must be a whole number, at least 0; got None"),
+        ({"stop_tokens": 5}, "stop_tokens must be a list of tokens; got 5"),
+        ({"stop_tokens": "ab"}, "must be a whole number, at least 0; got 'a'"),
+        ({"grammar": "a"}, "grammar must be a Grammar or None; got 'a'"),
+        ({"temperature": 10**400}, "temperature must be 0 or above"),
+        ({"presence_penalty": -(10**400)}, "presence_penalty must be between -1e38 and 1e38"),
         ({"logprobs": -1}, "logprobs must be a whole number, at least 0; got -1"),
         ({"seed": 1.5}, "seed must be a whole number; got 1.5"),
         ({"seed": None}, "seed must be a whole number; got None"),
     ],
-    ids=str,
+    ids=lambda value: f"{value!s:.60}",
 )
 def test_a_value_that_does_not_work_is_named(options, message):
     with pytest.raises(InputError, match=re.escape(message)):
@@ -55,6 +70,17 @@ def test_greedy_is_no_temperature_or_none_of_it():
     assert Sampling(temperature=0.0, top_k=5).is_greedy
     assert not Sampling(temperature=1e-3).is_greedy
     assert not Sampling(temperature=0.0, top_k=5).is_truncated
+
+
+@pytest.mark.parametrize("has_drafter", [False, True])
+def test_options_may_be_whole_numbers_of_numpy(has_drafter):
+    model, drafter = TableModel(9, scale=2.0, seed=1), NgramDrafter.count([[1, 2, 3, 1, 2]], 9) if has_drafter else None
+    given = {"seed": 5, "top_k": 4, "logprobs": 2, "stop_tokens": [3], "banned_tokens": [2]}
+    outs = [
+        Decoder(model, drafter).generate([1, 2], Sampling(temperature=1.0, **options), max_tokens=9)
+        for options in (given, {name: np.array(value)[()] for name, value in given.items()})
+    ]
+    assert outs[0].token_ids == outs[1].token_ids
 
 
 @pytest.mark.parametrize("options", [{}, {"top_k": 3}])

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from http_server import MODEL, running
-from toy_decoder import END, PlainChat, byte_tokens, make_decoder
+from toy_decoder import END, PlainChat, byte_tokens, english_like, make_decoder
 
 from etesian.decode import Sampling
 from etesian.decode.serve.http import read_api_keys
@@ -253,6 +253,19 @@ def test_models_health_and_metrics(server):
     assert float(lines["etesian_generated_tokens_total"]) == server.engine.counters.tokens > 0
 
 
+@pytest.mark.parametrize(
+    ("max_length", "context", "expected"),
+    [(None, None, None), (99, None, 99), (99, 50, 50), (99, 500, 99), (None, 50, 50)],
+)
+def test_context_length_is_the_limit_that_requests_meet(max_length, context, expected):
+    decoder = make_decoder(english_like(max_length=max_length), drafter="none")
+    with running(decoder, engine={"slots": 1, "context": context}) as server:
+        assert server.ask("/v1/models").json["data"][0]["context_length"] == expected
+        prompts = ["a" * length for length in range(expected - 1, expected + 1)] if expected else ["a" * 600]
+        statuses = [server.ask("/v1/completions", {"prompt": each, "max_tokens": 1}).status for each in prompts]
+        assert statuses == ([200, 400] if expected else [200])
+
+
 def test_a_continued_conversation_counts_cached_tokens(server):
     turns = [{"role": "user", "content": "abc " * 12}]
     first = server.ask("/v1/chat/completions", {"messages": turns, "max_tokens": 5, "temperature": 0}).json
@@ -283,18 +296,29 @@ MISTAKES = [
         400,
         "response_format.json_schema.schema",
     ),
-    ({"logit_bias": {"5": 1e300}}, 400, None),
+    ({"logit_bias": {"5": 1e300}}, 400, "logit_bias"),
     ({"logit_bias": {"a": 1}}, 400, "logit_bias"),
-    ({"logit_bias": {"999999": 1}}, 400, None),
+    ({"logit_bias": {"999999": 1}}, 400, "logit_bias"),
+    ({"logit_bias": {"1" * 5000: 1}}, 400, "logit_bias"),
+    ({"logit_bias": {"5": 1, "05": -100}}, 400, "logit_bias"),
+    ({"logit_bias": {" 5": 1}}, 400, "logit_bias"),
+    ({"presence_penalty": 1e39}, 400, "presence_penalty"),
+    ({"frequency_penalty": -1e39}, 400, "frequency_penalty"),
+    ({"repetition_penalty": 1e-39}, 400, "repetition_penalty"),
+    ({"temperature": 10**400}, 400, "temperature"),
     ({"stop": ["a", ""]}, 400, "stop"),
-    ({"top_logprobs": 3}, 400, None),
-    ({"stream": False, "stream_options": {"include_usage": True}}, 400, None),
+    ({"top_logprobs": 3}, 400, "top_logprobs"),
+    ({"stream": False, "stream_options": {"include_usage": True}}, 400, "stream_options"),
     ({"functions": []}, 400, "functions"),
     ({"model": "other"}, 404, "model"),
     ({"response_format": {"type": "json_schema"}}, 400, "response_format"),
-    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}}, 400, None),
-    ({"guided_grammar": "start: missing"}, 400, None),
-    ({"tool_choice": "required"}, 400, None),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}},
+        400,
+        "response_format",
+    ),
+    ({"guided_grammar": "start: missing"}, 400, "guided_grammar"),
+    ({"tool_choice": "required"}, 400, "tool_choice"),
     ({"messages": [{"role": "user", "content": "a" * 20, "extra": 1}]}, 400, "messages.0.extra"),
     ({"max_tokens": -1}, 400, "max_tokens"),
     ({"seed": 2**70}, 400, "seed"),
@@ -315,9 +339,83 @@ def test_mistakes_are_http_errors_in_openais_format(server, stream):
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/completions", {"prompt": ""}, "prompt"),
+        ("/v1/completions", {"prompt": []}, "prompt"),
+        ("/v1/completions", {"prompt": [[]]}, "prompt"),
+        ("/v1/completions", {"prompt": [999_999]}, "prompt"),
+        ("/v1/completions", {"prompt": "a" * 60}, "prompt"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a" * 60}]}, "messages"),
+        ("/v1/responses", {"input": "a" * 60}, "input"),
+        (
+            "/v1/responses",
+            {"input": "a", "text": {"format": {"type": "json_schema", "schema": {"type": "none"}}}},
+            "text",
+        ),
+    ],
+)
+@pytest.mark.parametrize("longest", [{"context": 50}, {}])
+def test_errors_of_the_engine_name_their_parameter(path, body, param, longest):
+    with running(make_decoder(english_like(max_length=55)), engine=longest) as server:
+        answer = server.ask(path, body)
+        assert (answer.status, answer.json["error"]["param"]) == (400, param)
+
+
+SAMPLING_NULLS = dict.fromkeys(
+    [
+        "model",
+        "stream",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "seed",
+        "speculate",
+        "include_origins",
+        "metadata",
+        "store",
+    ]
+)
+NULLS = {
+    "/v1/chat/completions": {
+        "messages": [{"role": "user", "content": "ab", "audio": None, "function_call": None, "name": None}],
+        "stream": True, "stream_options": {"include_usage": None},
+        "response_format": {"type": "text", "json_schema": None},
+        **dict.fromkeys(["prediction", "audio", "functions", "function_call", "web_search_options", "prompt_cache_retention"]),
+    },
+    "/v1/completions": {"prompt": "ab", **dict.fromkeys(["suffix", "best_of", "logit_bias", "stop"])},
+    "/v1/responses": {
+        "input": [{"role": "user", "content": "ab", "phase": None}], "text": {"format": {"type": "text", "schema": None}},
+        **dict.fromkeys(["top_logprobs", "max_tool_calls", "prompt", "prompt_cache_retention", "previous_response_id"]),
+    },
+    "/tokenize": {"content": "ab", "prompt": None, "model": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NULLS)
+def test_null_is_the_same_as_absent(server, path):
+    common = {} if path == "/tokenize" else SAMPLING_NULLS
+    body = {**common, **NULLS[path]}
+    assert server.ask(path, body).status == 200
+    for name in sorted(set(NULLS[path]) - {"messages", "prompt", "input", "content", "model", "stream"}):
+        answer = server.ask(path, body | {name: {"unknown": 1}})
+        assert (answer.status, answer.json["error"]["param"].split(".")[0]) == (400, name)
+
+
+def test_null_inside_a_schema_is_kept(server):
+    schema = {"enum": [None, None], "default": None}
+    wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
+    assert server.chat(response_format=wanted).json["choices"][0]["message"]["content"] == "null"
+
+
+@pytest.mark.parametrize(
     ("raw", "status"),
     [
         (b"{", 400),
+        (b'{"input": "a", "metadata": {"a": 1e999}}', 400),
+        (b'{"input": "a", "metadata": {"a": [-1e999]}}', 400),
+        (b'{"input": "a", "metadata": {"a": ' + b"9" * 5000 + b"}}", 400),
         (b"[]", 400),
         (b"\xff\xfe", 400),
         (b'{"messages": NaN}', 400),
@@ -326,8 +424,11 @@ def test_mistakes_are_http_errors_in_openais_format(server, stream):
         (b"[" * 100_000, 400),
     ],
 )
-def test_malformed_bodies_are_refused(server, raw, status):
-    assert server.ask("/v1/chat/completions", raw).status == status
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_malformed_bodies_are_refused(server, raw, status, path):
+    answer = server.ask(path, raw)
+    assert answer.status == status
+    assert answer.json["error"]["type"] == "invalid_request_error"
 
 
 def test_other_paths_methods_and_types_are_refused(server):
@@ -466,6 +567,19 @@ def test_an_unexpected_error_reaches_the_log_and_not_the_client(server, monkeypa
     answer = server.chat()
     assert answer.status == 500
     assert answer.json["error"]["message"] == "internal error; see the log of the server"
+    assert "ZeroDivisionError" in capfd.readouterr().err
+    assert 'etesian_http_requests_total{path="/v1/chat/completions",status="500"} 1.0' in server.ask("/metrics").text
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses"])
+def test_an_unexpected_error_in_a_stream_ends_it_with_an_event(server, monkeypatch, capfd, path):
+    body = {"messages": [{"role": "user", "content": "ab"}], "prompt": "ab", "input": "ab"}
+    given = {"/v1/chat/completions": "messages", "/v1/completions": "prompt", "/v1/responses": "input"}[path]
+    monkeypatch.setattr("etesian.decode.serve.http.waiting.Choices.is_waiting", property(lambda _: 1 / 0))
+    answer = server.ask(path, {given: body[given], "stream": True})
+    assert answer.status == 200
+    assert answer.events[-1]["error"]["message"] == "internal error; see the log of the server"
+    assert ("event: error" in answer.text) == (path == "/v1/responses")
     assert "ZeroDivisionError" in capfd.readouterr().err
 
 

@@ -69,6 +69,38 @@ def test_chat_explains_what_is_wrong_with_a_server(server):
         assert message in found.stderr
 
 
+def test_a_line_that_is_not_utf8_is_reported_and_the_session_goes_on(server):
+    found = run_command(
+        "chat", "--url", f"http://127.0.0.1:{server.port}", "--max-tokens", 9, given=b"hi \xff\nabc\n/system \xc3\nabc\n",
+        env={"ETESIAN_API_KEY": KEY},
+    )  # fmt: skip
+    errors = ["a line must be UTF-8 text; character 4 is invalid", "a line must be UTF-8 text; character 9 is invalid"]
+    assert (found.exit_code, found.stderr.splitlines()[::2]) == (0, [f"error: {error}" for error in errors])
+    prompt = PlainChat().encode([{"role": "user", "content": "abc"}])
+    assert found.stdout.startswith(make_decoder(drafter="none").generate(prompt, max_tokens=9).text)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (("qx\nzx", ""), "ETESIAN_API_KEY must hold an API key of printable characters of Latin-1"),
+        (("qx\n zx", ""), "ETESIAN_API_KEY must hold an API key of printable characters of Latin-1"),
+        (("", "qx\x1bzx"), "OPENAI_API_KEY must hold an API key of printable characters of Latin-1"),
+        (("qx\U0001f600zx", ""), "ETESIAN_API_KEY must hold an API key of printable characters of Latin-1"),
+        (("qx\udcffzx", ""), "ETESIAN_API_KEY must hold an API key of printable characters of Latin-1"),
+        (("qx zx", ""), "a valid API key is required"),
+        ((f" {KEY}\r\n", ""), ""),
+        ((" \n", f"{KEY}\n"), ""),
+    ],
+)
+def test_a_key_is_stripped_and_never_shown(server, keys, message):
+    environment = dict(zip(("ETESIAN_API_KEY", "OPENAI_API_KEY"), keys, strict=True))
+    found = run_command("chat", "--url", f"http://127.0.0.1:{server.port}", given=b"", env=environment)
+    assert found.exit_code == (2 if message else 0)
+    assert message in found.stderr
+    assert not any(part in found.stderr for part in ("qx", "zx", KEY))
+
+
 def test_serve_passes_its_options_on(tmp_path, monkeypatch):
     file = tmp_path / "keys"
     file.write_text(KEY)
@@ -100,6 +132,12 @@ def test_serve_passes_its_options_on(tmp_path, monkeypatch):
         (["--port", "70000"], "port must be a number from 0 to 65535; got 70000"),
         (["--slots", "0"], "slots must be a whole number, at least 1; got 0"),
         (["--context", "1"], "context must be a whole number, at least 2; got 1"),
+        (["--cache-mb", "-1"], "cache_mb must be a whole number, at least 0; got -1"),
+        (["--name", "toy\udcff"], "--name must be UTF-8 text; character 4 is invalid"),
+        (["--model", "\udcff.gguf"], "--name must be UTF-8 text; character 1 is invalid"),
+        (["--host", "a..b"], "--host must be a name or an address of this machine; got 'a..b'"),
+        (["--host", "\udcff"], "--host must be a name or an address of this machine; got '\\udcff'"),
+        (["--host", "a" * 70 + ".example"], "--host must be a name or an address of this machine; got 'aaa"),
         (["--api-key-file", "missing"], "missing cannot be read: No such file or directory"),
         (["--time-limit", "-1"], "time_limit must be above 0; got -1"),
     ],

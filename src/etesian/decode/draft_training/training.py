@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian._shared.files import atomic_write
+from etesian.decode.checks import check_real, check_whole
 from etesian.decode.draft_training.prompts import prompt_tokens, prompts
 from etesian.decode.draft_training.samples import Samples, sample_texts
 from etesian.decode.drafters.head.folder import read_json, write_head
@@ -24,7 +25,7 @@ from etesian.decode.models.cpu.architecture import Network
 from etesian.decode.models.cpu.model import CpuModel
 from etesian.decode.models.cpu.quantized.matrix import BlockMatrix, StackedBlocks
 from etesian.decode.output_text import ChatTemplate, Tokenizer
-from etesian.errors import InputError
+from etesian.errors import InputError, OutputError
 
 SAMPLING_SHARE = 0.45
 """Share of the time in which the target writes texts."""
@@ -56,6 +57,7 @@ class TrainingOptions:
     n_tokens : int
         Maximum length of each text beyond the prompt.
     seed : int
+        Seed of prompts, texts and training, from 0 to 2**64 - 1.
     """
 
     minutes: float = 60.0
@@ -65,9 +67,12 @@ class TrainingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "n_outputs", "n_tokens"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0; got {getattr(self, name)}")
+        check_real("minutes", self.minutes, "above 0", lambda value: value > 0)
+        check_whole("n_outputs", self.n_outputs, at_least=1)
+        check_whole("n_tokens", self.n_tokens, at_least=1)
+        check_whole("seed", self.seed, at_least=0)
+        if self.seed >= 2**64:
+            raise InputError(f"seed must be below 2**64; got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -102,9 +107,10 @@ def train_draft(target: Target, folder: Path, options: TrainingOptions, progress
     Raises
     ------
     InputError
-        If the folder holds a run with other options, or the target provides no hidden states.
+        If the folder cannot be created or holds a run with other options, or no prompt fits the target.
     """
     work = folder / "work"
+    _make_folder(work)
     _check_same_run(work, target, options)
     sample_all(target, work, options, progress)
     train, held_out = read_samples(work)
@@ -123,6 +129,8 @@ def sample_all(target: Target, work: Path, options: TrainingOptions, progress: P
         started = time.perf_counter()
         shard = int(state["shards"])
         parts = _sampled(target, options, np.random.default_rng((options.seed, shard)))
+        if shard == 0:  # with the first texts, so that options that fail leave no run behind
+            _write_json(work / "run.json", _run_of(target, options))
         for name, found in parts.items():
             if found:
                 Samples.joined(found).save(work / name / f"{shard:05}.npz")
@@ -143,15 +151,15 @@ def _sampled(target: Target, options: TrainingOptions, rng: np.random.Generator)
     held_out, tokens = list[bool](), list[list[int]]()
     for prompt in islice(prompts(options.text, rng), MOST_DRAWS * SHARD_PROMPTS):
         encoded = prompt_tokens(prompt.text, target.tokenizer, target.chat_template)
-        if room is None or len(encoded) < room:
+        if encoded and (room is None or len(encoded) < room):
             held_out.append(prompt.is_held_out)
             tokens.append(encoded)
         if len(tokens) == SHARD_PROMPTS:
             break
     if not tokens:
         raise InputError(
-            f"all prompts leave less room than {options.n_tokens} tokens in texts of {target.model.max_length}; "
-            "use shorter passages"
+            f"no prompt has tokens of this target and leaves room for {options.n_tokens} more; use other passages, or fewer "
+            "tokens per text"
         )
     found = sample_texts(
         target.model,
@@ -296,16 +304,26 @@ def replace_path(options: TrainingOptions) -> dict[str, Any]:
     return plain
 
 
-def _check_same_run(work: Path, target: Target, options: TrainingOptions) -> None:
-    """Write the options of a new run; refuse to continue a run of another target or with other options but the time."""
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise OutputError(f"{folder} cannot be created: {error.strerror}; give another folder") from None
+
+
+def _run_of(target: Target, options: TrainingOptions) -> dict[str, Any]:
+    """Return what all runs in one folder share: the target, and the options but the time."""
     layers = list(target.model.kept_layers)
-    run = {"target": target.model.fingerprint, "layers": layers, **replace_path(replace(options, minutes=1.0))}
+    return {"target": target.model.fingerprint, "layers": layers, **replace_path(replace(options, minutes=1.0))}
+
+
+def _check_same_run(work: Path, target: Target, options: TrainingOptions) -> None:
+    """Refuse to continue a run of another target or with other options but the time."""
     path = work / "run.json"
     if not path.is_file():
-        _write_json(path, run)
         return
     begun = read_json(path)
-    for name, value in run.items():
+    for name, value in _run_of(target, options).items():
         if begun.get(name) != value:
             raise InputError(
                 f"{work.parent} holds a run with {name} {begun.get(name)!r}, not {value!r}; give another folder, or delete {work}"

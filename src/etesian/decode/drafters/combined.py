@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
 from etesian.decode.tree import ROOT, TokenTree
+from etesian.errors import InputError
 
 MAX_PROBABILITY = 0.999  # keeps odds finite
 
@@ -25,7 +26,7 @@ class CombinedDrafter:
 
     Raises
     ------
-    ValueError
+    InputError
         If there is no drafter, or two stages have the same name.
     """
 
@@ -33,9 +34,10 @@ class CombinedDrafter:
         self.drafters = tuple(drafters)
         self.stages = tuple(stage for drafter in self.drafters for stage in drafter.stages)
         if not self.drafters:
-            raise ValueError("drafters must hold at least one")
+            raise InputError("drafters must hold at least one")
         if len(set(self.stages)) < len(self.stages):
-            raise ValueError(f"stages of the drafters must have different names; got {', '.join(self.stages)}")
+            names = ", ".join(self.stages)
+            raise InputError(f"stages of the drafters must have different names; got {names}; use each stage once")
 
     def propose(self, request: DraftRequest) -> TokenTree:
         """Merge the trees of all drafters and return the most probable nodes."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from etesian.decode.sampling import Chooser
 from etesian.decode.tree import TokenTree
+from etesian.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +131,19 @@ def work_by_stage(drafter: Drafter | None) -> dict[str, StageWork]:
 def renewed(drafter: Drafter | None) -> Drafter | None:
     """Return a fresh drafter like this one; None if there is none."""
     return drafter.fresh() if isinstance(drafter, Renewable) else None
+
+
+def stages_above(inner: Drafter | None, name: str) -> tuple[str, ...]:
+    """Return the stages of a drafter called `name` with an inner drafter.
+
+    Raises
+    ------
+    InputError
+        If an inner stage has the same name.
+    """
+    below = inner.stages if inner is not None else ()
+    if name in below:
+        raise InputError(
+            f"name must differ from those of the inner stages, {', '.join(below)}; got {name!r}; use the stage once"
+        )
+    return (*below, name)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
+from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, stages_above, work_by_stage
 from etesian.decode.drafters.growth import (
     CHANCE,
     CONFIDENCE,
@@ -74,17 +74,12 @@ class ModelDrafter:
         max_rows: int = 16,
         excluded_tokens: Sequence[int] = (),
     ) -> None:
-        inner_stages = inner.stages if inner is not None else ()
-        if name in inner_stages:
-            raise ValueError(
-                f"name must differ from those of the inner stages, {', '.join(inner_stages)}; got {name!r}"
-            )
         if n_children < 1 or max_rows < 1:
             raise ValueError(f"n_children and max_rows must be at least 1; got {n_children} and {max_rows}")
         self.model = model
         self._traits = model.traits
         self.inner = inner
-        self.stages = (*inner_stages, name)
+        self.stages = stages_above(inner, name)
         self.costs = costs or PassCosts.unmeasured()
         self._calibrations = CalibrationByChoice(len(self.stages))
         self.calibration = self._calibrations.greedy  # of the current request

@@ -125,7 +125,7 @@ class NgramDrafter:
             (int(text[-2]) if len(text) > 1 else NOTHING, int(text[-1]) if len(text) else NOTHING),
             len(text),
             0.0 if sampling.is_greedy else self.table.temperature / float(sampling.temperature or 1.0),
-            np.uint64(sampling.seed % 2**64),
+            np.uint64(int(sampling.seed) % 2**64),
             request.max_depth,
             request.max_nodes,
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian.decode.checks import check_whole
 from etesian.decode.drafters.katz import Tokens
 from etesian.decode.models.language_model import LanguageModel
 from etesian.decode.tree import ROOT
@@ -32,6 +33,7 @@ def sample_texts(
         raise InputError(
             f"n_tokens and length must be at least 1 and temperature above 0; got {n_tokens}, {length} and {temperature}"
         )
+    check_whole("seed", seed, at_least=0)
     rng = np.random.default_rng(seed)
     sampled = turn = 0
     while sampled < n_tokens:

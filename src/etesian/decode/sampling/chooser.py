@@ -66,7 +66,7 @@ class Chooser:
         self.vocabulary_size = vocabulary_size
         self.prompt_length = prompt_length
         self._temperature = max(float(sampling.temperature or 1.0), _COLDEST)
-        self._seed = np.uint64(sampling.seed % 2**64)
+        self._seed = np.uint64(int(sampling.seed) % 2**64)
         self._processors = Processors(sampling, vocabulary_size, prompt_length)
         self._text = np.empty(0, np.int32)
         self._every = np.arange(vocabulary_size)

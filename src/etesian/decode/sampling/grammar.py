@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from etesian.decode.checks import check_text
 from etesian.decode.tree import ROOT, TokenTree
 from etesian.errors import InputError
 
@@ -37,7 +38,7 @@ class Grammar:
     Raises
     ------
     InputError
-        If the kind is unknown.
+        If the kind is unknown, or the source is not UTF-8 text.
     """
 
     kind: Literal["json_schema", "lark", "regex"]
@@ -46,6 +47,7 @@ class Grammar:
     def __post_init__(self) -> None:
         if self.kind not in ("json_schema", "lark", "regex"):
             raise InputError(f"kind of a grammar must be 'json_schema', 'lark' or 'regex'; got {self.kind!r}")
+        check_text("source of a grammar", self.source)
 
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any] | bool) -> Grammar:
@@ -54,11 +56,15 @@ class Grammar:
         Raises
         ------
         InputError
-            If the schema is False, to which no value conforms.
+            If the schema is False, to which no value conforms, or cannot be written as JSON.
         """
         if schema is False:
             raise InputError("no value conforms to the JSON schema false")
-        return cls("json_schema", json.dumps({} if schema is True else schema))
+        try:
+            source = json.dumps({} if schema is True else schema, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"the JSON schema cannot be written as JSON: {error}") from None
+        return cls("json_schema", source)
 
     @classmethod
     def json_object(cls) -> Grammar:

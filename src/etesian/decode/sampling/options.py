@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from etesian.decode.checks import check_real, check_whole
+from etesian.decode.checks import check_real, check_text, check_whole
 from etesian.decode.sampling.grammar import Grammar
 from etesian.errors import InputError
 
@@ -79,35 +79,46 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         self._check_numbers()
         self._check_tokens()
-        is_list_of_strings = not isinstance(self.stop, str) and all(
-            isinstance(text, str) and text for text in self.stop
-        )
-        if not is_list_of_strings:
-            raise InputError(f"stop must be a list of strings, none of them empty; got {self.stop!r}")
         if self.ignore_eos and self.grammar is not None:
             raise InputError("ignore_eos and grammar cannot be combined: a grammar ends with an end-of-text token")
 
-    def _check_numbers(self) -> None:
-        check_real("temperature", self.temperature, "0 or above, or None for greedy", lambda x: 0 <= x < math.inf)
-        check_real("top_p", self.top_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
-        check_real("min_p", self.min_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
-        check_real(
-            "repetition_penalty",
-            self.repetition_penalty,
-            "between 1e-38 and 1e38",
-            lambda x: 1 / _LARGEST <= x <= _LARGEST,
+    def _check_kinds(self) -> None:
+        for name in ("logit_bias", "forced_tokens"):
+            if not isinstance(vars(self)[name], Mapping):
+                raise InputError(f"{name} must be a mapping; got {vars(self)[name]!r:.60}")
+        for name in ("banned_tokens", "stop_tokens"):
+            if not isinstance(vars(self)[name], Collection):
+                raise InputError(f"{name} must be a list of tokens; got {vars(self)[name]!r:.60}")
+        is_list_of_strings = (
+            isinstance(self.stop, Collection)
+            and not isinstance(self.stop, str)
+            and all(isinstance(text, str) and text for text in self.stop)
         )
-        check_real("presence_penalty", self.presence_penalty, _FINITE, _is_finite)
-        check_real("frequency_penalty", self.frequency_penalty, _FINITE, _is_finite)
+        if not is_list_of_strings:
+            raise InputError(f"stop must be a list of strings, none of them empty; got {self.stop!r}")
+        for text in self.stop:
+            check_text("stop", text)
+        if not isinstance(self.grammar, Grammar | None):
+            raise InputError(f"grammar must be a Grammar or None; got {self.grammar!r:.60}")
+
+    def _check_numbers(self) -> None:
+        for name, allowed, is_allowed in (
+            ("temperature", "0 or above, or None for greedy", lambda x: 0 <= x < math.inf),
+            ("top_p", "above 0 and at most 1", _is_share),
+            ("min_p", "above 0 and at most 1", _is_share),
+            ("repetition_penalty", "between 1e-38 and 1e38", lambda x: 1 / _LARGEST <= x <= _LARGEST),
+            ("presence_penalty", _FINITE, _is_finite),
+            ("frequency_penalty", _FINITE, _is_finite),
+        ):
+            check_real(name, vars(self)[name], allowed, is_allowed, is_optional=True)
         for token, bias in self.logit_bias.items():
             check_real(f"logit_bias[{token!r}]", bias, f"{_FINITE}; banned_tokens rule a token out", _is_finite)
-        check_whole("top_k", self.top_k, at_least=1)
-        check_whole("logprobs", self.logprobs, at_least=0)
+        check_whole("top_k", self.top_k, at_least=1, is_optional=True)
+        check_whole("logprobs", self.logprobs, at_least=0, is_optional=True)
         check_whole("seed", self.seed)
-        if self.seed is None:
-            raise InputError("seed must be a whole number; got None")
 
     def _check_tokens(self) -> None:
         for token in (*self.logit_bias, *self.banned_tokens, *self.forced_tokens.values(), *self.stop_tokens):
@@ -128,6 +139,10 @@ class Sampling:
 
 def _is_finite(value: float) -> bool:
     return abs(value) <= _LARGEST
+
+
+def _is_share(value: float) -> bool:
+    return 0 < value <= 1
 
 
 GREEDY = Sampling()

@@ -25,7 +25,7 @@ class Processors:
             ("banned_tokens", sampling.banned_tokens),
             ("forced_tokens", sampling.forced_tokens.values()),
         ):
-            if tokens and max(tokens) >= vocabulary_size:
+            if len(tokens) and max(tokens) >= vocabulary_size:
                 raise InputError(
                     f"{name} must hold tokens below the vocabulary size {vocabulary_size}; got {max(tokens)}"
                 )

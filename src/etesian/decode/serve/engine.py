@@ -82,6 +82,12 @@ class Engine:
         return len(self._queue)
 
     @property
+    def max_length(self) -> int | None:
+        """Maximum length of prompt and output, in tokens; None for no limit."""
+        limits = (self.options.context, self._model.max_length)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
     def is_accepting(self) -> bool:
         """True until the engine is closed."""
         return self._is_open

@@ -32,8 +32,9 @@ class EngineOptions:
     context: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("slots", 1), ("queue", 0), ("chunk", 1), ("cache_bytes", 0), ("context", 2)):
+        for name, least in (("slots", 1), ("queue", 0), ("chunk", 1), ("cache_bytes", 0)):
             check_whole(name, vars(self)[name], at_least=least)
+        check_whole("context", self.context, at_least=2, is_optional=True)
 
 
 @dataclass

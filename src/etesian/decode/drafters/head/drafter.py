@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.decode.drafters.combined import merge
-from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, work_by_stage
+from etesian.decode.drafters.drafter import Drafter, DraftRequest, StageWork, renewed, stages_above, work_by_stage
 from etesian.decode.drafters.growth import TOKEN
 from etesian.decode.drafters.head.drafting import N_GROWN, N_PASSES, STOP, ChoiceRule, DraftLimits
 from etesian.decode.drafters.head.model import MOST_ROWS, HeadContext, HeadModel
@@ -66,14 +66,9 @@ class HeadDrafter:
         n_children: int = 4,
         max_rows: int = 8,
     ) -> None:
-        inner_stages = inner.stages if inner is not None else ()
-        if name in inner_stages:
-            raise ValueError(
-                f"name must differ from those of the inner stages, {', '.join(inner_stages)}; got {name!r}"
-            )
         self.model = model
         self.inner = inner
-        self.stages = (*inner_stages, name)
+        self.stages = stages_above(inner, name)
         self._head = _HeadStage(model, name=name, costs=costs, n_children=n_children, max_rows=max_rows)
 
     def propose(self, request: DraftRequest) -> TokenTree:
@@ -196,7 +191,7 @@ class _HeadStage(ModelDrafter):
         if not len(missing) or request.max_nodes < 1 or limits.max_depth < 1:
             return TokenTree.empty()
         started = time.perf_counter()
-        rule = ChoiceRule.of(request.chooser.sampling)
+        rule = ChoiceRule.of(request.chooser.sampling, request.chooser.vocabulary_size)
         features = np.ascontiguousarray(features[-len(missing) :])
         draft = context.draft(missing, features, limits, rule, self.calibration.table, self.n_children)
         reading.keep_read(missing)

@@ -34,13 +34,13 @@ class ChoiceRule(NamedTuple):
     min_p: float
 
     @classmethod
-    def of(cls, sampling: Sampling) -> ChoiceRule:
+    def of(cls, sampling: Sampling, vocabulary_size: int) -> ChoiceRule:
         """Return the rule of a request without penalties, biases and forced tokens."""
         return cls(
             temperature=max(float(sampling.temperature or 1.0), 1e-30),
-            seed=np.uint64(sampling.seed % 2**64),
+            seed=np.uint64(int(sampling.seed) % 2**64),
             is_noisy=not sampling.is_greedy,
-            top_k=0 if sampling.is_greedy else int(sampling.top_k or 0),
+            top_k=0 if sampling.is_greedy else min(int(sampling.top_k or 0), vocabulary_size),
             top_p=1.0 if sampling.is_greedy or sampling.top_p is None else float(sampling.top_p),
             min_p=0.0 if sampling.is_greedy else float(sampling.min_p or 0.0),
         )

@@ -97,7 +97,7 @@ def _model(request: Request) -> dict[str, object]:
         "object": "model",
         "created": request.app.state.created,
         "owned_by": "etesian",
-        "context_length": engine.decoder.target.max_length,
+        "context_length": engine.max_length,
         "stages": list(engine.decoder.drafter.stages) if engine.decoder.drafter is not None else [],
     }
 

@@ -81,7 +81,7 @@ async def _prompt(service: Service, messages: list[Message], tools: list[Tool]) 
         raise ApiError(400, "the model has no chat template; use /v1/completions")
     if len(messages) > service.options.max_messages:
         raise ApiError(400, f"messages must hold at most {service.options.max_messages} messages", param="messages")
-    prompt: list[int] = await run_checked(template.encode, as_conversation(messages, tools))
+    prompt: list[int] = await run_checked(template.encode, as_conversation(messages, tools), param="messages")
     return prompt
 
 
@@ -90,10 +90,11 @@ def _grammar(chat: _Chat) -> Grammar | None:
     schema = _answer_schema(body)
     if chat.tools:
         several = bool(body.parallel_tool_calls)
-        return service.grammar("lark", tool_grammar(chat.tools, body.tool_choice, several=several, schema=schema))
+        source = tool_grammar(chat.tools, body.tool_choice, several=several, schema=schema)
+        return service.grammar("lark", source, body)
     if body.guided_grammar is not None:
-        return service.grammar("lark", body.guided_grammar)
-    return None if schema is None else service.grammar("json_schema", schema)
+        return service.grammar("lark", body.guided_grammar, body)
+    return None if schema is None else service.grammar("json_schema", schema, body)
 
 
 def _answer_schema(body: ChatBody) -> JsonObject | None:

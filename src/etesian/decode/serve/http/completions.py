@@ -28,7 +28,7 @@ async def complete_text(request: Request) -> Response:
     prompts = _prompts(body)
     if body.echo and body.logprobs is not None:
         raise ApiError(400, "echo and logprobs cannot be combined", param="echo")
-    grammar = None if body.guided_grammar is None else service.grammar("lark", body.guided_grammar)
+    grammar = None if body.guided_grammar is None else service.grammar("lark", body.guided_grammar, body)
     sampling = sampling_of(body, grammar=grammar, logprobs=body.logprobs)
     n = body.n or 1
     requests = await service.open(prompts, sampling, body, max_tokens=body.max_tokens, n=n)

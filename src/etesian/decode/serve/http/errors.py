@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -63,8 +63,8 @@ class ApiError(Exception):
         return cls(status, str(busy), code=code, headers={"Retry-After": str(math.ceil(busy.retry_after))})
 
     @classmethod
-    def from_validation(cls, error: ValidationError) -> ApiError:
-        """Return the error for the first parameter that is not valid; of alternatives, the one that fits best."""
+    def from_validation(cls, error: ValidationError, kind: type[BaseModel]) -> ApiError:
+        """Return the error for the first parameter of a body that is not valid; of alternatives, the one that fits best."""
         found = error.errors(include_url=False, include_context=False, include_input=False)
         alternatives = [each for each in found if each["loc"][:1] == found[0]["loc"][:1]]
         first = max(alternatives, key=lambda each: len(each["loc"]))
@@ -72,7 +72,7 @@ class ApiError(Exception):
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = "this parameter is not supported"
-        return cls(400, f"{place}: {message}" if place else message, param=place or None)
+        return cls(400, f"{place}: {message}" if place else message, param=place or named_parameter(message, kind))
 
     @property
     def body(self) -> dict[str, Any]:
@@ -83,6 +83,13 @@ class ApiError(Exception):
     def response(self) -> JSONResponse:
         """Return the response."""
         return JSONResponse(self.body, self.status, self.headers)
+
+
+def named_parameter(message: str, kind: type[BaseModel]) -> str | None:
+    """Return the parameter of a body that a message starts with; None if it starts with another word."""
+    word = message.partition(" ")[0].partition("[")[0]
+    names = ("prompt", "messages", "input") if word == "prompt" else (word,)
+    return next((name for name in names if name in kind.model_fields), None)
 
 
 def _is_branch(part: object) -> bool:
@@ -106,10 +113,15 @@ async def respond_to_http_error(request: Request, error: Exception) -> JSONRespo
     return ApiError(error.status_code, messages.get(error.status_code, error.detail), headers=error.headers).response()
 
 
-async def respond_to_unexpected_error(_: Request, error: Exception) -> JSONResponse:
-    """Print an unexpected error to the log; the client learns nothing about it."""
+def unexpected_error(error: Exception) -> ApiError:
+    """Print an unexpected error to the log; return an error that says nothing about it."""
     traceback.print_exception(error, file=sys.stderr)
-    return ApiError(500, "internal error; see the log of the server", code="internal").response()
+    return ApiError(500, "internal error; see the log of the server", code="internal")
+
+
+async def respond_to_unexpected_error(_: Request, error: Exception) -> JSONResponse:
+    """Handle all other exceptions."""
+    return unexpected_error(error).response()
 
 
 HANDLERS: dict[Any, Any] = {

@@ -135,7 +135,7 @@ async def read_body(request: Request, kind: type[_B], options: ServerOptions) ->
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        raise ApiError.from_validation(error) from None
+        raise ApiError.from_validation(error, kind) from None
 
 
 async def read_bytes(request: Request, options: ServerOptions) -> bytes:
@@ -174,7 +174,9 @@ def _parsed(raw: bytes) -> Any:
 
     try:
         value = json.loads(raw, parse_constant=refuse)
-        json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates
+        json.dumps(
+            value, ensure_ascii=False, allow_nan=False
+        ).encode()  # refuses lone surrogates, and numbers beyond float64
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ApiError(400, f"the body is not valid JSON: {reason}") from None

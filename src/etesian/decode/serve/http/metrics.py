@@ -98,11 +98,12 @@ class Measured:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         path = scope["path"] if scope["path"] in _KNOWN else "other"
-        began, has_body = time.perf_counter(), False
+        began, has_begun, has_body = time.perf_counter(), False, False
 
         async def send_counted(message: Message) -> None:
-            nonlocal has_body
+            nonlocal has_begun, has_body
             if message["type"] == "http.response.start":
+                has_begun = True
                 self._metrics.requests.labels(path, str(message["status"])).inc()
             elif message.get("body") and not has_body:
                 has_body = True
@@ -111,5 +112,9 @@ class Measured:
 
         try:
             await self._app(scope, receive, send_counted)
+        except Exception:
+            if not has_begun:  # the response to an unexpected error does not pass through here
+                self._metrics.requests.labels(path, "500").inc()
+            raise
         finally:
             self._metrics.duration.labels(path).observe(time.perf_counter() - began)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from starlette.concurrency import run_in_threadpool
 
@@ -13,14 +15,18 @@ from etesian.decode.request import Prompt
 from etesian.decode.request import Request as EngineRequest
 from etesian.decode.sampling import Grammar, Sampling
 from etesian.decode.serve.engine import Engine
-from etesian.decode.serve.http.errors import ApiError
+from etesian.decode.serve.http.errors import ApiError, named_parameter
 from etesian.decode.serve.http.options import ServerOptions
-from etesian.decode.serve.http.schema import GenerationBody, SamplingBody
+from etesian.decode.serve.http.schema import Body, GenerationBody, SamplingBody
 from etesian.errors import InputError
 
 DEFAULT_TEMPERATURE = 1.0
 """As in OpenAI's interface; the default seed is 0, so that the same request returns the same text."""
 _MOST_STOPS = 16
+_GRAMMARS = ("guided_grammar", "response_format", "tools", "text")
+"""Parameters that set a grammar."""
+_TOKEN = re.compile(r"0|[1-9][0-9]{0,9}")
+"""A token in canonical form: two names for one token would be two biases."""
 _SHORT_PROMPTS = 4_000
 """Characters or tokens that are read in less time than another thread needs to start."""
 
@@ -61,28 +67,31 @@ class Service:
             ]
 
         if sampling.grammar is None and n * sum(len(prompt) for prompt in prompts) <= _SHORT_PROMPTS:
-            return checked(opened)
-        return await run_checked(opened)
+            return checked(opened, kind=type(body))
+        return await run_checked(opened, kind=type(body), param=_grammar_parameter(body))
 
-    def grammar(self, kind: str, source: Any) -> Grammar:
+    def grammar(self, kind: Literal["json_schema", "lark"], source: Any, body: SamplingBody) -> Grammar:
         """Return a grammar, unless it is too large."""
         text = source if isinstance(source, str) else json.dumps(source)
         if len(text.encode()) > self.options.max_schema_bytes:
-            raise ApiError(400, f"a schema or grammar must hold at most {self.options.max_schema_bytes} bytes")
-        return Grammar("json_schema" if kind == "json_schema" else "lark", text)
+            raise ApiError(
+                400, f"a schema or grammar must hold at most {self.options.max_schema_bytes} bytes",
+                param=_grammar_parameter(body),
+            )  # fmt: skip
+        return Grammar(kind, text)
 
 
-def checked(function: Any, *arguments: Any) -> Any:
-    """Run a function; mistakes of the user become HTTP errors."""
+def checked(function: Any, *arguments: Any, kind: type[Body] = Body, param: str | None = None) -> Any:
+    """Run a function; mistakes become HTTP errors about the parameter of the body that the message starts with, or `param`."""
     try:
         return function(*arguments)
     except InputError as error:
-        raise ApiError(400, str(error)) from None
+        raise ApiError(400, str(error), param=named_parameter(str(error), kind) or param) from None
 
 
-async def run_checked(function: Any, *arguments: Any) -> Any:
-    """Run a function in another thread; mistakes of the user become HTTP errors."""
-    return await run_in_threadpool(checked, function, *arguments)
+async def run_checked(function: Any, *arguments: Any, kind: type[Body] = Body, param: str | None = None) -> Any:
+    """Run a function in another thread; see `checked`."""
+    return await run_in_threadpool(checked, function, *arguments, kind=kind, param=param)
 
 
 def sampling_of(body: SamplingBody, *, grammar: Grammar | None = None, logprobs: int | None = None) -> Sampling:
@@ -106,17 +115,21 @@ def sampling_of(body: SamplingBody, *, grammar: Grammar | None = None, logprobs:
             "stop_tokens": body.stop_token_ids or [],
             "ignore_eos": bool(body.ignore_eos),
         }
-    try:
-        return Sampling(**options)
-    except InputError as error:
-        raise ApiError(400, str(error)) from None
+    sampling: Sampling = checked(partial(Sampling, **options), kind=type(body))
+    return sampling
+
+
+def _grammar_parameter(body: SamplingBody) -> str | None:
+    """Return the parameter that sets the grammar; None if there is none, or several."""
+    given = [name for name in _GRAMMARS if vars(body).get(name) is not None]
+    return given[0] if len(given) == 1 else None
 
 
 def _biases(given: dict[str, float]) -> dict[int, float]:
-    strange = [token for token in given if not (token.isascii() and token.isdecimal())]
+    strange = [token for token in given if not _TOKEN.fullmatch(token)]
     if strange:
         raise ApiError(
-            400, f"logit_bias must map token numbers to biases; got the token {strange[0]!r}", param="logit_bias"
+            400, f"logit_bias must map token numbers to biases; got the token {strange[0]!r:.60}", param="logit_bias"
         )
     return {int(token): bias for token, bias in given.items()}
 

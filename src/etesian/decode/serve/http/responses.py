@@ -32,7 +32,7 @@ async def respond(request: Request) -> Response:
     conversation = _conversation(body)
     if len(conversation) > service.options.max_messages:
         raise ApiError(400, f"input must hold at most {service.options.max_messages} messages", param="input")
-    prompt = await run_checked(template.encode, conversation)
+    prompt = await run_checked(template.encode, conversation, param="input")
     sampling = sampling_of(body, grammar=_grammar(service, body))
     requests = await service.open([prompt], sampling, body, max_tokens=body.max_output_tokens)
     choices = Choices(service, requests, request.state.owner, streams=bool(body.stream))
@@ -58,7 +58,7 @@ def _grammar(service: Service, body: ResponseBody) -> Grammar | None:
         return None
     if wanted.type == "json_object":
         return Grammar.json_object()
-    return service.grammar("json_schema", wanted.json_schema)
+    return service.grammar("json_schema", wanted.json_schema, body)
 
 
 class _Answer:

@@ -13,9 +13,14 @@ JsonObject = dict[str, Any]
 
 
 class Body(BaseModel):
-    """Unknown parameters are refused, so that none is ignored silently."""
+    """Unknown parameters are refused, so that none is ignored silently, unless they are null, which is the same as absent."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_null(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
 class StreamOptions(Body):
@@ -108,8 +113,6 @@ class Message(Body):
     tool_call_id: str | None = None
     refusal: str | None = None
     annotations: list[Any] | None = None
-    audio: None = None
-    function_call: None = None
 
     @property
     def text(self) -> str:
@@ -217,7 +220,6 @@ class CompletionBody(GenerationBody):
     prompt: str | list[Token] | list[str] | list[list[Token]]
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
-    suffix: None = None
     best_of: Literal[1] | None = None
 
 
@@ -262,8 +264,6 @@ class ResponseBody(SamplingBody):
     max_output_tokens: Annotated[int, Field(ge=0)] | None = None
     text: TextOptions | None = None
     truncation: Literal["disabled"] | None = None
-    previous_response_id: None = None
-    conversation: None = None
     background: Literal[False] | None = None
     include: Annotated[list[str], Field(max_length=0)] | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None

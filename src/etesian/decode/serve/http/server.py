@@ -71,7 +71,7 @@ def listen(options: ServerOptions) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except socket.gaierror:
+    except (socket.gaierror, ValueError):  # ValueError if the name cannot be encoded
         raise InputError(f"--host must be a name or an address of this machine; got {host!r}") from None
     except OSError as error:
         raise InputError(

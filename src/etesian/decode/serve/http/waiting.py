@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from etesian.decode.generation import Generation, Piece
 from etesian.decode.request import Request as EngineRequest
-from etesian.decode.serve.http.errors import ApiError
+from etesian.decode.serve.http.errors import ApiError, unexpected_error
 from etesian.decode.serve.http.request_options import Service
 from etesian.decode.serve.tasks import Busy, Event, Failed, Finished
 
@@ -208,8 +208,9 @@ async def stream(
                     yield ready
                     ready = b""
             yield ready if named else ready + b"data: [DONE]\n\n"
-        except ApiError as error:
-            yield ready + error_event(error, named=named)
+        except Exception as error:
+            shown = error if isinstance(error, ApiError) else unexpected_error(error)
+            yield ready + error_event(shown, named=named)
         finally:
             choices.cancel()
 
