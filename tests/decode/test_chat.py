@@ -67,12 +67,22 @@ def test_the_prompt_is_the_models_own_template_rendered_by_transformers():
         ("{{ raise_exception('roles must alternate') }}", QUESTION, "roles must alternate"),
         ("{{ 1 / 0 }}", QUESTION, "division by zero"),
         ("{% for i in range(10**9) %}{% endfor %}", QUESTION, "Range too big"),
+        ("{{ 'a' * 10**17 }}", QUESTION, "MemoryError"),
+        ("{{ cycler() }}", QUESTION, "at least one item"),
+        ("{% for i in [1] %}" * 30 + "{% endfor %}" * 30, QUESTION, "nested"),
+        ("{{ '\\ud800' }}", QUESTION, "must be UTF-8 text"),
+        (TEMPLATE, [{"role": "user", "content": "\ud800"}], "must be UTF-8 text"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", QUESTION, "chat template"),  # the sandbox
     ],
 )
 def test_what_a_template_rejects_is_an_input_error(template, messages, reason):
     with pytest.raises(InputError, match=reason):
         templated(template).encode(messages)
+
+
+def test_text_with_a_lone_surrogate_is_refused():
+    with pytest.raises(InputError, match="the text must be UTF-8 text; character"):
+        TextTokenizer(byte_tokenizer()).encode("a\ud800")
 
 
 def test_chat_continues_the_rendered_conversation():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from etesian.decode import Decoder, FixedPolicy, Sampling, TableModel
+from etesian.decode.generation import Text
 from etesian.decode.output_text import OutputText, token_bytes
 from etesian.decode.sampling import Grammar
 from etesian.errors import InputError
@@ -71,6 +72,18 @@ def test_text_ends_before_the_stop_string_that_is_complete_first(text, stop):
         assert out.token_ids == (*text.encode(), 256)
     assert out.finish_reason == "stop"
     assert "".join(map(str, decoder.stream([97], Sampling(stop=stop), max_tokens=99))) == out.text
+
+
+def test_memory_of_a_text_grows_with_its_length():
+    assert decoder_of("ab").generate([97], max_tokens=2**62).text == "ab"
+    text, tokens = Text([3, 4], capacity=2**62), [3, 4, *range(10_000)]
+    first = text.tokens
+    for token in tokens[2:]:
+        text.append(token)
+    assert text.tokens.tolist() == tokens
+    assert len(text) == len(tokens)
+    assert text.tokens.base.nbytes < 4 * 4 * len(tokens)
+    assert first.tolist() == [3, 4]
 
 
 def test_nothing_that_may_begin_a_stop_string_is_told_early():

@@ -16,6 +16,8 @@ from etesian.decode.statistics import Statistics
 
 FinishReason = Literal["stop", "length"]
 Alternatives = tuple[tuple[int, float], ...]
+FIRST_CAPACITY = 4096
+"""Tokens of output for which a `Text` has memory at first."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,17 @@ class Generation(Piece):
 
 
 class Text:
-    """Tokens of prompt and output so far."""
+    """Tokens of prompt and output so far.
+
+    Parameters
+    ----------
+    prompt : collection of int
+    capacity : int
+        Maximum length of the output. Memory for a long one is added as the text grows.
+    """
 
     def __init__(self, prompt: Collection[int], *, capacity: int) -> None:
-        self._tokens = np.empty(len(prompt) + capacity, np.int32)
+        self._tokens = np.empty(len(prompt) + min(capacity, FIRST_CAPACITY), np.int32)
         self._tokens[: len(prompt)] = list(prompt)
         self._length = len(prompt)
 
@@ -98,6 +107,8 @@ class Text:
 
     def append(self, token: int) -> None:
         """Append a token."""
+        if self._length == len(self._tokens):
+            self._tokens = np.concatenate([self._tokens, np.empty_like(self._tokens)])
         self._tokens[self._length] = token
         self._length += 1
 

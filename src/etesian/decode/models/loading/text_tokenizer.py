@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from etesian.decode.checks import check_text
 from etesian.decode.models.loading.gguf.tokenizer import GgufTokenizer
 from etesian.errors import InputError
-
-_TEMPLATE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""Errors that expressions of a template raise, besides those of jinja2."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,14 @@ class TextTokenizer:
     tokenizer: Any
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a prompt, with at most one beginning-of-text token."""
+        """Return the tokens of a prompt, with at most one beginning-of-text token.
+
+        Raises
+        ------
+        InputError
+            If the text is not valid Unicode.
+        """
+        check_text("the text", text)
         tokens: list[int] = self.tokenizer.encode(text)
         start = self.tokenizer.bos_token_id
         return tokens[1:] if start is not None and tokens[:2] == [start, start] else tokens
@@ -78,8 +83,6 @@ class TransformersChatTemplate:
         InputError
             If a message lacks its role or content, or the template rejects the conversation.
         """
-        from jinja2 import TemplateError
-
         if not messages:
             raise InputError("messages must hold at least one message; got none")
         for message in messages:
@@ -89,7 +92,8 @@ class TransformersChatTemplate:
             text = self.tokenizer.apply_chat_template(
                 [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
             )
-        except (TemplateError, *_TEMPLATE_ERRORS) as error:
+            check_text("the text", text)
+        except Exception as error:  # a template is a program, which may raise any error
             reason = str(error) or type(error).__name__
             raise InputError(f"the chat template rejects the messages: {reason}") from error
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+from typing import Any
 
 import gguf_files
 import numpy as np
@@ -55,6 +56,10 @@ DAMAGED = {
     "key that is not UTF-8": (header(0, 1) + struct.pack("<Q", 2) + b"\xff\xfe" + bytes(12), "not UTF-8"),
     "entry twice": (header(0, 2) + entry("a", 0, b"\x01") * 2 + bytes(20), "'a' occurs twice"),
     "odd alignment": (header(0, 1) + entry("general.alignment", 4, struct.pack("<I", 0)), "general.alignment"),
+    "array for a number": (
+        header(0, 1) + entry("split.tensors.count", 9, struct.pack("<IQII", 4, 2, 1, 1)),
+        "'split.tensors.count'",
+    ),
     "tensor twice": (header(2) + tensor("t", (1,)) * 2 + bytes(64), "'t' occurs twice"),
     "no dimensions": (header(1) + tensor("t", ()) + bytes(64), "0 dimensions"),
     "many dimensions": (header(1) + tensor("t", (1,) * 9) + bytes(64), "9 dimensions"),
@@ -62,6 +67,9 @@ DAMAGED = {
     "overflowing shape": (header(1) + tensor("t", (2**33, 2**33)) + bytes(64), "past the end"),
     "part of a block": (header(1) + tensor("t", (33,), kind=8) + bytes(64), "cannot have the shape"),
     "unknown tensor type": (header(1) + tensor("t", (32,), kind=99) + bytes(64), "unknown type 99"),
+    "misaligned offset": (header(1) + tensor("t", (4,), offset=40) + bytes(128), "not a multiple of the alignment 32"),
+    "same offset": (header(2) + tensor("t", (4,)) + tensor("u", (4,)) + bytes(128), "'t' and 'u' overlap"),
+    "overlap": (header(2) + tensor("t", (4,), offset=32) + tensor("u", (9,)) + bytes(128), "'u' and 't' overlap"),
     "offset past the end": (header(1) + tensor("t", (4,), offset=HUGE) + bytes(64), "past the end"),
 }
 
@@ -111,31 +119,63 @@ def open_size(whole: bytes, folder) -> int:
     return sum(tensor.rows.nbytes for tensor in open_gguf(folder / "whole.gguf").tensors.values())
 
 
+def test_gaps_between_aligned_tensors_in_any_order_are_accepted(tmp_path):
+    path = tmp_path / "gaps.gguf"
+    content = header(2, 1) + entry("general.alignment", 4, struct.pack("<I", 8))
+    content += tensor("t", (2,), offset=64) + tensor("u", (2,), offset=8)
+    content += bytes(-len(content) % 8)
+    path.write_bytes(content + bytes(8) + b"u" * 8 + bytes(48) + b"t" * 8 + bytes(40))
+    assert {name: each.rows.tobytes() for name, each in open_gguf(path).tensors.items()} == {
+        "t": b"t" * 8,
+        "u": b"u" * 8,
+    }
+
+
+def test_arrays_of_arrays_take_no_memory(tmp_path):
+    path, n_arrays = tmp_path / "nested.gguf", 20_000
+    arrays = struct.pack("<IQ", 9, n_arrays) + struct.pack("<IQ", 0, 0) * n_arrays
+    path.write_bytes(header(0, 1) + entry("a", 9, arrays))
+    tracemalloc.start()
+    open_gguf(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.gguf cannot be read: No such file"):
         open_gguf(tmp_path / "nothing.gguf")
 
 
-def test_split_model_is_read_from_all_its_files(tmp_path):
+def write_parts(folder, model, second: dict[str, Any] | None = None) -> None:
+    """Write a model as two files; `second` changes metadata of the second one, and removes an entry by None."""
     from gguf import GGUFWriter
 
-    model = tiny_models.tiny_model("llama", num_hidden_layers=2)
-    gguf_files.write_tiny_gguf(tmp_path / "whole.gguf", model)
     tensors = gguf_files.gguf_tensors(model)
-    halves = [dict(list(tensors.items())[part::2]) for part in range(2)]
-    for number, part in enumerate(halves, start=1):
-        writer = GGUFWriter(tmp_path / f"m-{number:05}-of-00002.gguf", "llama")
-        if number == 1:
+    for number in range(2):
+        changes = {"general.architecture": "llama", "split.no": number, "split.count": 2} | (
+            (second or {}) if number else {}
+        )
+        changes = {"split.tensors.count": len(tensors)} | changes
+        writer = GGUFWriter(folder / f"m-{number + 1:05}-of-00002.gguf", changes.pop("general.architecture"))
+        if number == 0:
             gguf_files._write_metadata(writer, model.config, {})
-        writer.add_uint16("split.no", number - 1)
-        writer.add_uint16("split.count", 2)
-        writer.add_int32("split.tensors.count", len(tensors))
-        for name, weight in part.items():
+        for key, value in changes.items():
+            if value is not None:
+                add = {int: writer.add_uint16, str: writer.add_string}.get(type(value), writer.add_array)
+                add(key, value)
+        for name, weight in list(tensors.items())[number::2]:
             writer.add_tensor(name, weight)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+
+
+def test_split_model_is_read_from_all_its_files(tmp_path):
+    model = tiny_models.tiny_model("llama", num_hidden_layers=2)
+    gguf_files.write_tiny_gguf(tmp_path / "whole.gguf", model)
+    write_parts(tmp_path, model)
     whole, _ = load_gguf(tmp_path / "whole.gguf")
     for number in (1, 2):
         split, _ = load_gguf(tmp_path / f"m-{number:05}-of-00002.gguf")
@@ -146,3 +186,29 @@ def test_split_model_is_read_from_all_its_files(tmp_path):
     (tmp_path / "m-00002-of-00002.gguf").unlink()
     with pytest.raises(InputError, match=r"next to it m-00002-of-00002\.gguf must be there"):
         load_gguf(tmp_path / "m-00001-of-00002.gguf")
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        ({"split.no": 0}, "must be part 2 of 2; its metadata says part 1 of 2"),
+        ({"split.count": 9}, "must be part 2 of 2; its metadata says part 2 of 9"),
+        ({"split.no": None}, "'split.no' .* is missing"),
+        ({"split.count": [2, 2]}, "'split.count' .* must be an integer"),
+        ({"split.tensors.count": 99}, "'split.tensors.count' .* must be that of the first file"),
+        ({"general.architecture": "qwen2"}, "'general.architecture' .* must be that of the first file"),
+        ({"tokenizer.ggml.model": "llama"}, "'tokenizer.ggml.model' .* must be that of the first file"),
+    ],
+)
+def test_part_of_another_model_is_named(second, reason, tmp_path):
+    write_parts(tmp_path, tiny_models.tiny_model("llama", num_hidden_layers=1, vocab_size=40), second)
+    with pytest.raises(InputError, match=reason) as raised:
+        open_gguf(tmp_path / "m-00001-of-00002.gguf")
+    assert "m-00002-of-00002.gguf" in str(raised.value)
+
+
+def test_first_file_that_is_another_part_is_named(tmp_path):
+    write_parts(tmp_path, tiny_models.tiny_model("llama", num_hidden_layers=1, vocab_size=40))
+    (tmp_path / "m-00001-of-00002.gguf").write_bytes((tmp_path / "m-00002-of-00002.gguf").read_bytes())
+    with pytest.raises(InputError, match=r"m-00001-of-00002\.gguf' must be part 1 of 2; its metadata says part 2 of 2"):
+        open_gguf(tmp_path / "m-00001-of-00002.gguf")

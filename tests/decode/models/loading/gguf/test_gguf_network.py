@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gguf_files
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ from etesian.decode.drafters.lookup import LookupDrafter
 from etesian.decode.models.cpu.model import CpuModel
 from etesian.decode.models.loading import LoadOptions
 from etesian.decode.models.loading.gguf import load_gguf
-from etesian.decode.models.loading.gguf.directory import open_gguf
+from etesian.decode.models.loading.gguf.directory import Gguf, open_gguf
 from etesian.decode.models.loading.gguf.families import FAMILIES
 from etesian.decode.models.loading.gguf.network import read_network
+from etesian.decode.models.loading.gguf.tokenizer import read_tokenizer
 from etesian.decode.sampling import Sampling
 from etesian.errors import InputError
 
@@ -251,7 +254,7 @@ def test_window_shorter_than_the_text_is_kept(tmp_path):
         ({"llama.attention.layer_norm_rms_epsilon": float("nan")}, "must be a finite number"),
         ({"tokenizer.ggml.pre": "rot13"}, "'rot13'"),
         ({"tokenizer.ggml.model": "bert"}, "'bert'"),
-        ({"tokenizer.ggml.eos_token_id": 4_000}, "below 300"),
+        ({"tokenizer.ggml.eos_token_id": 4_000}, "from 0 to 299"),
         ({"general.architecture": "mamba"}, "'mamba'"),
     ],
 )
@@ -261,6 +264,78 @@ def test_metadata_that_does_not_fit_is_named(metadata, part, tmp_path):
         load_gguf(tmp_path / "tiny.gguf")
     assert part in str(raised.value)
     assert "tiny.gguf" in str(raised.value)
+
+
+ARRAY, EMPTY, NESTED = np.array([1, 1]), np.empty(0, np.int32), ()
+WRONG_TYPES = {
+    "general.architecture": (ARRAY, NESTED, 1),
+    "llama.context_length": (ARRAY, True, "8"),
+    "llama.expert_count": (ARRAY, EMPTY, NESTED, "", False),
+    "llama.attention.causal": (ARRAY, "yes", 1),
+    "llama.attention.max_alibi_bias": (ARRAY, EMPTY, NESTED, "", False),
+    "llama.attention.sliding_window": (ARRAY, EMPTY, NESTED, "", False),
+    "llama.final_logit_softcapping": (ARRAY, EMPTY, NESTED, "", False),
+    "llama.rope.scaling.type": (ARRAY, EMPTY, NESTED, 0, False),
+    "llama.rope.scaling.factor": (ARRAY, EMPTY, NESTED, "4", False),
+    "llama.rope.scale_linear": (ARRAY, EMPTY, NESTED, "4", False),
+    "tokenizer.ggml.model": (ARRAY, EMPTY, NESTED, 1),
+    "tokenizer.ggml.pre": (ARRAY, EMPTY, NESTED, 1),
+    "tokenizer.ggml.add_bos_token": (ARRAY, EMPTY, NESTED, "no", 1),
+    "tokenizer.ggml.bos_token_id": (ARRAY, NESTED, "1", True),
+    "tokenizer.chat_template": (ARRAY, EMPTY, NESTED, 1, True),
+}
+"""Values that `open_gguf` reads, by keys whose values are single numbers, booleans or strings of another type."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Gguf:
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    gguf_files.write_tiny_gguf(path, tiny("llama"))
+    return open_gguf(path)
+
+
+def with_metadata(file: Gguf, changes: dict[str, Any]) -> Gguf:
+    return Gguf(file.path, file.metadata | changes, file.tensors)
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key in WRONG_TYPES for value in WRONG_TYPES[key]])
+def test_metadata_of_another_type_is_named(key, value, whole):
+    changed = with_metadata(whole, {key: value})
+    with pytest.raises(InputError, match=rf"{key}' of .*tiny\.gguf' must be .*; got "):
+        read_network(changed), read_tokenizer(changed)
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e-308, float("inf"), float("nan"), True, "x"])
+@pytest.mark.parametrize(
+    "name", ["rope.freq_base", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow", "rope.scaling.factor"]
+)
+def test_number_that_float32_cannot_hold_is_named(name, value, whole):
+    yarn = {"llama.rope.scaling.type": "yarn", f"llama.{name}": value}
+    with pytest.raises(InputError, match=rf"llama\.{name}' of .*tiny\.gguf' must be a finite number"):
+        read_network(with_metadata(whole, yarn))
+
+
+@pytest.mark.parametrize("value", [1, 1e30, 2e-38, 3e38])
+def test_number_that_float32_can_hold_gives_finite_rotations(value, whole):
+    names = ("type", "yarn_beta_fast", "yarn_beta_slow", "factor")
+    values = dict(zip(names, ("yarn", value, value, value), strict=True))
+    network = read_network(with_metadata(whole, {f"llama.rope.scaling.{name}": values[name] for name in names}))
+    assert np.isfinite(network.rotation_speeds).all()
+
+
+def test_number_of_heads_may_be_stated_for_each_layer(whole):
+    per_layer = {"llama.attention.head_count_kv": np.array([2, 2], np.int32)}
+    assert read_network(with_metadata(whole, per_layer)).architecture.n_key_heads == 2
+    per_layer = {"llama.attention.head_count_kv": np.array([2, 1], np.int32)}
+    with pytest.raises(InputError, match="differs between layers"):
+        read_network(with_metadata(whole, per_layer))
+
+
+@pytest.mark.parametrize("pattern", [np.array([1.0, float("nan")]), (), "x", True])
+def test_pattern_of_windows_of_another_type_is_named(pattern, whole):
+    changes = {"llama.attention.sliding_window": 8, "llama.attention.sliding_window_pattern": pattern}
+    with pytest.raises(InputError, match=r"sliding_window_pattern' of .*tiny\.gguf'"):
+        read_network(with_metadata(whole, changes))
 
 
 def test_unsupported_type_and_missing_tensor_are_named(tmp_path):

@@ -7,6 +7,8 @@ under each name of a pre-tokenizer, and with the vocabulary of `sentence_pieces.
 from __future__ import annotations
 
 import json
+import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,42 @@ def test_chat_template_is_rendered_by_transformers():
 def test_vocabulary_that_does_not_fit_is_refused(changes, monkeypatch):
     with pytest.raises(InputError, match=r"tokenizer\.ggml"):
         sentence_pieces(monkeypatch, **changes)
+
+
+@pytest.mark.parametrize("name", ["add_bos_token", "add_space_prefix"])
+@pytest.mark.parametrize("value", [np.array([True, False]), "", "yes", 1])
+def test_switch_of_another_type_is_named(name, value, monkeypatch):
+    with pytest.raises(InputError, match=rf"tokenizer\.ggml\.{name}' of 'm\.gguf' must be true or false; got "):
+        sentence_pieces(monkeypatch, **{name: value})
+
+
+@pytest.mark.parametrize("text", ["begin of text", "a:b", "$A", "$B", "$", ":1", "start", ""])
+def test_start_token_may_have_any_text(text, monkeypatch):
+    expected = sentence_pieces(monkeypatch)
+    tokenizer = sentence_pieces(monkeypatch, tokens=[PIECES["tokens"][0], text, *PIECES["tokens"][2:]])
+    assert tokenizer.encode("Hi there") == expected.encode("Hi there")
+    assert tokenizer.encode("Hi there")[0] == 1
+    pair = tokenizer.backend.encode("Hi", "there")
+    assert pair.ids == expected.backend.encode("Hi", "there").ids
+    assert pair.tokens[0] == text
+
+
+@pytest.mark.parametrize("length", [8_000, 20_000])
+def test_long_token_takes_little_memory_or_is_refused(length, monkeypatch):
+    tokens = [*PIECES["tokens"][:-1], "x" * length]
+    sentence_pieces(monkeypatch)  # imports
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"the tokens of 'm\.gguf' are too long") if length > 8_000 else nullcontext():
+        sentence_pieces(monkeypatch, tokens=tokens)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_text_with_a_lone_surrogate_is_refused(text, monkeypatch):
+    with pytest.raises(InputError, match="the text must be UTF-8 text; character"):
+        sentence_pieces(monkeypatch).encode(text)
 
 
 def test_every_way_to_cut_text_can_be_built():

@@ -7,7 +7,6 @@ seconds. Here each number is checked against the bytes that are left, and arrays
 from __future__ import annotations
 
 import mmap
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian._shared.documents import check_regular
+from etesian.decode.models.loading.gguf.metadata import Metadata
+from etesian.decode.models.loading.gguf.split import check_part, files_of
 from etesian.errors import InputError
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
@@ -37,7 +38,6 @@ _SCALARS = {
     12: "<f8",
 }
 _STRING, _ARRAY = 8, 9
-_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class Gguf:
     path
         The first file.
     metadata
-        Numbers, booleans and strings by key; arrays of numbers as numpy arrays and arrays of strings as `Strings`.
+        Numbers, booleans and strings by key; arrays of numbers as numpy arrays, arrays of strings as `Strings` and arrays of
+        arrays, which no key that is read holds, as ``()``.
     tensors
         Tensors by name.
     """
@@ -99,6 +100,10 @@ class Gguf:
     path: Path
     metadata: dict[str, Any]
     tensors: dict[str, Tensor]
+
+    def entries(self, prefix: str) -> Metadata:
+        """Return the metadata entries whose keys begin with a prefix and a dot."""
+        return Metadata(self.path, self.metadata, prefix)
 
 
 def open_gguf(path: str | Path) -> Gguf:
@@ -112,36 +117,26 @@ def open_gguf(path: str | Path) -> Gguf:
     Raises
     ------
     InputError
-        For a file that is missing, damaged or of an unknown version; it names the file and the place.
+        For a file that is missing, damaged, of an unknown version or of another model; it names the file and the place.
     """
-    first, *others = _shards(Path(path).expanduser())
+    first, *others = paths = files_of(Path(path).expanduser())
     metadata, tensors = _open_one(first)
-    for shard in others:
-        _, more = _open_one(shard)
+    if others:
+        check_part(first, metadata, metadata, number=0, count=len(paths))
+    for number, shard in enumerate(others, start=1):
+        entries, more = _open_one(shard)
+        check_part(shard, entries, metadata, number=number, count=len(paths))
         twice = tensors.keys() & more.keys()
         if twice:
             raise InputError(
                 f"{str(shard)!r} holds tensor {min(twice)!r}, which an earlier file holds; copy the files again"
             )
         tensors |= more
-    expected = metadata.get("split.tensors.count", len(tensors))
+    file = Gguf(first, metadata, tensors)
+    expected = file.entries("split").whole("tensors.count", len(tensors), at_least=0)
     if expected != len(tensors):
         raise InputError(f"the files of {str(first)!r} hold {len(tensors)} tensors; their metadata says {expected}")
-    return Gguf(first, metadata, tensors)
-
-
-def _shards(path: Path) -> list[Path]:
-    """Return all files of a model, by the names that llama.cpp gives to the parts of a split one."""
-    match = _SHARD.fullmatch(path.name)
-    if match is None:
-        return [path]
-    count = int(match["count"])
-    paths = [path.with_name(f"{match['stem']}-{number + 1:05}-of-{count:05}.gguf") for number in range(count)]
-    missing = [each.name for each in paths if not each.is_file()]
-    if missing or not paths:
-        listed = f"{', '.join(missing[:3])}{' and more' if missing[3:] else ''}"
-        raise InputError(f"{str(path)!r} is one of {count} files; next to it {listed} must be there too")
-    return paths
+    return file
 
 
 def _open_one(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -180,8 +175,11 @@ class _DirectoryReader:
             if name in infos:
                 raise self._damaged(f"tensor {name!r} occurs twice")
             infos[name] = self._tensor_info(name)
-        start = self._data_start(metadata)
-        return metadata, {name: self._tensor(name, start, *info) for name, info in infos.items()}
+        alignment = self._alignment(metadata)
+        start = -(-self.at // alignment) * alignment
+        tensors = {name: self._tensor(name, start, *info) for name, info in infos.items()}
+        self._check_places([(offset, tensors[name]) for name, (_, _, offset) in infos.items()], alignment)
+        return metadata, tensors
 
     def _header(self) -> int:
         """Check magic and version; the number of metadata entries."""
@@ -254,7 +252,9 @@ class _DirectoryReader:
         if kind == _ARRAY:
             if depth == DEEPEST_ARRAY:
                 raise self._damaged(f"{subject} nests arrays more than {DEEPEST_ARRAY} deep")
-            return [self._array(subject, depth + 1) for _ in range(self._count(f"items of {subject}", smallest=12))]
+            for _ in range(self._count(f"items of {subject}", smallest=12)):
+                self._array(subject, depth + 1)
+            return ()
         dtype = self._dtype(kind, subject)
         count = self._count(f"items of {subject}", smallest=dtype.itemsize)
         return np.frombuffer(self.data, dtype, count, self._take(count * dtype.itemsize, subject))
@@ -281,11 +281,23 @@ class _DirectoryReader:
         kind = self._number("<I", f"the type of {name!r}")
         return tuple(reversed(shape)), kind, self._number("<Q", f"the offset of {name!r}")
 
-    def _data_start(self, metadata: dict[str, Any]) -> int:
+    def _alignment(self, metadata: dict[str, Any]) -> int:
         alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1 or alignment % 8:
             raise self._damaged(f"general.alignment must be a multiple of 8; got {alignment!r}")
-        return -(-self.at // alignment) * alignment
+        return alignment
+
+    def _check_places(self, tensors: list[tuple[int, Tensor]], alignment: int) -> None:
+        """Refuse tensors that are not aligned, or that overlap; each comes with its offset."""
+        end, previous = 0, ""
+        for offset, tensor in sorted(tensors, key=lambda each: each[0]):
+            if offset % alignment:
+                raise self._damaged(
+                    f"tensor {tensor.name!r} has the offset {offset}, which is not a multiple of the alignment {alignment}"
+                )
+            if offset < end:
+                raise self._damaged(f"tensors {previous!r} and {tensor.name!r} overlap")
+            end, previous = offset + tensor.rows.nbytes, tensor.name
 
     def _tensor(self, name: str, start: int, shape: tuple[int, ...], kind: int, offset: int) -> Tensor:
         from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType

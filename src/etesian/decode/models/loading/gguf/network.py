@@ -13,7 +13,7 @@ from etesian.decode.models.cpu.architecture import Architecture, Layer, Linear, 
 from etesian.decode.models.cpu.quantized.matrix import stack
 from etesian.decode.models.loading.gguf.directory import Gguf
 from etesian.decode.models.loading.gguf.families import FAMILIES, Family
-from etesian.decode.models.loading.gguf.hyperparameters import Hyperparameters
+from etesian.decode.models.loading.gguf.metadata import Metadata
 from etesian.decode.models.loading.gguf.rotation import DEFAULT_BASE, rotation, unscaled_speeds
 from etesian.decode.models.loading.gguf.tensors import matrix, vector
 from etesian.errors import InputError
@@ -34,20 +34,20 @@ def read_network(file: Gguf) -> Network:
     InputError
         If the architecture is not supported, or tensors or metadata do not fit it.
     """
-    name = file.metadata.get("general.architecture")
-    family = FAMILIES.get(name) if isinstance(name, str) else None
-    if family is None or not isinstance(name, str):
+    name = file.entries("general").text("architecture")
+    family = FAMILIES.get(name)
+    if family is None:
         raise InputError(
             f"{str(file.path)!r} is of architecture {name!r}, which is not supported; supported are {', '.join(FAMILIES)}"
         )
-    return _Reader(file, family, Hyperparameters(file, name)).network()
+    return _Reader(file, family, file.entries(name)).network()
 
 
 @dataclass(frozen=True)
 class _Reader:
     file: Gguf
     family: Family
-    numbers: Hyperparameters
+    numbers: Metadata
 
     def network(self) -> Network:
         self._refuse_unknown()
@@ -83,19 +83,17 @@ class _Reader:
             if _OTHER_TENSOR.fullmatch(name) is None and (layer is None or int(layer[1]) >= n_layers):
                 raise InputError(
                     f"{str(self.file.path)!r} holds tensor {name!r}, which models of architecture "
-                    f"{self.numbers.architecture!r} with {n_layers} layers are not known to have"
+                    f"{self.numbers.prefix!r} with {n_layers} layers are not known to have"
                 )
         for switch in ("expert_count", "attention.max_alibi_bias"):
-            if self.numbers.get(switch):
-                raise InputError(
-                    f"{str(self.file.path)!r} sets '{self.numbers.architecture}.{switch}', which is not supported"
-                )
-        if self.numbers.get("attention.causal") is False:
+            if self.numbers.number(switch, 0):
+                raise InputError(f"{self.numbers.entry(switch)} is set, which is not supported")
+        if not self.numbers.flag("attention.causal", True):
             raise InputError(f"{str(self.file.path)!r} reads texts in both directions and cannot continue them")
 
     def _architecture(self) -> Architecture:
         numbers, family = self.numbers, self.family
-        width, n_heads = numbers.whole("embedding_length"), numbers.whole("attention.head_count")
+        width, n_heads = numbers.whole("embedding_length"), numbers.whole_in_all_layers("attention.head_count")
         head_width = numbers.whole("attention.key_length", max(width // n_heads, 1))
         if numbers.whole("attention.value_length", head_width) != head_width:
             raise InputError(f"keys and values of {str(self.file.path)!r} differ in width, which is not supported")
@@ -103,7 +101,7 @@ class _Reader:
             raise InputError(
                 f"{str(self.file.path)!r} has heads of {head_width} numbers, an odd number, which is not supported"
             )
-        n_key_heads = numbers.whole("attention.head_count_kv", n_heads)
+        n_key_heads = numbers.whole_in_all_layers("attention.head_count_kv", n_heads)
         if n_heads % n_key_heads:
             raise InputError(
                 f"{str(self.file.path)!r} has {n_heads} heads, not a multiple of its {n_key_heads} key heads"
@@ -113,7 +111,7 @@ class _Reader:
             max_length = min(max_length, numbers.whole("rope.scaling.original_context_length", max_length))
         rms = "attention.layer_norm_rms_epsilon" if family.norm == "rms" else "attention.layer_norm_epsilon"
         return Architecture(
-            family=numbers.architecture,
+            family=numbers.prefix,
             vocabulary_size=len(self._rows("token_embd.weight")),
             max_length=max_length,
             n_layers=n_layers,
@@ -121,7 +119,7 @@ class _Reader:
             n_key_heads=n_key_heads,
             head_width=head_width,
             width=width,
-            inner_width=numbers.whole("feed_forward_length"),
+            inner_width=numbers.whole_in_all_layers("feed_forward_length"),
             norm=family.norm,
             norm_epsilon=numbers.number(rms),
             activation=family.activation,
@@ -139,11 +137,11 @@ class _Reader:
         )
 
     def _windows(self, n_layers: int) -> tuple[int | None, ...]:
-        if not self.numbers.get("attention.sliding_window"):
+        window, period = self.numbers.whole("attention.sliding_window", 0, at_least=0), self.family.window_period
+        if not window:
             return (None,) * n_layers
-        window, period = self.numbers.whole("attention.sliding_window"), self.family.window_period
         pattern = self.numbers.get("attention.sliding_window_pattern")
-        if isinstance(pattern, np.ndarray):  # True for layers with a window
+        if isinstance(pattern, np.ndarray) and pattern.dtype.kind in "bui":  # True for layers with a window
             if pattern.shape != (n_layers,):
                 raise InputError(
                     f"{str(self.file.path)!r} states windows for {len(pattern)} layers; it has {n_layers} layers"
@@ -156,11 +154,11 @@ class _Reader:
     def _attention_scale(self, head_width: int) -> float:
         numbers = self.numbers
         if numbers.whole("block_count") in self.family.wide_head_layers:
-            return (numbers.whole("embedding_length") / numbers.whole("attention.head_count")) ** -0.5
+            return (numbers.whole("embedding_length") / numbers.whole_in_all_layers("attention.head_count")) ** -0.5
         return numbers.number("attention.scale", head_width**-0.5)
 
     def _logit_cap(self) -> float | None:
-        is_there = self.family.caps_scores or self.numbers.get("final_logit_softcapping")
+        is_there = self.family.caps_scores or self.numbers.number("final_logit_softcapping", 0)
         return self.numbers.number("final_logit_softcapping") if is_there else None
 
     def _second_speeds(self, architecture: Architecture) -> NDArray[np.float32] | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian.decode.models.loading.gguf.directory import Gguf
-from etesian.decode.models.loading.gguf.hyperparameters import Hyperparameters
+from etesian.decode.models.loading.gguf.metadata import Metadata
 from etesian.decode.models.loading.gguf.tensors import vector
 from etesian.errors import InputError
 
@@ -17,7 +17,7 @@ FAST_TURNS, SLOW_TURNS = 32.0, 1.0
 """Turns within the original context above which frequencies stay, and below which they are divided (YaRN, Peng et al. 2023)."""
 
 
-def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[np.float32], float]:
+def rotation(file: Gguf, numbers: Metadata, width: int) -> tuple[NDArray[np.float32], float]:
     """Return the angle by which each pair turns per position, and a factor for all cosines and sines.
 
     Parameters
@@ -38,7 +38,7 @@ def rotation(file: Gguf, numbers: Hyperparameters, width: int) -> tuple[NDArray[
     """
     base = numbers.above(1, "rope.freq_base", DEFAULT_BASE)
     speeds = unscaled_speeds(base, width)
-    kind = numbers.get("rope.scaling.type") or "linear"
+    kind = numbers.text("rope.scaling.type", "") or "linear"
     scale = numbers.number("rope.scaling.attn_factor", 1.0)
     if kind == "yarn":
         speeds, scale = _yarn(numbers, speeds, base), scale * _yarn_scale(numbers)
@@ -67,18 +67,16 @@ def _factors(file: Gguf, n: int) -> NDArray[np.float64]:
     return np.ones(n)
 
 
-def _scaling_factor(numbers: Hyperparameters) -> float:
+def _scaling_factor(numbers: Metadata) -> float:
     """Return how many times longer texts may be than the original ones; a file may state 0 for 1."""
     name = "rope.scale_linear" if numbers.get("rope.scaling.factor") is None else "rope.scaling.factor"
-    return 1.0 if numbers.get(name) == 0 else numbers.above(0, name, 1.0)
+    return 1.0 if numbers.number(name, 1.0) == 0 else numbers.above(0, name, 1.0)
 
 
-def _yarn(numbers: Hyperparameters, speeds: NDArray[np.float64], base: float) -> NDArray[np.float64]:
+def _yarn(numbers: Metadata, speeds: NDArray[np.float64], base: float) -> NDArray[np.float64]:
     """Keep frequencies that turn often within the original context, and divide those that hardly turn by the factor."""
     if numbers.number("rope.scaling.yarn_ext_factor", 1.0) != 1.0:
-        raise InputError(
-            f"{str(numbers.file.path)!r} sets '{numbers.architecture}.rope.scaling.yarn_ext_factor', which is not supported"
-        )
+        raise InputError(f"{numbers.entry('rope.scaling.yarn_ext_factor')} is set, which is not supported")
     width = 2 * len(speeds)
     original = numbers.whole("rope.scaling.original_context_length", numbers.whole("context_length"))
 
@@ -94,6 +92,6 @@ def _yarn(numbers: Hyperparameters, speeds: NDArray[np.float64], base: float) ->
     return mixed
 
 
-def _yarn_scale(numbers: Hyperparameters) -> float:
+def _yarn_scale(numbers: Metadata) -> float:
     """Return the factor of cosines and sines: the file's own, or that of the paper."""
     return numbers.number("rope.scaling.yarn_attn_factor", 0.1 * math.log(max(_scaling_factor(numbers), 1.0)) + 1)

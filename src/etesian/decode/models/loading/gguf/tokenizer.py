@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from etesian.decode.checks import check_text
 from etesian.decode.models.loading.gguf.directory import Gguf, Strings
 from etesian.decode.models.loading.gguf.pre_tokenizers import PRE_TOKENIZATIONS, PreTokenization
 from etesian.errors import InputError
@@ -17,6 +18,8 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Kinds of tokens."""
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """Stands for a space in the tokens of SentencePiece."""
+MOST_CUT_CHARACTERS = 2**27
+"""Limit of the characters in all ways to cut tokens in two; a million tokens of 11 characters are below it."""
 END_OF_TURN = (
     "<|im_end|>",
     "<|eot_id|>",
@@ -52,7 +55,14 @@ class GgufTokenizer:
     special: dict[str, str] = field(default_factory=dict)
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Return the tokens of a text, after one start token if the model has one, even if the text begins with it."""
+        """Return the tokens of a text, after one start token if the model has one, even if the text begins with it.
+
+        Raises
+        ------
+        InputError
+            If the text is not valid Unicode.
+        """
+        check_text("the text", text)
         tokens: list[int] = self.backend.encode(text, add_special_tokens=add_special_tokens).ids
         is_twice = add_special_tokens and self._start is not None and tokens[:2] == [self._start] * 2
         return tokens[1:] if is_twice else tokens
@@ -103,7 +113,7 @@ def read_tokenizer(file: Gguf) -> GgufTokenizer:
         If the file has no tokenizer, or one of a kind that is not supported.
     """
     vocabulary = _Vocabulary(file)
-    kind = file.metadata.get("tokenizer.ggml.model")
+    kind = vocabulary.metadata.text("model")
     if kind == "gpt2":
         backend = _byte_pairs(vocabulary)
     elif kind == "llama":
@@ -113,11 +123,10 @@ def read_tokenizer(file: Gguf) -> GgufTokenizer:
             f"{str(file.path)!r} has a tokenizer of kind {kind!r}; supported are 'gpt2' (byte pairs) and 'llama' (SentencePiece)"
         )
     _add_special_tokens(backend, vocabulary)
-    template = file.metadata.get("tokenizer.chat_template")
     return GgufTokenizer(
         backend,
         end_tokens=vocabulary.end_tokens(),
-        chat_template=template if isinstance(template, str) else None,
+        chat_template=file.entries("tokenizer").text("chat_template", "") or None,
         special=vocabulary.special(),
     )
 
@@ -127,6 +136,7 @@ class _Vocabulary:
 
     def __init__(self, file: Gguf) -> None:
         self.file = file
+        self.metadata = file.entries("tokenizer.ggml")
         self.tokens = list(self._strings("tokens"))
         self.kinds = self._array("token_type", np.full(len(self.tokens), NORMAL))
         self.numbers = {token: number for number, token in enumerate(self.tokens)}
@@ -137,20 +147,12 @@ class _Vocabulary:
     def scores(self) -> Any:
         return self._array("scores", None)
 
-    def get(self, name: str, default: Any = None) -> Any:
-        return self.file.metadata.get(f"tokenizer.ggml.{name}", default)
-
     def token(self, role: str) -> int | None:
         """Return the token with a role, such as ``"bos"``; None if there is none."""
-        number = self.get(f"{role}_token_id")
-        if number is None:
+        name = f"{role}_token_id"
+        if self.metadata.get(name) is None:
             return None
-        if not isinstance(number, int) or not 0 <= number < len(self.tokens):
-            raise InputError(
-                f"metadata entry 'tokenizer.ggml.{role}_token_id' of {str(self.file.path)!r} must be a token below "
-                f"{len(self.tokens)}; got {number!r}"
-            )
-        return number
+        return self.metadata.whole(name, at_least=0, at_most=len(self.tokens) - 1)
 
     def end_tokens(self) -> tuple[int, ...]:
         """Return all tokens that end a text: those with such a role, and special tokens known to end a turn."""
@@ -165,7 +167,7 @@ class _Vocabulary:
         return {name: self.tokens[number] for name, number in found.items() if number is not None}
 
     def _strings(self, name: str) -> Strings:
-        value = self.get(name)
+        value = self.metadata.get(name)
         if not isinstance(value, Strings):
             raise InputError(
                 f"{str(self.file.path)!r} has no list of strings 'tokenizer.ggml.{name}'; convert the model again"
@@ -173,12 +175,10 @@ class _Vocabulary:
         return value
 
     def _array(self, name: str, default: Any) -> Any:
-        value = self.get(name)
+        value = self.metadata.get(name)
         value = default if value is None else value
         if not isinstance(value, np.ndarray) or len(value) != len(self.tokens):
-            raise InputError(
-                f"metadata entry 'tokenizer.ggml.{name}' of {str(self.file.path)!r} must hold {len(self.tokens)} numbers"
-            )
+            raise InputError(f"{self.metadata.entry(name)} must hold {len(self.tokens)} numbers")
         return value
 
 
@@ -194,7 +194,7 @@ def _byte_pairs(vocabulary: _Vocabulary) -> Any:
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = ways.build()
     tokenizer.decoder = decoders.ByteLevel()
-    _add_start(tokenizer, vocabulary, vocabulary.get("add_bos_token", ways.adds_start))
+    _add_start(tokenizer, vocabulary, vocabulary.metadata.flag("add_bos_token", ways.adds_start))
     return tokenizer
 
 
@@ -208,7 +208,7 @@ def _pair(vocabulary: _Vocabulary, merge: str) -> tuple[str, str]:
 
 
 def _pre_tokenization(vocabulary: _Vocabulary) -> PreTokenization:
-    name = vocabulary.get("pre", "missing")
+    name = vocabulary.metadata.text("pre", "missing")
     if name not in PRE_TOKENIZATIONS:
         raise InputError(
             f"{str(vocabulary.file.path)!r} has the unsupported pre-tokenizer {name!r} ('tokenizer.ggml.pre'); "
@@ -230,22 +230,28 @@ def _sentence_pieces(vocabulary: _Vocabulary) -> Any:
         byte_fallback=True,
     )
     tokenizer = Tokenizer(model)
-    has_prefix = bool(vocabulary.get("add_space_prefix", True))
+    has_prefix = vocabulary.metadata.flag("add_space_prefix", True)
     replace = normalizers.Replace(" ", SPACE)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), replace]) if has_prefix else replace
     steps = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if has_prefix else steps)
-    _add_start(tokenizer, vocabulary, vocabulary.get("add_bos_token", True))
+    _add_start(tokenizer, vocabulary, vocabulary.metadata.flag("add_bos_token", True))
     return tokenizer
 
 
 def _merges_by_score(vocabulary: _Vocabulary) -> list[tuple[str, str]]:
     """Return all pairs of tokens that form a token, best score first, in the order in which SentencePiece tries them."""
     scores, numbers, ranked = vocabulary.scores(), vocabulary.numbers, []
+    size = sum(len(token) ** 2 for token in vocabulary.tokens)
+    if size > MOST_CUT_CHARACTERS:
+        raise InputError(
+            f"the tokens of {str(vocabulary.file.path)!r} are too long: the squares of their lengths add up to {size}, and at most "
+            f"{MOST_CUT_CHARACTERS} are supported; convert the model again"
+        )
     for number, token in enumerate(vocabulary.tokens):
         if vocabulary.kinds[number] not in (NORMAL, USER_DEFINED, UNUSED):
             continue
-        pairs = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
+        pairs = ((token[:cut], token[cut:]) for cut in range(1, len(token)))
         known = [(numbers[left], numbers[right]) for left, right in pairs if left in numbers and right in numbers]
         ranked += [(-float(scores[number]), *pair) for pair in sorted(known)]
     ranked.sort(key=lambda each: each[0])
@@ -257,9 +263,10 @@ def _add_start(tokenizer: Any, vocabulary: _Vocabulary, is_added: bool) -> None:
 
     start = vocabulary.token("bos")
     if is_added and start is not None:
-        text = vocabulary.tokens[start]
+        # a fixed name, because the text may hold characters that have a meaning in a template
+        special = {"id": "start", "ids": [start], "tokens": [vocabulary.tokens[start]]}
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{text} $A", pair=f"{text} $A {text} $B", special_tokens=[(text, start)]
+            single="start $A", pair="start $A start $B", special_tokens=[special]
         )
 
 
