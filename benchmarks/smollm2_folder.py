@@ -25,6 +25,8 @@ def convert(folder: Path) -> None:
     file = find_gguf("smollm2")
     assert file is not None  # else find_gguf names the command that fetches it
     source = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.bfloat16)
+    if hasattr(source.config, "quantization_config"):  # the weights were converted
+        del source.config.quantization_config
     fresh = AutoModelForCausalLM.from_config(source.config, dtype=torch.bfloat16)
     fresh.load_state_dict(source.state_dict())  # a model read from GGUF cannot be saved itself
     fresh.save_pretrained(folder)
