@@ -93,8 +93,10 @@ def write_pattern(path: Path) -> None:
 
 
 def write_symmetric(path: Path) -> None:
-    block = "".join(f"{2 + k % 997} {1 + k % 997} 1.5\n" for k in range(10_000))
-    path.write_text(f"%%MatrixMarket matrix coordinate real symmetric\n998 998 {ROWS}\n" + block * (ROWS // 10_000))
+    n = ROWS // 10
+    lines = (f"{row + below} {row} 1.5" for row in range(1, n + 1) for below in range(1, 11))
+    size = f"{n + 10} {n + 10} {10 * n}"
+    path.write_text(f"%%MatrixMarket matrix coordinate real symmetric\n{size}\n" + "\n".join(lines) + "\n")
 
 
 def write_dense(path: Path) -> None:

@@ -215,14 +215,22 @@ def _expanded(header: Header, entries: Entries) -> Entries:
 def _summed(entries: Entries) -> Entries:
     """Sum the values of repeated entries, as scipy does."""
     rows, columns, values = entries
-    if values is None or not len(rows):
+    if values is None or not _repeat(rows, columns):
         return entries
-    matrix = coo_array((values, (rows, columns)))
-    summed = csr_array(matrix)
-    if summed.nnz == len(rows):
-        return entries
-    matrix = summed.tocoo()
+    matrix = csr_array(coo_array((values, (rows, columns)))).tocoo()
     return Entries(matrix.row, matrix.col, matrix.data)
+
+
+def _repeat(rows: NDArray[Any], columns: NDArray[Any]) -> bool:
+    """Return True if two entries have the same place."""
+    width = int(columns.max(initial=0)) + 1
+    if width * (int(rows.max(initial=0)) + 1) >= 2**63:
+        return len(np.unique(np.stack([rows, columns]), axis=1).T) < len(rows)
+    places = rows.astype(np.int64)
+    places *= width
+    places += columns
+    places.sort()
+    return bool((places[1:] == places[:-1]).any())
 
 
 def _ids(indices: NDArray[Any]) -> IdColumn:
