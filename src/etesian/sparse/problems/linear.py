@@ -268,8 +268,8 @@ class Linear:
         The step is that of variables scaled to curvature 1. It estimates the suboptimality of the objective, exactly for
         a quadratic objective with uncorrelated columns. With correlated columns it is more: at least about the gain of the last
         Newton step, which is then returned. SVRG has the gradient; SAGA's mean gradient is a rough estimate,
-        which is returned if it is far above `enough`. Where few rows' losses have curvature, as those of Huber's loss with large
-        errors have none, the step is longer accordingly. What rounding explains counts as 0.
+        which is returned if it is far above `enough`. If most losses have no curvature there, as Huber's loss with large errors,
+        the step uses their mean curvature in place of the bound. A value that rounding errors alone can cause is returned as 0.
         """
         state: State = variables  # type: ignore[assignment]
         if self._multipliers is not None:
