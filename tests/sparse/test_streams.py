@@ -104,7 +104,7 @@ def test_a1_the_stream_runs_its_plan():
     variables = problem.start(np.random.default_rng(0).spawn(2)[0])
     with Workers(3) as workers:
         for plan in streamed.plans:
-            workers.run(plan, problem.update_range, problem.lay_out(plan), variables, 0.05)
+            workers.run(plan, problem.update_range, problem.lay_out(plan), problem.worked_on(variables), 0.05)
     assert b"".join(array.tobytes() for array in variables) == streamed.bits
 
 
@@ -230,7 +230,7 @@ def test_keyed_shuffles_are_permutations(m):
     assert sorted(sampled[:m]) == list(range(m))
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 1_000, 70_000])
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 63, 64, 65, 1_000, 4_095, 4_096, 4_097, 70_000])
 def test_keyed_deals_are_permutations_in_any_parts(n):
     dealt, again = np.empty(n, np.int64), np.empty(n, np.int64)
     deal_block(5, 0, n, dealt)
@@ -259,3 +259,19 @@ def test_orders_depend_on_the_seed_alone(make):
 
     assert drawn(0) == drawn(0)
     assert len({*drawn(0), *drawn(1)}) == 6
+
+
+def test_dealt_updates_are_as_uniform_as_random_ones():
+    """Where an update goes does not depend on where it was, and neighbors are as likely together as strangers."""
+    n, bins = 1 << 20, 32
+    for key in range(3):
+        dealt = np.empty(n, np.int64)
+        deal_block(key, 0, n, dealt)
+        counts = np.histogram2d(np.arange(n), dealt, bins=bins)[0]
+        expected = n / bins**2
+        chi_square = ((counts - expected) ** 2 / expected).sum() / (bins - 1) ** 2
+        assert 0.8 < chi_square < 1.2  # four and a half standard deviations
+        assert abs(np.corrcoef(dealt[:-1], dealt[1:])[0, 1]) < 5 / np.sqrt(n)
+        groups = (dealt // 64).reshape(-1, BLOCK)
+        together = np.mean([BLOCK - len(np.unique(block)) for block in groups])
+        assert together == pytest.approx(BLOCK * BLOCK / 2 / (n / 64), rel=0.08)

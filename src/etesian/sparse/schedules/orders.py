@@ -139,29 +139,41 @@ def _bits_for(n):
 
 
 @njit(nogil=True, cache=True)
+def _mix(x, key):
+    """Return 32 bits that depend on all bits of a number and of a key."""
+    x = (x + key) * np.uint64(0xBF58476D1CE4E5B9)
+    return ((x ^ (x >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)) >> np.uint64(32)
+
+
+@njit(nogil=True, cache=True)
+def _dealt(place, keys, half, n_high):
+    """Return a permuted number below ``n_high << half``, by four rounds of a Feistel network (Luby and Rackoff 1988).
+
+    Its halves are numbers of `half` bits and below `n_high`; each round moves one half by a function of the other.
+    """
+    high, low = place >> half, place & ((np.uint64(1) << half) - np.uint64(1))
+    for first, second in ((keys[0], keys[1]), (keys[2], keys[3])):
+        low ^= _mix(high, first) & ((np.uint64(1) << half) - np.uint64(1))
+        high += (_mix(low, second) * n_high) >> np.uint64(32)
+        high = high - n_high if high >= n_high else high
+    return high << half | low
+
+
+@njit(nogil=True, cache=True)
 def deal_block(key, start, stop, dealt):
     """Fill ``dealt[start:stop]`` with these elements of the keyed permutation of all updates.
 
-    Addition, multiplication by an odd number and xorshift are bijections on integers of a fixed number of bits. Values
-    beyond the last update are permuted again until they are in range (cycle walking).
+    The few values beyond the last update are permuted again until they are in range (cycle walking).
     """
-    bits = _bits_for(len(dealt))
-    mask, half = np.uint64((1 << bits) - 1), np.uint64((bits + 1) // 2)
-    added, one = _hash(key), np.uint64(1)
-    first, second, third = _hash(key + 1) | one, _hash(key + 2) | one, _hash(key + 3) | one
     n = np.uint64(len(dealt))
+    half = np.uint64((_bits_for(len(dealt)) + 1) // 2)
+    n_high = (n + (np.uint64(1) << half) - np.uint64(1)) >> half
+    keys = (_hash(key), _hash(key + 1), _hash(key + 2), _hash(key + 3))
     for place in range(start, stop):
-        x = np.uint64(place)
-        while True:
-            x = ((x + added) * first) & mask
-            x ^= x >> half
-            x = (x * second) & mask
-            x ^= x >> half
-            x = (x * third) & mask
-            x ^= x >> half
-            if x < n:
-                break
-        dealt[place] = x
+        dealt[place] = _dealt(np.uint64(place), keys, half, n_high)
+    for place in range(start, stop):
+        while np.uint64(dealt[place]) >= n:
+            dealt[place] = _dealt(np.uint64(dealt[place]), keys, half, n_high)
 
 
 @njit(nogil=True, cache=True)
