@@ -102,10 +102,19 @@ class Touches(NamedTuple):
     width: int
 
 
+@njit(nogil=True, cache=True)
+def _extreme_lengths(indptr):
+    """Return the smallest and the largest number of variables of an update, in one pass without a copy."""
+    shortest = longest = indptr[1] - indptr[0]
+    for row in range(1, len(indptr) - 1):
+        length = indptr[row + 1] - indptr[row]
+        shortest, longest = min(shortest, length), max(longest, length)
+    return int(shortest), int(longest)
+
+
 def as_touches(matrix: csr_array) -> Touches:
     """Convert a CSR array of shape (n_updates, n_variables) to `Touches`."""
-    lengths = np.diff(matrix.indptr)
-    shortest, longest = int(lengths.min()), int(lengths.max())
+    shortest, longest = _extreme_lengths(matrix.indptr)
     return Touches(matrix.indptr, matrix.indices, matrix.shape[1], longest, longest if shortest == longest else 0)
 
 
