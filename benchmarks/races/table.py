@@ -22,9 +22,9 @@ had the bits of the serial run with the same seed after every epoch that both co
 
 Step sizes were tuned in advance, off the clock, with a different seed. For each entry, the step size with the fewest
 epochs was chosen from the same grid of powers of two, times a base value (1 / L for linear problems, where L is the
-largest smoothness constant of a row; 0.02 for our factorizations, falling by 0.7 per epoch for ratings; 0.1, the default
-of `eta`, for LIBMF). Exact schedules share one tuning. scikit-learn's saga and eigsh choose their own step sizes. For
-peers that only run a given number of iterations, the smallest number that reaches the target was determined off the
+largest smoothness constant of a row; 0.02 for our word vectors; 1 for our ratings, which multiplies automatic steps;
+0.1, the default of `eta`, for LIBMF). Exact schedules share one tuning. scikit-learn's saga and eigsh choose their own
+step sizes. For peers that only run a given number of iterations, the smallest number that reaches the target was determined off the
 clock, and one fit with this number was timed. Entries that reached the target with no step size during tuning were not
 timed, and are listed as such.
 """

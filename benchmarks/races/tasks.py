@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import norm as matrix_norm
 
 from etesian.bench import Target
-from etesian.sparse import Linear, Ratings, WordPairs
+from etesian.sparse import AdaptiveRatings, Linear, WordPairs
 from etesian.sparse.problems.losses import CLASSIFICATION, REGRESSION
 from etesian.sparse.problems.penalties import L2
 
@@ -100,7 +100,7 @@ class LinearRows:
 class RatedPairs:
     """Ratings to complete; `test_rmse` is the error on the tenth that was held out."""
 
-    base_step, decay = 0.02, 0.7
+    base_step, decay = 1.0, 1.0  # of the filter's steps
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         self.user, self.item, self.rating = arrays["user"], arrays["item"], arrays["rating"]
@@ -118,13 +118,18 @@ class RatedPairs:
         np.savez(path, rank=rank, user=user[train].astype(np.int32), item=item[train].astype(np.int32), rating=rating[train],
                  test_user=user[test], test_item=item[test], test_rating=rating[test])  # fmt: skip
 
-    def problem(self) -> Ratings:
-        """Return matrix completion without biases, which LIBMF does not have."""
-        return Ratings(self.user, self.item, self.rating, self.n_users, self.n_items, self.rank, PENALTY, biased=False)
+    def problem(self) -> AdaptiveRatings:
+        """Return matrix completion with biases and automatic steps."""
+        return AdaptiveRatings(
+            self.user, self.item, self.rating, self.n_users, self.n_items, self.rank, PENALTY, biased=True
+        )
 
     def solution(self, variables: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return factors of users and of items."""
-        return variables[0][: self.n_users], variables[0][self.n_users :]
+        """Return factors of users and of items, whose products include the biases and the mean, as two more factors."""
+        factors, bias = variables[:2]
+        constant, mean = np.ones_like(bias), self.rating.mean(dtype=np.float64)
+        users = np.column_stack([factors, bias, constant])[: self.n_users]
+        return users, np.column_stack([factors, constant, bias + mean])[self.n_users :]
 
     def score(self, solution: tuple[np.ndarray, np.ndarray] | None) -> Mapping[str, float]:
         """Return the root-mean-square error; without a solution, that of the mean rating."""

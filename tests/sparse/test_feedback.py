@@ -122,15 +122,15 @@ def test_step_of_a_rating_is_proportional_to_its_weight():
     def moved(weight):
         triples = np.array([0, 1]), np.array([0, 1]), np.array([1.0, 2.0])
         problem = Ratings(*triples, 2, 2, 3, penalty=0.1, biased=True, weight=weight, mean=0.0)
-        data = (*problem.rows()[:-1], np.float64(0.1))
-        after = tuple(array.copy() for array in before)
-        problem.update_range(0, 2, data, after, 0.01)
-        return [b - a for a, b in zip(before, after, strict=True)]
+        (rows,) = problem.worked_on(before)  # a copy
+        unmoved = rows.copy()
+        problem.update_range(0, 2, problem.rows(), (rows,), 0.01)
+        assert not np.array_equal(rows[:, 3], unmoved[:, 3])  # biases
+        return rows - unmoved
 
     plain, weighted = moved(None), moved(np.array([3.0, 1.0]))  # 1.5 and 0.5 on average 1
-    for a, b in zip(plain, weighted, strict=True):
-        np.testing.assert_allclose(b[[0, 2]], 1.5 * a[[0, 2]], rtol=1e-12)
-        np.testing.assert_allclose(b[[1, 3]], 0.5 * a[[1, 3]], rtol=1e-12)
+    np.testing.assert_allclose(weighted[[0, 2]], 1.5 * plain[[0, 2]], rtol=1e-12)
+    np.testing.assert_allclose(weighted[[1, 3]], 0.5 * plain[[1, 3]], rtol=1e-12)
 
 
 def test_rating_of_weight_zero_equals_no_rating():

@@ -8,7 +8,7 @@ from conftest import WORKERS, Mixing, conflict_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etesian.sparse import SGD, Epochs, Plan, Ratings, WordPairs, Workers, make_plan
+from etesian.sparse import SGD, AdaptiveRatings, Epochs, Plan, Ratings, WordPairs, Workers, make_plan
 
 
 def plan_of(touches, n_workers, batch_size, schedule="conflict_free", seed=0) -> Plan:
@@ -48,12 +48,12 @@ def test_a1_any_number_of_workers_gives_the_bits_of_the_serial_run(n_workers, to
     assert is_bitwise_equal(serial, parallel)
 
 
-def ratings_problem(dtype, biased):
+def ratings_problem(dtype, biased, kind=Ratings):
     rng = np.random.default_rng(5)
     n = 30_000
     user, item = rng.integers(0, 4_000, n), (2_000 * rng.random(n) ** 2).astype(int)
     rating = rng.normal(3.5, 1.0, n).astype(dtype)
-    return Ratings(user, item, rating, 4_000, 2_000, n_factors=13, penalty=0.02, biased=biased)
+    return kind(user, item, rating, 4_000, 2_000, n_factors=13, penalty=0.02, biased=biased)
 
 
 def words_problem(dtype):
@@ -68,6 +68,10 @@ PROBLEMS = {
     "ratings": lambda: ratings_problem("float32", biased=True),
     "ratings without biases": lambda: ratings_problem("float32", biased=False),
     "ratings in float64": lambda: ratings_problem("float64", biased=True),
+    "ratings with automatic steps": lambda: ratings_problem("float32", biased=True, kind=AdaptiveRatings),
+    "ratings with automatic steps, without biases": lambda: ratings_problem(
+        "float64", biased=False, kind=AdaptiveRatings
+    ),
     "words": lambda: words_problem(np.float32),
     "words in float64": lambda: words_problem(np.float64),
 }

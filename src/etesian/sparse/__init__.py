@@ -10,10 +10,12 @@ from etesian.sparse.estimators import FoldedUser, MatrixFactorization, SparseCla
 from etesian.sparse.inspection import ConflictReport, inspect_conflicts
 from etesian.sparse.methods import SGD
 from etesian.sparse.problems import (
+    AdaptiveRatings,
     CustomProblem,
     Linear,
     Loss,
     MergingProblem,
+    PackedProblem,
     Problem,
     Ratings,
     SettledProblem,
@@ -24,6 +26,7 @@ from etesian.sparse.schedules.makers import Plan, ScheduleWarning, make_plan
 
 __all__ = [
     "SGD",
+    "AdaptiveRatings",
     "ConflictReport",
     "Cooccurrence",
     "CustomProblem",
@@ -34,6 +37,7 @@ __all__ = [
     "Loss",
     "MatrixFactorization",
     "MergingProblem",
+    "PackedProblem",
     "Plan",
     "Problem",
     "Ratings",

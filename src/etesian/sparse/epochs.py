@@ -12,7 +12,7 @@ import numpy as np
 from etesian.sparse._engine.kernels import Merging
 from etesian.sparse._engine.workers import Workers
 from etesian.sparse.methods import SGD
-from etesian.sparse.problems.problem import MergingProblem, Problem, SettledProblem, SumOver
+from etesian.sparse.problems.problem import MergingProblem, PackedProblem, Problem, SettledProblem, SumOver
 from etesian.sparse.schedules.autotune import Choice
 from etesian.sparse.schedules.makers import Plan, Schedule, ScheduleWarning, plan_order
 from etesian.sparse.schedules.orders import Blocks, Permutations
@@ -80,7 +80,7 @@ class Epochs:
         self._stream: Stream | None = None
         if order == "each_epoch" and isinstance(self._orders, Blocks):
             self._stream = stream_of(problem, workers, self._orders, schedule, batch_size)  # type: ignore[arg-type]
-        self._worked_on = self.variables
+        self._worked_on = problem.worked_on(self.variables) if isinstance(problem, PackedProblem) else self.variables
         if self._stream is None:
             self._plan_an_epoch()
             self._note = self.plan.note
@@ -125,7 +125,7 @@ class Epochs:
         step_size = self.method.step_at(self.done)
         if self._stream is not None:
             self._plan = None
-            self._stream.run(self.variables, step_size)
+            self._stream.run(self._worked_on, step_size)
         else:
             self._run_planned(step_size)
         self._settle(step_size)
@@ -136,7 +136,7 @@ class Epochs:
             self._plan_another_epoch()
 
         def run(plan: Plan) -> None:
-            self.workers.run(plan, self.problem.update_range, self._data, self.variables, step_size)
+            self.workers.run(plan, self.problem.update_range, self._data, self._worked_on, step_size)
 
         if self.plan.copies is not None:
             problem = self._merging

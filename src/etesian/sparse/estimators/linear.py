@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class SparseLinear(Minimizer):
     alpha: float
     l1_ratio: float
     fit_intercept: bool
-    step_size: float | Literal["auto"]  # type: ignore[assignment]
+    _has_auto_steps: ClassVar[bool] = True
     inverse_scaling: float | Literal["auto"]
     average: bool
     warm_start: bool

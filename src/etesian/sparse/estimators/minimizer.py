@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -65,7 +65,7 @@ class Minimizer(BaseEstimator):
         improvement if `tol` is None) after which to stop; for `early_stopping`.
     """
 
-    step_size: float
+    step_size: float | Literal["auto"]
     step_decay: float
     max_iter: int
     tol: float | None
@@ -78,6 +78,8 @@ class Minimizer(BaseEstimator):
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
+    _has_auto_steps: ClassVar[bool] = False
+    """True if `step_size` may be ``"auto"``."""
 
     def _minimize(self, problem: Problem, *, held_out: HasLoss | None = None, **options: Any) -> Result:
         """Minimize; with held-out terms, monitor their loss in place of the objective."""
@@ -101,14 +103,15 @@ class Minimizer(BaseEstimator):
 
     def _step_rule(self, problem: Any) -> SGD:
         """Return the step sizes of the epochs."""
-        return SGD(self.step_size, self.step_decay)
+        size: Any = self.step_size  # a number, if there is no rule for "auto"
+        return SGD(size, self.step_decay)
 
     def _check_stopping(self) -> None:
         check_integer("max_iter", self.max_iter, at_least=1)
         check_integer("n_iter_no_change", self.n_iter_no_change, at_least=1)
         check_tol(self.tol)
         check_number("validation_fraction", self.validation_fraction, "between 0 and 1", lambda value: 0 < value < 1)
-        if self.step_size != "auto":
+        if not (self._has_auto_steps and self.step_size == "auto"):
             check_number("step_size", self.step_size, "a finite number above 0", lambda value: 0 < value < math.inf)
         check_number("step_decay", self.step_decay, "above 0 and at most 1", lambda value: 0 < value <= 1)
         check_seed(self.random_state)

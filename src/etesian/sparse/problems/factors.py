@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etesian._shared.atomics import prefetch_to_read, prefetch_to_write
+from etesian.sparse.problems.packed_rows import rows_of, views_of, zero_rows
 from etesian.sparse.problems.pairs import KnownRows, copy_pairs, gather_pairs, pair_touches, pairs_of, room_for
 from etesian.sparse.problems.problem import SumOver, Variables
 from etesian.sparse.problems.row_steps import ADVICE, RowSteps
@@ -23,51 +24,52 @@ noise in the others; smaller ones take more epochs to grow."""
 
 def _rate_range(start, stop, data, variables, step_size):
     """Take half a gradient step of the squared error on both rows, as usual, each with the old value of the other."""
-    pairs, rating, weight, mean, penalty = data
-    factors, bias = variables
-    n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
-    whole_step = factors.dtype.type(step_size)
+    pairs, rating, weight, mean, penalty, n_factors, biased = data[:7]
+    rows = variables[0]
+    weighted, width = len(weight) > 0, rows.shape[1]
+    whole_step = rows.dtype.type(step_size)
     step = whole_step
     for e in range(start, stop):
         if e + AHEAD < stop:
-            for column in range(0, n_factors, LINE):
-                prefetch_to_write(factors, (pairs[e + AHEAD, 0], column))
-                prefetch_to_write(factors, (pairs[e + AHEAD, 1], column))
+            for column in range(0, width, LINE):
+                prefetch_to_write(rows, (pairs[e + AHEAD, 0], column))
+                prefetch_to_write(rows, (pairs[e + AHEAD, 1], column))
         i, j = pairs[e]
         predicted = mean
         if biased:
-            predicted += bias[i] + bias[j]
+            predicted += rows[i, n_factors] + rows[j, n_factors]
         for t in range(n_factors):
-            predicted += factors[i, t] * factors[j, t]
+            predicted += rows[i, t] * rows[j, t]
         error = rating[e] - predicted
         if weighted:
             step = whole_step * weight[e]
         for t in range(n_factors):
-            u, v = factors[i, t], factors[j, t]
-            factors[i, t] = u + step * (error * v - penalty * u)
-            factors[j, t] = v + step * (error * u - penalty * v)
+            u, v = rows[i, t], rows[j, t]
+            rows[i, t] = u + step * (error * v - penalty * u)
+            rows[j, t] = v + step * (error * u - penalty * v)
         if biased:
-            bias[i] += step * (error - penalty * bias[i])
-            bias[j] += step * (error - penalty * bias[j])
+            rows[i, n_factors] += step * (error - penalty * rows[i, n_factors])
+            rows[j, n_factors] += step * (error - penalty * rows[j, n_factors])
 
 
 def _sum_rating_errors(start, stop, data, variables, sums):
     """Add weighted squared errors, and the squared norms that the updates penalize."""
-    pairs, rating, weight, mean, _ = data
-    factors, bias = variables
-    n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
+    pairs, rating, weight, mean, _, n_factors, biased = data[:7]
+    rows = variables[0]
+    weighted, width = len(weight) > 0, rows.shape[1]
     for e in range(start, stop):
         if e + AHEAD < stop:
-            for column in range(0, n_factors, LINE):
-                prefetch_to_read(factors, (pairs[e + AHEAD, 0], column))
-                prefetch_to_read(factors, (pairs[e + AHEAD, 1], column))
+            for column in range(0, width, LINE):
+                prefetch_to_read(rows, (pairs[e + AHEAD, 0], column))
+                prefetch_to_read(rows, (pairs[e + AHEAD, 1], column))
         i, j = pairs[e]
         predicted, norm = mean, mean - mean
         if biased:
-            predicted += bias[i] + bias[j]
-            norm += bias[i] * bias[i] + bias[j] * bias[j]
+            of_i, of_j = rows[i, n_factors], rows[j, n_factors]
+            predicted += of_i + of_j
+            norm += of_i * of_i + of_j * of_j
         for t in range(n_factors):
-            u, v = factors[i, t], factors[j, t]
+            u, v = rows[i, t], rows[j, t]
             predicted += u * v
             norm += u * u + v * v
         error = rating[e] - predicted
@@ -81,9 +83,9 @@ def _sum_rating_errors(start, stop, data, variables, sums):
 
 def _sum_rating_steps(start, stop, data, variables, sums):
     """Add the squared gradient of each row over a bound of its curvature, both in units of a rating's update."""
-    indptr, ratings, pairs, rating, weight, mean, penalty = data
-    factors, bias = variables
-    n_factors, biased, weighted = factors.shape[1], len(bias) > 0, len(weight) > 0
+    indptr, ratings, pairs, rating, weight, mean, penalty, n_factors, biased = data[:9]
+    rows = variables[0]
+    weighted = len(weight) > 0
     gradient = np.empty(n_factors)
     for row in range(start, stop):
         gradient[:] = 0.0
@@ -93,22 +95,22 @@ def _sum_rating_steps(start, stop, data, variables, sums):
             other = pairs[e, 0] + pairs[e, 1] - row
             predicted, norm = float(mean), float(penalty)
             if biased:
-                predicted += float(bias[row]) + float(bias[other])
+                predicted += float(rows[row, n_factors]) + float(rows[other, n_factors])
                 norm += 1.0
             for t in range(n_factors):
-                predicted += float(factors[row, t]) * float(factors[other, t])
-                norm += float(factors[other, t]) ** 2
+                predicted += float(rows[row, t]) * float(rows[other, t])
+                norm += float(rows[other, t]) ** 2
             of = float(weight[e]) if weighted else 1.0
             error = of * (float(rating[e]) - predicted)
             for t in range(n_factors):
-                gradient[t] += error * float(factors[other, t])
+                gradient[t] += error * float(rows[other, t])
             of_bias += error
             total += of
             curvature += of * norm
         if curvature > 0.0:
-            square = (of_bias - total * penalty * bias[row]) ** 2 if biased else 0.0
+            square = (of_bias - total * penalty * rows[row, n_factors]) ** 2 if biased else 0.0
             for t in range(n_factors):
-                square += (gradient[t] - total * penalty * factors[row, t]) ** 2
+                square += (gradient[t] - total * penalty * rows[row, t]) ** 2
             sums[0] += square / curvature
 
 
@@ -126,7 +128,8 @@ class Ratings:
     rating : array of shape (n_ratings,)
         Ratings, float32 or float64. The variables have the same type.
     n_users, n_items, n_factors
-        Number of users, items and factors. The factors have shape (n_users + n_items, n_factors).
+        Number of users, items and factors. The variables are factors of shape (n_users + n_items, n_factors), and biases: views of
+        the rows that updates work on.
     penalty
         Weight of the squared norms, per rating.
     biased
@@ -181,27 +184,47 @@ class Ratings:
         """Return random factors with predictions near the mean rating, biases of 0, and the known rows."""
         self._steps.restart()
         n_rows, dtype = self.n_users + self.n_items, self.rating.dtype
-        factors = SPREAD * rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
-        if not self.biased:  # <u, v> is then about n_factors level^2
-            factors += dtype.type(np.sqrt(abs(self._mean_rating()) / self.n_factors))
-        factors, bias = factors.astype(dtype, copy=False), np.zeros(n_rows if self.biased else 0, dtype)
+        variables = self._variables(zero_rows(n_rows, self._n_columns, dtype))
+        drawn = rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
+        level = (
+            0.0 if self.biased else np.sqrt(abs(self._mean_rating()) / self.n_factors)
+        )  # <u, v> is about n_factors level^2
+        np.multiply(drawn, dtype.type(self._spread), out=variables[0])
+        if level:
+            variables[0][...] += dtype.type(level)
         if self.known is not None:
-            factors[self.known.rows] = self.known.factors
+            variables[0][self.known.rows] = self.known.factors
             if self.biased and self.known.bias is not None:
-                bias[self.known.rows] = self.known.bias
-        return factors, bias
+                variables[1][self.known.rows] = self.known.bias
+        return variables
+
+    @property
+    def _n_columns(self) -> int:
+        return self.n_factors + self.biased
+
+    @property
+    def _spread(self) -> float:
+        return SPREAD
+
+    def _variables(self, rows: NDArray[Any]) -> Variables:
+        """Return the columns of rows as variables; the biases are empty if there are none."""
+        factors, *others = views_of(rows, self.n_factors, self._n_columns)
+        return factors, *(others if self.biased else (np.zeros(0, rows.dtype), *others))
+
+    def worked_on(self, variables: Variables) -> Variables:
+        """Return the rows of the variables."""
+        return (rows_of(variables),)
 
     def lay_out(self, plan: Plan) -> tuple[Any, ...]:
-        """Copy pairs of users and items, ratings and weights into plan order, followed by the mean and the penalty."""
-        pairs = gather_pairs(plan.order, self._pairs, self.rating, self._weight)
-        return *pairs, self.mean, self._penalty()
+        """Copy pairs of users and items, ratings and weights into plan order, followed by what all updates read."""
+        return *gather_pairs(plan.order, self._pairs, self.rating, self._weight), *self._shared()
 
     def rows(self) -> tuple[Any, ...]:
-        """Return pairs of users and items, ratings and weights as given, followed by the mean and the penalty."""
-        return self._pairs, self.rating, self._weight, self.mean, self._penalty()
+        """Return pairs of users and items, ratings and weights as given, followed by what all updates read."""
+        return self._pairs, self.rating, self._weight, *self._shared()
 
-    def _penalty(self) -> Any:
-        return self.rating.dtype.type(self.penalty)
+    def _shared(self) -> tuple[Any, ...]:
+        return self.mean, self.rating.dtype.type(self.penalty), self.n_factors, self.biased
 
     def settle(self, variables: Variables, sum_over: SumOver, step_size: float | None = None) -> None:
         """Note the step size of the last epoch; nothing is pending."""
@@ -226,13 +249,12 @@ class Ratings:
             return mean_square + self.penalty + float(self.biased)
 
         n = len(self.rating)
-        factors, bias = variables
-        data, rows = self.rows(), (factors, bias)
-        return self._steps.measure(data, rows, sum_over, curvature=curvature, enough=n * enough) / n
+        rows, inputs = (variables[0], variables[1]), (self.rows(), self.worked_on(variables))
+        return self._steps.measure(inputs, rows, sum_over, curvature=curvature, enough=n * enough) / n
 
     def advice(self) -> str:
         """Return a sentence on the step sizes."""
         return ADVICE
 
     def _sums(self, variables: Variables, sum_over: SumOver) -> NDArray[np.float64]:
-        return sum_over(_sum_rating_errors, len(self.rating), 2, self.rows(), variables)
+        return sum_over(_sum_rating_errors, len(self.rating), 2, self.rows(), self.worked_on(variables))

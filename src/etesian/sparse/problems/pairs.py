@@ -84,8 +84,11 @@ class KnownRows:
         Factors or vectors of the rows.
     bias : array of shape (n,), optional
         Biases of the rows, if the problem has biases.
+    n_ratings : array of shape (n,), optional
+        Number of earlier ratings of the rows.
     """
 
     rows: NDArray[np.integer]
     factors: NDArray[np.floating]
     bias: NDArray[np.floating] | None = None
+    n_ratings: NDArray[np.integer] | None = None

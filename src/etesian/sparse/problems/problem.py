@@ -83,6 +83,14 @@ class MeasuredProblem(Problem, Protocol):
 
 
 @runtime_checkable
+class PackedProblem(Problem, Protocol):
+    """Problem whose updates work on arrays of which the variables are views, such as rows that hold a vector and a bias."""
+
+    def worked_on(self, variables: Variables) -> Variables:
+        """Return the arrays that the functions of the problem receive in place of the variables."""
+
+
+@runtime_checkable
 class StreamedProblem(Problem, Protocol):
     """Problem whose rows can be permuted block by block while an epoch runs.
 

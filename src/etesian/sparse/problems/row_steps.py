@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
-from etesian.sparse.problems.problem import SumOver
+from etesian.sparse.problems.problem import SumOver, Variables
 
 Rows = tuple[NDArray[Any], NDArray[Any]]
 """Vectors of shape (n_rows, n), and biases of shape (n_rows,) or (0,)."""
@@ -67,7 +67,7 @@ class RowSteps:
 
     def measure(
         self,
-        data: tuple[Any, ...],
+        inputs: tuple[tuple[Any, ...], Variables],
         rows: Rows,
         sum_over: SumOver,
         *,
@@ -78,8 +78,8 @@ class RowSteps:
 
         Parameters
         ----------
-        data
-            Data of `sum_range` after the pairs of each row.
+        inputs
+            Data of `sum_range` after the pairs of each row, and its variables.
         rows
             Vectors and biases.
         sum_over
@@ -92,7 +92,8 @@ class RowSteps:
         estimate = self._estimate(rows, sum_over, curvature)
         if estimate > ROUGH * enough:
             return estimate
-        return float(sum_over(self._sum_range, len(rows[0]), 1, (*self._pairs, *data), rows)[0])
+        data, variables = inputs
+        return float(sum_over(self._sum_range, len(rows[0]), 1, (*self._pairs, *data), variables)[0])
 
     def _estimate(self, rows: Rows, sum_over: SumOver, curvature: Callable[[float], float]) -> float:
         """Return an estimate from the moves since the last call, which was one epoch ago; 0 for the first call."""

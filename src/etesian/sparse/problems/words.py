@@ -179,7 +179,7 @@ class WordPairs:
         total = float(self._total_weight)
         vectors, shift = variables
         data, rows = (*self.rows(), shift), (vectors, np.empty(0, vectors.dtype))
-        return self._steps.measure(data, rows, sum_over, curvature=curvature, enough=total * enough) / total
+        return self._steps.measure((data, rows), rows, sum_over, curvature=curvature, enough=total * enough) / total
 
     def advice(self) -> str:
         """Return a sentence on the step sizes."""
