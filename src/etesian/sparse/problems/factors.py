@@ -185,13 +185,11 @@ class Ratings:
         self._steps.restart()
         n_rows, dtype = self.n_users + self.n_items, self.rating.dtype
         variables = self._variables(zero_rows(n_rows, self._n_columns, dtype))
-        drawn = rng.standard_normal((n_rows, self.n_factors), dtype=dtype)
-        level = (
-            0.0 if self.biased else np.sqrt(abs(self._mean_rating()) / self.n_factors)
-        )  # <u, v> is about n_factors level^2
-        np.multiply(drawn, dtype.type(self._spread), out=variables[0])
-        if level:
-            variables[0][...] += dtype.type(level)
+        drawn = rng.random((n_rows, self.n_factors), dtype=dtype)  # in a tenth of the time of normal numbers
+        drawn -= dtype.type(0.5)
+        np.multiply(drawn, dtype.type(np.sqrt(12) * self._spread), out=variables[0])
+        if not self.biased:  # <u, v> is then about n_factors level^2
+            variables[0][...] += dtype.type(np.sqrt(abs(self._mean_rating()) / self.n_factors))
         if self.known is not None:
             variables[0][self.known.rows] = self.known.factors
             if self.biased and self.known.bias is not None:
