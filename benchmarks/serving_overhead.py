@@ -28,6 +28,7 @@ import serving
 
 Answerer = Callable[[str, bool], tuple[float, str]]
 """Returns the seconds and the text of an answer to a prompt, with or without speculation."""
+IDLE_SECONDS = 4.0  # before the server closes an idle connection
 MODES = {"speculation": True, "plain": False}
 
 
@@ -37,14 +38,19 @@ def served(model: str, n_tokens: int) -> Iterator[Answerer]:
     command = f"{sys.executable} -m etesian serve --model {model} --port {{port}}"
     with serving.started(command, model=model) as (port, _):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+        last = time.perf_counter()
 
         def answer(prompt: str, speculate: bool) -> tuple[float, str]:
+            nonlocal last
+            if time.perf_counter() - last > IDLE_SECONDS:
+                connection.close()  # opened anew by the next request
             body = {"prompt": prompt, "max_tokens": n_tokens, "temperature": 0, "stream": True, "speculate": speculate}
             began = time.perf_counter()
             connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
             chunks = [json.loads(line[6:]) for line in connection.getresponse() if line.startswith(b"data: {")]
             text = "".join(chunk["choices"][0]["text"] for chunk in chunks)
-            return time.perf_counter() - began, text
+            last = time.perf_counter()
+            return last - began, text
 
         yield answer
         connection.close()

@@ -71,7 +71,7 @@ class ServerOptions:
     time_limit: float = 600.0
     send_seconds: float = 30.0
     body_seconds: float = 30.0
-    stream_seconds: float = 0.05
+    stream_seconds: float = 0.1
     ping_seconds: float = 15.0
     drain_seconds: float = 30.0
 
