@@ -12,7 +12,7 @@ from http_server import running
 from toy_decoder import END
 
 LIMIT = 0.4  # seconds that the server grants
-PATIENCE = 10.0  # until the test fails
+PATIENCE = 30.0  # until the test fails
 LONG = {"logprobs": True, "top_logprobs": 20, "logit_bias": {str(END): -1000}, "temperature": 0}
 
 
