@@ -1,8 +1,8 @@
-"""Rows that hold all numbers of a variable side by side, without a cache line that two rows share.
+"""Rows that hold all numbers of a variable side by side, aligned to cache lines.
 
 An update of a rating reads and writes the factors and the bias of a user and an item. In arrays of their own, the biases of
-sixteen rows share a cache line, which two workers then take from each other at every update. Here each row begins at a cache line,
-or small ones at a fraction of it. What users read and write are views of the columns.
+sixteen rows share a cache line, which two workers then take from each other at every update. Here each row starts on a new cache
+line; several short rows share one. Users read and write views of the columns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LINE_BYTES = 64
 
 
 def zero_rows(n_rows: int, n_columns: int, dtype: DTypeLike) -> NDArray[Any]:
-    """Return zeros of shape (n_rows, n), where n is at least `n_columns`, and no row straddles more lines than it must."""
+    """Return zeros of shape (n_rows, n), where n is at least `n_columns`, and no row spans more cache lines than necessary."""
     size = np.dtype(dtype).itemsize
     n_bytes = n_columns * size
     n_bytes = -(-n_bytes // LINE_BYTES) * LINE_BYTES if n_bytes > LINE_BYTES else 1 << (n_bytes - 1).bit_length()
