@@ -45,10 +45,16 @@ class Visit(NamedTuple):
     reported: Any
 
 
-def visit(page: Path, folder: Path, *flags: str, script: str = "report(null);", fragment: str = "") -> Visit:
-    """Open a page and run a script at its end, which calls `report` once with its findings."""
+def visit(
+    page: Path, folder: Path, *flags: str, script: str = "report(null);", ready: str = "true", fragment: str = ""
+) -> Visit:
+    """Open a page and run a script once `ready` holds in a frame, which calls `report` once with its findings."""
     copy = page.with_name(f"visited-{page.name}")
-    run = f"const report = (found) => {_REPORT}; addEventListener('load', () => setTimeout(() => {{ {script} }}, 500));"
+    run = f"""
+        const report = (found) => {_REPORT};
+        const start = () => {{ if ({ready}) {{ {script} }} else requestAnimationFrame(start); }};
+        addEventListener('load', () => setTimeout(start, 500));
+    """
     copy.write_text(page.read_text("utf-8").replace("</body>", f"<script>{run}</script></body>"), "utf-8")
     command = [CHROMIUM or "", *_FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, copy.as_uri() + fragment]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from etesian.cli.app import run
+from etesian.cli.console import raised_interrupts
 
 COMMANDS = {
     "help": "--help",
@@ -19,7 +20,7 @@ COMMANDS = {
     "generate": "generate abc --max-tokens 1000000",
     "analyze": "bench analyze runs.jsonl",
 }
-HEEDING = "import signal as s, sys; s.signal(s.SIGINT, s.default_int_handler); print('up', flush=True);"
+HEEDING = "import signal as s, sys; s.signal(s.SIGINT, s.default_int_handler); from etesian.__main__ import main;"
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.4, 1.0])
@@ -27,13 +28,13 @@ HEEDING = "import signal as s, sys; s.signal(s.SIGINT, s.default_int_handler); p
 def test_interrupt_exits_with_130_at_any_time(command, seconds, tmp_path):
     (tmp_path / "rows").write_text("1 1:1\n-1 2:1\n" * 200)
     (tmp_path / "runs.jsonl").write_text("")
-    code = f"{HEEDING} from etesian.__main__ import main; sys.argv[1:] = {COMMANDS[command].split()!r}; main()"
+    code = f"{HEEDING} sys.argv[1:] = {COMMANDS[command].split()!r}; print('up', flush=True); main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     assert process.stdout is not None
-    process.stdout.readline()  # the interpreter itself has started
-    time.sleep(seconds + 0.02)  # the next instructions install the handler
+    process.stdout.readline()  # the handler is installed
+    time.sleep(seconds)
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     is_too_late = command in ("help", "analyze") and process.returncode in (0, 2)
@@ -58,7 +59,7 @@ interrupter = Interrupter()  # deleted with the modules, after Python has restor
 
 def test_interrupt_after_the_command_does_not_change_its_exit_code(tmp_path):
     (tmp_path / "runs.jsonl").write_text("")
-    code = f"{HEEDING}{AT_THE_END}\nfrom etesian.__main__ import main; sys.argv[1:] = ['--version']; main()"
+    code = f"{HEEDING}{AT_THE_END}\nsys.argv[1:] = ['--version']; main()"
     ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -75,6 +76,25 @@ def test_command_hands_interrupts_back_at_its_end():
         assert signal.getsignal(signal.SIGINT) is ends_at_once
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class Interrupted:
+    """Receives the interrupt while it is deleted, where Python drops exceptions."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_interrupt_that_python_drops_is_raised_again():
+    before = sys.unraisablehook, signal.getsignal(signal.SIGINT)
+
+    def interrupt_while_deleted():
+        Interrupted()
+        time.sleep(30)
+
+    with raised_interrupts(), pytest.raises(KeyboardInterrupt):
+        interrupt_while_deleted()
+    assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == before
 
 
 MARKER = """
@@ -111,7 +131,10 @@ def interrupted(arguments, seconds, folder):
     os.close(reading)
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    try:
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     return process.returncode, output
 
 

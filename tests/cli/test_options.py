@@ -9,7 +9,7 @@ import pytest
 from command_line import run_command
 from cyclopts import App
 
-from etesian.cli.app import BENCH_COMMANDS, COMMANDS
+from etesian.cli.app import BENCH_COMMANDS, COMMANDS, run
 from etesian.cli.derive import descriptions, options_from
 
 WITH_STORE = ("run", "show", "analyze", "report", "serve", "import jsonl", "import csv", "export")
@@ -141,3 +141,9 @@ def test_defaults_are_valid_where_pydantic_is_imported(tmp_path):
     pytest.importorskip("pydantic")
     result = run_command("bench", "analyze", str(tmp_path / "none.db"))
     assert "there is no store at" in result.stderr
+
+
+def test_errors_are_not_printed_to_standard_output_when_standard_error_is_closed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr", None)
+    assert run(["bench", "show", "missing.jsonl"]) == 2
+    assert capsys.readouterr().out == ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,15 @@ from rich.console import Console
 
 from etesian import __version__
 from etesian._shared.files import STORAGE_ERRORS
-from etesian.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISTAKE, note, print_json, printed_notes
+from etesian.cli.console import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_MISTAKE,
+    note,
+    print_json,
+    printed_notes,
+    raised_interrupts,
+)
 from etesian.errors import InputError, StorageError
 
 COMMANDS = {
@@ -99,11 +106,10 @@ def _run(arguments: Sequence[str], *, handles_interrupts: bool) -> int:
     bound.apply_defaults()  # options derived from other signatures are keyword arguments of the command
     if not handles_interrupts:
         return command(*bound.args, **bound.kwargs) or 0
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the command decides what an interrupt keeps
-    try:
+    with (
+        raised_interrupts()
+    ):  # the command decides what an interrupt keeps; the interpreter's own end would print a traceback
         return command(*bound.args, **bound.kwargs) or 0
-    finally:  # the interpreter's own end would print a traceback
-        signal.signal(signal.SIGINT, before)
 
 
 def build_app(arguments: Sequence[str] = ()) -> App:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,8 +26,9 @@ def print_json(value: Any) -> None:
 
 
 def note(line: str) -> None:
-    """Print a line to standard error, with control characters escaped and credentials of URLs hidden."""
-    print(printable(_hide_credentials(line)), file=sys.stderr)
+    """Print a line to standard error, if open, with control characters escaped and credentials of URLs hidden."""
+    if sys.stderr is not None:
+        print(printable(_hide_credentials(line)), file=sys.stderr)
 
 
 def _hide_credentials(text: str) -> str:
@@ -67,6 +70,29 @@ def exit_on_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def raised_interrupts() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt, once more where Python drops it: in `__del__` and in callbacks of weak references."""
+    dropped = sys.unraisablehook
+
+    def raise_later() -> None:
+        time.sleep(0.01)  # until the callback has ended
+        _thread.interrupt_main()
+
+    def heed(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            _thread.start_new_thread(raise_later, ())  # `threading` takes locks, which the interrupted thread may hold
+        else:
+            dropped(unraisable)
+
+    before, sys.unraisablehook = signal.signal(signal.SIGINT, signal.default_int_handler), heed
+    try:
+        yield
+    finally:
+        sys.unraisablehook = dropped
         signal.signal(signal.SIGINT, before)
 
 

@@ -20,7 +20,8 @@ RULES = ("first_passage", "stays_above")
 
 pytestmark = needs_chromium
 
-COLORS = "[getComputedStyle(document.querySelector('.chart .axis-text')).fill, getComputedStyle(document.body).color]"
+AXIS = ".chart .axis-text"
+COLORS = f"[getComputedStyle(document.querySelector({AXIS!r})).fill, getComputedStyle(document.body).color]"
 SLIDER = """(() => {
     const slider = document.getElementById("thresholds-slider");
     const result = () => document.getElementById("thresholds-result").textContent;
@@ -77,7 +78,7 @@ def rows_of(analysis):
 def visit_report(folder, *flags, **options):
     """Visit a report of three schedules."""
     page = write_report(suite_runs(), folder / "report.html", title="Three schedules")
-    return visit(page, folder, *flags, **options)
+    return visit(page, folder, *flags, ready=f"document.querySelector({AXIS!r})", **options)
 
 
 @pytest.fixture(scope="module")
