@@ -9,7 +9,7 @@ import math
 import re
 
 import pytest
-from browser import NARROW_AND_DARK, WIDE_AND_LIGHT, needs_chromium, visit
+from browser import NARROW_AND_DARK, WIDE_AND_LIGHT, needs_chromium, printed, visit
 from made_runs import suite_runs
 
 from etesian.bench import analyze
@@ -75,10 +75,13 @@ def rows_of(analysis):
     return analysis.races[0].sensitivity.rows
 
 
+def written_report(folder):
+    return write_report(suite_runs(), folder / "report.html", title="Three schedules")
+
+
 def visit_report(folder, *flags, **options):
     """Visit a report of three schedules."""
-    page = write_report(suite_runs(), folder / "report.html", title="Three schedules")
-    return visit(page, folder, *flags, ready=f"document.querySelector({AXIS!r})", **options)
+    return visit(written_report(folder), folder, *flags, ready=f"document.querySelector({AXIS!r})", **options)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,7 @@ def wide(tmp_path_factory, wavering):
         document.querySelector('input[value="serial"]').click();
         setTimeout(() => report({{ ...found, without: {LINES} }}), 500);
     """
-    return visit_report(tmp_path_factory.mktemp("wide"), "--dump-dom", *WIDE_AND_LIGHT, script=script)
+    return visit_report(tmp_path_factory.mktemp("wide"), *WIDE_AND_LIGHT, script=script)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +111,7 @@ def narrow_and_dark(tmp_path_factory):
         isOpen: document.getElementById("curves-table").open,
     }});"""
     folder = tmp_path_factory.mktemp("narrow")
-    return visit_report(folder, "--dump-dom", *NARROW_AND_DARK, script=script, fragment="#curves-table")
+    return visit_report(folder, *NARROW_AND_DARK, script=script, fragment="#curves-table")
 
 
 def test_every_figure_is_drawn_without_an_error(wide):
@@ -172,7 +175,6 @@ def test_nothing_is_wider_than_a_narrow_window(narrow_and_dark):
 
 
 def test_page_prints(tmp_path):
-    visit_report(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'report.pdf'}")
-    printed = (tmp_path / "report.pdf").read_bytes()
-    assert printed.startswith(b"%PDF")
-    assert 4 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 10
+    pdf = printed(written_report(tmp_path), tmp_path)
+    assert pdf.startswith(b"%PDF")
+    assert 4 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 10

@@ -42,7 +42,7 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def index(site, tmp_path_factory):
     script = f"report({{ searched: {SEARCHED}, layout: {LAYOUT} }});"
-    return visit(site[0], tmp_path_factory.mktemp("wide"), "--dump-dom", *WIDE_AND_LIGHT, script=script)
+    return visit(site[0], tmp_path_factory.mktemp("wide"), *WIDE_AND_LIGHT, script=script)
 
 
 def test_search_finds_races_by_all_words_and_names_the_entries_found(index):
@@ -58,7 +58,7 @@ def test_pages_fit_a_narrow_window_and_follow_the_dark_scheme(site, index, tmp_p
     light = index.reported["layout"]
     assert light["width"] <= light["window"] == 1280
     for page in (site[0], next(page for page in site if page.name == "mlperf-digits.html")):
-        visited = visit(page, tmp_path, "--dump-dom", *NARROW_AND_DARK, script=f"report({LAYOUT});")
+        visited = visit(page, tmp_path, *NARROW_AND_DARK, script=f"report({LAYOUT});")
         dark = visited.reported
         assert dark["width"] <= dark["window"] <= 500
         assert (dark["ink"], dark["background"]) != (light["ink"], light["background"])

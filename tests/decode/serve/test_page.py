@@ -8,13 +8,13 @@ import re
 import subprocess
 
 import pytest
-from browser import CHROMIUM, COMMON_FLAGS, needs_chromium
+from browser import CHROMIUM, COMMON_FLAGS, STAY_OPEN, needs_chromium
 from http_server import running
 
 from etesian.decode.serve.http import app
 
 FLAGS = (
-    "--remote-debugging-port=0",  # stays open until it is ended
+    STAY_OPEN,
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
