@@ -1,7 +1,6 @@
 """Entry point of the `etesian` command and of ``python -m etesian``: Ctrl-C exits with code 130 from the first instruction on."""
 
 import _signal  # type: ignore[import-not-found]  # built in; importing `signal` takes milliseconds, too late for the handler
-import atexit
 import os
 import sys
 
@@ -17,6 +16,8 @@ if (
     HANDLES_INTERRUPTS
 ):  # here, since the scripts that installers write have work to do between the import and the call of `main`
     _signal.signal(_signal.SIGINT, _exit_at_once)
+    import atexit  # after the handler, since an import takes time
+
     # The last function at exit. Python then restores the default action, which would end a finished command by the signal.
     atexit.register(_signal.signal, _signal.SIGINT, _signal.SIG_IGN)
 

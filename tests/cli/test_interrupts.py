@@ -92,8 +92,10 @@ def test_interrupt_that_python_drops_is_raised_again():
         Interrupted()
         time.sleep(30)
 
+    began = time.monotonic()
     with raised_interrupts(), pytest.raises(KeyboardInterrupt):
         interrupt_while_deleted()
+    assert time.monotonic() - began < 20
     assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == before
 
 
@@ -135,6 +137,7 @@ def interrupted(arguments, seconds, folder):
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.wait()
     return process.returncode, output
 
 
@@ -142,11 +145,13 @@ def interrupted(arguments, seconds, folder):
 def test_interrupt_after_the_first_instruction_exits_with_130(start, tmp_path):
     (tmp_path / "rows").write_text("1 1:1\n-1 2:1\n" * 200)
     commands = [COMMANDS["fit"], f"{COMMANDS['generate']} --model bundled", "serve --model bundled --port 0"]
-    n_early = 0
     for number, seconds in enumerate(10 ** np.random.default_rng(len(start)).uniform(-4, 0, size=15)):
         code, output = interrupted([*STARTS[start], *commands[number % 3].split()], seconds, tmp_path)
         # The marker was still being written, or the lines before the handler were still running.
-        is_early = re.findall(r'File ".*[/\\](\w+\.py)"', output)[-1:] in (["sitecustomize.py"], ["__main__.py"])
-        n_early += is_early
-        assert is_early or (code, "Traceback" in output, "Exception ignored" in output) == (130, False, False), output
-    assert n_early < 5
+        own = re.findall(r'File ".*[/\\](?:etesian[/\\](.+)|(sitecustomize)\.py)"', output)
+        is_early = bool(own) and own[-1] in (("__main__.py", ""), ("", "sitecustomize"))
+        assert (is_early and seconds < 0.1) or (code, "Traceback" in output, "Exception ignored" in output) == (
+            130,
+            False,
+            False,
+        ), output

@@ -76,11 +76,11 @@ def exit_on_interrupt() -> Iterator[None]:
 @contextmanager
 def raised_interrupts() -> Iterator[None]:
     """Let Ctrl-C raise KeyboardInterrupt, once more where Python drops it: in `__del__` and in callbacks of weak references."""
-    dropped = sys.unraisablehook
+    dropped, interrupted = sys.unraisablehook, _thread.get_ident()
 
     def raise_later() -> None:
         time.sleep(0.01)  # until the callback has ended
-        _thread.interrupt_main()
+        signal.pthread_kill(interrupted, signal.SIGINT)  # which also ends what the thread is waiting for
 
     def heed(unraisable: sys.UnraisableHookArgs) -> None:
         if unraisable.exc_type is KeyboardInterrupt:
