@@ -14,7 +14,7 @@ import torch
 from llvmlite.binding import get_host_cpu_features
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from etesian._shared.files import atomic_write
 from etesian.decode.draft_training.module import HeadModule, KeysAndValues
@@ -161,14 +161,16 @@ class Fitting:
 
     Parameters
     ----------
-    module : HeadModule
+    module : Module
     folder : Path
         Folder of the checkpoint.
     seed : int
+    loss : callable
+        Returns the loss of the module on a batch, for a number of draft steps; see `loss_of`.
     """
 
-    def __init__(self, module: HeadModule, folder: Path, seed: int) -> None:
-        self.module, self.folder = module, folder
+    def __init__(self, module: nn.Module, folder: Path, seed: int, loss: Callable[..., Tensor] = loss_of) -> None:
+        self.module, self.folder, self._loss_of = module, folder, loss
         self.seconds, self.n_steps, self.curve = 0.0, 0, list[dict[str, Any]]()
         self._rng = np.random.default_rng(seed)
         self._waiting = list[NDArray[np.int64]]()
@@ -194,7 +196,7 @@ class Fitting:
                 optimizer.zero_grad()
             batch = corpus.batch(self._next_texts(corpus.samples.lengths))
             with torch.autocast(corpus.device, torch.bfloat16, enabled=is_bfloat_fast(corpus.device)):
-                loss = loss_of(self.module, batch, 1 if share < FIRST_STEP_SHARE else len(STEP_WEIGHTS))
+                loss = self._loss_of(self.module, batch, 1 if share < FIRST_STEP_SHARE else len(STEP_WEIGHTS))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
             for optimizer in self._optimizers:
