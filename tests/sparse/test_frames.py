@@ -127,6 +127,8 @@ def test_columns_option_is_read_and_checked():
     for text in ("user", "user=", "person=a,item=b", ""):
         with pytest.raises(ValueError, match="columns must have the form user=NAME,item=NAME,rating=NAME"):
             parse_columns(text)
+    with pytest.raises(ValueError, match="columns must name each of user, item once"):
+        parse_columns("user=a,item=b,user=c")
     with pytest.raises(ValueError, match="columns names item=4; the table has 3 columns, no header"):
         chosen_columns({"user": "1", "item": "4"}, None, 3)
     with pytest.raises(ValueError, match="columns must name user and item"):

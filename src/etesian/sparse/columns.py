@@ -116,4 +116,7 @@ def parse_columns(text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(equals and role.strip() in ROLES and name.strip() for role, equals, name in pairs):
         raise ValueError(f"columns must have the form user=NAME,item=NAME,rating=NAME; got {text!r}")
-    return {role.strip(): name.strip() for role, _, name in pairs}
+    columns = {role.strip(): name.strip() for role, _, name in pairs}
+    if len(columns) < len(pairs):
+        raise ValueError(f"columns must name each of {', '.join(columns)} once; got {text!r}")
+    return columns

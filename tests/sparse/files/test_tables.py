@@ -54,6 +54,8 @@ DIALECTS = {
     "time first": table("9,{r},{i},{u}\n", "timestamp,stars,Product ID,Customer-ID\n"),
     "time last": table("{u},{i},{r},2005-04-02 23:53:47\n"),
     "semicolon": table("{u};{i};{r}\n", '"User-ID";"ISBN";"Book-Rating"\n'),
+    "semicolon named for Excel": "sep=;\n" + table("{u};{i};{r}\n"),
+    "header below the delimiter for Excel": '"sep=,"\n' + table(header="user,item,rating\n"),
     "tab": table("{u}\t{i}\t{r}\n"),
     "tab with header": table("{u}\t{i}\t{r}\n", "user\titem\trating\n"),
     "tab with time": table("{u}\t{i}\t{r}\t881250949\n"),

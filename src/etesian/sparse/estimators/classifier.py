@@ -56,7 +56,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
     fit_intercept
         If True, fit an intercept, which is solved for between epochs.
     class_weight
-        Weights of the classes: None, ``"balanced"`` for equal sums of sample weights, or a dictionary.
+        Weights of the classes: None, ``"balanced"`` for equal sums of sample weights, or in Python a dictionary.
     step_size
         Step size of the first epoch, for all coefficients. With ``"auto"`` each coefficient has a step size of its own,
         independent of the units of its column: 1/3 (saga) or 1/2 (svrg, sgd) of the reciprocal of the smoothness of the
@@ -125,7 +125,7 @@ class SparseClassifier(ClassifierMixin, SparseLinear):
         alpha: float = 1e-4,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
-        class_weight: dict | str | None = None,
+        class_weight: dict | Literal["balanced"] | None = None,
         step_size: float | Literal["auto"] = "auto",
         step_decay: float = 1.0,
         inverse_scaling: float | Literal["auto"] = "auto",

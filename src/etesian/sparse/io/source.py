@@ -8,6 +8,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import stat
 import zipfile
 import zlib
@@ -60,6 +61,7 @@ _OPENERS: dict[bytes, Callable[[Any], Any]] = {
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": _open_zstandard,
 }
+_EXCEL_DELIMITER = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)
 _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError)
 
 
@@ -226,9 +228,13 @@ class Source:
         return whole if whole and len(start) >= HEAD // 2 else start
 
     def head_lines(self, most: int = 1_000) -> list[tuple[int, str]]:
-        """Return the first nonblank lines with their numbers; a line end within a quoted field does not end a line."""
+        """Return the first nonblank lines with their numbers; a line end within a quoted field does not end a line.
+
+        A first line such as ``sep=;``, which tells Excel the delimiter, is left out.
+        """
         lines = [(number, line.decode(errors="replace")) for number, line in numbered_records(self.head(), 1)]
-        return [(number, line) for number, line in lines if line.strip()][:most]
+        filled = [(number, line) for number, line in lines if line.strip()]
+        return filled[bool(filled and _EXCEL_DELIMITER.fullmatch(filled[0][1])) :][:most]
 
 
 def utf16_of(start: bytes) -> str | None:
