@@ -147,3 +147,11 @@ def test_errors_are_not_printed_to_standard_output_when_standard_error_is_closed
     monkeypatch.setattr("sys.stderr", None)
     assert run(["bench", "show", "missing.jsonl"]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_class_weights_that_cannot_be_typed_are_refused_by_name(tmp_path):
+    (tmp_path / "rows").write_text("1 1:1\n-1 2:1\n")
+    refused = run_command("fit", "logistic", str(tmp_path / "rows"), "--class-weight", "foo")
+    assert refused.exit_code == 2
+    assert "--class-weight" in refused.stderr
+    assert "balanced" in refused.stderr
